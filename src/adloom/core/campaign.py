@@ -1,0 +1,121 @@
+"""What a campaign is once it has been read: plain values, valid because they exist.
+
+A campaign is a header (name, budget, limits) and a stream of rows. Rows are never all held: a source yields them in
+file order as often as it is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol, TypeAlias
+
+Variables: TypeAlias = Mapping[str, "str | Variables"]
+"""What a row's template saw: text, or a mapping of text for paired values."""
+
+
+class Grouping(StrEnum):
+    """How a row's variants share calls: ``set`` packs as many as is legal, ``independent`` makes one call each."""
+
+    SET = "set"
+    INDEPENDENT = "independent"
+
+
+class Duplicates(StrEnum):
+    """What repeated content means: kept as further images, merged into one row, or an error."""
+
+    KEEP = "keep"
+    MERGE = "merge"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One reference image.
+
+    ``content`` is its identity: ``url:<address>`` for a link that is passed on unfetched, ``sha256:<hex>`` for a file.
+    ``url`` is what the API is given; None for a file that is not hosted yet. ``shown`` carries no query string.
+    """
+
+    content: str
+    url: str | None
+    shown: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One prompt after templating, with everything a purchase of it needs.
+
+    ``identity`` survives reordering: the explicit id, else the content with an occurrence number. ``name`` is unique
+    within the job and safe in a file name; ``label`` is the readable part of it. ``quality`` is empty when ``size`` is
+    in pixels: the API documents it for ratios only.
+    """
+
+    job: str
+    identity: str
+    name: str
+    label: str
+    prompt: str
+    variables: Variables
+    model: str
+    size: str
+    quality: str
+    priority: str
+    references: tuple[Reference, ...]
+    grouping: Grouping
+    variants: int
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A cap on reserved + charged; exactly one of the three is set."""
+
+    usd: Decimal | None = None
+    credits: Decimal | None = None
+    images: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a run may buy. ``submits_per_minute`` None means unlimited."""
+
+    in_flight: int = 16
+    submits_per_minute: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """The head of a campaign.
+
+    ``profile`` names the limits profile that its rows were checked against. ``prices`` are the file's own prices in
+    credits an image, by model, over the built-in table.
+    """
+
+    name: str
+    source: str
+    budget: Budget | None
+    pace: Pace
+    profile: str
+    callback_url: str | None
+    prices: Mapping[str, Decimal]
+
+
+class CampaignSource(Protocol):
+    """A campaign that can be read as often as needed, in bounded memory."""
+
+    @property
+    def campaign(self) -> Campaign: ...
+
+    def rows(self) -> Iterator[Row]:
+        """Yield every row in file order.
+
+        Raises CampaignInvalid after the last row with all problems of all files, if there were any.
+        """
+        ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know before spending; complete once ``rows`` was read to its end."""
+        ...

@@ -1,0 +1,200 @@
+"""The error tree, sorted by two questions: may money have left, and what does the run do about it?
+
+    AdloomError                      everything adloom raises on purpose
+    ├── InputError                   nothing was sent; a person changes something and starts again (exit 2)
+    │   ├── CampaignInvalid          the campaign file: all its problems, each with file, line and column
+    │   ├── SettingInvalid           a missing key, an environment variable or option that cannot be used
+    │   └── PlanRefused              the plan does not fit what the archive already holds
+    ├── BudgetExceeded               nothing was sent; the plan does not fit what is left of the cap (exit 4)
+    ├── ApiError                     the image API said no, said nothing, or said something unreadable
+    │   ├── NotSent                  no byte of the request left: free, same key again at once
+    │   ├── Throttled                intact 429: free, same key later
+    │   ├── RequestRefused           intact 4xx: free, final for this call, the others go on
+    │   │   └── ModerationRefused    the content was refused: never sent again unchanged
+    │   ├── AccountStopped           401, 402, 403: free, and every further purchase would end the same (exit 5)
+    │   ├── OutcomeUnknown           may have been accepted: money may have left, never send again
+    │   │   └── KeyConflict          the API knows this idempotency key with another body: held for a person
+    │   ├── ReadFailed               a read (never a purchase) failed and may be tried again
+    │   └── TaskNotFound             the API does not know this task, or no longer
+    ├── DownloadError                a paid image could not be fetched
+    │   ├── DownloadFailed           this try; another may do
+    │   └── LinkExpired              the link is dead: ask the task once for a fresh one
+    └── StoreError                   the archive
+        ├── StoreUnavailable         an outage: buying stops, resumable (exit 7)
+        ├── StoreRefused             it will not take our records at all: found before the first purchase (exit 2)
+        └── RecordUnreadable         a record is damaged, or was written by a newer adloom
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class AdloomError(Exception):
+    """Base of all errors raised on purpose.
+
+    ``message`` says what happened and where; ``remedy`` says in plain words what the reader can do next.
+    """
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.remedy}" if self.remedy else self.message
+
+
+class InputError(AdloomError):
+    """Nothing was sent: a person has to change something first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a campaign's files.
+
+    ``line`` and ``column`` count from 1; 0 means that the problem is not tied to a place. ``allowed`` says what would
+    be right.
+    """
+
+    file: str
+    line: int
+    column: int
+    message: str
+    allowed: str = ""
+
+    def __str__(self) -> str:
+        place = self.file + (f":{self.line}" if self.line else "") + (f":{self.column}" if self.line and self.column else "")
+        return f"{place}: {self.message}" + (f" ({self.allowed})" if self.allowed else "")
+
+
+class CampaignInvalid(InputError):
+    """All problems of a campaign in one report, in file order."""
+
+    SHOWN = 50  # a person mends these first; the count says how many more there are
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
+        lines = [str(problem) for problem in problems[: self.SHOWN]]
+        if len(problems) > self.SHOWN:
+            lines.append(f"… and {len(problems) - self.SHOWN} more")
+        super().__init__("\n".join(lines), remedy=f"{count}; nothing was sent.")
+        self.problems = problems
+
+
+class SettingInvalid(InputError):
+    """A missing key, or an environment variable or option that cannot be used."""
+
+
+class PlanRefused(InputError):
+    """The plan contradicts what the archive already holds for this campaign and edition."""
+
+
+class BudgetExceeded(AdloomError):
+    """What is left to buy does not fit what is left of the cap; nothing of it was sent."""
+
+
+class ApiError(AdloomError):
+    """An answer, or the lack of one, from the image API.
+
+    ``status`` is the HTTP status (None without an answer), ``code`` the API's own code as text, ``request_id`` what its
+    support asks for.
+    """
+
+    def __init__(
+        self, message: str, *, remedy: str = "", status: int | None = None, code: str = "", request_id: str = ""
+    ) -> None:
+        super().__init__(message, remedy=remedy)
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+
+
+class NotSent(ApiError):
+    """No byte of the request left this machine."""
+
+
+class Throttled(ApiError):
+    """An intact 429: no task was made. ``retry_after_s`` is the server's own advice in seconds, None without one."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str = "",
+        status: int | None = None,
+        code: str = "",
+        request_id: str = "",
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, remedy=remedy, status=status, code=code, request_id=request_id)
+        self.retry_after_s = retry_after_s
+
+
+class RequestRefused(ApiError):
+    """An intact 4xx: no task was made, and the same request would be refused again."""
+
+
+class ModerationRefused(RequestRefused):
+    """The content was refused."""
+
+
+class AccountStopped(ApiError):
+    """401, 402 or 403: the key or the account cannot buy now."""
+
+
+class OutcomeUnknown(ApiError):
+    """The request may have been accepted: it is never sent again without proof."""
+
+
+class KeyConflict(OutcomeUnknown):
+    """The API knows this idempotency key with another body."""
+
+
+class ReadFailed(ApiError):
+    """A free read failed in a way that may pass. ``retry_after_s`` is the server's advice, None without one."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str = "",
+        status: int | None = None,
+        code: str = "",
+        request_id: str = "",
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, remedy=remedy, status=status, code=code, request_id=request_id)
+        self.retry_after_s = retry_after_s
+
+
+class TaskNotFound(ApiError):
+    """The API does not know this task, or no longer; not yet proof that it never was."""
+
+
+class DownloadError(AdloomError):
+    """A paid image could not be fetched."""
+
+
+class DownloadFailed(DownloadError):
+    """This try failed; another may succeed."""
+
+
+class LinkExpired(DownloadError):
+    """403, 404 or 410: the link is dead."""
+
+
+class StoreError(AdloomError):
+    """The archive could not be read or written."""
+
+
+class StoreUnavailable(StoreError):
+    """An outage of the archive."""
+
+
+class StoreRefused(StoreError):
+    """The archive cannot be used as it is: wrong place, no permission, or a store without create-once."""
+
+
+class RecordUnreadable(StoreError):
+    """A record is damaged, or was written by a newer version."""

@@ -1,0 +1,85 @@
+"""Who is who: row identities, variant keys, call ids and the names of files.
+
+An identity hashes what a person means, never how it is sent: the count phrase, the limits profile, the address that a
+reference is hosted at and adloom's version do not enter, so changing them buys nothing again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from adloom.core.campaign import Reference, Row
+
+_SLUG_LENGTH = 48
+_BLANKS_AT_LINE_END = re.compile(r"[ \t]+(?=\n|$)")
+
+
+def digest(*parts: object) -> str:
+    """SHA-256 over the canonical JSON of the parts, as 64 hex digits."""
+    text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def normalised(text: str) -> str:
+    """Text as identities see it: NFC, line feeds only, plain blanks, none at the end of a line or around the whole."""
+    text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n").replace("\u00a0", " ")
+    return _BLANKS_AT_LINE_END.sub("", text).strip()
+
+
+def meaning(
+    *, model: str, prompt: str, size: str, quality: str, priority: str, references: Sequence[Reference]
+) -> tuple[object, ...]:
+    """What a purchase means, in the one order that every hash of it uses."""
+    return (model, normalised(prompt), size, quality, priority, [reference.content for reference in references])
+
+
+def row_meaning(row: Row) -> tuple[object, ...]:
+    """The meaning of a row."""
+    return meaning(
+        model=row.model,
+        prompt=row.prompt,
+        size=row.size,
+        quality=row.quality,
+        priority=row.priority,
+        references=row.references,
+    )
+
+
+def explicit_identity(job: str, row_id: str) -> str:
+    """The identity of a row that has an id of its own."""
+    return digest("id", job, row_id)
+
+
+def content_identity(job: str, content: tuple[object, ...], occurrence: int) -> str:
+    """The identity of a row without an id. ``occurrence`` counts rows of the job with equal content from 1."""
+    return digest("content", job, content, occurrence)
+
+
+def variant_key(row: Row, number: int, take: int = 1) -> str:
+    """The key of one wanted image: 64 hex digits. ``number`` and ``take`` count from 1."""
+    return digest("variant", row.identity, row_meaning(row), number, take)
+
+
+def call_id(variant_keys: Iterable[str]) -> str:
+    """The id of a call for these variants: ``c-`` and 32 hex digits."""
+    return "c-" + digest("call", sorted(variant_keys))[:32]
+
+
+def top_up_id(parent: str, round_number: int) -> str:
+    """The id of the call that asks again for what ``parent`` did not bring."""
+    return "c-" + digest("top-up", parent, round_number)[:32]
+
+
+def slug(text: str, length: int = _SLUG_LENGTH) -> str:
+    """Text as part of a file name: lower case ASCII letters, digits and single dashes; empty if nothing remains."""
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", ascii_text.lower()).strip("-")[:length].strip("-")
+
+
+def file_stem(row: Row, number: int, key: str) -> str:
+    """The name of an asset without its folder and ending: readable, unique and safe."""
+    return f"{row.label}-{number}-{key[:6]}"

@@ -1,0 +1,109 @@
+"""Every number that belongs to the image API rather than to adloom, with its source and date.
+
+Two profiles exist because EvoLink's own pages contradict each other: ``strict`` is the API reference of the Seedream 4.0
+landing page, ``wide`` the newer reference pages. What ``strict`` allows, both allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+IMAGES_PER_CALL = 15
+"""``n`` is 1…15 (EvoLink Seedream 4.0 reference, read 2026-11)."""
+
+REFERENCES_AND_IMAGES = 15
+"""Reference images + generated images ≤ 15 (same page; Volcengine 82379/1541523 says the same)."""
+
+VARIANTS_PER_ROW = 1000
+"""Our own: a row that wants more is more likely a typing error than a wish."""
+
+PROMPT_CHARACTERS = 2000
+"""``maxLength`` of the newest schema, in code points after the count phrase (EvoLink OpenAPI text, 2026-10)."""
+
+PROMPT_TOKENS = 2000
+"""The same page in words; no tokenizer is published, so ``prompt.estimated_tokens`` estimates on the safe side."""
+
+CREDITS_PER_USD = Decimal(68)
+"""EvoLink public price list, captured 2026-10-10 (6.8 CNY per USD, 10 credits per CNY)."""
+
+PRICE_TOLERANCE = Decimal("0.05")
+"""Our own: a ``credits_reserved`` further than this from the table stops the buying."""
+
+RATIOS = ("auto", "1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
+WIDE_RATIOS = (*RATIOS, "9:21")
+PRIORITIES = ("standard", "fast")
+
+PIXELS_PER_IMAGE = (921_600, 16_777_216)
+"""Total pixels of ``size: WxH`` for 4.0: 1280×720 … 4096×4096 (EvoLink OpenAPI text, 2026-10)."""
+
+SIDE_RATIO = 16
+"""``size: WxH`` may be at most this times as wide as high, or as high as wide (same source)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceLimits:
+    """What one reference image may be. ``ratio`` is the largest width ÷ height, and the largest of its inverse."""
+
+    count: int
+    formats: tuple[str, ...]
+    ratio: int
+    size_bytes: int
+    width_px: int
+    height_px: int
+    least_side_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One reading of the API's limits."""
+
+    name: str
+    source: str
+    ratios: tuple[str, ...]
+    references: ReferenceLimits
+
+
+STRICT = Profile(
+    name="strict",
+    source="EvoLink Seedream 4.0 landing page, embedded API reference (the 2025-09 state of the model)",
+    ratios=RATIOS,
+    references=ReferenceLimits(10, ("jpeg", "png"), 3, 10_000_000, 6000, 6000, 15),
+)
+WIDE = Profile(
+    name="wide",
+    source="EvoLink Seedream 4.0 reference page and its OpenAPI text, 2026-10",
+    ratios=WIDE_RATIOS,
+    references=ReferenceLimits(14, ("jpeg", "png", "webp", "bmp", "tiff", "gif"), 16, 10_000_000, 6000, 6000, 15),
+)
+PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in (STRICT, WIDE)}
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What one model of the family takes and costs.
+
+    ``credits_per_image`` is the list price for every quality and size: the price list of 2026-10-10 has no resolution
+    dimension for these models.
+    """
+
+    name: str
+    qualities: tuple[str, ...]
+    default_quality: str
+    priorities: tuple[str, ...]
+    credits_per_image: Decimal
+    priced_on: str
+    price_source: str
+
+
+_PRICE_LIST = "EvoLink public price list"
+MODELS: Mapping[str, Model] = {
+    model.name: model
+    for model in (
+        Model(
+            "doubao-seedream-4.0", ("1K", "2K", "4K"), "2K", PRIORITIES, Decimal("1.53"), "2026-10-10", _PRICE_LIST
+        ),
+    )
+}
+DEFAULT_MODEL = "doubao-seedream-4.0"

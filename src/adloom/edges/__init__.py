@@ -1,0 +1,1 @@
+"""The outside systems, one file each; their libraries are imported nowhere else."""

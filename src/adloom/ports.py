@@ -1,0 +1,118 @@
+"""What the steps need from the outside: one protocol for each outside system.
+
+The steps (spend, collect, archive, run) are written against these; the adapters in ``edges`` implement them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from adloom.core.task import Accepted, Credits, Download, ListedTask, Picture, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One object of a listing: its key relative to the store's root, and its size."""
+
+    key: str
+    size_bytes: int
+
+
+class Store(Protocol):
+    """Where an archive lives. Keys are relative, with ``/`` between parts, ASCII, no ``..`` and no trailing slash.
+
+    Every method raises StoreUnavailable for an outage and StoreRefused when the store will not take adloom's records at
+    all. There is no delete.
+    """
+
+    @property
+    def address(self) -> str:
+        """The archive as a person would write it: a path or ``s3://bucket/prefix``."""
+        ...
+
+    async def create(
+        self, key: str, content: bytes, *, media_type: str = "application/json", metadata: Mapping[str, str] | None = None
+    ) -> bool:
+        """Write an object that must not exist yet, durably: True if this call created it, False if it was there.
+
+        Of any number of concurrent creates of one key exactly one returns True. A False leaves the object untouched.
+        """
+        ...
+
+    async def replace(self, key: str, content: bytes, *, media_type: str = "application/json") -> None:
+        """Write or overwrite a document that is a projection (manifest, heartbeat), all of it or nothing."""
+        ...
+
+    async def read(self, key: str) -> bytes | None:
+        """The object's bytes, None if there is none."""
+        ...
+
+    def list(self, prefix: str) -> AsyncIterator[Listed]:
+        """Every object whose key begins with ``prefix``, in no promised order."""
+        ...
+
+    def link(self, key: str) -> str:
+        """An address of the object for a person: a ``file://`` or ``s3://`` URL."""
+        ...
+
+    async def has_room(self) -> bool:
+        """Whether the store can take more images: False when a disk is nearly full."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class ImageApi(Protocol):
+    """The paid image API. Errors are those of ``core.errors``: reads raise ReadFailed, TaskNotFound or AccountStopped."""
+
+    @property
+    def account(self) -> str:
+        """A fingerprint of key and host that is safe to store: never the key itself."""
+        ...
+
+    async def submit(self, body: bytes, idempotency_key: str) -> Accepted:
+        """Send one paid POST, once. Only ``spend`` calls this.
+
+        Raises NotSent, Throttled, RequestRefused, ModerationRefused, AccountStopped (all free) or OutcomeUnknown.
+        """
+        ...
+
+    async def tasks(self, task_ids: Sequence[str]) -> Mapping[str, Task]:
+        """Read tasks, as few requests as the API allows. An id that the API does not know is absent."""
+        ...
+
+    async def list_tasks(self, created_after: int) -> Sequence[ListedTask] | None:
+        """The account's tasks since a Unix time, newest first; None when this key may not list them."""
+        ...
+
+    async def credits(self) -> Credits: ...
+
+    async def download(self, url: str) -> Download:
+        """Fetch a result, hashed while it arrives. Raises DownloadFailed or LinkExpired. Never carries the key."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class Decoder(Protocol):
+    """Decodes images of strangers."""
+
+    async def decode(self, content: bytes) -> Picture | None:
+        """Decode the whole image: None when the bytes are no complete image of an accepted type and size."""
+        ...
+
+
+class Clock(Protocol):
+    """Time, so that tests and simulations can move it."""
+
+    def now(self) -> float:
+        """Unix time in seconds, for records."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never jump, for waits and deadlines."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
