@@ -33,7 +33,12 @@ class Store(Protocol):
         ...
 
     async def create(
-        self, key: str, content: bytes, *, media_type: str = "application/json", metadata: Mapping[str, str] | None = None
+        self,
+        key: str,
+        content: bytes,
+        *,
+        media_type: str = "application/json",
+        metadata: Mapping[str, str] | None = None,
     ) -> bool:
         """Write an object that must not exist yet, durably: True if this call created it, False if it was there.
 

@@ -1,33 +1,36 @@
 """The error tree, sorted by two questions: may money have left, and what does the run do about it?
 
-    AdloomError                      everything adloom raises on purpose
-    ├── InputError                   nothing was sent; a person changes something and starts again (exit 2)
-    │   ├── CampaignInvalid          the campaign file: all its problems, each with file, line and column
-    │   ├── SettingInvalid           a missing key, an environment variable or option that cannot be used
-    │   └── PlanRefused              the plan does not fit what the archive already holds
-    ├── BudgetExceeded               nothing was sent; the plan does not fit what is left of the cap (exit 4)
-    ├── ApiError                     the image API said no, said nothing, or said something unreadable
-    │   ├── NotSent                  no byte of the request left: free, same key again at once
-    │   ├── Throttled                intact 429: free, same key later
-    │   ├── RequestRefused           intact 4xx: free, final for this call, the others go on
-    │   │   └── ModerationRefused    the content was refused: never sent again unchanged
-    │   ├── AccountStopped           401, 402, 403: free, and every further purchase would end the same (exit 5)
-    │   ├── OutcomeUnknown           may have been accepted: money may have left, never send again
-    │   │   └── KeyConflict          the API knows this idempotency key with another body: held for a person
-    │   ├── ReadFailed               a read (never a purchase) failed and may be tried again
-    │   └── TaskNotFound             the API does not know this task, or no longer
-    ├── DownloadError                a paid image could not be fetched
-    │   ├── DownloadFailed           this try; another may do
-    │   └── LinkExpired              the link is dead: ask the task once for a fresh one
-    └── StoreError                   the archive
-        ├── StoreUnavailable         an outage: buying stops, resumable (exit 7)
-        ├── StoreRefused             it will not take our records at all: found before the first purchase (exit 2)
-        └── RecordUnreadable         a record is damaged, or was written by a newer adloom
+AdloomError                      everything adloom raises on purpose
+├── InputError                   nothing was sent; a person changes something and starts again (exit 2)
+│   ├── CampaignInvalid          the campaign file: all its problems, each with file, line and column
+│   ├── SettingInvalid           a missing key, an environment variable or option that cannot be used
+│   └── PlanRefused              the plan does not fit what the archive already holds
+├── BudgetExceeded               nothing was sent; the plan does not fit what is left of the cap (exit 4)
+├── ApiError                     the image API said no, said nothing, or said something unreadable
+│   ├── NotSent                  no byte of the request left: free, same key again at once
+│   ├── Throttled                intact 429: free, same key later
+│   ├── RequestRefused           intact 4xx: free, final for this call, the others go on
+│   │   └── ModerationRefused    the content was refused: never sent again unchanged
+│   ├── AccountStopped           401, 402, 403: free, and every further purchase would end the same (exit 5)
+│   ├── OutcomeUnknown           may have been accepted: money may have left, never send again
+│   │   └── KeyConflict          the API knows this idempotency key with another body: held for a person
+│   ├── ReadFailed               a read (never a purchase) failed and may be tried again
+│   └── TaskNotFound             the API does not know this task, or no longer
+├── DownloadError                a paid image could not be fetched
+│   ├── DownloadFailed           this try; another may do
+│   └── LinkExpired              the link is dead: ask the task once for a fresh one
+└── StoreError                   the archive
+├── StoreUnavailable         an outage: buying stops, resumable (exit 7)
+├── StoreRefused             it will not take our records at all: found before the first purchase (exit 2)
+└── RecordUnreadable         a record is damaged, or was written by a newer adloom
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from adloom.core.task import Task
 
 
 class AdloomError(Exception):
@@ -64,7 +67,11 @@ class Problem:
     allowed: str = ""
 
     def __str__(self) -> str:
-        place = self.file + (f":{self.line}" if self.line else "") + (f":{self.column}" if self.line and self.column else "")
+        place = (
+            self.file
+            + (f":{self.line}" if self.line else "")
+            + (f":{self.column}" if self.line and self.column else "")
+        )
         return f"{place}: {self.message}" + (f" ({self.allowed})" if self.allowed else "")
 
 
@@ -152,7 +159,10 @@ class KeyConflict(OutcomeUnknown):
 
 
 class ReadFailed(ApiError):
-    """A free read failed in a way that may pass. ``retry_after_s`` is the server's advice, None without one."""
+    """A free read failed in a way that may pass. ``retry_after_s`` is the server's advice, None without one.
+
+    ``read`` holds the tasks that could be read before or beside the failure.
+    """
 
     def __init__(
         self,
@@ -166,6 +176,7 @@ class ReadFailed(ApiError):
     ) -> None:
         super().__init__(message, remedy=remedy, status=status, code=code, request_id=request_id)
         self.retry_after_s = retry_after_s
+        self.read: Mapping[str, Task] = {}
 
 
 class TaskNotFound(ApiError):

@@ -59,9 +59,14 @@ def content_identity(job: str, content: tuple[object, ...], occurrence: int) -> 
     return digest("content", job, content, occurrence)
 
 
-def variant_key(row: Row, number: int, take: int = 1) -> str:
+def row_digest(row: Row) -> str:
+    """Identity and meaning of a row together: what its variants' keys are made from."""
+    return digest("row", row.identity, row_meaning(row))
+
+
+def variant_key(digest_of_row: str, number: int, take: int = 1) -> str:
     """The key of one wanted image: 64 hex digits. ``number`` and ``take`` count from 1."""
-    return digest("variant", row.identity, row_meaning(row), number, take)
+    return hashlib.sha256(f"{digest_of_row}/{number}/{take}".encode()).hexdigest()
 
 
 def call_id(variant_keys: Iterable[str]) -> str:
@@ -80,6 +85,6 @@ def slug(text: str, length: int = _SLUG_LENGTH) -> str:
     return re.sub(r"[^a-z0-9]+", "-", ascii_text.lower()).strip("-")[:length].strip("-")
 
 
-def file_stem(row: Row, number: int, key: str) -> str:
-    """The name of an asset without its folder and ending: readable, unique and safe."""
-    return f"{row.label}-{number}-{key[:6]}"
+def asset_stem(job: str, label: str, number: int, key: str) -> str:
+    """The name of an asset without its ending: ``assets/<job>/<label>-<number>-<6 hex digits of the variant key>``."""
+    return f"assets/{job}/{label}-{number}-{key[:6]}"

@@ -101,9 +101,7 @@ _PRICE_LIST = "EvoLink public price list"
 MODELS: Mapping[str, Model] = {
     model.name: model
     for model in (
-        Model(
-            "doubao-seedream-4.0", ("1K", "2K", "4K"), "2K", PRIORITIES, Decimal("1.53"), "2026-10-10", _PRICE_LIST
-        ),
+        Model("doubao-seedream-4.0", ("1K", "2K", "4K"), "2K", PRIORITIES, Decimal("1.53"), "2026-10-10", _PRICE_LIST),
     )
 }
 DEFAULT_MODEL = "doubao-seedream-4.0"

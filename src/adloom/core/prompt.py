@@ -9,8 +9,11 @@ from adloom.core.limits import PROMPT_CHARACTERS, PROMPT_TOKENS
 
 _CJK = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]")
 _WORD = re.compile(r"[^\W\d_]", re.UNICODE)
-_OWN_COUNT = re.compile(r"\b(?:generate|create|make|draw)\s+\d+\b|\b\d+\s+(?:different\s+)?(?:images|pictures|variants|versions)\b"
-                        r"|生成\s*\d+\s*张|\d+\s*张(?:不同的)?(?:图|图片|照片)", re.IGNORECASE)
+_OWN_COUNT = re.compile(
+    r"\b(?:generate|create|make|draw)\s+\d+\b|\b\d+\s+(?:different\s+)?(?:images|pictures|variants|versions)\b"
+    r"|生成\s*\d+\s*张|\d+\s*张(?:不同的)?(?:图|图片|照片)",
+    re.IGNORECASE,
+)
 ADVISED_CHARACTERS = 1000
 """The older reference page's own maximum, and the tightest one found (EvoLink Seedream 4.0, earlier address)."""
 

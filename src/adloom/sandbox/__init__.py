@@ -1,0 +1,13 @@
+"""A stand-in for the image API: a real HTTP server with its behaviour, its prices, and its faults as switches.
+
+It shares no code with the product, and keeps its own tables of what the API takes, so that it can judge the product.
+"""
+
+from adloom.sandbox.faults import Fault
+from adloom.sandbox.options import main
+from adloom.sandbox.sandbox import Sandbox
+from adloom.sandbox.server import running_sandbox, serve_forever
+from adloom.sandbox.settings import SandboxSettings
+from adloom.sandbox.shapes import Charge
+
+__all__ = ["Charge", "Fault", "Sandbox", "SandboxSettings", "main", "running_sandbox", "serve_forever"]

@@ -1,0 +1,5 @@
+"""``python -m adloom``."""
+
+from adloom.cli import main
+
+main()

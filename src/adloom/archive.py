@@ -1,0 +1,183 @@
+"""The only writer of assets: download, verify, put, and only then the ledger's word that it is there.
+
+An asset is ``assets/<job>/<label>-<variant>-<6 hex of its key>.<ext>``, created once and never overwritten, byte for
+byte as received. Images above what was asked for go to ``extras/<call>-<index>.<ext>``. Paid bytes that are no whole
+image go to ``quarantine/<call>-<index>.bin``: nothing that was paid for is thrown away. An object that is already there
+from a run that died before it could say so is taken over when it decodes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from dataclasses import asdict
+from random import Random
+
+from adloom.core.backoff import RESULT
+from adloom.core.errors import DownloadFailed, LinkExpired, ReadFailed
+from adloom.core.facts import CallFacts, Image, ImageFate, Record
+from adloom.core.identity import asset_stem
+from adloom.core.task import Download, Picture
+from adloom.ledger import Edition, Ledger
+from adloom.ports import Clock, Decoder, ImageApi, Store
+
+log = logging.getLogger(__name__)
+
+IMAGES_AT_ONCE = 32
+"""Images between the first byte of a download and the last of its put, for the whole process."""
+
+DOWNLOAD_TRIES = 8
+DECODE_TRIES = 3
+"""Bytes that are no image may be a proxy's page: they are fetched again before they go to quarantine."""
+
+_EXTENSIONS = ("jpg", "png", "webp")
+
+
+class Archiver:
+    """Archives the images of completed calls."""
+
+    def __init__(  # noqa: PLR0913 - the parts of one run
+        self,
+        *,
+        store: Store,
+        edition: Edition,
+        ledger: Ledger,
+        api: ImageApi,
+        decoder: Decoder,
+        clock: Clock,
+        random: Random,
+        scale: float,
+    ) -> None:
+        self._store = store
+        self._edition = edition
+        self._ledger = ledger
+        self._api = api
+        self._decoder = decoder
+        self._clock = clock
+        self._random = random
+        self._scale = scale
+        self._places = asyncio.Semaphore(IMAGES_AT_ONCE)
+
+    async def archive(self, call: str) -> None:
+        """Archive every image of a completed call that is not archived yet, and record what became of each.
+
+        An image that could not be fetched this time is left out: a later run tries again while its link lives.
+        """
+        facts = self._ledger.facts(call)
+        done = {image.index for image in facts.latest.images}
+        links = [(index, link) for index, link in enumerate(facts.latest.links) if index not in done]
+        found = await asyncio.gather(*(self._image(facts, index, link) for index, link in links))
+        images = [asdict(image) for image in found if image is not None]
+        if images or not facts.latest.links:
+            name = f"a{facts.latest.number}-archived-{facts.latest.archived_facts + 1}"
+            await self._ledger.note(call, name, {"images": images})
+
+    async def _image(self, facts: CallFacts, index: int, link: str) -> Image | None:
+        intent = facts.intent
+        assert intent is not None  # noqa: S101 - a completed call was bought
+        variant = intent["variants"][index] if index < len(intent["variants"]) else None
+        fate = ImageFate.ARCHIVED if variant else ImageFate.EXTRA
+        number = variant["number"] if variant else 0
+        stem = (
+            asset_stem(intent["job"], intent["label"], number, variant["key"]) if variant else _extra_stem(facts, index)
+        )
+        inherited = facts.latest.completed is not None and facts.latest.completed["writer"] != self._ledger.writer
+        async with self._places:
+            try:
+                if inherited and (existing := await self._existing(stem)) is not None:
+                    return _image(index, number, fate, *existing)
+                download, picture = await self._fetch(facts.call, index, link)
+                if picture is None:
+                    return await self._quarantine(facts, index, number, download)
+                key = f"{stem}.{picture.extension}"
+                await self._put(key, download, picture.media_type, facts, variant)
+                return _image(index, number, fate, key, download.sha256, len(download.content), picture)
+            except LinkExpired as error:
+                reason = f"lost: {error.message}"
+                log.error("image %d of call %s is lost: %s", index + 1, facts.call, error.message)  # noqa: TRY400
+                return Image(index, number, ImageFate.LOST, reason=reason)
+            except DownloadFailed as error:
+                log.warning(
+                    "image %d of call %s was not downloaded this time: %s", index + 1, facts.call, error.message
+                )
+                return None
+
+    async def _fetch(self, call: str, index: int, link: str) -> tuple[Download, Picture | None]:
+        """Download until the bytes decode; bytes that never do are returned without a picture."""
+        undecodable: Download | None = None
+        for tried in range(1, DOWNLOAD_TRIES + 1):
+            try:
+                download = await self._api.download(link)
+            except LinkExpired:
+                link = await self._fresh_link(call, index, link)
+                continue
+            except DownloadFailed:
+                if tried == DOWNLOAD_TRIES:
+                    if undecodable is not None:
+                        return undecodable, None
+                    raise
+                await self._clock.sleep(RESULT.wait_s(tried - 1, self._random.random()) * self._scale)
+                continue
+            picture = await self._decoder.decode(download.content)
+            if picture is not None or tried >= DECODE_TRIES:
+                return download, picture
+            undecodable = download
+        raise DownloadFailed(f"{DOWNLOAD_TRIES} tries brought no image")
+
+    async def _fresh_link(self, call: str, index: int, link: str) -> str:
+        """Ask the task once for a living link. Raises LinkExpired when it has none other than the dead one."""
+        completed = self._ledger.facts(call).latest.completed
+        assert completed is not None  # noqa: S101 - links come from this fact
+        try:
+            task = (await self._api.tasks([completed["task"]])).get(completed["task"])
+        except ReadFailed as error:
+            raise DownloadFailed("the link is dead and the task cannot be read now") from error
+        links = list(dict.fromkeys(task.results)) if task else []
+        if len(links) != len(completed["links"]) or links[index] == link:
+            raise LinkExpired("its link has expired and the API gives no other")
+        return links[index]
+
+    async def _existing(self, stem: str) -> tuple[str, str, int, Picture] | None:
+        """An asset that a run put there before it died: key, hash, size and picture."""
+        for extension in _EXTENSIONS:
+            key = f"{stem}.{extension}"
+            content = await self._store.read(self._edition.key(key))
+            if content is not None and (picture := await self._decoder.decode(content)) is not None:
+                return key, hashlib.sha256(content).hexdigest(), len(content), picture
+        return None
+
+    async def _put(
+        self, key: str, download: Download, media_type: str, facts: CallFacts, variant: Record | None
+    ) -> None:
+        metadata = {
+            "call": facts.call,
+            "task": facts.latest.tasks[0],
+            "variant": str(variant["number"]) if variant else "extra",
+            "sha256": download.sha256,
+        }
+        full_key = self._edition.key(key)
+        if not await self._store.create(full_key, download.content, media_type=media_type, metadata=metadata):
+            standing = await self._store.read(full_key)
+            if standing is None or hashlib.sha256(standing).hexdigest() != download.sha256:
+                raise DownloadFailed(f"{key} is taken by other bytes; `adloom verify` tells more")
+
+    async def _quarantine(self, facts: CallFacts, index: int, number: int, download: Download) -> Image:
+        key = f"quarantine/{facts.call}-{index}-{download.sha256[:6]}.bin"
+        await self._put(key, download, "application/octet-stream", facts, None)
+        reason = f"the bytes are no complete image; they are kept in {key}"
+        log.error("image %d of call %s: %s", index + 1, facts.call, reason)
+        size = len(download.content)
+        return Image(
+            index, number, ImageFate.QUARANTINED, key, download.sha256, size, download.media_type, reason=reason
+        )
+
+
+def _extra_stem(facts: CallFacts, index: int) -> str:
+    return f"extras/{facts.call}-{index}"
+
+
+def _image(  # noqa: PLR0913 - a record's fields
+    index: int, number: int, fate: ImageFate, key: str, sha256: str, size_bytes: int, picture: Picture
+) -> Image:
+    return Image(index, number, fate, key, sha256, size_bytes, picture.media_type, picture.width_px, picture.height_px)

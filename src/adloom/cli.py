@@ -1,0 +1,310 @@
+"""The command line. The only module that prints.
+
+Heavy libraries are imported by the command that needs them: ``adloom --help`` reads none of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adloom import __version__
+from adloom.core.campaign import Budget
+from adloom.core.errors import AdloomError, InputError, SettingInvalid, StoreRefused, StoreUnavailable
+from adloom.core.exits import (
+    EXIT_INPUT,
+    EXIT_INTERRUPTED,
+    EXIT_OUTAGE,
+    EXIT_REASONS,
+    EXIT_UNEXPECTED,
+)
+from adloom.core.outcomes import Status
+
+if TYPE_CHECKING:
+    from adloom.look import Outlook
+    from adloom.run import Result, Run
+    from adloom.session import RunRequest
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Buy marketing images in bulk from a paid image API: once each, and archived with proof.",
+)
+
+Source = Annotated[str, typer.Argument(help="A campaign: a .yaml or a .csv file.", show_default=False)]
+Archive = Annotated[str | None, typer.Option(help="Where the images go; default: ADLOOM_ARCHIVE, else ./archive.")]
+EditionName = Annotated[str, typer.Option(help="One issue of the campaign. The same again resumes it.")]
+BudgetUsd = Annotated[str | None, typer.Option(help="The cap in US dollars, instead of the file's budget.")]
+AsJson = Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")]
+Model = Annotated[str | None, typer.Option(help="For a CSV: the model of rows that name none.")]
+Size = Annotated[str | None, typer.Option(help="For a CSV: the size of rows that name none, such as 4:5.")]
+Quality = Annotated[str | None, typer.Option(help="For a CSV: the quality of rows that name none, such as 2K.")]
+Variants = Annotated[int | None, typer.Option(help="For a CSV: how many images a row without a number gets.")]
+Prompt = Annotated[str | None, typer.Option(help="For a CSV: the prompt template of rows that have none.")]
+
+
+def main() -> None:
+    """Run the command line; every error that is meant for a person ends with its exit code."""
+    app()
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+    if version:
+        typer.echo(f"adloom {__version__}")
+        raise typer.Exit
+
+
+@app.command(epilog="Example: adloom plan campaigns/spring-launch.yaml")
+def plan(
+    source: Source,
+    archive: Archive = None,
+    edition: EditionName = "main",
+    budget_usd: BudgetUsd = None,
+    model: Model = None,
+    size: Size = None,
+    quality: Quality = None,
+    variants: Variants = None,
+    prompt: Prompt = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a run would buy, and send nothing."""
+
+    async def work() -> int:
+        from adloom.display import plan_lines, plan_summary  # noqa: PLC0415
+        from adloom.session import open_store, outlook_of, settings_for  # noqa: PLC0415
+
+        request = _request(source, archive, edition, budget_usd, _defaults(model, size, quality, variants, prompt))
+        settings = settings_for(request)
+        store = open_store(settings.archive)
+        outlook = await outlook_of(request, settings, store, to_run=False)
+        typer.echo("\n".join(plan_lines(outlook)), err=as_json)
+        if as_json:
+            typer.echo(json.dumps(plan_summary(outlook), ensure_ascii=False))
+        return 0
+
+    _end(work, as_json=as_json)
+
+
+@app.command(epilog="Example: adloom run campaigns/spring-launch.yaml --sandbox")
+def run(
+    source: Source,
+    archive: Archive = None,
+    edition: EditionName = "main",
+    budget_usd: BudgetUsd = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Ask once more for variants that ended failed, short or refused.")
+    ] = None,
+    in_flight: Annotated[int | None, typer.Option(min=1, help="Tasks that run at the API at once.")] = None,
+    submits_per_minute: Annotated[int | None, typer.Option(min=1, help="Purchases a minute, at most.")] = None,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="Buy from a stand-in API: no key, no money.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before spending.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let this campaign follow another of the same name.")
+    ] = False,
+    direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect.")] = False,
+    prefect: Annotated[
+        bool, typer.Option("--prefect", help="Run as a Prefect flow, on Prefect's embedded server if need be.")
+    ] = False,
+    model: Model = None,
+    size: Size = None,
+    quality: Quality = None,
+    variants: Variants = None,
+    prompt: Prompt = None,
+    as_json: AsJson = False,
+) -> None:
+    """Buy what is missing, archive every image, write the manifest."""
+    from adloom.look import Wish  # noqa: PLC0415
+
+    async def work() -> int:
+        if direct and prefect:
+            raise SettingInvalid("--direct and --prefect exclude each other", remedy="Choose one of them.")
+        wish = Wish(
+            budget=_budget(budget_usd),
+            in_flight=in_flight,
+            submits_per_minute=submits_per_minute,
+            only=_only(only or []),
+            sandbox=sandbox,
+            replace=replace,
+        )
+        request = _request(
+            source, archive, edition, budget_usd, _defaults(model, size, quality, variants, prompt), wish
+        )
+        through_prefect = prefect or (bool(os.environ.get("PREFECT_API_URL")) and not direct)
+        result = await _run(request, yes=yes, through_prefect=through_prefect)
+        if result is None:
+            typer.echo("Nothing was bought.", err=True)
+            return EXIT_INPUT
+        _show_result(result, as_json=as_json)
+        return result.exit_code
+
+    _end(work, as_json=as_json)
+
+
+@app.command(epilog="Example: adloom sandbox --port 8099")
+def sandbox(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 chooses a free port.")] = 0,
+) -> None:
+    """Serve the stand-in for the image API. The first line of output is its base URL."""
+    from adloom.sandbox import SandboxSettings, serve_forever  # noqa: PLC0415
+
+    serve_forever(port=port, settings=SandboxSettings())
+
+
+async def _run(request: RunRequest, *, yes: bool, through_prefect: bool) -> Result | None:
+    """The run of a request, None when the person who was asked said no."""
+    from adloom.session import embedded_sandbox, open_store, outlook_of, settings_for  # noqa: PLC0415
+
+    settings = settings_for(request)
+    with embedded_sandbox(settings) if request.wish.sandbox else nullcontext(settings) as settings:
+        store = open_store(settings.archive)
+        outlook = await outlook_of(request, settings, store, to_run=True)
+        if not _agreed(outlook, yes=yes):
+            return None
+        if through_prefect:
+            from adloom.flows.campaign import run_through_prefect  # noqa: PLC0415
+
+            return await run_through_prefect(request, settings)
+        typer.echo("Running directly, without Prefect (set PREFECT_API_URL or say --prefect for a flow run).", err=True)
+        return await _run_watched(settings, store, outlook)
+
+
+async def _run_watched(settings: Any, store: Any, outlook: Outlook) -> Result:  # noqa: ANN401 - imported late
+    from adloom.display import watch  # noqa: PLC0415
+    from adloom.session import execute  # noqa: PLC0415
+
+    watching: list[asyncio.Task[None]] = []
+
+    def started(run: Run) -> None:
+        interrupt_on_signals(run)
+        watching.append(asyncio.create_task(watch(run)))
+
+    try:
+        return await execute(settings, store, outlook, started=started)
+    finally:
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
+
+
+def interrupt_on_signals(run: Run) -> None:
+    """Ctrl-C or SIGTERM stops the buying and lets what is paid come in; a second one ends the process at once."""
+
+    def on_signal() -> None:
+        if run.gate.is_interrupted:
+            os._exit(EXIT_INTERRUPTED)
+        typer.echo("Stopping: nothing more is bought, what is in flight is collected (once more to quit).", err=True)
+        run.interrupt()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+
+
+def _agreed(outlook: Outlook, *, yes: bool) -> bool:
+    if yes or not (sys.stdin.isatty() and sys.stdout.isatty()) or not outlook.to_buy:
+        return True
+    from adloom.display import plan_lines  # noqa: PLC0415
+
+    typer.echo("\n".join(plan_lines(outlook)))
+    return typer.confirm("Buy this?")
+
+
+def _show_result(result: Result, *, as_json: bool) -> None:
+    from adloom.display import result_lines, result_summary  # noqa: PLC0415
+
+    typer.echo("\n".join(result_lines(result)), err=as_json)
+    if as_json:
+        typer.echo(json.dumps(result_summary(result), ensure_ascii=False))
+
+
+def _end(work: Callable[[], Awaitable[int]], *, as_json: bool) -> None:
+    """Run a command to its exit code."""
+    try:
+        code = asyncio.run(_awaited(work))
+    except AdloomError as error:
+        code = _exit_code_of(error)
+        typer.echo(str(error), err=True)
+        if as_json:
+            typer.echo(json.dumps(_failure(code, error), ensure_ascii=False))
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    raise typer.Exit(code)
+
+
+async def _awaited(work: Callable[[], Awaitable[int]]) -> int:
+    return await work()
+
+
+def _exit_code_of(error: AdloomError) -> int:
+    if isinstance(error, InputError | StoreRefused):
+        return EXIT_INPUT
+    return EXIT_OUTAGE if isinstance(error, StoreUnavailable) else EXIT_UNEXPECTED
+
+
+def _failure(code: int, error: AdloomError) -> dict[str, object]:
+    return {
+        "exit_code": code,
+        "exit_reason": EXIT_REASONS[code],
+        "error": error.message,
+        "remedy": error.remedy,
+        "totals": None,
+        "manifest": None,
+    }
+
+
+def _request(
+    source: str,
+    archive: str | None,
+    edition: str,
+    budget_usd: str | None,
+    defaults: Any,
+    wish: Any = None,  # noqa: ANN401
+) -> RunRequest:
+    from adloom.look import Wish  # noqa: PLC0415
+    from adloom.session import RunRequest  # noqa: PLC0415
+
+    return RunRequest(source, archive, edition, wish or Wish(budget=_budget(budget_usd)), defaults)
+
+
+def _defaults(
+    model: str | None, size: str | None, quality: str | None, variants: int | None, prompt: str | None
+) -> Any:  # noqa: ANN401 - imported late
+    from adloom.edges.campaign_files import Defaults  # noqa: PLC0415
+
+    return Defaults(model=model, size=size, quality=quality, variants=variants, prompt=prompt)
+
+
+def _budget(usd: str | None) -> Budget | None:
+    if usd is None:
+        return None
+    try:
+        amount = Decimal(usd)
+    except InvalidOperation:
+        amount = Decimal(-1)
+    if not amount.is_finite() or amount <= 0:
+        raise SettingInvalid(
+            f"--budget-usd {usd[:40]!r} is no sum of money", remedy="Write it like --budget-usd 12.50."
+        )
+    return Budget(usd=amount)
+
+
+_AGAIN = (Status.FAILED, Status.SHORT, Status.REFUSED)
+
+
+def _only(words: list[str]) -> frozenset[Status]:
+    allowed = {status.value: status for status in _AGAIN}
+    for word in words:
+        if word not in allowed:
+            raise SettingInvalid(f"--only {word[:40]!r} is not known", remedy="Use failed, short or refused.")
+    return frozenset(allowed[word] for word in words)

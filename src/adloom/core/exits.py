@@ -1,0 +1,73 @@
+"""Why a run ended, and the exit code that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from adloom.core.outcomes import Status
+
+
+class StopReason(StrEnum):
+    """What made a run stop buying."""
+
+    INTERRUPTED = "interrupted"
+    ACCOUNT = "account"
+    OUTAGE = "outage"
+    BUDGET = "budget"
+    PRICE = "price"
+    NEWER_PLAN = "newer plan"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A stop with its reason and what a person should know and do."""
+
+    reason: StopReason
+    message: str
+    remedy: str = ""
+
+
+EXIT_OK = 0
+EXIT_UNEXPECTED = 1
+EXIT_INPUT = 2
+EXIT_INCOMPLETE = 3
+EXIT_BUDGET = 4
+EXIT_ACCOUNT = 5
+EXIT_HELD = 6
+EXIT_OUTAGE = 7
+EXIT_INTERRUPTED = 130
+
+_BY_STOP = {
+    StopReason.INTERRUPTED: EXIT_INTERRUPTED,
+    StopReason.ACCOUNT: EXIT_ACCOUNT,
+    StopReason.OUTAGE: EXIT_OUTAGE,
+    StopReason.BUDGET: EXIT_BUDGET,
+    StopReason.PRICE: EXIT_BUDGET,
+    StopReason.NEWER_PLAN: EXIT_OUTAGE,
+}
+_PRECEDENCE = (EXIT_INTERRUPTED, EXIT_ACCOUNT, EXIT_OUTAGE, EXIT_BUDGET, EXIT_HELD, EXIT_INCOMPLETE, EXIT_OK)
+
+
+def exit_code(stops: tuple[Stop, ...], found: Mapping[Status, int]) -> int:
+    """The code of a run that came to its end. Variants left open on purpose (a restricted run) do not count."""
+    codes = {_BY_STOP[stop.reason] for stop in stops}
+    if found.get(Status.HELD):
+        codes.add(EXIT_HELD)
+    if any(found.get(status) for status in (Status.SHORT, Status.REFUSED, Status.FAILED)):
+        codes.add(EXIT_INCOMPLETE)
+    return next((code for code in _PRECEDENCE if code in codes), EXIT_OK)
+
+
+EXIT_REASONS = {
+    EXIT_OK: "all archived",
+    EXIT_UNEXPECTED: "unexpected error",
+    EXIT_INPUT: "bad input",
+    EXIT_INCOMPLETE: "some variants are short, refused or failed",
+    EXIT_BUDGET: "stopped by the budget or by a price that moved",
+    EXIT_ACCOUNT: "stopped by the account",
+    EXIT_HELD: "some variants are held",
+    EXIT_OUTAGE: "stopped by an outage",
+    EXIT_INTERRUPTED: "interrupted",
+}

@@ -1,0 +1,311 @@
+"""The ledger's facts, and the state of a call that follows from them.
+
+A call's facts are create-once objects ``ledger/<call id>/<name>.json``; none is ever changed or deleted. ``<name>`` is
+``a<attempt>-<what>``:
+
+====================  =========  ===============================================================================
+``a1-intent``         decision   ``bought`` by an owner, with the exact body, or ``withdrawn``: send number 1
+``a1-send-2`` …       decision   the same for the next send under the same key; exists only behind a free answer
+``a1-settled``        decision   ``free``, ``charged`` or ``released`` (by a person)
+``a1-refused-<k>``    evidence   send k provably made no task, and why
+``a1-unknown-<k>``    evidence   nobody can tell whether send k made a task
+``a1-accepted.<id>``  evidence   the API answered with this task; a second one for an attempt is kept and reported
+``a1-completed``      evidence   the result links, in the one order that counts; fixed before the first download
+``a1-failed``         evidence   the task ended without images
+``a1-held``           evidence   a run gave up on an unknown or stuck call; later runs try again
+``a1-archived-<k>``   evidence   what became of links: archived, quarantined or lost; a later one adds to the former
+====================  =========  ===============================================================================
+
+A *decision* has one name with the outcome inside: whoever creates it has decided, everybody else reads it. *Evidence*
+is additive and welcome from anyone: accepted supersedes unknown and held.
+
+Every record carries ``schema`` (``adloom.fact/1``), ``time`` (UTC), ``writer`` (the run's token). A newer schema is
+refused rather than guessed at. Only the ledger holds result links.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+from adloom.core.errors import RecordUnreadable
+from adloom.core.identity import digest
+
+SCHEMA = "adloom.fact/1"
+Record: TypeAlias = Mapping[str, Any]
+
+_NAME = re.compile(
+    r"a(?P<attempt>\d+)-(?P<what>intent|settled|completed|failed|held|send|refused|unknown|archived|accepted)"
+    r"(?:-(?P<number>\d+)|\.(?P<task>[A-Za-z0-9._-]+))?"
+)
+
+
+class Decided(StrEnum):
+    """Outcomes of the decisions."""
+
+    BOUGHT = "bought"
+    WITHDRAWN = "withdrawn"
+    FREE = "free"
+    CHARGED = "charged"
+    RELEASED = "released"
+
+
+class RefusalKind(StrEnum):
+    """Why a send was free."""
+
+    NOT_SENT = "not_sent"
+    THROTTLED = "throttled"
+    ACCOUNT = "account"
+    REQUEST = "request"
+    MODERATION = "moderation"
+    TASK = "task"
+    """The task failed and its charge was given back."""
+
+
+class ImageFate(StrEnum):
+    """What became of one paid image."""
+
+    ARCHIVED = "archived"
+    EXTRA = "extra"
+    QUARANTINED = "quarantined"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One paid image. ``index`` counts the call's distinct links from 0; ``number`` is its variant, 0 for an extra."""
+
+    index: int
+    number: int
+    fate: ImageFate
+    key: str = ""
+    sha256: str = ""
+    size_bytes: int = 0
+    media_type: str = ""
+    width_px: int = 0
+    height_px: int = 0
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What the facts say about one attempt. Built by ``fold``, then only read."""
+
+    number: int
+    intent: Record | None = None
+    sends: int = 0
+    """Decisions to send that were taken: 1 for the intent."""
+    owner: str = ""
+    """The writer of the latest decision to send."""
+    withdrawn: bool = False
+    answered: dict[int, Record] = field(default_factory=dict)
+    """Refusals by send number."""
+    unknown: dict[int, Record] = field(default_factory=dict)
+    tasks: tuple[str, ...] = ()
+    accepted: Record | None = None
+    completed: Record | None = None
+    failed: Record | None = None
+    held: Record | None = None
+    settled: Record | None = None
+    images: tuple[Image, ...] = ()
+    archived_facts: int = 0
+
+    @property
+    def last_refusal(self) -> Record | None:
+        return self.answered.get(self.sends)
+
+    @property
+    def is_released_too_early(self) -> bool:
+        """A person released the attempt, and then its task turned up after all: the task counts."""
+        return bool(self.tasks) and self.settled is not None and self.settled["outcome"] == Decided.RELEASED
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        return tuple(self.completed["links"]) if self.completed else ()
+
+
+class Stage(StrEnum):
+    """How far the latest attempt of a call has come."""
+
+    UNBOUGHT = "unbought"
+    """No attempt, or the latest one is over and provably free: it may be bought (again)."""
+    SENDING = "sending"
+    """A send was decided and nothing is known of its answer: in flight, or its owner died."""
+    WAITING = "waiting"
+    """Every send so far was free and the attempt goes on: same key later."""
+    UNKNOWN = "unknown"
+    ACCEPTED = "accepted"
+    COMPLETED = "completed"
+    """Links are fixed, some are not archived yet."""
+    ARCHIVED = "archived"
+    REFUSED = "refused"
+    FAILED = "failed"
+    RELEASED = "released"
+
+
+@dataclass(slots=True)
+class CallFacts:
+    """All that is known of one call."""
+
+    call: str
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def latest(self) -> Attempt:
+        return self.attempts[-1]
+
+    @property
+    def stage(self) -> Stage:
+        return _stage(self.latest) if self.attempts else Stage.UNBOUGHT
+
+    @property
+    def intent(self) -> Record | None:
+        """The record of the latest intent that bought, which tells what the call is for."""
+        return next((a.intent for a in reversed(self.attempts) if a.intent and not _withdrew(a.intent)), None)
+
+    @property
+    def task_attempts(self) -> int:
+        """How many attempts came as far as a task: what the limit of three counts."""
+        return sum(1 for attempt in self.attempts if attempt.tasks)
+
+    @property
+    def next_attempt(self) -> int:
+        return self.latest.number + 1 if self.attempts else 1
+
+
+def _withdrew(record: Record) -> bool:
+    return bool(record["outcome"] == Decided.WITHDRAWN)
+
+
+def _stage(attempt: Attempt) -> Stage:
+    if attempt.completed is not None:
+        done = {image.index for image in attempt.images}
+        return Stage.ARCHIVED if all(index in done for index in range(len(attempt.links))) else Stage.COMPLETED
+    if attempt.settled is not None and not attempt.is_released_too_early:
+        return _settled_stage(attempt.settled)
+    if attempt.tasks:
+        return Stage.ACCEPTED
+    if attempt.withdrawn:
+        return Stage.UNBOUGHT
+    if attempt.last_refusal is not None:
+        return Stage.WAITING
+    return Stage.UNKNOWN if attempt.sends in attempt.unknown else Stage.SENDING
+
+
+def _settled_stage(settled: Record) -> Stage:
+    if settled["outcome"] == Decided.RELEASED:
+        return Stage.UNBOUGHT
+    if settled["outcome"] == Decided.CHARGED:
+        return Stage.FAILED
+    if settled["kind"] in (RefusalKind.REQUEST, RefusalKind.MODERATION):
+        return Stage.REFUSED
+    if settled["kind"] == RefusalKind.TASK and settled["final"]:
+        return Stage.FAILED
+    return Stage.UNBOUGHT
+
+
+def fold(call: str, facts: Mapping[str, Record]) -> CallFacts:
+    """The state of a call from its facts, by name, in any order.
+
+    Raises RecordUnreadable for a record of a newer schema or a name that this version does not know.
+    """
+    attempts: dict[int, Attempt] = {}
+    for name, record in facts.items():
+        match = _NAME.fullmatch(name)
+        if match is None or record.get("schema") != SCHEMA:
+            raise RecordUnreadable(
+                f"ledger/{call}/{name} has the schema {record.get('schema')!r}, this version knows {SCHEMA!r}",
+                remedy="Use the version of adloom that wrote the archive, or a newer one.",
+            )
+        number = int(match["attempt"])
+        attempt = attempts.setdefault(number, Attempt(number))
+        _add(attempt, match["what"], int(match["number"] or 1), record)
+    return CallFacts(call, tuple(attempts[number] for number in sorted(attempts)))
+
+
+def _add(attempt: Attempt, what: str, number: int, record: Record) -> None:
+    match what:
+        case "intent" | "send":
+            if what == "intent":
+                attempt.intent = record
+            if _withdrew(record):
+                attempt.withdrawn = True
+            elif number > attempt.sends:
+                attempt.sends, attempt.owner = number, record["writer"]
+        case "refused":
+            attempt.answered[number] = record
+        case "unknown":
+            attempt.unknown[number] = record
+        case "accepted":
+            attempt.tasks = tuple(sorted({*attempt.tasks, record["task"]}))
+            if attempt.accepted is None or record["time"] < attempt.accepted["time"]:
+                attempt.accepted = record
+        case "archived":
+            attempt.archived_facts = max(attempt.archived_facts, number)
+            known = {image.index for image in attempt.images}
+            added = tuple(image for image in images_of(record) if image.index not in known)
+            attempt.images = tuple(sorted((*attempt.images, *added), key=lambda image: image.index))
+        case "completed":
+            attempt.completed = record
+        case "failed":
+            attempt.failed = record
+        case "held":
+            attempt.held = record
+        case _:
+            attempt.settled = record
+
+
+def images_of(record: Record) -> tuple[Image, ...]:
+    """The images of an ``archived`` record."""
+    return tuple(Image(**{**entry, "fate": ImageFate(entry["fate"])}) for entry in record["images"])
+
+
+def task_name(task_id: str) -> str:
+    """The part of an ``accepted`` fact's name that stands for its task: itself where that is safe, else its hash."""
+    return task_id if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", task_id) else "h-" + digest(task_id)[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """What a call has cost, in credits: charged for good, reserved and outstanding, at risk in an unknown send."""
+
+    charged: Decimal = Decimal(0)
+    reserved: Decimal = Decimal(0)
+    at_risk: Decimal = Decimal(0)
+
+    def __add__(self, other: Money) -> Money:
+        return Money(self.charged + other.charged, self.reserved + other.reserved, self.at_risk + other.at_risk)
+
+    @property
+    def committed(self) -> Decimal:
+        """What counts against the cap."""
+        return self.charged + self.reserved
+
+
+def money_of(facts: CallFacts) -> Money:
+    """What the call's attempts cost so far. An unknown send counts as reserved and as at risk."""
+    total = Money()
+    for attempt in facts.attempts:
+        total += _attempt_money(attempt)
+    return total
+
+
+def _attempt_money(attempt: Attempt) -> Money:
+    if attempt.completed is not None:
+        return Money(charged=Decimal(attempt.completed["credits"]))
+    if attempt.settled is not None and not attempt.is_released_too_early:
+        charged = attempt.settled["outcome"] == Decided.CHARGED
+        return Money(charged=Decimal(attempt.settled["credits"])) if charged else Money()
+    if attempt.intent is None or not attempt.sends:
+        return Money()
+    quoted = Decimal(attempt.intent["credits"])
+    if attempt.accepted is not None:
+        return Money(reserved=Decimal(attempt.accepted["credits"]))
+    if attempt.withdrawn:
+        return Money()
+    unknown = attempt.sends in attempt.unknown
+    return Money(reserved=quoted, at_risk=quoted if unknown else Decimal(0))

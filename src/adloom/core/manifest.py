@@ -1,0 +1,147 @@
+"""What an edition holds and what did not make it: the projection of plan and ledger that people and tools read.
+
+``assets.jsonl`` has one line per wanted variant in plan order; ``assets.csv`` the same for a spreadsheet, with cells that
+a spreadsheet would run as a formula made harmless by a leading quote. ``manifest.json`` carries totals and the hashes of
+both. Nothing in them depends on when or how often a run wrote them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from adloom.core.exits import Stop
+from adloom.core.facts import CallFacts, Money, Stage, money_of
+from adloom.core.outcomes import Outcome, Status
+from adloom.core.planned import PlannedRow, Variant
+from adloom.core.pricing import usd
+
+SCHEMA = "adloom.manifest/1"
+COLUMNS = (
+    "job", "row", "variant", "take", "status", "key", "sha256", "size_bytes", "media_type", "width_px", "height_px",
+    "prompt", "vars", "model", "size", "quality", "references", "call", "attempt", "task", "result_index", "credits",
+    "reason",
+)  # fmt: skip
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def asset_lines(planned: PlannedRow, known: Mapping[str, Outcome]) -> Iterator[dict[str, Any]]:
+    """The lines of one row's variants."""
+    for variant in planned.variants:
+        yield _line(planned, variant, known.get(variant.key))
+
+
+def _line(planned: PlannedRow, variant: Variant, outcome: Outcome | None) -> dict[str, Any]:
+    row = planned.row
+    image = outcome.image if outcome else None
+    archived = image is not None and outcome is not None and outcome.status is Status.ARCHIVED
+    return {
+        "job": row.job,
+        "row": row.name,
+        "variant": variant.number,
+        "take": variant.take,
+        "status": outcome.status if outcome else Status.OPEN,
+        "key": image.key if image and archived else None,
+        "sha256": image.sha256 if image and archived else None,
+        "size_bytes": image.size_bytes if image and archived else None,
+        "media_type": image.media_type if image and archived else None,
+        "width_px": image.width_px if image and archived else None,
+        "height_px": image.height_px if image and archived else None,
+        "prompt": row.prompt,
+        "vars": row.variables,
+        "model": row.model,
+        "size": row.size,
+        "quality": row.quality or None,
+        "references": [reference.shown for reference in row.references],
+        "call": outcome.call if outcome else None,
+        "attempt": outcome.attempt if outcome else None,
+        "task": (outcome.task or None) if outcome else None,
+        "result_index": image.index if image else None,
+        "credits": number(outcome.credits) if outcome else 0,
+        "reason": (outcome.reason if outcome else "not bought yet") or None,
+    }
+
+
+def jsonl_line(line: Mapping[str, Any]) -> str:
+    """One line of ``assets.jsonl``."""
+    return json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def csv_lines(lines: Iterable[Mapping[str, Any]], *, header: bool) -> str:
+    """The same lines for a spreadsheet."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    if header:
+        writer.writerow(COLUMNS)
+    for line in lines:
+        writer.writerow([_cell(line[column]) for column in COLUMNS])
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    if value is None:
+        return ""
+    if isinstance(value, dict | list):
+        value = json.dumps(value, ensure_ascii=False) if value else ""
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+        return "'" + value
+    return value
+
+
+def number(credits_: Decimal) -> float | int:
+    """A sum as a JSON number: the shortest decimal text that says it."""
+    return int(credits_) if credits_ == credits_.to_integral_value() else float(credits_)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts over calls and variants, for the totals."""
+
+    money: Money = field(default_factory=Money)
+    calls: int = 0
+    posts: int = 0
+    images_billed: int = 0
+    found: Counter[Status] = field(default_factory=Counter)
+
+    def add_call(self, facts: CallFacts) -> None:
+        """Count a call in."""
+        money = money_of(facts)
+        self.money += money
+        for attempt in facts.attempts:
+            self.calls += bool(attempt.sends)
+            unsent = sum(1 for refusal in attempt.answered.values() if refusal["kind"] == "not_sent")
+            self.posts += attempt.sends - unsent
+            if attempt.completed is not None and Decimal(attempt.completed["credits"]):
+                self.images_billed += attempt.completed["reported"]
+        if facts.stage is Stage.ACCEPTED and facts.attempts[-1].held is not None:
+            self.money += Money(at_risk=money.reserved)
+
+    def totals(self, wanted: int) -> dict[str, Any]:
+        """The ``totals`` of the manifest."""
+        counts = {status.value: self.found[status] for status in Status}
+        return {
+            "wanted": wanted,
+            **counts,
+            "calls": self.calls,
+            "posts": self.posts,
+            "images_billed": self.images_billed,
+            "credits_reserved": number(self.money.reserved),
+            "credits_charged": number(self.money.charged),
+            "credits_at_risk": number(self.money.at_risk),
+            "usd": number(usd(self.money.charged)),
+        }
+
+
+def overall_status(found: Mapping[Status, int], stops: tuple[Stop, ...]) -> str:
+    """The manifest's one word: complete, stopped, held or partial."""
+    if not any(count for status, count in found.items() if status is not Status.ARCHIVED):
+        return "complete"
+    if stops:
+        return "stopped"
+    return "held" if found.get(Status.HELD) else "partial"

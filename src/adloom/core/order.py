@@ -1,0 +1,81 @@
+"""One call as it is bought: what it is for, what it may cost and the exact bytes that are sent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from adloom.core.campaign import Row
+from adloom.core.facts import Record
+from adloom.core.prompt import sent_prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A call ready to be bought.
+
+    ``variants`` are records with ``key``, ``number`` and ``take``, 1…15 of them, all of one row. ``parent``, ``round`` and
+    ``fruitless`` place a top-up in its chain; a first call has round 0.
+    """
+
+    call: str
+    row: Row
+    variants: tuple[Record, ...]
+    credits: Decimal
+    callback_url: str | None = None
+    parent: str = ""
+    round: int = 0
+    fruitless: int = 0
+
+    @property
+    def n(self) -> int:
+        return len(self.variants)
+
+    def body(self) -> str:
+        """The request as it is sent. Fields at their defaults are sent too: a default of the API may change."""
+        body: dict[str, Any] = {
+            "model": self.row.model,
+            "prompt": sent_prompt(self.row.prompt, self.n),
+            "n": self.n,
+            "size": self.row.size,
+        }
+        if self.row.quality:
+            body["quality"] = self.row.quality
+        if self.row.references:
+            body["image_urls"] = [reference.url for reference in self.row.references]
+        body["prompt_priority"] = self.row.priority
+        if self.callback_url:
+            body["callback_url"] = self.callback_url
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+    def intent(self, *, edition_token: str, attempt: int, account: str, revision: int) -> Mapping[str, Any]:
+        """The fields of the ``intent`` record: everything that a later run needs to settle or repeat this purchase."""
+        return {
+            "outcome": "bought",
+            "body": self.body(),
+            "idempotency_key": idempotency_key(edition_token, self.call, attempt),
+            "account": account,
+            "credits": str(self.credits),
+            "revision": revision,
+            "job": self.row.job,
+            "row": self.row.name,
+            "label": self.row.label,
+            "model": self.row.model,
+            "quality": self.row.quality,
+            "variants": [dict(variant) for variant in self.variants],
+            "parent": self.parent,
+            "round": self.round,
+            "fruitless": self.fruitless,
+        }
+
+
+def idempotency_key(edition_token: str, call: str, attempt: int) -> str:
+    """The key of one attempt: 55 characters of ``[a-z0-9-]``; EvoLink's clients send 16…96 of ``[A-Za-z0-9._-]``.
+
+    The edition's token makes it differ between archives that hold the same campaign.
+    """
+    return "adloom-" + hashlib.sha256(f"{edition_token}/{call}/{attempt}".encode()).hexdigest()[:48]

@@ -1,0 +1,141 @@
+"""What became of each wanted image, derived from the facts of all calls.
+
+A variant may have been asked for by several calls: its first one, then top-ups for what that one did not bring. An
+archived image beats everything; otherwise the latest round speaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from adloom.core.facts import Attempt, CallFacts, Image, ImageFate, Record, Stage
+
+
+class Status(StrEnum):
+    """How a variant ends: exactly one of these."""
+
+    ARCHIVED = "archived"
+    SHORT = "short"
+    REFUSED = "refused"
+    FAILED = "failed"
+    HELD = "held"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of one variant so far.
+
+    ``covered`` is true while the ledger holds a purchase that may still bring the image or has settled it: the planner
+    does not buy a covered variant. ``credits`` is its share of what its call was charged.
+    """
+
+    status: Status
+    covered: bool
+    call: str
+    attempt: int
+    task: str = ""
+    image: Image | None = None
+    credits: Decimal = Decimal(0)
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TopUp:
+    """What a call leaves to be asked for again: the variants and the place in the chain of rounds."""
+
+    parent: str
+    round: int
+    fruitless: int
+    """Calls of the chain in a row, up to the parent, that brought no image."""
+    variants: tuple[Record, ...]
+
+
+FRUITLESS_CALLS = 2
+"""A call that brings nothing is asked for once more; after the second its variants are short."""
+
+
+def outcomes(calls: Iterable[CallFacts]) -> dict[str, Outcome]:
+    """The outcome of every variant that any call asked for, by variant key."""
+    found: dict[str, tuple[int, Outcome]] = {}
+    for facts in calls:
+        if (intent := facts.intent) is None:
+            continue
+        for key, outcome in _call_outcomes(facts, intent).items():
+            rank = 1_000_000 if outcome.status is Status.ARCHIVED else intent["round"]
+            if key not in found or rank > found[key][0] or (rank == found[key][0] and outcome.covered):
+                found[key] = (rank, outcome)
+    return {key: outcome for key, (_, outcome) in found.items()}
+
+
+def missing(facts: CallFacts) -> TopUp | None:
+    """What a finished call leaves to be asked for again; None when nothing is, or when asking again is pointless."""
+    intent = facts.intent
+    if intent is None or facts.stage is not Stage.ARCHIVED:
+        return None
+    brought = len(facts.latest.links)
+    fruitless = 0 if brought else intent["fruitless"] + 1
+    absent = tuple(intent["variants"][brought:])
+    if not absent or fruitless >= FRUITLESS_CALLS:
+        return None
+    return TopUp(facts.call, intent["round"] + 1, fruitless, absent)
+
+
+def _call_outcomes(facts: CallFacts, intent: Record) -> Mapping[str, Outcome]:
+    attempt = facts.latest
+    stage = facts.stage
+    task = attempt.tasks[0] if attempt.tasks else ""
+    if stage in (Stage.COMPLETED, Stage.ARCHIVED):
+        return _image_outcomes(facts, intent, attempt, task)
+    status, covered, reason = _without_images(stage, attempt)
+    outcome = Outcome(status, covered, facts.call, attempt.number, task, reason=reason)
+    return {variant["key"]: outcome for variant in intent["variants"]}
+
+
+def _without_images(stage: Stage, attempt: Attempt) -> tuple[Status, bool, str]:  # noqa: PLR0911 - one line a stage
+    settled_reason = attempt.settled["reason"] if attempt.settled else ""
+    match stage:
+        case Stage.REFUSED:
+            return Status.REFUSED, True, settled_reason
+        case Stage.FAILED:
+            return Status.FAILED, True, settled_reason
+        case Stage.UNKNOWN:
+            return (
+                Status.HELD,
+                True,
+                f"nobody can tell whether it was bought: {attempt.unknown[attempt.sends]['reason']}",
+            )
+        case Stage.ACCEPTED if attempt.held is not None:
+            return Status.HELD, True, attempt.held["reason"]
+        case Stage.ACCEPTED:
+            return Status.OPEN, True, "its task is running"
+        case Stage.SENDING | Stage.WAITING:
+            return Status.OPEN, True, "its purchase is under way"
+        case _:
+            return Status.OPEN, False, settled_reason
+
+
+def _image_outcomes(facts: CallFacts, intent: Record, attempt: Attempt, task: str) -> dict[str, Outcome]:
+    by_index = {image.index: image for image in attempt.images}
+    links = attempt.links
+    charged = Decimal(attempt.completed["credits"]) if attempt.completed else Decimal(0)
+    share = (charged / len(links)).quantize(Decimal("0.000001")).normalize() if links else Decimal(0)
+    result: dict[str, Outcome] = {}
+    goes_on = missing(facts) is not None
+    for index, variant in enumerate(intent["variants"]):
+        if index >= len(links):
+            status = Status.OPEN if goes_on or facts.stage is Stage.COMPLETED else Status.SHORT
+            reason = f"the API made {len(links)} of {len(intent['variants'])} images"
+            result[variant["key"]] = Outcome(status, True, facts.call, attempt.number, task, reason=reason)
+            continue
+        image = by_index.get(index)
+        status = _fates.get(image.fate, Status.FAILED) if image else Status.OPEN
+        reason = image.reason if image else "paid, not downloaded yet"
+        result[variant["key"]] = Outcome(status, True, facts.call, attempt.number, task, image, share, reason)
+    return result
+
+
+_fates = {ImageFate.ARCHIVED: Status.ARCHIVED}

@@ -1,0 +1,29 @@
+"""How wanted variants become calls: as few as the API's limits allow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from adloom.core.campaign import Grouping
+from adloom.core.limits import IMAGES_PER_CALL, REFERENCES_AND_IMAGES
+
+
+def room(references: int) -> int:
+    """How many images one call with this many reference images may ask for: 0 when there is none left."""
+    return max(0, min(IMAGES_PER_CALL, REFERENCES_AND_IMAGES - references))
+
+
+def split(numbers: Sequence[int], *, references: int, grouping: Grouping) -> tuple[tuple[int, ...], ...]:
+    """Cut variant numbers into calls, in order, each as full as is legal.
+
+    Raises ValueError when the references leave no room for an image.
+    """
+    size = 1 if grouping is Grouping.INDEPENDENT else room(references)
+    if size < 1 or room(references) < 1:
+        raise ValueError(f"{references} references leave no room for an image")
+    return tuple(tuple(numbers[start : start + size]) for start in range(0, len(numbers), size))
+
+
+def fewest_calls(variants: int, *, references: int) -> int:
+    """The floor: no plan for these variants can send fewer calls."""
+    return -(-variants // room(references))

@@ -1,0 +1,56 @@
+"""What the end of a task means for its call: is it over, may it be tried again, and when.
+
+The codes are EvoLink's (task error codes, read 2026-11); the classes and their limits are adloom's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adloom.core.facts import RefusalKind
+
+MODERATION_CODES = frozenset(
+    {"content_policy_violation", "sensitive_content", "moderation_blocked", "input_moderation_failed"}
+)
+TRANSIENT_CODES = frozenset(
+    {
+        "generation_timeout",
+        "model_unavailable",
+        "quota_exceeded",
+        "rate_limited",
+        "resource_exhausted",
+        "service_error",
+        "service_unavailable",
+        "unknown_error",
+        "upstream_error",
+    }
+)
+"""``quota_exceeded`` of a task is the provider's rate, not the account's balance (EvoLink CLI, 2026-10)."""
+
+TASK_ATTEMPTS = 3
+"""A transient failure is tried at most twice more."""
+
+NO_CONTENT_ATTEMPTS = 2
+"""``generation_failed_no_content`` is disputed between EvoLink's own clients: once more, then it is final."""
+
+NEXT_ATTEMPT_INTERVALS = (20, 100)
+"""A new attempt waits this many poll intervals: 60…300 s at the default of 3 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a failed task means. ``final`` is false while another attempt may be bought, once the charge is back."""
+
+    kind: RefusalKind
+    final: bool
+
+
+def failed_task(code: str, attempts: int) -> Verdict:
+    """Judge a task that failed. ``attempts`` counts the call's tasks so far; an unknown code is final."""
+    if code in MODERATION_CODES:
+        return Verdict(RefusalKind.MODERATION, final=True)
+    if code in TRANSIENT_CODES:
+        return Verdict(RefusalKind.TASK, final=attempts >= TASK_ATTEMPTS)
+    if code == "generation_failed_no_content":
+        return Verdict(RefusalKind.TASK, final=attempts >= NO_CONTENT_ATTEMPTS)
+    return Verdict(RefusalKind.TASK, final=True)

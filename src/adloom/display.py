@@ -1,0 +1,187 @@
+"""What people see on a terminal: a plan, a run's progress, its result. Builds text; the command line prints it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from decimal import Decimal
+from typing import Any
+
+from adloom.core.exits import EXIT_REASONS
+from adloom.core.manifest import number
+from adloom.core.outcomes import Status
+from adloom.core.pricing import usd
+from adloom.look import Outlook
+from adloom.run import Progress, Result, Run
+
+SECONDS_PER_TASK = 45
+"""``estimated_time`` in the example of EvoLink's reference; real jobs were seen to take 4…60 s."""
+
+LINE_EVERY_S = 10
+BAR_EVERY_S = 0.5
+WARNINGS_SHOWN = 10
+
+
+def dollars(credits_: Decimal) -> str:
+    """A sum for a person: dollars to the cent, and the credits behind it."""
+    return f"${usd(credits_):.2f} ({credits_.normalize():f} credits)"
+
+
+def duration(seconds: float) -> str:
+    """A length of time for a person."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def forecast_s(outlook: Outlook) -> float:
+    """About how long the buying takes at the campaign's pace."""
+    calls, pace = outlook.surveyed.totals.calls, outlook.pace
+    by_places = -(-calls // pace.in_flight) * SECONDS_PER_TASK
+    by_pace = calls / pace.submits_per_minute * 60 if pace.submits_per_minute else 0
+    return max(by_places, by_pace)
+
+
+def plan_lines(outlook: Outlook) -> list[str]:
+    """The plan in words."""
+    totals = outlook.surveyed.totals
+    pace = outlook.pace
+    calls = f"{totals.calls} call{'s' if totals.calls != 1 else ''}"
+    lines = [
+        f"{outlook.edition.campaign}, edition {outlook.edition.edition}: {totals.rows} rows, {totals.wanted} images wanted",
+        f"to buy    {totals.images} images in {calls} (the fewest possible: {totals.floor})",
+        f"price     {dollars(totals.credits)}",
+        f"forecast  about {duration(forecast_s(outlook))} at {pace.in_flight} tasks at once",
+    ]
+    found = ", ".join(f"{totals.found[status]} {status}" for status in Status if totals.found[status])
+    lines.append(f"already   {found or 'nothing in the archive yet'}")
+    if outlook.committed.committed:
+        lines.append(f"spent     {dollars(outlook.committed.committed)}")
+    lines.append(_budget_line(outlook))
+    warnings = outlook.source.warnings
+    lines += [f"warning   {warning}" for warning in warnings[:WARNINGS_SHOWN]]
+    if len(warnings) > WARNINGS_SHOWN:
+        lines.append(f"warning   … and {len(warnings) - WARNINGS_SHOWN} more warnings")
+    return lines
+
+
+def _budget_line(outlook: Outlook) -> str:
+    if outlook.cap is None:
+        return "budget    none: a run needs one (`budget: {usd: 12.00}` in the file, or --budget-usd)"
+    if outlook.fits:
+        return f"budget    {dollars(outlook.cap)}: enough"
+    lacking = outlook.committed.committed + outlook.to_buy - outlook.cap
+    return f"budget    {dollars(outlook.cap)}: WARNING, {dollars(lacking)} too little; a run would buy nothing"
+
+
+def plan_summary(outlook: Outlook) -> dict[str, Any]:
+    """The plan as data."""
+    totals = outlook.surveyed.totals
+    return {
+        "campaign": outlook.edition.campaign,
+        "edition": outlook.edition.edition,
+        "rows": totals.rows,
+        "wanted": totals.wanted,
+        "calls": totals.calls,
+        "calls_floor": totals.floor,
+        "images": totals.images,
+        "credits": number(totals.credits),
+        "usd": number(usd(totals.credits)),
+        "forecast_s": forecast_s(outlook),
+        "already": {status.value: totals.found[status] for status in Status},
+        "credits_committed": number(outlook.committed.committed),
+        "budget_credits": None if outlook.cap is None else number(outlook.cap),
+        "fits_budget": outlook.fits,
+        "warnings": list(outlook.source.warnings),
+    }
+
+
+def result_lines(result: Result) -> list[str]:
+    """How a run ended, in words."""
+    totals = result.published.manifest["totals"]
+    ends = ", ".join(f"{totals[status]} {status}" for status in Status if totals[status])
+    lines = [f"{totals['wanted']} images wanted: {ends or 'none'}"]
+    lines.append(
+        f"{totals['posts']} purchases sent, ${totals['usd']:.2f} charged ({totals['credits_charged']} credits)"
+    )
+    if totals["credits_at_risk"]:
+        lines.append(f"{totals['credits_at_risk']} credits at risk: nobody can tell whether these were bought")
+    for stop in result.stops:
+        lines.append(f"stopped: {stop.message}")
+        lines += [f"  {stop.remedy}"] if stop.remedy else []
+    lines.append(f"{EXIT_REASONS[result.exit_code]}; manifest: {result.published.address}")
+    return lines
+
+
+def result_summary(result: Result) -> dict[str, Any]:
+    """How a run ended, as data."""
+    manifest = result.published.manifest
+    return {
+        "campaign": manifest["campaign"],
+        "edition": manifest["edition"],
+        "status": manifest["status"],
+        "totals": manifest["totals"],
+        "exit_code": result.exit_code,
+        "exit_reason": EXIT_REASONS[result.exit_code],
+        "stops": [{"reason": stop.reason, "message": stop.message, "remedy": stop.remedy} for stop in result.stops],
+        "manifest": result.published.address,
+    }
+
+
+def progress_line(progress: Progress, elapsed_s: float, archived_before: int) -> str:
+    """One line of progress."""
+    made = progress.archived - archived_before
+    left = progress.wanted - progress.ended
+    eta = f", about {duration(elapsed_s / made * left)} left" if made and left else ""
+    return (
+        f"{progress.archived}/{progress.wanted} images archived, {progress.in_flight} calls in flight, "
+        f"${progress.usd:.2f} of ${usd(progress.cap):.2f} spent{eta}"
+    )
+
+
+async def watch(run: Run) -> None:
+    """Show a run's progress on stderr until cancelled: a bar on a terminal, a line now and then elsewhere."""
+    if sys.stderr.isatty():
+        await _bar(run)
+    else:
+        await _lines(run)
+
+
+async def _lines(run: Run) -> None:
+    before = run.progress().archived
+    elapsed_s = 0
+    try:
+        while True:
+            await asyncio.sleep(LINE_EVERY_S)
+            elapsed_s += LINE_EVERY_S
+            sys.stderr.write(progress_line(run.progress(), elapsed_s, before) + "\n")
+            sys.stderr.flush()
+    finally:
+        sys.stderr.write(progress_line(run.progress(), elapsed_s, before) + "\n")
+
+
+async def _bar(run: Run) -> None:
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    columns = (
+        SpinnerColumn(),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} images"),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=run.revision.wanted, note="")
+        try:
+            while True:
+                _show(bar, task, run.progress())
+                await asyncio.sleep(BAR_EVERY_S)
+        finally:
+            _show(bar, task, run.progress())
+
+
+def _show(bar: Any, task: Any, progress: Progress) -> None:  # noqa: ANN401 - rich is imported late
+    note = f"{progress.in_flight} in flight · ${progress.usd:.2f} of ${usd(progress.cap):.2f}"
+    bar.update(task, completed=progress.archived, note=note)

@@ -1,0 +1,77 @@
+"""Which hosts a stranger's link may lead to: the public internet, never a machine inside."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from ipaddress import IPv4Address, IPv6Address
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_COMPATIBLE = ipaddress.ip_network("::/96")
+_LOCAL_NAMES = (".localhost", ".local", ".internal", ".localdomain", ".home.arpa")
+
+
+def is_internal_host(host: str) -> bool:
+    """Whether a host, as written, is an internal address or a name that can only be internal.
+
+    Covers the odd spellings that the C library would accept (``127.1``, ``2130706433``, ``0x7f.0.0.1``). A public name
+    is not looked up: what it resolves to is for ``is_internal_address``.
+    """
+    name = host.strip("[]").rstrip(".").lower()
+    if not name or name == "localhost" or name.endswith(_LOCAL_NAMES):
+        return True
+    try:
+        return is_internal_address(name)
+    except ValueError:
+        return _is_odd_ipv4(name)
+
+
+def is_internal_address(text: str) -> bool:
+    """Whether an IP address is anything but plain public unicast. Raises ValueError if the text is no address.
+
+    An IPv4 address inside an IPv6 one (mapped, compatible, 6to4, Teredo, NAT64) is judged as itself.
+    """
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, IPv6Address):
+        inner = _inner_ipv4(address)
+        if inner:
+            return any(not _is_public(each) for each in inner)
+    return not _is_public(address)
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether a host is this machine, by address or as ``localhost``."""
+    name = host.strip("[]").rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    if isinstance(address, IPv6Address) and address.is_site_local:
+        return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+def _inner_ipv4(address: IPv6Address) -> tuple[IPv4Address, ...]:
+    if address.ipv4_mapped:
+        return (address.ipv4_mapped,)
+    if address.sixtofour:
+        return (address.sixtofour,)
+    if address.teredo:
+        return address.teredo
+    if address in _NAT64 or address in _COMPATIBLE:
+        return (IPv4Address(int(address) & 0xFFFF_FFFF),)
+    return ()
+
+
+def _is_odd_ipv4(name: str) -> bool:
+    """An IPv4 address in a spelling that only the C library reads: nobody writes a public host like that."""
+    try:
+        socket.inet_aton(name)
+    except (OSError, UnicodeError):
+        return False
+    return True

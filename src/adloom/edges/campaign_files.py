@@ -1,0 +1,126 @@
+"""Campaign files: a YAML or a CSV becomes a campaign and a stream of rows, or one report of everything wrong with it.
+
+The files of a campaign are the YAML file and the CSVs it names, or one CSV by itself. A CSV by itself is one job; job
+and campaign are named after the file. Its reserved columns are ``id prompt variants size quality references grouping
+priority model``; an empty cell in one of them means that the option, else the default, counts. ``references`` holds
+names, addresses or paths, separated by ``|``, or without one by blanks. All other columns are variables, untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adloom.core.campaign import Campaign, CampaignSource, Duplicates, Pace, Row
+from adloom.core.errors import InputError, Problem
+from adloom.core.identity import digest, slug
+from adloom.core.limits import PROFILES
+from adloom.core.matrix import ROWS_PER_CAMPAIGN
+from adloom.edges.campaign_assembly import assemble
+from adloom.edges.campaign_jobs import Job, table_source
+from adloom.edges.campaign_references import ReferenceReader
+from adloom.edges.campaign_report import Place, Report
+from adloom.edges.campaign_rows import RowReader
+from adloom.edges.campaign_settings import STANDARD, SettingsReader, Texts
+from adloom.edges.campaign_yaml import LARGEST_FILE_BYTES, read_yaml
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the command line gives for a CSV by itself; None where it gives nothing."""
+
+    model: str | None = None
+    size: str | None = None
+    quality: str | None = None
+    variants: int | None = None
+    prompt: str | None = None
+
+
+def open_campaign(path: Path, *, defaults: Defaults = Defaults(), loopback_urls: bool = False) -> CampaignSource:
+    """Open a campaign: its head is read now, its rows when they are asked for.
+
+    ``loopback_urls`` allows addresses on this machine, for when the API itself is there. Raises InputError when there
+    is no such file and CampaignInvalid when it cannot be read at all. Problems of the head that leave the rows readable
+    are raised with theirs: by ``rows`` after the last row, or by ``campaign``, which then reads all rows first.
+    """
+    if not path.is_file():
+        what = "is not a file" if path.exists() else "does not exist"
+        raise InputError(
+            f"{path}: this campaign {what}.", remedy="Check the path, or make a campaign with: adloom init"
+        )
+    if path.suffix.lower() == ".csv":
+        return _open_table(path, defaults, loopback_urls=loopback_urls)
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return _open_document(path, loopback_urls=loopback_urls)
+    raise InputError(f"{path}: a campaign is a .yaml or a .csv file.", remedy="Rename the file, or name another one.")
+
+
+@dataclass(slots=True)
+class _Source:
+    """A campaign whose head has been read."""
+
+    head: Campaign
+    jobs: tuple[Job, ...]
+    settings: SettingsReader
+    duplicates: Duplicates
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def campaign(self) -> Campaign:
+        if self.problems:
+            for _ in self.rows():
+                pass
+        return self.head
+
+    def rows(self) -> Iterator[Row]:
+        report = Report(self.head.source, self.problems)
+        left = ROWS_PER_CAMPAIGN
+        count = 0
+        for job in self.jobs:
+            for row in RowReader(job, self.settings, self.duplicates, report).rows(left):
+                left -= 1
+                count += 1
+                yield row
+        if not count and not report.problems:
+            report.add(Place(self.head.source), "the campaign has no rows", "at least one, after exclude and sample")
+        self.warnings = report.warnings
+        report.close()
+
+
+def _open_table(path: Path, defaults: Defaults, *, loopback_urls: bool) -> CampaignSource:
+    file = str(path)
+    name = slug(path.stem, 63) or "campaign-" + digest(path.stem)[:6]
+    given = {
+        "model": defaults.model,
+        "size": defaults.size,
+        "quality": defaults.quality,
+        "variants": None if defaults.variants is None else str(defaults.variants),
+    }
+    settings: dict[str, Texts] = {**STANDARD, **{key: value for key, value in given.items() if value is not None}}
+    origins = {key: Place(f"--{key}") for key in settings}
+    origins["prompt"] = Place("--prompt") if defaults.prompt else Place(file)
+    job = Job(name, defaults.prompt or "", settings, origins, table_source(path, file))
+    profile = PROFILES["strict"]
+    references = ReferenceReader({}, path.parent, profile.references, loopback_urls=loopback_urls)
+    head = Campaign(name, file, None, Pace(), profile.name, None, {})
+    return _Source(head, (job,), SettingsReader(profile, references), Duplicates.KEEP)
+
+
+def _open_document(path: Path, *, loopback_urls: bool) -> CampaignSource:
+    report = Report(str(path))
+    try:
+        with path.open("rb") as handle:
+            content = handle.read(LARGEST_FILE_BYTES + 1)
+    except OSError as error:
+        raise InputError(
+            f"{path}: this campaign cannot be read: {error.strerror}.", remedy="Check its permissions."
+        ) from error
+    document = read_yaml(content, str(path), report)
+    if not isinstance(document.content, dict):
+        report.fatal(
+            document.place(()), "this is no campaign", "a mapping that begins with a line like: campaign: my-name"
+        )
+    read = assemble(path, document, document.content, report, loopback_urls=loopback_urls)
+    return _Source(read.campaign, read.jobs, read.settings, read.head.duplicates, report.problems)

@@ -1,0 +1,170 @@
+"""Reference images: names, addresses and files turned into values, or into the reason why not.
+
+An address is passed on to the API unfetched: only its text is judged, no name is looked up and nothing is requested. A
+file must lie inside the campaign file's folder, also after symbolic links, and be an image that the API takes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import stat
+import unicodedata
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from adloom.core.campaign import Reference
+from adloom.core.limits import ReferenceLimits
+from adloom.edges.addresses import is_internal_host, is_loopback_host
+from adloom.edges.campaign_report import did_you_mean, shown
+
+LONGEST_URL = 2048
+HOSTABLE = ("jpeg", "png", "gif", "webp")
+"""What EvoLink's file service takes (its file API page, 2026-10); bmp and tiff can only be given as addresses."""
+
+_MAGIC = (
+    (b"\xff\xd8\xff", "jpeg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"GIF87a", "gif"), (b"GIF89a", "gif"), (b"BM", "bmp"),
+    (b"II*\0", "tiff"), (b"MM\0*", "tiff"),
+)  # fmt: skip
+_INNER_NAMES = (".lan", ".intranet", ".corp")
+_UNSAFE = re.compile(r"[\x00-\x20\x7f\\\u00a0\u2028\u2029\u3000]")
+
+
+class BadReferenceError(ValueError):
+    """A reference that cannot be used; ``allowed`` says what could."""
+
+    def __init__(self, message: str, allowed: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.allowed = allowed
+
+
+class ReferenceReader:
+    """Reads the references of one campaign. A file is read and hashed once."""
+
+    def __init__(
+        self, named: Mapping[str, tuple[str, str]], folder: Path, limits: ReferenceLimits, *, loopback_urls: bool
+    ) -> None:
+        """Take ``named`` as name → (``url`` or ``file``, its text)."""
+        self._named = named
+        self._folder = folder
+        self._limits = limits
+        self._loopback_urls = loopback_urls
+        self._files: dict[str, Reference] = {}
+
+    def read(self, text: str) -> Reference:
+        """The reference that a name, an address or a path stands for. Raises BadReferenceError."""
+        kind, value = self._named.get(text, ("", text))
+        if kind == "url" or (not kind and "://" in value):
+            return url_reference(value, loopback_urls=self._loopback_urls)
+        if not kind and not re.search(r"[./\\]", value):
+            near = did_you_mean(value, self._named)
+            raise BadReferenceError(f"there is no reference {shown(value)}{near}", self._known())
+        if value not in self._files:
+            self._files[value] = self._file(value)
+        return self._files[value]
+
+    def _known(self) -> str:
+        return "known: " + (", ".join(list(self._named)[:12]) or "none") + "; or an address, or the path of a file"
+
+    def _file(self, text: str) -> Reference:
+        root = self._folder.resolve()
+        if "\0" in text or Path(text).is_absolute() or re.match(r"[A-Za-z]:|\\|~", text):
+            raise BadReferenceError(
+                f"{shown(text)} is not a path beside the campaign file", "a relative path like references/a.png"
+            )
+        try:
+            path = (root / text).resolve(strict=True)
+            state = path.stat()
+        except (OSError, RuntimeError) as error:
+            raise BadReferenceError(
+                f"there is no file {shown(text)} beside the campaign file", "an existing file"
+            ) from error
+        if not path.is_relative_to(root):
+            raise BadReferenceError(f"{shown(text)} leads out of the campaign file's folder", "a file inside it")
+        if not stat.S_ISREG(state.st_mode):
+            raise BadReferenceError(f"{shown(text)} is not a file", "a picture")
+        if state.st_size > self._limits.size_bytes:
+            size = f"{state.st_size / 1e6:.1f} MB"
+            raise BadReferenceError(f"{shown(text)} has {size}", f"at most {self._limits.size_bytes / 1e6:g} MB")
+        return Reference(f"sha256:{self._checked(path, text)}", None, (root / text).relative_to(root).as_posix())
+
+    def _checked(self, path: Path, text: str) -> str:
+        """The file's SHA-256, after its type and its pixels were found to be allowed."""
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise BadReferenceError(f"{shown(text)} cannot be read: {error.strerror}", "a readable file") from error
+        formats = [name for name in self._limits.formats if name in HOSTABLE]
+        kind = _image_type(content)
+        if kind not in formats:
+            what = f"is a {kind} image" if kind else "is no image of a known type"
+            raise BadReferenceError(f"{shown(text)} {what}", "one of " + ", ".join(formats))
+        self._check_pixels(path, text, kind)
+        return hashlib.sha256(content).hexdigest()
+
+    def _check_pixels(self, path: Path, text: str, kind: str) -> None:
+        from PIL import Image  # noqa: PLC0415 - slow to import, and most campaigns have no files
+
+        try:
+            with warnings.catch_warnings(action="ignore"), Image.open(path, formats=[kind]) as image:
+                (width, height), frames = image.size, int(getattr(image, "n_frames", 1))
+        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+            raise BadReferenceError(f"{shown(text)} is a damaged {kind} image", "a picture that opens") from error
+        limits = self._limits
+        pixels = f"{shown(text)} has {width}×{height} pixels"
+        if width > limits.width_px or height > limits.height_px:
+            raise BadReferenceError(pixels, f"at most {limits.width_px}×{limits.height_px}")
+        if min(width, height) < limits.least_side_px:
+            raise BadReferenceError(pixels, f"at least {limits.least_side_px} on each side")
+        if max(width, height) > limits.ratio * min(width, height):
+            raise BadReferenceError(pixels, f"no side more than {limits.ratio} times the other")
+        if frames > 1:
+            raise BadReferenceError(f"{shown(text)} is animated", "a still picture")
+
+
+def _image_type(content: bytes) -> str:
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "webp"
+    return next((kind for magic, kind in _MAGIC if content.startswith(magic)), "")
+
+
+def url_reference(url: str, *, loopback_urls: bool) -> Reference:
+    """The reference for an address. Raises BadReferenceError."""
+    check_url(url, ("https", "http"), loopback_urls=loopback_urls)
+    parts = urlsplit(url)
+    return Reference(f"url:{url}", url, urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")))
+
+
+def check_url(url: str, schemes: tuple[str, ...], *, loopback_urls: bool) -> None:
+    """Refuse an address that is not public by its own text. Raises BadReferenceError."""
+    allowed = f"a public address that begins with {schemes[0]}://"
+    if len(url) > LONGEST_URL:
+        raise BadReferenceError(f"the address has {len(url):,} characters", f"at most {LONGEST_URL:,}")
+    if _UNSAFE.search(url):
+        raise BadReferenceError("there is a blank, a control character or a backslash in the address", allowed)
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise BadReferenceError(f"{_without_query(url)} is not an address", allowed) from error
+    if parts.scheme not in schemes:
+        raise BadReferenceError(f"the address begins with {shown(parts.scheme)}", allowed)
+    if "@" in parts.netloc:
+        raise BadReferenceError("the address holds a user name or a password", "the address without them")
+    if not host:
+        raise BadReferenceError(f"{_without_query(url)} has no host", allowed)
+    if _is_internal(host) and not (loopback_urls and is_loopback_host(host)):
+        raise BadReferenceError(f"{shown(host)} is an internal host", allowed)
+
+
+def _without_query(url: str) -> str:
+    return shown(re.split(r"[?#]", url, maxsplit=1)[0].rpartition("@")[2])
+
+
+def _is_internal(host: str) -> bool:
+    """Whether a host cannot be public by its own text: an inner address in any form, an inner name, or no full name."""
+    host = unicodedata.normalize("NFKC", host).replace("\u3002", ".").lower().rstrip(".")
+    return is_internal_host(host) or host.endswith(_INNER_NAMES) or ("." not in host and ":" not in host)

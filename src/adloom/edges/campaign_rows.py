@@ -1,0 +1,273 @@
+"""Source rows become rows: settings checked, prompts filled in, identities and names given, repetitions settled."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from adloom.core.campaign import Duplicates, Row
+from adloom.core.identity import content_identity, digest, explicit_identity, meaning, slug
+from adloom.core.matrix import matches, sample
+from adloom.core.prompt import ADVISED_CHARACTERS, length_problem, names_its_own_count
+from adloom.core.template import BadTemplateError, is_template, prompt_template
+from adloom.edges.campaign_jobs import Job, SourceRow, words_of
+from adloom.edges.campaign_report import Place, Report, did_you_mean, shown
+from adloom.edges.campaign_settings import AXES, Look, Making, SettingsReader
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DIGIT = re.compile(r"\d")
+_NO_LOOK = Look("", "", "", ())  # of a row whose model, size or quality is wrong: only its prompt is still examined
+_LABEL_LENGTH = 48
+_HEX_LENGTHS = (6, 12, 64)
+_SURELY_SHORT = 1200  # characters: even all Chinese and with a count phrase this is below every limit of the prompt
+
+_OWN_COUNT = "{n} prompts seem to name their own number of images, which contradicts the one that is asked for"
+_LONG = f"{{n}} prompts have more than {ADVISED_CHARACTERS:,} characters, where details begin to get lost"
+_BRACES = "{n} prompts still hold {{ or {% after filling in: only the prompt itself is a template, variables are not"
+
+
+@dataclass(slots=True)
+class _Register:
+    """What one reading of a job has seen: about 200 bytes a row, whatever the rows hold."""
+
+    ids: dict[int, Place] = field(default_factory=dict)
+    contents: dict[int, int] = field(default_factory=dict)
+    repeats: dict[int, int] = field(default_factory=dict)
+    names: set[int] = field(default_factory=set)
+
+
+class RowReader:
+    """Reads the rows of one job, once."""
+
+    def __init__(self, job: Job, settings: SettingsReader, duplicates: Duplicates, report: Report) -> None:
+        self._job = job
+        self._settings = settings
+        self._duplicates = duplicates
+        self._report = report
+        self._seen = _Register()
+        self._excluded = [0] * len(job.exclude)
+        self._some_variables: Mapping[str, object] = {}
+        self._references_are_templates = any(map(is_template, job.settings["references"]))
+
+    def rows(self, most: int) -> Iterator[Row]:
+        """Yield the rows in order; ``most`` is what the campaign may still have."""
+        picked = self._sample(most)
+        position = -1
+        for source, making, look in self._candidates(self._report, most):
+            if not source.extra:
+                position += 1
+                if picked is not None and position not in picked:
+                    continue
+            if (row := self._row(source, making, look)) is not None:
+                yield row
+        self._report_useless_exclusions()
+
+    def _sample(self, most: int) -> frozenset[int] | None:
+        """The positions that the job's sample picks, None without one; this reads the source once by itself."""
+        if self._job.sample is None:
+            return None
+        unheard = Report("")  # the reading that follows says everything again
+        count, seed = self._job.sample
+        contents = (
+            [source.variables, source.overrides, look.model, look.size, look.quality]
+            for source, _, look in self._candidates(unheard, most)
+            if not source.extra
+        )
+        picked = sample(contents, count, seed)
+        self._seen, self._excluded = _Register(), [0] * len(self._job.exclude)
+        return picked
+
+    def _candidates(self, report: Report, most: int) -> Iterator[tuple[SourceRow, Making, Look]]:
+        """Yield what is left after the exclusions, then the included rows."""
+        for source in self._sources(report, most):
+            if not source.extra:
+                self._some_variables = source.variables
+            self._check_id(source, report)
+            making = self._making(source, report)
+            if making is None:
+                continue
+            if making.faults:
+                self._report_faults(source, making, report)
+            for look in making.looks or (_NO_LOOK,):
+                if source.extra or not self._is_excluded(source, look):
+                    yield source, making, look
+
+    def _sources(self, report: Report, most: int) -> Iterator[SourceRow]:
+        yield from self._job.source(report, most // self._job.looks)
+        yield from self._job.include
+
+    def _making(self, source: SourceRow, report: Report) -> Making | None:
+        settings = self._job.settings
+        if source.overrides:
+            settings = {**settings, **source.overrides}
+        if self._references_are_templates and "references" not in source.overrides:
+            try:
+                filled = (prompt_template(text).render(source.variables).strip() for text in settings["references"])
+                settings = {**settings, "references": tuple(text for text in filled if text)}
+            except BadTemplateError as problem:
+                report.add(self._job.origins["references"], f"references: {problem.message}", problem.allowed)
+                return None
+        return self._settings.read(settings)
+
+    def _report_faults(self, source: SourceRow, making: Making, report: Report) -> None:
+        for fault in making.faults:
+            own = fault.setting in source.overrides
+            place = source.place_of(fault.setting) if own else self._job.origins[fault.setting]
+            report.add(place, fault.message, fault.allowed)
+
+    def _check_id(self, source: SourceRow, report: Report) -> None:
+        if (row_id := source.overrides.get("id")) is None:
+            return
+        place = source.place_of("id")
+        if not _ID.fullmatch(str(row_id)):
+            report.add(
+                place,
+                f"the id {shown(str(row_id))} cannot be used",
+                "1 to 64 of A-Z a-z 0-9 . _ -, first a letter or digit",
+            )
+        first = self._seen.ids.setdefault(_number(str(row_id)), place)
+        if first is not place:
+            report.add(
+                place,
+                f"the id {shown(str(row_id))} is already taken in {first.file}:{first.line}",
+                "each id once in a job",
+            )
+
+    def _is_excluded(self, source: SourceRow, look: Look) -> bool:
+        if not self._job.exclude:
+            return False
+        whole = {"size": look.size, "quality": look.quality, "model": look.model, **source.variables}
+        excluded = False
+        for number, pattern in enumerate(self._job.exclude):
+            if matches(whole, pattern.names):
+                self._excluded[number] += 1
+                excluded = True
+        return excluded
+
+    def _report_useless_exclusions(self) -> None:
+        known = [*self._some_variables, *AXES]
+        for pattern, count in zip(self._job.exclude, self._excluded, strict=True):
+            if count or not self._some_variables:
+                continue
+            if unknown := [name for name in pattern.names if name not in known]:
+                message = f"exclude: there is no {shown(unknown[0])} in this job{did_you_mean(unknown[0], known)}"
+                self._report.add(pattern.place, message, "known: " + ", ".join(known[:12]))
+            else:
+                where = f"{pattern.place.file}:{pattern.place.line}"
+                self._report.warn(f"{where}: this exclude matches no row, so it leaves nothing out")
+
+    def _row(self, source: SourceRow, making: Making, look: Look) -> Row | None:
+        """The row, or None when it has a problem or was merged into an earlier one."""
+        prompt = self._prompt(source)
+        if prompt is None or not self._prompt_is_good(prompt, source, making):
+            return None
+        if making.faults:
+            return None
+        content = meaning(
+            model=look.model, prompt=prompt, size=look.size, quality=look.quality, priority=making.priority,
+            references=making.references,
+        )  # fmt: skip
+        identity = self._identity(source, content)
+        if identity is None:
+            return None
+        name, label = self._name(source, look, prompt, identity)
+        return Row(
+            job=self._job.name, identity=identity, name=name, label=label, prompt=prompt, variables=source.variables,
+            model=look.model, size=look.size, quality=look.quality, priority=making.priority,
+            references=making.references, grouping=making.grouping, variants=making.variants,
+        )  # fmt: skip
+
+    def _prompt(self, source: SourceRow) -> str | None:
+        own = source.overrides.get("prompt")
+        if own is None and not self._job.prompt and "prompt" not in source.columns:
+            near = did_you_mean("prompt", source.variables)
+            allowed = "a prompt for the job, the option --prompt, or a column called prompt"
+            self._report.add(self._job.origins["prompt"], f"job {shown(self._job.name)} has no prompt{near}", allowed)
+            return None
+        text = self._job.prompt if own is None else str(own)
+        try:
+            return prompt_template(text).render(source.variables) if is_template(text) else text
+        except BadTemplateError as problem:
+            if own is not None:
+                place = source.place_of("prompt")
+            else:
+                place = source.place if source.extra else self._job.origins["prompt"]
+            report_text = f"the prompt of job {shown(self._job.name)}: {problem.message}"
+            self._report.add(place, report_text, problem.allowed)
+            return None
+
+    def _prompt_is_good(self, prompt: str, source: SourceRow, making: Making) -> bool:
+        place = source.place_of("prompt")
+        which = f" for {shown(' / '.join(source.axes), 80)}" if source.combination and source.axes else ""
+        if source.combination:
+            place = self._job.origins["prompt"]
+        if not prompt or prompt.isspace():
+            self._report.add(place, f"the prompt{which} is empty", "words that say what to show")
+            return False
+        if len(prompt) > _SURELY_SHORT and (problem := length_problem(prompt, making.most_images)):
+            self._report.add(place, f"{problem}{which}", "a shorter prompt")
+            return False
+        if _DIGIT.search(prompt) and names_its_own_count(prompt):
+            self._report.count(_OWN_COUNT, place)
+        if len(prompt) > ADVISED_CHARACTERS:
+            self._report.count(_LONG, place)
+        if is_template(prompt):
+            self._report.count(_BRACES, place)
+        return True
+
+    def _identity(self, source: SourceRow, content: tuple[object, ...]) -> str | None:
+        """The row's identity, None when it is merged or refused as a repetition."""
+        job = self._job.name
+        if (row_id := source.overrides.get("id")) is not None:
+            return explicit_identity(job, str(row_id))
+        identity = content_identity(job, content, 1)
+        key = int(identity[:32], 16)
+        if key not in self._seen.contents:
+            self._seen.contents[key] = source.place.line
+            return identity
+        return self._repetition(source, content, key)
+
+    def _repetition(self, source: SourceRow, content: tuple[object, ...], key: int) -> str | None:
+        job, seen = self._job.name, self._seen
+        seen.repeats[key] = seen.repeats.get(key, 1) + 1
+        if self._duplicates is Duplicates.ERROR:
+            message = f"this row of job {shown(job)} is the same as an earlier one, from line {seen.contents[key]}"
+            self._report.add(source.place, message, "other words, an id for each, or duplicates: keep or merge")
+            return None
+        what = f"{{n}} rows of job {shown(job)} are the same as an earlier one and "
+        if self._duplicates is Duplicates.MERGE:
+            self._report.count(what + "were left out; the first one's variants count (duplicates: merge)", source.place)
+            return None
+        self._report.count(what + "buy further images (duplicates: keep)", source.place)
+        return content_identity(job, content, seen.repeats[key])
+
+    def _name(self, source: SourceRow, look: Look, prompt: str, identity: str) -> tuple[str, str]:
+        """The row's name, unique in the job whatever the case of its letters, and its readable part."""
+        if (row_id := source.overrides.get("id")) is not None:
+            label = "-".join((str(row_id), *filter(None, map(slug, look.axes))))
+            other = digest(identity, look.model, look.size, look.quality)
+            return self._unused((label, *(f"{label}-{other[:length]}" for length in _HEX_LENGTHS))), label
+        label = _label(source.axes or (words_of(prompt),), look.axes)
+        return self._unused(tuple(f"{label}-{identity[:length]}" for length in _HEX_LENGTHS)), label
+
+    def _unused(self, names: tuple[str, ...]) -> str:
+        for name in names:
+            key = _number(name.lower())
+            if key not in self._seen.names:
+                self._seen.names.add(key)
+                return name
+        return names[-1]
+
+
+def _label(words: tuple[str, ...], axes: tuple[str, ...]) -> str:
+    """Words and axis values as part of a file name; what is too long is cut from the words."""
+    end = slug(" ".join(axes))
+    start = slug(" ".join(words), max(8, _LABEL_LENGTH - len(end)))
+    return "-".join(filter(None, (start or "row", end)))
+
+
+def _number(text: str) -> int:
+    """64 bits of a hash: a set of them is a third of a set of the texts."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest())

@@ -1,0 +1,232 @@
+"""The shape of a campaign file: pydantic models at the door, and their errors in a marketer's words.
+
+Every scalar arrives as text. These models check shapes, whole numbers and closed word lists; what depends on the limits
+profile (sizes, qualities, reference counts) is checked for each row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from adloom.core.campaign import Budget, Duplicates, Pace
+from adloom.core.limits import MODELS, PROFILES
+from adloom.edges.campaign_checks import (
+    amount,
+    axes,
+    extra_rows,
+    fault,
+    kind,
+    one_of,
+    patterns,
+    reference,
+    reference_list,
+    slug_text,
+    text,
+    texts,
+    whole_number,
+)
+from adloom.edges.campaign_report import Report, did_you_mean, shown
+from adloom.edges.campaign_yaml import Document, Path, Tree
+
+Text: TypeAlias = Annotated[str, BeforeValidator(text)]
+Slug: TypeAlias = Annotated[str, BeforeValidator(slug_text), Field(pattern=r"^[a-z0-9-]{1,63}$")]
+Texts: TypeAlias = Annotated[str | tuple[str, ...], BeforeValidator(texts)]
+References: TypeAlias = Annotated[str | tuple[str, ...], BeforeValidator(reference_list)]
+Amount: TypeAlias = Annotated[Decimal, BeforeValidator(amount)]
+_Value: TypeAlias = "str | dict[str, Any]"
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BudgetFile(_File):
+    """A cap on what an edition may spend; exactly one of the three."""
+
+    usd: Amount | None = None
+    credits: Amount | None = None
+    images: Annotated[int, BeforeValidator(whole_number(1, 10_000_000))] | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> BudgetFile:
+        if len(self.model_fields_set) != 1:
+            raise fault(
+                f"a budget has exactly one amount, this one has {len(self.model_fields_set)}", "usd, credits or images"
+            )
+        return self
+
+    def value(self) -> Budget:
+        """The budget as the core knows it."""
+        return Budget(self.usd, self.credits, self.images)
+
+
+class PaceFile(_File):
+    """How fast a run may buy."""
+
+    in_flight: Annotated[int, BeforeValidator(whole_number(1, 1000))] = 16
+    submits_per_minute: Annotated[int, BeforeValidator(whole_number(1, 100_000))] | None = None
+
+    def value(self) -> Pace:
+        """The pace as the core knows it."""
+        return Pace(self.in_flight, self.submits_per_minute)
+
+
+class SettingsFile(_File):
+    """What a row is made with. A list of sizes, qualities or models is an axis."""
+
+    variants: Text | None = Field(None, description="images wanted of each row, 1 to 1,000")
+    size: Texts | None = Field(None, description="a ratio such as 4:5, or pixels such as 2048x2048")
+    quality: Texts | None = Field(None, description="1K, 2K or 4K")
+    grouping: Text | None = Field(None, description="set or independent")
+    priority: Text | None = Field(None, description="standard or fast")
+    model: Texts | None = None
+
+
+class ReferenceFile(_File):
+    """A reference image under a name: one address or one file."""
+
+    url: Text | None = None
+    file: Text | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> ReferenceFile:
+        if len(self.model_fields_set) != 1:
+            raise fault("a reference is one address or one file", "{url: https://…} or {file: path}")
+        return self
+
+
+class SampleFile(_File):
+    """A stable choice of some combinations."""
+
+    count: Annotated[int, BeforeValidator(whole_number(1, 1_000_000))]
+    seed: Text = "0"
+
+
+class JobFile(SettingsFile):
+    """One block of the campaign file."""
+
+    id: Slug
+    prompt: Text | None = None
+    references: References | None = Field(None, description="names, http(s) addresses or paths")
+    matrix: Annotated[str | dict[str, list[_Value]], BeforeValidator(axes)] | None = None
+    rows: Text | None = Field(None, description="the path of a CSV with one row a line")
+    exclude: Annotated[list[dict[str, _Value]], BeforeValidator(patterns)] = Field(default_factory=list)
+    include: Annotated[list[dict[str, Any]], BeforeValidator(extra_rows)] = Field(default_factory=list)
+    sample: SampleFile | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> JobFile:
+        if self.matrix is not None and self.rows is not None:
+            raise fault("a job has a matrix or rows, not both", "two jobs")
+        return self
+
+
+class HeadFile(_File):
+    """Everything of a campaign file but its jobs."""
+
+    campaign: Slug
+    model: Text | None = None
+    budget: BudgetFile | None = None
+    limits: PaceFile = PaceFile()
+    profile: Annotated[str, BeforeValidator(one_of(*PROFILES))] = "strict"
+    defaults: SettingsFile = SettingsFile()
+    references: dict[str, Annotated[ReferenceFile, BeforeValidator(reference)]] = Field(default_factory=dict)
+    prices: dict[Annotated[str, BeforeValidator(one_of(*MODELS))], Amount] = Field(default_factory=dict)
+    callback_url: Text | None = None
+    duplicates: Annotated[Duplicates, BeforeValidator(one_of(*Duplicates))] = Duplicates.KEEP
+
+
+class CampaignFile(HeadFile):
+    """A whole campaign file. Its JSON schema is for editors."""
+
+    PARTS: ClassVar[Mapping[Path, type[BaseModel]]] = {
+        ("budget",): BudgetFile,
+        ("limits",): PaceFile,
+        ("defaults",): SettingsFile,
+        ("references", "*"): ReferenceFile,
+        ("jobs", "*"): JobFile,
+        ("jobs", "*", "sample"): SampleFile,
+    }
+
+    jobs: list[JobFile] = Field(min_length=1)
+
+
+def read_head(document: Document, content: Mapping[str, Tree], report: Report) -> HeadFile:
+    """The head of a campaign file. Parts with problems are reported and read as if they were not there."""
+    head = {name: value for name, value in content.items() if name != "jobs"}
+    try:
+        return HeadFile.model_validate(head)
+    except ValidationError as invalid:
+        errors = invalid.errors(include_url=False)
+        report_errors(document, (), errors, report)
+        bad = {error["loc"][0] for error in errors if error["loc"]}
+        return HeadFile.model_validate({"campaign": "unnamed"} | {n: v for n, v in head.items() if n not in bad})
+
+
+def read_jobs(document: Document, content: Mapping[str, Tree], report: Report) -> list[tuple[int, JobFile]]:
+    """The jobs that can be read, each with its position in the file; the others are reported."""
+    jobs = content.get("jobs")
+    if not isinstance(jobs, list) or not jobs:
+        report.add(
+            document.place(("jobs",), of_key=True), "a campaign needs a list of jobs", "jobs: [{id: …, prompt: …}]"
+        )
+        return []
+    read: list[tuple[int, JobFile]] = []
+    lines: dict[str, int] = {}
+    for position, job in enumerate(jobs):
+        try:
+            read.append((position, JobFile.model_validate(job)))
+        except ValidationError as invalid:
+            report_errors(document, ("jobs", position), invalid.errors(include_url=False), report)
+        if isinstance(job, dict) and isinstance(name := job.get("id"), str):
+            place = document.place(("jobs", position, "id"))
+            if lines.setdefault(name, place.line) != place.line:
+                report.add(place, f"the job id {shown(name)} is already taken in line {lines[name]}", "each id once")
+    return read
+
+
+def report_errors(document: Document, prefix: Path, errors: Sequence[ErrorDetails], report: Report) -> None:
+    """Say pydantic's errors in plain words, each at its place in the file."""
+    for error in errors:
+        path = (*prefix, *error["loc"])
+        key = str(path[-1]) if path else ""
+        if error["type"] == "extra_forbidden":
+            known = _keys_at(path[:-1])
+            report.add(
+                document.place(path, of_key=True),
+                f"unknown key {shown(key)}{did_you_mean(key, known)}",
+                "known here: " + ", ".join(known),
+            )
+        elif error["type"] == "missing":
+            report.add(document.place(path[:-1]), f"{shown(key)} is missing", "")
+        elif error["type"] == "campaign":
+            context = error["ctx"]
+            what = f"{key}: " if key and not key.isdecimal() else ""
+            report.add(document.place(path), what + context["message"], context["allowed"])
+        else:
+            what = f"{key}: " if key and not key.isdecimal() else ""
+            report.add(
+                document.place(path), f"{what}{kind(error['input'])} cannot stand here", _NEEDED.get(error["type"], "")
+            )
+
+
+_NEEDED = {
+    "dict_type": "a mapping, key: value",
+    "model_type": "a mapping, key: value",
+    "model_attributes_type": "a mapping, key: value",
+    "list_type": "a list",
+    "string_type": "text",
+}
+
+
+def _keys_at(path: Path) -> list[str]:
+    """The keys that are known at a path of a campaign file."""
+    for pattern, model in CampaignFile.PARTS.items():
+        if len(pattern) == len(path) and all(want in ("*", part) for want, part in zip(pattern, path, strict=True)):
+            return list(model.model_fields)
+    return list(CampaignFile.model_fields)

@@ -1,0 +1,199 @@
+"""What a row is made with, checked against the limits profile before anything is spent.
+
+Texts go in (a cell, a key of the file, an option), values or faults come out. Equal settings are checked once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+from adloom.core.campaign import Grouping, Reference
+from adloom.core.limits import (
+    DEFAULT_MODEL,
+    IMAGES_PER_CALL,
+    MODELS,
+    PIXELS_PER_IMAGE,
+    PRIORITIES,
+    REFERENCES_AND_IMAGES,
+    SIDE_RATIO,
+    VARIANTS_PER_ROW,
+    Profile,
+)
+from adloom.edges.campaign_references import BadReferenceError, ReferenceReader
+from adloom.edges.campaign_report import did_you_mean, shown
+
+Texts: TypeAlias = "str | tuple[str, ...]"
+Settings: TypeAlias = Mapping[str, Texts]
+
+AXES = ("size", "quality", "model")
+"""The settings that may hold a list, in the order in which their values stand in names."""
+
+STANDARD: Settings = {
+    "model": DEFAULT_MODEL, "size": "auto", "quality": "", "variants": "1", "grouping": "set", "priority": "standard",
+    "references": (),
+}  # fmt: skip
+
+_PIXELS = re.compile(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})")
+_WHOLE = re.compile(r"[1-9][0-9]{0,5}")
+_CACHED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one setting, and what would be right."""
+
+    setting: str
+    message: str
+    allowed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One choice of the three settings that can be axes; ``axes`` are the texts of those that are."""
+
+    model: str
+    size: str
+    quality: str
+    axes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """All settings of a row. With ``faults`` the other fields are the parts that could be read."""
+
+    looks: tuple[Look, ...]
+    priority: str
+    grouping: Grouping
+    variants: int
+    references: tuple[Reference, ...]
+    faults: tuple[Fault, ...]
+
+    @property
+    def most_images(self) -> int:
+        """The largest ``n`` that a call of the row can have."""
+        if self.grouping is Grouping.INDEPENDENT:
+            return 1
+        return min(self.variants, IMAGES_PER_CALL, REFERENCES_AND_IMAGES - len(self.references))
+
+
+class SettingsReader:
+    """Checks the settings of a campaign's rows."""
+
+    def __init__(self, profile: Profile, references: ReferenceReader) -> None:
+        self._profile = profile
+        self._references = references
+        self._checked = lru_cache(_CACHED)(self._check)
+
+    def read(self, settings: Settings) -> Making:
+        """The settings as values, with everything that is wrong with them."""
+        return self._checked(tuple(settings[name] for name in STANDARD))
+
+    def _check(self, values: tuple[Texts, ...]) -> Making:
+        settings = dict(zip(STANDARD, values, strict=True))
+        faults: list[Fault] = []
+        looks = self._looks(settings, faults)
+        references = self._read_references(settings["references"], faults)
+        variants = _variants(str(settings["variants"]), faults)
+        grouping = _word("grouping", str(settings["grouping"]), tuple(Grouping), faults)
+        priorities = MODELS[looks[0].model].priorities if looks else PRIORITIES
+        priority = _word("priority", str(settings["priority"]), priorities, faults)
+        return Making(looks, priority, Grouping(grouping), variants, references, tuple(faults))
+
+    def _looks(self, settings: Settings, faults: list[Fault]) -> tuple[Look, ...]:
+        """Every allowed choice once; a quality beside pixels is dropped, because the API has it for ratios only."""
+        models = [name for name in _listed(settings["model"]) if _model_is_known(name, faults)]
+        sizes = [size for size in _listed(settings["size"]) if self._size_is_legal(size, faults)]
+        looks: dict[tuple[str, str, str], Look] = {}
+        for size, quality, model in itertools.product(sizes, _listed(settings["quality"]), models):
+            if quality and quality not in MODELS[model].qualities:
+                known = MODELS[model].qualities
+                message = f"the quality {shown(quality)} is not one of {model}'s{did_you_mean(quality, known)}"
+                _add(faults, Fault("quality", message, "one of " + ", ".join(known)))
+                continue
+            used = "" if _PIXELS.fullmatch(size) else quality or MODELS[model].default_quality
+            chosen = {"size": size, "quality": used, "model": model}
+            axes = tuple(chosen[name] for name in AXES if not isinstance(settings[name], str) and chosen[name])
+            looks.setdefault((model, size, used), Look(model, size, used, axes))
+        return tuple(looks.values())
+
+    def _size_is_legal(self, size: str, faults: list[Fault]) -> bool:
+        if size in self._profile.ratios:
+            return True
+        low, high = PIXELS_PER_IMAGE
+        if pixels := _PIXELS.fullmatch(size):
+            width, height = int(pixels[1]), int(pixels[2])
+            if not low <= width * height <= high:
+                fault = Fault(
+                    "size",
+                    f"the size {size} has {width * height:,} pixels",
+                    f"{low:,} to {high:,}, 1280x720 to 4096x4096",
+                )
+            elif max(width, height) > SIDE_RATIO * min(width, height):
+                fault = Fault("size", f"the size {size} is too long", f"no side more than {SIDE_RATIO} times the other")
+            else:
+                return True
+        else:
+            ratios = self._profile.ratios
+            near = did_you_mean(size.replace("：", ":").replace("×", "x"), ratios)
+            allowed = ", ".join(ratios) + ", or pixels like 2048x2048"
+            fault = Fault("size", f"the size {shown(size)} is not known{near}", allowed)
+        _add(faults, fault)
+        return False
+
+    def _read_references(self, texts: Texts, faults: list[Fault]) -> tuple[Reference, ...]:
+        """The references in order, each once."""
+        listed = _listed(texts)
+        most = min(self._profile.references.count, REFERENCES_AND_IMAGES - 1)
+        if len(listed) > most:
+            _add(
+                faults,
+                Fault("references", f"{len(listed)} reference images", f"at most {most} ({self._profile.name} limits)"),
+            )
+            return ()
+        read: dict[Reference, None] = {}
+        for text in listed:
+            try:
+                read[self._references.read(text)] = None
+            except BadReferenceError as bad:
+                _add(faults, Fault("references", bad.message, bad.allowed))
+        return tuple(read)
+
+
+def _listed(texts: Texts) -> tuple[str, ...]:
+    return (texts,) if isinstance(texts, str) else texts
+
+
+def _add(faults: list[Fault], fault: Fault) -> None:
+    if fault not in faults:
+        faults.append(fault)
+
+
+def _model_is_known(name: str, faults: list[Fault]) -> bool:
+    if name in MODELS:
+        return True
+    message = f"the model {shown(name)} is not known{did_you_mean(name, MODELS)}"
+    _add(faults, Fault("model", message, "one of " + ", ".join(MODELS)))
+    return False
+
+
+def _variants(text: str, faults: list[Fault]) -> int:
+    if _WHOLE.fullmatch(text) and int(text) <= VARIANTS_PER_ROW:
+        return int(text)
+    _add(
+        faults,
+        Fault("variants", f"{shown(text)} is not a number of variants", f"1 to {VARIANTS_PER_ROW:,}, digits only"),
+    )
+    return 1
+
+
+def _word(setting: str, text: str, words: tuple[str, ...], faults: list[Fault]) -> str:
+    if text in words:
+        return text
+    message = f"the {setting} {shown(text)} is not known{did_you_mean(text, words)}"
+    _add(faults, Fault(setting, message, "one of " + ", ".join(words)))
+    return words[0]

@@ -1,0 +1,228 @@
+"""A CSV as a stream of rows of text, in bounded memory.
+
+Two passes: the csv module walks the file for its structure (encoding, quotes, ragged rows, sizes, the line on which
+each row begins), then pandas reads the same rows in chunks as text. When the structure has problems, nothing will be
+bought and the sound rows are read with the csv module alone, so that their problems are reported as well.
+
+``a,b`` with commas is expected; semicolons or tabs are recognised from the header and said in a warning. A row that is
+empty or blank as a whole is skipped. A column's number in a message counts cells, a line is the line of the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from adloom.edges.campaign_report import Place, Report, shown
+
+if TYPE_CHECKING:
+    import _csv
+
+LONGEST_LINE_BYTES = 1 << 20
+LONGEST_CELL = 8192
+ROWS_A_CHUNK = 5000
+_HEADER_COLUMNS = 256
+_QUOTES = 'a quoted cell begins and ends with ", and "" stands for a quote inside it'
+_LINE_ENDS = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The structure of a CSV whose header could be read. ``lines`` holds the first line of each row."""
+
+    path: Path
+    file: str
+    separator: str
+    columns: tuple[str, ...]
+    lines: array[int] = field(repr=False)
+    sound: bool
+
+
+class _BrokenError(Exception):
+    """The file cannot be read beyond this place."""
+
+    def __init__(self, line: int, column: int, message: str, allowed: str) -> None:
+        super().__init__(message)
+        self.line = line
+        self.column = column
+        self.message = message
+        self.allowed = allowed
+
+
+def survey(path: Path, file: str, report: Report, *, most_rows: int) -> Table | None:
+    """Walk the file for its structure and report what is wrong. None when not even the header can be read."""
+    try:
+        with path.open("rb") as handle:
+            return _survey(handle, path, file, report, most_rows)
+    except OSError as error:
+        report.add(Place(file), f"this file cannot be read: {error.strerror}", "an existing CSV file")
+    return None
+
+
+def _survey(handle: BinaryIO, path: Path, file: str, report: Report, most_rows: int) -> Table | None:
+    lines: array[int] = array("L")
+    sound, separator = True, ","
+    columns: tuple[str, ...] = ()
+    try:
+        separator = _separator(handle)
+        records = _records(handle, separator)
+        line, header = next(records, (1, []))
+        columns = tuple(cell.strip() for cell in header)
+        sound = _header_is_good(columns, Place(file, line), report)
+        if not columns:
+            return None
+        for line, cells in records:
+            lines.append(line)
+            if (found := _row_fault(cells, columns)) is not None:
+                sound = False
+                report.add(Place(file, line, found[0]), *found[1:])
+            if len(lines) > most_rows:
+                report.add(Place(file, line), f"more than {most_rows:,} rows", "several campaigns")
+                return None
+    except _BrokenError as broken:
+        sound = False
+        report.add(Place(file, broken.line, broken.column), broken.message, broken.allowed)
+    if not columns:
+        return None
+    if separator != ",":
+        name = "semicolons" if separator == ";" else "tabs"
+        report.warn(f"{file}: the cells are separated by {name} instead of commas; it is read that way")
+    return Table(path, file, separator, columns, lines, sound)
+
+
+def cells_of(table: Table, report: Report) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Yield (line, cells) of every row that has the header's number of cells."""
+    if not table.lines:
+        return
+    if table.sound:
+        yield from _with_pandas(table, report)
+        return
+    with table.path.open("rb") as handle:
+        try:
+            _separator(handle)
+            records = _records(handle, table.separator)
+            next(records)
+            yield from ((line, tuple(cells)) for line, cells in records if _row_fault(cells, table.columns) is None)
+        except _BrokenError:
+            return  # the survey has reported it
+
+
+def _with_pandas(table: Table, report: Report) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """The rows of a sound table, each with the line that the survey found for it."""
+    count = 0
+    try:
+        for rows in _chunks(table):
+            if count + len(rows) > len(table.lines):
+                break
+            yield from zip(table.lines[count : count + len(rows)], rows, strict=True)
+            count += len(rows)
+    except (ValueError, OSError):  # pandas' parser errors and those of decoding are ValueErrors
+        count = -1
+    if count != len(table.lines):
+        report.add(Place(table.file), "the file changed while it was read", "start again")
+
+
+def _chunks(table: Table) -> Iterator[list[tuple[str, ...]]]:
+    import pandas as pd  # noqa: PLC0415 - takes most of a second, and many campaigns have no CSV
+
+    with pd.read_csv(
+        table.path,
+        sep=table.separator,
+        names=range(len(table.columns)),
+        header=0,
+        index_col=False,
+        dtype=object,
+        keep_default_na=False,
+        na_filter=False,
+        encoding="utf-8-sig",
+        chunksize=ROWS_A_CHUNK,
+        compression=None,
+    ) as chunks:
+        for chunk in chunks:
+            rows = list(zip(*(chunk[number].tolist() for number in chunk.columns), strict=True))
+            if len(table.columns) == 1:
+                rows = [cells for cells in rows if cells[0].strip()]  # a lone "" is a blank line to the survey
+            yield rows
+
+
+def _header_is_good(columns: tuple[str, ...], place: Place, report: Report) -> bool:
+    if not columns:
+        report.add(Place(place.file, 1, 1), "the file is empty", "a first line with the names of the columns")
+        return False
+    if len(columns) > _HEADER_COLUMNS:
+        report.add(place, f"the header has {len(columns):,} columns", f"at most {_HEADER_COLUMNS}")
+        return False
+    good = True
+    lower: dict[str, int] = {}
+    for number, name in enumerate(columns, start=1):
+        at = Place(place.file, place.line, number)
+        if not name:
+            report.add(at, f"column {number} has no name", "a name in the first line, or no such column")
+            good = False
+        elif (first := lower.setdefault(name.lower(), number)) != number:
+            report.add(at, f"the column {shown(name)} is here twice, as columns {first} and {number}", "each name once")
+            good = False
+    return good
+
+
+def _row_fault(cells: list[str], columns: tuple[str, ...]) -> tuple[int, str, str] | None:
+    if len(cells) != len(columns):
+        message = f"this row has {len(cells)} cells, the header has {len(columns)}"
+        allowed = "one cell for each column; quote a cell that holds the separator"
+        return min(len(cells), len(columns)) + 1, message, allowed
+    if len(max(cells, key=len)) > LONGEST_CELL:
+        number = next(number for number, cell in enumerate(cells) if len(cell) > LONGEST_CELL)
+        message = f"the cell in column {shown(columns[number])} has {len(cells[number]):,} characters"
+        return number + 1, message, f"at most {LONGEST_CELL:,}; perhaps a quote is not closed"
+    return None
+
+
+def _records(handle: BinaryIO, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield (first line, cells) of every record, the header first; blank ones are left out."""
+    reader: _csv.Reader = csv.reader(_lines(handle), delimiter=separator, strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            message = f"the quotes of this row do not match (read until line {reader.line_num})"
+            raise _BrokenError(line, 1, message, _QUOTES) from error
+        if cells and (len(cells) > 1 or cells[0].strip()):
+            yield line, cells
+
+
+def _lines(handle: BinaryIO) -> Iterator[str]:
+    """Yield the lines as text with their ends, without a byte order mark."""
+    offset, number = 0, 1
+    while content := handle.readline(LONGEST_LINE_BYTES + 1):
+        if len(content) > LONGEST_LINE_BYTES:
+            raise _BrokenError(number, 1, f"this line has more than {LONGEST_LINE_BYTES:,} bytes", "shorter rows")
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            at = f"this is not UTF-8 text from byte {offset + error.start:,} on"
+            raise _BrokenError(number, 1, at, 'save it as "CSV UTF-8"') from error
+        if "\0" in text:
+            nul = f"a NUL character at byte {offset + content.index(0):,} cannot stand in a CSV"
+            raise _BrokenError(number, 1, nul, 'save it as "CSV UTF-8"')
+        if offset == 0:
+            text = text.removeprefix("\ufeff")
+        offset += len(content)
+        for physical in (text,) if "\r" not in text else _LINE_ENDS.findall(text):
+            number += 1
+            yield physical
+
+
+def _separator(handle: BinaryIO) -> str:
+    """The character between the cells of the header: a comma unless it has none but semicolons or tabs."""
+    start = handle.readline(LONGEST_LINE_BYTES).decode("utf-8", "replace")
+    handle.seek(0)
+    outside = re.sub(r'"[^"]*"', "", start)
+    return next((mark for mark in ",;\t" if mark in outside), ",")

@@ -1,0 +1,175 @@
+"""The store in a local folder.
+
+A create writes a temporary file beside its target, syncs it, and links it under its final name: the link either
+succeeds whole or finds the name taken, so of any number of concurrent creates one wins, also between processes. The
+folder is synced too, so that a name survives a power cut. A temporary file left behind by a crash begins with ``.`` and
+is never listed.
+
+A failed fsync is never retried on the same file: the kernel may have dropped the data and would report success.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from adloom.core.errors import StoreRefused, StoreUnavailable
+from adloom.ports import Listed
+
+ROOM_BYTES = 2 * 1024**3
+"""Less free disk than this and a run stops buying: what is in flight must still fit."""
+
+_LISTED_AT_ONCE = 1000
+_PERMANENT = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
+_Result = TypeVar("_Result")
+
+
+class FolderStore:
+    """A store under one folder, which is made at the first write."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+
+    @property
+    def address(self) -> str:
+        return str(self._root)
+
+    async def create(
+        self,
+        key: str,
+        content: bytes,
+        *,
+        media_type: str = "application/json",
+        metadata: Mapping[str, str] | None = None,
+    ) -> bool:
+        del media_type, metadata  # a file has its name for the one and its ledger for the other
+        return await self._run(key, lambda: self._create(self._path(key), content))
+
+    async def replace(self, key: str, content: bytes, *, media_type: str = "application/json") -> None:
+        del media_type
+        await self._run(key, lambda: self._replace(self._path(key), content))
+
+    async def read(self, key: str) -> bytes | None:
+        return await self._run(key, lambda: self._read(self._path(key)))
+
+    async def list(self, prefix: str) -> AsyncIterator[Listed]:
+        walk = self._walk(prefix)
+        while batch := await self._run(
+            prefix, lambda: [entry for _, entry in zip(range(_LISTED_AT_ONCE), walk, strict=False)]
+        ):
+            for listed in batch:
+                yield listed
+
+    def link(self, key: str) -> str:
+        return self._path(key).as_uri()
+
+    async def has_room(self) -> bool:
+        return await self._run("", lambda: shutil.disk_usage(self._nearest_folder()).free >= ROOM_BYTES)
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
+
+    async def _run(self, key: str, action: Callable[[], _Result]) -> _Result:
+        try:
+            return await asyncio.to_thread(action)
+        except OSError as error:
+            reason = f"{error.strerror or error} ({self._root / key})"
+            if error.errno in _PERMANENT:
+                raise StoreRefused(
+                    f"the archive cannot be used: {reason}", remedy="Choose a folder you may write to with --archive."
+                ) from error
+            raise StoreUnavailable(
+                f"the archive failed: {reason}", remedy="Mend the disk, then run the same command again."
+            ) from error
+
+    def _path(self, key: str) -> Path:
+        parts = key.split("/")
+        if any(part in ("", ".", "..") or part.startswith(".") for part in parts):
+            raise ValueError(f"not a key: {key!r}")
+        return self._root.joinpath(*parts)
+
+    def _create(self, path: Path, content: bytes) -> bool:
+        if path.exists():
+            return False
+        temporary = self._write_temporary(path, content)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink()
+        _sync_folder(path.parent)
+        return True
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        temporary = self._write_temporary(path, content)
+        try:
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+    def _write_temporary(self, path: Path, content: bytes) -> Path:
+        self._make_folder(path.parent)
+        temporary = path.with_name(f".{secrets.token_hex(8)}")
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        return temporary
+
+    def _make_folder(self, folder: Path) -> None:
+        if folder.is_dir():
+            return
+        self._make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
+
+    @staticmethod
+    def _read(path: Path) -> bytes | None:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _walk(self, prefix: str) -> Iterator[Listed]:
+        folder, _, start = prefix.rpartition("/")
+        base = self._path(folder) if folder else self._root
+        if not base.is_dir():
+            return
+        for path in _entries(base):
+            if path.name.startswith(start):
+                yield from self._files(path)
+
+    def _files(self, path: Path) -> Iterator[Listed]:
+        if path.is_dir():
+            for inner in _entries(path):
+                yield from self._files(inner)
+        else:
+            yield Listed(path.relative_to(self._root).as_posix(), path.stat().st_size)
+
+    def _nearest_folder(self) -> Path:
+        return next(folder for folder in (self._root, *self._root.parents) if folder.is_dir())
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,146 @@
+"""Decodes images of strangers in child processes, so that a hostile file can at most kill a child.
+
+Each child decodes one image at a time, so a killed child names its image. That image gets one more try in a fresh
+child (the first may have been the victim of a machine short of memory); after that it is no picture. A child that
+cannot start at all is no verdict on an image: that raises DecoderBroken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from adloom.core.errors import AdloomError
+from adloom.core.task import Picture
+
+CHILDREN = 2  # a 2K JPEG takes some 30 ms, and downloads bring fewer than 60 a second
+START_S = 30.0  # Pillow's import takes 0.1 s; this is for a machine under load
+IMAGE_S = 60.0  # the child's own limit is 20 s of CPU; this is for one that hangs without using any
+_CHILD = Path(__file__).with_name("picture_child.py")
+_KEPT_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")  # and no key, in a process that strangers feed
+_KINDS = {"jpeg": ("image/jpeg", "jpg"), "png": ("image/png", "png"), "webp": ("image/webp", "webp")}
+
+
+class DecoderBroken(AdloomError):
+    """The decoder's process cannot run at all, so nothing is known about any image."""
+
+
+class _ChildDied(Exception):
+    """The child ended, or hung, while it had an image."""
+
+
+class PictureDecoder:
+    """Decodes images, at most ``children`` at once; the children are started when first needed."""
+
+    def __init__(self, children: int = CHILDREN, *, image_s: float = IMAGE_S) -> None:
+        self._slots = asyncio.Semaphore(children)
+        self._idle: list[_Child] = []
+        self._closed = False
+        self._image_s = image_s
+
+    async def decode(self, content: bytes) -> Picture | None:
+        async with self._slots:
+            for _try in range(2):
+                try:
+                    async with self._child() as child:
+                        return _picture(await child.ask(content, self._image_s))
+                except _ChildDied:
+                    continue
+        return None
+
+    async def aclose(self) -> None:
+        """End the children: idle ones now, a busy one after its image."""
+        self._closed = True
+        while self._idle:
+            await self._idle.pop().end()
+
+    @asynccontextmanager
+    async def _child(self) -> AsyncIterator[_Child]:
+        """A child for one image; it goes back only if it answered."""
+        child = self._idle.pop() if self._idle else await _Child.start()
+        try:
+            yield child
+        except BaseException:
+            await child.end()
+            raise
+        if self._closed:
+            await child.end()
+        else:
+            self._idle.append(child)
+
+
+class _Child:
+    """One child process and its pipes."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls) -> _Child:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            str(_CHILD),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=_environment(),
+            start_new_session=True,  # Ctrl-C is for the parent, which still has images to archive
+        )
+        child = cls(process)
+        try:
+            ready = await child.ask(None, START_S)
+        except BaseException as error:
+            await child.end()
+            if isinstance(error, _ChildDied):
+                raise DecoderBroken(
+                    "the image decoder does not start", remedy="Check the installation: python -c 'import PIL.Image'."
+                ) from error
+            raise
+        if ready != "ready":
+            await child.end()
+            raise DecoderBroken("the image decoder does not answer", remedy="Install adloom again.")
+        return child
+
+    async def ask(self, content: bytes | None, limit_s: float) -> object:
+        """Hand over an image and read the answer. Raises _ChildDied if none comes."""
+        writer, reader = self._process.stdin, self._process.stdout
+        if writer is None or reader is None:
+            raise _ChildDied
+        try:
+            async with asyncio.timeout(limit_s):
+                if content is not None:
+                    writer.write(len(content).to_bytes(8, "big"))
+                    writer.write(content)
+                    await writer.drain()
+                return json.loads(await reader.readline())
+        except (OSError, ValueError) as error:
+            raise _ChildDied from error
+
+    async def end(self) -> None:
+        """Kill the child and wait for it; it holds nothing worth a farewell."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        await self._process.wait()
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
+    return kept | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+def _picture(answer: object) -> Picture | None:
+    """A child's answer, which is not trusted either."""
+    match answer:
+        case [str(kind), int(width_px), int(height_px)] if kind in _KINDS and width_px > 0 and height_px > 0:
+            media_type, extension = _KINDS[kind]
+            return Picture(media_type, extension, width_px, height_px)
+    return None

@@ -1,0 +1,58 @@
+"""Which process this is, and whether another one of this machine is still there.
+
+A process is told by the machine's boot, its pid namespace, its pid and the time it started, so that a pid that was given
+to somebody else, or a container's own numbering, does not pass for it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from adloom.owners import Process
+
+
+def this_process() -> Process:
+    """The process that runs this."""
+    return Process(host=_host(), pid=os.getpid(), started=_started(os.getpid()))
+
+
+def is_surely_dead(process: Process) -> bool:
+    """True only when this machine can see that the process is gone; False also means "cannot tell from here"."""
+    if process.host != _host():
+        return False
+    try:
+        os.kill(process.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    started = _started(process.pid)
+    return _is_zombie(process.pid) or bool(process.started and started and started != process.started)
+
+
+def _host() -> str:
+    boot = _text(Path("/proc/sys/kernel/random/boot_id"))
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = ""
+    return f"{socket.gethostname()}/{boot}/{namespace}"
+
+
+def _started(pid: int) -> str:
+    """The start time in clock ticks since boot, field 22 of ``/proc/<pid>/stat``; empty where there is no /proc."""
+    fields = _text(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 else ""  # noqa: PLR2004 - the 20th after the name
+
+
+def _is_zombie(pid: int) -> bool:
+    return _text(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()[:1] == ["Z"]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,276 @@
+"""From a plan to its frozen revision: the reservation that a run spends.
+
+An edition holds ``plan-r<N>.json``, N from 1, each created once: campaign, edition, cap and total in credits, the prices
+used, and the shards. A shard is ``plan/<sha256>.jsonl``, up to 500 rows in plan order, one JSON line each with the row,
+its takes where one is above 1, and the calls that this revision buys for it. A shard is written before the revision that
+names it, so a revision that exists is whole.
+
+A run whose rows, cap and prices equal the newest revision's takes that one up; anything else makes revision N + 1, which
+withdraws what revision N had not bought yet and no longer wants.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+from adloom.core.campaign import CampaignSource, Grouping, Reference, Row
+from adloom.core.errors import PlanRefused, RecordUnreadable
+from adloom.core.facts import Decided, Stage
+from adloom.core.identity import row_digest, variant_key
+from adloom.core.outcomes import Outcome, Status
+from adloom.core.planned import PlannedCall, PlannedRow, Variant
+from adloom.ledger import Edition, Ledger, newest_plan, to_json, utc
+from adloom.plan import Planner, Totals
+from adloom.ports import Clock, Store
+
+SCHEMA = "adloom.plan/1"
+ROWS_PER_SHARD = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One file of a revision's rows."""
+
+    sha256: str
+    rows: int
+    calls: int
+
+    @property
+    def name(self) -> str:
+        return f"plan/{self.sha256}.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A frozen plan as the archive holds it. ``sha256`` is that of ``plan-r<number>.json``."""
+
+    number: int
+    campaign: str
+    edition_token: str
+    sandbox: bool
+    cap_credits: Decimal
+    rows_sha256: str
+    prices: Mapping[str, Decimal]
+    wanted: int
+    calls: int
+    shards: tuple[Shard, ...]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """One reading of a whole campaign against what the archive holds: nothing is written."""
+
+    totals: Totals
+    rows_sha256: str
+
+
+def survey(source: CampaignSource, known: Mapping[str, Outcome], only: frozenset[Status] = frozenset()) -> Survey:
+    """Plan every row without keeping any. Raises CampaignInvalid with every problem of the campaign's files."""
+    planner = Planner(known, source.campaign.prices, only)
+    rows = hashlib.sha256()
+    for planned in planner.plan(source.rows()):
+        rows.update(to_json(row_to_json(planned.row)))
+    return Survey(planner.totals, rows.hexdigest())
+
+
+async def freeze(  # noqa: PLR0913 - each is another thing the reservation depends on
+    source: CampaignSource,
+    store: Store,
+    edition: Edition,
+    ledger: Ledger,
+    clock: Clock,
+    known: Mapping[str, Outcome],
+    *,
+    surveyed: Survey,
+    cap_credits: Decimal,
+    only: frozenset[Status] = frozenset(),
+    sandbox: bool = False,
+    replace: bool = False,
+) -> Revision:
+    """Take up the newest revision if it says the same, else make the next one.
+
+    Raises PlanRefused when the campaign shares no row with what the archive holds under its name.
+    """
+    while True:
+        newest = await read_newest(store, edition)
+        if newest is not None:
+            _refuse_mixture(newest, sandbox=sandbox)
+            if ledger.calls() and not (replace or await _shares_a_row(source, store, edition, newest, surveyed)):
+                raise PlanRefused(
+                    f"the archive holds another campaign named {newest.campaign!r}: no row of this file is in its plan",
+                    remedy="Rename the campaign, choose another --edition, or say --replace to buy this beside the old.",
+                )
+            if _says_the_same(newest, surveyed, cap_credits, source.campaign.prices):
+                return newest
+        planner = Planner(known, source.campaign.prices, only)
+        shards = [shard async for shard in _write_shards(store, edition, planner.plan(source.rows()))]
+        header = {
+            "schema": SCHEMA,
+            "campaign": edition.campaign,
+            "edition": edition.edition,
+            "revision": newest.number + 1 if newest else 1,
+            "edition_token": newest.edition_token if newest else secrets.token_hex(16),
+            "sandbox": sandbox,
+            "time": utc(clock.now()),
+            "writer": ledger.writer,
+            "cap_credits": str(cap_credits),
+            "total_credits": str(planner.totals.credits),
+            "prices": {model: str(price) for model, price in source.campaign.prices.items()},
+            "rows_sha256": surveyed.rows_sha256,
+            "totals": {"rows": planner.totals.rows, "wanted": planner.totals.wanted, "calls": planner.totals.calls},
+            "shards": [{"sha256": shard.sha256, "rows": shard.rows, "calls": shard.calls} for shard in shards],
+        }
+        content = to_json(header)
+        revision = _revision(header, content)
+        if await store.create(edition.key(f"plan-r{revision.number}.json"), content):
+            if newest is not None:
+                await _withdraw(store, edition, ledger, newest, revision)
+            return revision
+
+
+async def read_newest(store: Store, edition: Edition) -> Revision | None:
+    """The newest revision of an edition, None before the first."""
+    header = await newest_plan(store, edition)
+    return None if header is None else _revision(header, to_json(header))
+
+
+async def planned_rows(store: Store, edition: Edition, revision: Revision) -> AsyncIterator[PlannedRow]:
+    """Every row of a revision in plan order, one shard in memory at a time."""
+    for shard in revision.shards:
+        for planned in await read_shard(store, edition, shard):
+            yield planned
+
+
+async def read_shard(store: Store, edition: Edition, shard: Shard) -> tuple[PlannedRow, ...]:
+    """The rows of one shard. Raises RecordUnreadable when the file is missing or is not what the revision names."""
+    content = await store.read(edition.key(shard.name))
+    if content is None or hashlib.sha256(content).hexdigest() != shard.sha256:
+        raise RecordUnreadable(
+            f"{edition.key(shard.name)} is missing or damaged",
+            remedy="Restore it from a backup, or run the campaign file again with --replace.",
+        )
+    return tuple(planned_from_json(json.loads(line)) for line in content.splitlines())
+
+
+def row_to_json(row: Row) -> dict[str, Any]:
+    """A row as a shard stores it."""
+    return {
+        "job": row.job,
+        "identity": row.identity,
+        "name": row.name,
+        "label": row.label,
+        "prompt": row.prompt,
+        "vars": row.variables,
+        "model": row.model,
+        "size": row.size,
+        "quality": row.quality,
+        "priority": row.priority,
+        "references": [{"content": r.content, "url": r.url, "shown": r.shown} for r in row.references],
+        "grouping": row.grouping,
+        "variants": row.variants,
+    }
+
+
+def planned_from_json(record: Mapping[str, Any]) -> PlannedRow:
+    """A planned row from its line of a shard."""
+    row = Row(
+        job=record["job"],
+        identity=record["identity"],
+        name=record["name"],
+        label=record["label"],
+        prompt=record["prompt"],
+        variables=record["vars"],
+        model=record["model"],
+        size=record["size"],
+        quality=record["quality"],
+        priority=record["priority"],
+        references=tuple(Reference(**reference) for reference in record["references"]),
+        grouping=Grouping(record["grouping"]),
+        variants=record["variants"],
+    )
+    row_key = row_digest(row)
+    takes = {int(number): take for number, take in record.get("takes", {}).items()}
+    variants = tuple(
+        Variant(variant_key(row_key, number, takes.get(number, 1)), number, takes.get(number, 1))
+        for number in range(1, row.variants + 1)
+    )
+    calls = tuple(PlannedCall(call, tuple(variants[n - 1] for n in numbers)) for call, numbers in record["calls"])
+    return PlannedRow(row, variants, calls)
+
+
+def _planned_to_json(planned: PlannedRow) -> dict[str, Any]:
+    takes = {str(variant.number): variant.take for variant in planned.variants if variant.take > 1}
+    calls = [[call.id, [variant.number for variant in call.variants]] for call in planned.calls]
+    return {**row_to_json(planned.row), "calls": calls} | ({"takes": takes} if takes else {})
+
+
+async def _write_shards(store: Store, edition: Edition, rows: Iterator[PlannedRow]) -> AsyncIterator[Shard]:
+    while batch := list(islice(rows, ROWS_PER_SHARD)):
+        content = b"".join(to_json(_planned_to_json(planned)) for planned in batch)
+        shard = Shard(hashlib.sha256(content).hexdigest(), len(batch), sum(len(planned.calls) for planned in batch))
+        await store.create(edition.key(shard.name), content, media_type="application/x-ndjson")
+        yield shard
+
+
+def _revision(header: Mapping[str, Any], content: bytes) -> Revision:
+    if header.get("schema") != SCHEMA:
+        raise RecordUnreadable(
+            f"the plan has the schema {header.get('schema')!r}, this version knows {SCHEMA!r}",
+            remedy="Use the version of adloom that wrote the archive, or a newer one.",
+        )
+    return Revision(
+        number=header["revision"],
+        campaign=header["campaign"],
+        edition_token=header["edition_token"],
+        sandbox=header["sandbox"],
+        cap_credits=Decimal(header["cap_credits"]),
+        rows_sha256=header["rows_sha256"],
+        prices={model: Decimal(price) for model, price in header["prices"].items()},
+        wanted=header["totals"]["wanted"],
+        calls=header["totals"]["calls"],
+        shards=tuple(Shard(**shard) for shard in header["shards"]),
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def _says_the_same(newest: Revision, surveyed: Survey, cap: Decimal, prices: Mapping[str, Decimal]) -> bool:
+    same_rows = newest.rows_sha256 == surveyed.rows_sha256 and not surveyed.totals.new_takes
+    return same_rows and newest.cap_credits == cap and dict(newest.prices) == dict(prices)
+
+
+def _refuse_mixture(newest: Revision, *, sandbox: bool) -> None:
+    if newest.sandbox != sandbox:
+        made, wanted = ("the sandbox", "the real API") if newest.sandbox else ("the real API", "the sandbox")
+        raise PlanRefused(
+            f"this edition was made with {made}, and this run is for {wanted}",
+            remedy="Choose another --edition or another --archive.",
+        )
+
+
+async def _shares_a_row(
+    source: CampaignSource, store: Store, edition: Edition, newest: Revision, surveyed: Survey
+) -> bool:
+    if surveyed.totals.known_rows or surveyed.rows_sha256 == newest.rows_sha256:
+        return True
+    old = {row_digest(planned.row) async for planned in planned_rows(store, edition, newest)}
+    return any(row_digest(row) in old for row in source.rows())
+
+
+async def _withdraw(store: Store, edition: Edition, ledger: Ledger, old: Revision, new: Revision) -> None:
+    """Close what the old revision had not bought and the new one does not want, so that nobody buys it any more."""
+    wanted = {call.id async for planned in planned_rows(store, edition, new) for call in planned.calls}
+    async for planned in planned_rows(store, edition, old):
+        for call in planned.calls:
+            facts = ledger.facts(call.id)
+            if call.id not in wanted and facts.stage is Stage.UNBOUGHT:
+                fields = {"outcome": Decided.WITHDRAWN, "reason": f"revision {new.number} does not want it"}
+                await ledger.decide(call.id, f"a{facts.next_attempt}-intent", fields)
+                await ledger.refresh(call.id)

@@ -1,0 +1,120 @@
+"""Whether buying may go on, and how fast.
+
+The gate knows why a run stops buying; once closed it stays closed for this run. The pace bounds the tasks that run at
+the API at once and the submits a minute: only a 429 lowers it, successes raise it back to the campaign's own number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from adloom.core.campaign import Pace
+from adloom.core.exits import Stop, StopReason
+from adloom.ports import Clock
+
+CUT_AT_MOST_EVERY_S = 10
+"""A burst of 429 answers to one window of calls is one piece of news, not many."""
+
+
+class GateClosed(Exception):
+    """Buying has stopped: the caller leaves its call as it is."""
+
+
+class Gate:
+    """Open until somebody gives a reason to stop; every reason is kept."""
+
+    def __init__(self) -> None:
+        self.stops: tuple[Stop, ...] = ()
+        self.closed = asyncio.Event()
+
+    def close(self, stop: Stop) -> None:
+        """Stop buying. The first message for a reason is the one that is shown."""
+        if stop.reason not in {known.reason for known in self.stops}:
+            self.stops = (*self.stops, stop)
+        self.closed.set()
+
+    def check(self) -> None:
+        """Raises GateClosed once buying has stopped."""
+        if self.closed.is_set():
+            raise GateClosed
+
+    @property
+    def is_interrupted(self) -> bool:
+        return any(stop.reason is StopReason.INTERRUPTED for stop in self.stops)
+
+    async def sleep(self, seconds: float, clock: Clock) -> None:
+        """Wait, but not longer than buying goes on. Raises GateClosed."""
+        closed = asyncio.ensure_future(self.closed.wait())
+        waiting = asyncio.ensure_future(clock.sleep(seconds))
+        try:
+            await asyncio.wait({closed, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            closed.cancel()
+            waiting.cancel()
+        self.check()
+
+
+class Throttle:
+    """The pace of one run."""
+
+    def __init__(self, pace: Pace, gate: Gate, clock: Clock) -> None:
+        self._most = pace.in_flight
+        self._limit = float(pace.in_flight)
+        self._spacing_s = 60 / pace.submits_per_minute if pace.submits_per_minute else 0.0
+        self._gate = gate
+        self._clock = clock
+        self._changed = asyncio.Condition()
+        self._next_submit = 0.0
+        self._last_cut = float("-inf")
+        self._successes = 0
+        self.in_flight = 0
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """A place among the tasks in flight. Raises GateClosed instead of waiting on when buying stops."""
+        async with self._changed:
+            while self.in_flight >= max(1, int(self._limit)):
+                self._gate.check()
+                await self._changed.wait()
+            self._gate.check()
+            self.in_flight += 1
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self.in_flight -= 1
+                self._changed.notify_all()
+
+    async def turn(self) -> None:
+        """Wait for the next submit's turn. Raises GateClosed."""
+        now = self._clock.monotonic()
+        start = max(now, self._next_submit)
+        self._next_submit = start + self._spacing_s
+        if start > now:
+            await self._gate.sleep(start - now, self._clock)
+        self._gate.check()
+
+    def slow_down(self, pause_s: float) -> None:
+        """A 429 came: halve the tasks in flight and let nobody submit for a while."""
+        now = self._clock.monotonic()
+        self._next_submit = max(self._next_submit, now + pause_s)
+        self._successes = 0
+        if now - self._last_cut >= CUT_AT_MOST_EVERY_S:
+            self._last_cut = now
+            self._limit = max(1.0, self._limit / 2)
+
+    async def speed_up(self) -> None:
+        """A submit was accepted: after a window full of them one more task may run at once."""
+        self._successes += 1
+        if self._successes >= self._limit and self._limit < self._most:
+            self._successes = 0
+            self._limit = min(float(self._most), self._limit + 1)
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def wake(self) -> None:
+        """Let everyone who waits for a place look at the gate again."""
+        async with self._changed:
+            self._changed.notify_all()

@@ -1,0 +1,164 @@
+"""Reading and writing the ledger of one edition: create-once facts in the archive itself.
+
+``decide`` writes a decision and answers with whatever decision stands, its own or somebody else's; ``note`` adds
+evidence. Both return only after the fact is durable. What a record means is told in ``core.facts``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from adloom.core.errors import RecordUnreadable, StoreUnavailable
+from adloom.core.facts import SCHEMA, CallFacts, Record, fold
+from adloom.ports import Clock, Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """Where one edition of a campaign lives in its archive."""
+
+    campaign: str
+    edition: str
+
+    @property
+    def prefix(self) -> str:
+        return f"{self.campaign}/{self.edition}/"
+
+    def key(self, name: str) -> str:
+        """A key of this edition as the store knows it."""
+        return self.prefix + name
+
+
+def to_json(record: Mapping[str, Any]) -> bytes:
+    """A record as it is stored: one line of UTF-8 with sorted keys."""
+    return json.dumps(record, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def from_json(content: bytes, key: str) -> dict[str, Any]:
+    """A stored record. Raises RecordUnreadable when it is no JSON object."""
+    try:
+        record = json.loads(content)
+    except ValueError as error:
+        raise RecordUnreadable(
+            f"{key} is damaged", remedy="Run `adloom verify` on the edition; restore this object from a backup."
+        ) from error
+    if not isinstance(record, dict):
+        raise RecordUnreadable(f"{key} is no record", remedy="Run `adloom verify` on the edition.")
+    return record
+
+
+def utc(unix_seconds: float) -> str:
+    """A time as records carry it."""
+    return datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Ledger:
+    """The facts of one edition, written by one run (``writer``)."""
+
+    def __init__(self, store: Store, edition: Edition, clock: Clock, writer: str) -> None:
+        self._store = store
+        self._edition = edition
+        self._clock = clock
+        self._writer = writer
+        self._facts: dict[str, dict[str, Record]] = {}
+
+    @property
+    def writer(self) -> str:
+        return self._writer
+
+    async def load(self) -> None:
+        """Read every fact of the edition."""
+        self._facts = {}
+        async for listed in self._store.list(self._edition.key("ledger/")):
+            call, name = listed.key.rsplit("/", 2)[1:]
+            self._facts.setdefault(call, {})[name.removesuffix(".json")] = await self._read(listed.key)
+
+    async def refresh(self, call: str) -> CallFacts:
+        """Read what others have written about a call since, and return its state."""
+        known = self._facts.setdefault(call, {})
+        async for listed in self._store.list(self._edition.key(f"ledger/{call}/")):
+            name = listed.key.rsplit("/", 1)[1].removesuffix(".json")
+            if name not in known:
+                known[name] = await self._read(listed.key)
+        return self.facts(call)
+
+    def facts(self, call: str) -> CallFacts:
+        """The state of a call by what this process has read and written."""
+        return fold(call, self._facts.get(call, {}))
+
+    def calls(self) -> tuple[str, ...]:
+        """Every call that has a fact."""
+        return tuple(call for call, facts in self._facts.items() if facts)
+
+    def fact_count(self) -> int:
+        return sum(len(facts) for facts in self._facts.values())
+
+    async def grew(self) -> bool:
+        """Whether the archive holds facts that this process has not seen."""
+        return await self._listed_count() != self.fact_count()
+
+    async def decide(self, call: str, name: str, fields: Mapping[str, Any]) -> tuple[Record, bool]:
+        """Take a decision unless it is taken: the decision that stands, and whether it is this one."""
+        record = self._record(fields)
+        if await self._create(call, name, record):
+            return record, True
+        standing = await self._read(self._key(call, name))
+        self._remember(call, name, standing)
+        return standing, standing["writer"] == self._writer and standing["time"] == record["time"]
+
+    async def note(self, call: str, name: str, fields: Mapping[str, Any]) -> Record:
+        """Add evidence; evidence of that name that is there already stays and is returned."""
+        return (await self.decide(call, name, fields))[0]
+
+    async def _create(self, call: str, name: str, record: Record) -> bool:
+        created = await self._store.create(self._key(call, name), to_json(record))
+        if created:
+            self._remember(call, name, record)
+        return created
+
+    def _record(self, fields: Mapping[str, Any]) -> Record:
+        return {**fields, "schema": SCHEMA, "time": utc(self._clock.now()), "writer": self._writer}
+
+    def _remember(self, call: str, name: str, record: Record) -> None:
+        self._facts.setdefault(call, {})[name] = record
+
+    def _key(self, call: str, name: str) -> str:
+        return self._edition.key(f"ledger/{call}/{name}.json")
+
+    async def _read(self, key: str) -> dict[str, Any]:
+        content = await self._store.read(key)
+        if content is None:
+            raise StoreUnavailable(f"{key} is listed but cannot be read", remedy="Run the same command again.")
+        return from_json(content, key)
+
+    async def _listed_count(self) -> int:
+        count = 0
+        async for _ in self._store.list(self._edition.key("ledger/")):
+            count += 1
+        return count
+
+
+async def newest_plan(store: Store, edition: Edition) -> dict[str, Any] | None:
+    """The header of the edition's newest plan revision, None before the first."""
+    newest: tuple[int, str] = (0, "")
+    async for listed in revisions(store, edition):
+        newest = max(newest, listed)
+    if not newest[0]:
+        return None
+    content = await store.read(newest[1])
+    return from_json(content or b"", newest[1])
+
+
+async def revisions(store: Store, edition: Edition) -> AsyncIterator[tuple[int, str]]:
+    """Number and key of each plan revision."""
+    async for listed in store.list(edition.key("plan-r")):
+        number = listed.key.rsplit("/", 1)[1].removeprefix("plan-r").removesuffix(".json")
+        if number.isdigit():
+            yield int(number), listed.key

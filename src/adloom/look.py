@@ -1,0 +1,91 @@
+"""A campaign held against what its archive already holds: what ``plan`` shows and ``run`` reserves. Writes nothing."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from adloom.core.campaign import Budget, CampaignSource, Pace
+from adloom.core.facts import CallFacts, Money, Stage, money_of
+from adloom.core.identity import top_up_id
+from adloom.core.outcomes import Outcome, Status, missing, outcomes
+from adloom.core.pricing import cap_credits
+from adloom.freeze import Survey, survey
+from adloom.ledger import Edition, Ledger
+from adloom.ports import Clock, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the person who starts a run asks for beside the campaign file; None leaves the file's own word."""
+
+    budget: Budget | None = None
+    in_flight: int | None = None
+    submits_per_minute: int | None = None
+    only: frozenset[Status] = frozenset()
+    sandbox: bool = False
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """A campaign against what the archive holds: what ``plan`` shows and ``run`` asks about."""
+
+    source: CampaignSource
+    edition: Edition
+    wish: Wish
+    ledger: Ledger
+    known: dict[str, Outcome]
+    surveyed: Survey
+    committed: Money
+    owed: Decimal
+    """Credits of top-ups that calls have given their reserve back for."""
+    cap: Decimal | None
+
+    @property
+    def to_buy(self) -> Decimal:
+        """Credits that this plan may still spend."""
+        return self.surveyed.totals.credits + self.owed
+
+    @property
+    def fits(self) -> bool:
+        return self.cap is None or self.committed.committed + self.to_buy <= self.cap
+
+    @property
+    def pace(self) -> Pace:
+        own = self.source.campaign.pace
+        return Pace(self.wish.in_flight or own.in_flight, self.wish.submits_per_minute or own.submits_per_minute)
+
+
+async def look(store: Store, clock: Clock, source: CampaignSource, edition: Edition, wish: Wish) -> Outlook:
+    """Read everything, write nothing. Raises CampaignInvalid with every problem of the campaign's files."""
+    ledger = Ledger(store, edition, clock, writer=secrets.token_hex(8))
+    await ledger.load()
+    calls = [ledger.facts(call) for call in ledger.calls()]
+    known = outcomes(calls)
+    surveyed = survey(source, known, wish.only)
+    budget = wish.budget or source.campaign.budget
+    return Outlook(
+        source=source,
+        edition=edition,
+        wish=wish,
+        ledger=ledger,
+        known=known,
+        surveyed=surveyed,
+        committed=sum((money_of(facts) for facts in calls), start=Money()),
+        owed=_owed(calls, ledger),
+        cap=None if budget is None else cap_credits(budget, surveyed.totals.dearest),
+    )
+
+
+def _owed(calls: Sequence[CallFacts], ledger: Ledger) -> Decimal:
+    total = Decimal(0)
+    for facts in calls:
+        top_up = missing(facts)
+        if top_up is None or facts.intent is None:
+            continue
+        if ledger.facts(top_up_id(top_up.parent, top_up.round)).stage is Stage.UNBOUGHT:
+            total += Decimal(facts.intent["credits"]) / len(facts.intent["variants"]) * len(top_up.variants)
+    return total

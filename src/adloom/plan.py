@@ -1,0 +1,97 @@
+"""The planner: rows and what the archive already covers in, calls to buy out. Pure.
+
+For each row the wanted variants that no purchase covers are grouped into as few calls as the limits allow. What a
+variant *is* does not depend on the grouping, so a changed phrase, profile or order buys nothing again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from adloom.core.campaign import Row
+from adloom.core.identity import call_id, row_digest, variant_key
+from adloom.core.outcomes import Outcome, Status
+from adloom.core.planned import PlannedCall, PlannedRow, Variant
+from adloom.core.pricing import price_per_image
+from adloom.core.split import fewest_calls, split
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a plan comes to. ``found`` counts the wanted variants by what the archive already says of them."""
+
+    rows: int = 0
+    wanted: int = 0
+    calls: int = 0
+    floor: int = 0
+    images: int = 0
+    credits: Decimal = Decimal(0)
+    dearest: Decimal = Decimal(0)
+    new_takes: int = 0
+    known_rows: int = 0
+    found: Counter[Status] = field(default_factory=Counter)
+
+    def add(self, planned: PlannedRow, price: Decimal) -> None:
+        """Count a row in."""
+        images = sum(len(call.variants) for call in planned.calls)
+        self.rows += 1
+        self.wanted += len(planned.variants)
+        self.calls += len(planned.calls)
+        self.floor += fewest_calls(images, references=len(planned.row.references))
+        self.images += images
+        self.credits += images * price
+        self.dearest = max(self.dearest, price)
+
+
+@dataclass(slots=True)
+class Planner:
+    """Plans rows one by one, so that a campaign of any length needs little memory.
+
+    ``known`` holds the outcome of every variant that was ever asked for, by key. ``only`` are the outcomes that are
+    wanted once more, as the next take. ``totals`` is complete once ``plan`` was read to its end.
+    """
+
+    known: Mapping[str, Outcome]
+    prices: Mapping[str, Decimal]
+    only: frozenset[Status] = frozenset()
+    totals: Totals = field(default_factory=Totals)
+
+    def plan(self, rows: Iterable[Row]) -> Iterator[PlannedRow]:
+        """Plan every row. Raises SettingInvalid for a model whose price is not known."""
+        for row in rows:
+            planned = self._plan_row(row)
+            self.totals.add(planned, price_per_image(row.model, self.prices))
+            yield planned
+
+    def _plan_row(self, row: Row) -> PlannedRow:
+        row_key = row_digest(row)
+        variants = tuple(self._variant(row_key, number) for number in range(1, row.variants + 1))
+        outcomes = [self.known.get(variant.key) for variant in variants]
+        self.totals.known_rows += any(outcome is not None for outcome in outcomes)
+        self.totals.found.update(outcome.status for outcome in outcomes if outcome is not None and outcome.covered)
+        wanted = [v for v, outcome in zip(variants, outcomes, strict=True) if not (outcome and outcome.covered)]
+        first_takes = [variant for variant in wanted if variant.take == 1]
+        retakes = [variant for variant in wanted if variant.take > 1]  # apart: a run may be for these only
+        calls = (*_calls(row, first_takes), *_calls(row, retakes))
+        return PlannedRow(row, variants, calls)
+
+    def _variant(self, row_key: str, number: int) -> Variant:
+        take = 1
+        while variant_key(row_key, number, take + 1) in self.known:
+            take += 1
+        key = variant_key(row_key, number, take)
+        outcome = self.known.get(key)
+        if outcome is not None and outcome.status in self.only and outcome.status is not Status.REFUSED:
+            self.totals.new_takes += 1
+            return Variant(variant_key(row_key, number, take + 1), number, take + 1)
+        return Variant(key, number, take)
+
+
+def _calls(row: Row, variants: Sequence[Variant]) -> Iterator[PlannedCall]:
+    by_number = {variant.number: variant for variant in variants}
+    for group in split(tuple(by_number), references=len(row.references), grouping=row.grouping):
+        members = tuple(by_number[number] for number in group)
+        yield PlannedCall(call_id(variant.key for variant in members), members)

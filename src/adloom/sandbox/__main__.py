@@ -1,0 +1,5 @@
+"""``python -m adloom.sandbox``."""
+
+from adloom.sandbox.options import main
+
+main()

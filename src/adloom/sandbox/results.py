@@ -1,0 +1,113 @@
+"""Result links: pictures without a key, for one day, and only to clients that say who they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from aiohttp import web
+
+from adloom.sandbox import links
+from adloom.sandbox.answers import Refusal, Reply, html_reply, retry_after
+from adloom.sandbox.doors import dawdle, half_sent, hang, reset
+from adloom.sandbox.faults import DAMAGES, Fault
+from adloom.sandbox.hosting import PREFIX
+from adloom.sandbox.sandbox import Sandbox
+from adloom.sandbox.tasks import SandboxTask
+
+_LIBRARY_AGENTS = ("python-httpx", "python-urllib", "python-requests", "aiohttp")
+
+
+class Results:
+    """Serves result links and hosted references."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    async def result(self, request: web.Request) -> web.StreamResponse:
+        """``GET /files/<account>/images/YYYY/MM/DD/<name>?sig=…``."""
+        traffic = self._sandbox.traffic
+        ordinal = traffic.requests["image"]
+        traffic.requests["image"] += 1
+        unwelcome = self._unwelcome(request)
+        if unwelcome is not None:
+            return _response(unwelcome)
+        fault = self._sandbox.faults.strikes("image", ordinal, request.path, self._sandbox.settings)
+        if fault is not None:
+            traffic.faults[f"image {fault.fault}"] += 1
+        return await self._struck(request, fault) if fault is not None else _response(await self._picture(request, ""))
+
+    async def hosted(self, request: web.Request) -> web.StreamResponse:
+        """``GET /hosted/…``: a reference picture, as the provider would fetch it."""
+        if "Authorization" in request.headers:
+            self._sandbox.traffic.complain("the key was sent to a hosted file")
+        shown = self._sandbox.files.shown(quote(request.path), self._sandbox.settle())
+        if shown is None:
+            return _response(html_reply(404, "Not Found"))
+        return _response(Reply(shown[0], 200, shown[1]))
+
+    def _unwelcome(self, request: web.Request) -> Reply | None:
+        if "Authorization" in request.headers:
+            self._sandbox.traffic.complain("the key was sent to a result link")
+            return Refusal(400, "the key must never reach here").reply()
+        agent = request.headers.get("User-Agent", "").lower()
+        if not agent or any(word in agent for word in _LIBRARY_AGENTS):
+            return html_reply(403, "error code: 1010")
+        return None
+
+    async def _struck(self, request: web.Request, fault: Fault) -> web.StreamResponse:
+        if fault.fault in DAMAGES:
+            return _response(await self._picture(request, str(fault.fault)))
+        if fault.fault == "status":
+            advice = retry_after(fault.retry_after, self._sandbox.clock.now())
+            page = (
+                html_reply(fault.status, "Gateway trouble") if fault.html else Refusal(fault.status, "storage").reply()
+            )
+            return _response(Reply(page.body, page.status, page.media_type, advice))
+        if fault.fault == "slow":
+            await dawdle(self._sandbox, fault)
+        if fault.fault == "hang":
+            await hang(self._sandbox, request, fault)
+        if fault.fault in {"hang", "drop"}:
+            reset(request)
+        picture = await self._picture(request, "")
+        return await half_sent(request, picture) if fault.fault == "partial" else _response(picture)
+
+    async def _picture(self, request: web.Request, damage: str) -> Reply:
+        found = self._found(request)
+        if found is None:
+            return html_reply(404, "Not Found")
+        task, index = found
+        if self._sandbox.clock.now() >= task.ends_at + self._sandbox.settings.link_life_s:
+            return html_reply(self._sandbox.settings.dead_link_status, "this link has expired")
+        lasting = self._sandbox.gallery.lasting_damage(task, index)
+        content, media_type = await self._sandbox.gallery.picture(task, index, damage or lasting)
+        self._sandbox.traffic.requests["image whole"] += not (damage or lasting)
+        return Reply(content, 200, media_type)
+
+    def _found(self, request: web.Request) -> tuple[SandboxTask, int] | None:
+        name = request.path.rsplit("/", 1)[-1]
+        numbered = links.read_name(name)
+        if numbered is None or request.query.get("sig") != links.signature(name, self._sandbox.dice):
+            return None
+        self._sandbox.settle()
+        task = self._sandbox.tasks.numbered(numbered.ordinal)
+        if task is None or numbered.index >= task.made:
+            return None
+        extension = name.rsplit(".", 1)[-1]
+        mine = request.path == links.path(task, numbered.index, extension, self._sandbox.dice).partition("?")[0]
+        return (task, numbered.index) if mine else None
+
+
+def _response(reply: Reply) -> web.Response:
+    return web.Response(
+        body=reply.body, status=reply.status, content_type=reply.media_type, headers=dict(reply.headers)
+    )
+
+
+def routes(results: Results) -> Sequence[web.RouteDef]:
+    """The routes of this file."""
+    return (
+        web.get("/files/{account}/images/{year}/{month}/{day}/{name}", results.result),
+        web.get(PREFIX + "{path:.+}", results.hosted),
+    )

@@ -1,0 +1,204 @@
+"""Every switch of the sandbox, as one frozen value, and the board that holds the one in force."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+KeyState = Literal["revoked", "key_disabled", "key_expired", "user_disabled", "ip_restricted", "key_model_not_allowed"]
+Rate = Annotated[float, Field(ge=0, le=1)]
+ReplyLoss = Literal["drop", "hang", "status", "broken_json"]
+PictureDamage = Literal["corrupt", "truncated", "wrong_bytes", "html", "empty", "png", "off_size"]
+
+TRANSIENT_CODES = (
+    "service_error",
+    "service_unavailable",
+    "generation_timeout",
+    "resource_exhausted",
+    "quota_exceeded",
+    "model_unavailable",
+    "upstream_error",
+    "rate_limited",
+)
+FINAL_CODES = (
+    "content_policy_violation",
+    "invalid_parameters",
+    "image_processing_error",
+    "image_dimension_mismatch",
+    "request_cancelled",
+    "generation_failed_no_content",
+    "resource_not_found",
+    "unknown_error",
+)
+
+
+def _span(value: object) -> object:
+    """``0.5`` and ``"0.5"`` mean exactly so long; ``"0.5,2"`` and pairs mean between."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
+    elif isinstance(value, int | float):
+        value = [value]
+    if isinstance(value, list | tuple) and len(value) == 1:
+        return (value[0], value[0])
+    return value
+
+
+Seconds = Annotated[float, Field(ge=0)]
+Span = Annotated[tuple[Seconds, Seconds], BeforeValidator(_span)]
+
+
+class SandboxSettings(BaseModel):
+    """Rates are chances in [0, 1], rolled from ``seed`` and the ordinal of what they concern."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = 0
+
+    # What is accepted
+    profile: Literal["strict", "wide"] = "wide"
+    short_prompts: bool = False  # the older page's 1000 characters instead of 2000
+    refuse_unknown_fields: bool = True
+    allow_loopback_callbacks: bool = False
+    reference_check: Literal["task", "submit"] = "task"
+    foreign_references: Literal["fine", "unfetchable"] = "fine"
+    moderated_at_submit: tuple[str, ...] = ()  # a prompt that contains one of these is refused with 400
+    moderated_in_task: tuple[str, ...] = ()  # … or its task fails with content_policy_violation
+    moderation_code: str = "content_policy_violation"
+    key_states: dict[str, KeyState] = {}  # by the key itself or by its fingerprint
+
+    # Money
+    credits_per_image: Decimal | None = None  # instead of the list price
+    balance_credits: Decimal = Decimal(100_000)
+    key_limit_credits: Decimal | None = None
+    daily_limit_credits: Decimal | None = None
+    credits_lag_s: Seconds = 0
+    cancelled_is_charged: bool = True
+    show_credits_used: bool = True
+    show_billing: bool = True
+    user_group: str = "default"
+
+    # Idempotency
+    idempotency: Literal["ignored", "honoured", "unsure"] = "ignored"
+    unsure_status: int = 409
+
+    # Life of a task
+    task_seconds: Span = (0.5, 0.5)
+    slow_task_rate: Rate = 0
+    slow_task_seconds: Span = (60, 90)
+    start_at_processing: bool = False
+    processing_word: str = "processing"
+    strange_word: str = "archived"  # the status of a task whose outcome is "strange"
+    estimated_time: int = 45
+    task_retention_s: float = Field(default=7 * 86_400, gt=0)
+    model_alias: str = ""
+
+    # How tasks end
+    never_finish_rate: Rate = 0
+    transient_failure_rate: Rate = 0
+    transient_codes: tuple[str, ...] = Field(default=TRANSIENT_CODES, min_length=1)
+    final_failure_rate: Rate = 0
+    final_codes: tuple[str, ...] = Field(default=FINAL_CODES, min_length=1)
+    unknown_failure_rate: Rate = 0
+    unknown_code: str = "flux_capacitor_drift"
+    errorless_failure_rate: Rate = 0
+    cancelled_rate: Rate = 0
+    strange_rate: Rate = 0
+    empty_results_rate: Rate = 0
+    missing_results_rate: Rate = 0
+    duplicate_results_rate: Rate = 0
+    surplus_rate: Rate = 0
+    hole_rate: Rate = 0  # for each image: moderation removes it from the set
+    tail_cut_rate: Rate = 0  # for each task: a fault in the middle ends the set
+
+    # How answers look
+    shuffle_results: bool = False
+    shuffle_fields: bool = False
+    minimal_answers: bool = False
+    string_error_codes: bool = False
+    batch_status: Literal[200, 403, 404] = 200
+    list_status: Literal[200, 403, 404] = 200
+
+    # Limits
+    requests_per_minute: int | None = None
+    running_tasks_limit: int | None = None
+    burst_429_every_s: Seconds = 0
+    burst_429_for_s: Seconds = 0
+    limit_retry_after: str = "60"  # "" for none, seconds, or "date:SECONDS" for an HTTP date so far ahead
+
+    # Faults of the paid POST
+    lose_reply_rate: Rate = 0
+    lose_reply_kinds: tuple[ReplyLoss, ...] = Field(default=("drop",), min_length=1)
+    submit_429_rate: Rate = 0
+    submit_429_retry_after: str = ""
+    submit_error_rate: Rate = 0
+    submit_drop_rate: Rate = 0
+    submit_slow_rate: Rate = 0
+
+    # Faults of reads and of downloads
+    read_429_rate: Rate = 0
+    read_error_rate: Rate = 0
+    read_drop_rate: Rate = 0
+    read_partial_rate: Rate = 0
+    read_broken_json_rate: Rate = 0
+    read_slow_rate: Rate = 0
+    download_error_rate: Rate = 0
+    download_drop_rate: Rate = 0
+    download_partial_rate: Rate = 0
+    download_slow_rate: Rate = 0
+    download_damage_rate: Rate = 0  # for each fetch: the next one may be whole
+    download_damage_kinds: tuple[PictureDamage, ...] = Field(default=("corrupt", "truncated"), min_length=1)
+    picture_damage_rate: Rate = 0  # for each picture: every fetch of it is damaged alike
+    picture_damage_kinds: tuple[PictureDamage, ...] = Field(default=("off_size",), min_length=1)
+
+    # How faults look
+    error_statuses: tuple[int, ...] = Field(default=(500, 502, 503), min_length=1)
+    html_error_rate: Rate = 0  # of the errors above: an HTML page instead of JSON
+    slow_s: Seconds = 2
+    hang_s: Seconds = 120
+
+    # Result links
+    result_host: Literal["", "localhost"] = ""
+    link_life_s: float = Field(default=86_400, gt=0)
+    dead_link_status: Literal[403, 404, 410] = 403
+    picture_format: Literal["jpeg", "png"] = "jpeg"
+    fast_pictures: bool = False
+    picture_cache_bytes: int = Field(default=64_000_000, ge=0)
+
+    # Callbacks
+    deliver_foreign_callbacks: bool = False  # else those to other machines are counted, never sent
+    callback_retry_waits_s: tuple[Seconds, ...] = (1, 2, 4)
+    callback_timeout_s: float = Field(default=10, gt=0)
+    callback_lost_rate: Rate = 0
+    callback_duplicate_rate: Rate = 0
+    callback_late_rate: Rate = 0
+    callback_late_s: Seconds = 120
+    callback_forged_rate: Rate = 0
+    callback_disagrees_rate: Rate = 0
+    callbacks_out_of_order: bool = False  # they leave in pairs, the later one first
+    callback_before_answer: bool = False  # the task ends at once and calls back before the POST is answered
+
+    # Hosted files
+    max_files: int = Field(default=2000, ge=0)
+    quota_skew: int = 0  # added to remain_files, which then does not add up
+    file_life_s: float = Field(default=72 * 3600, gt=0)
+    largest_file_bytes: int = Field(default=95_000_000, gt=0)
+    stale_read_s: Seconds = 0  # how long an overwritten name still shows its old content
+
+
+class Switchboard:
+    """Holds the settings in force, so that a running sandbox can be re-switched."""
+
+    def __init__(self, settings: SandboxSettings) -> None:
+        self._initial = settings
+        self.settings = settings
+
+    def change(self, changes: Mapping[str, object]) -> None:
+        """Replace some switches. Raises pydantic's ValidationError and then changes nothing."""
+        self.settings = SandboxSettings.model_validate({**self.settings.model_dump(), **changes})
+
+    def restore(self) -> None:
+        """Back to the settings of the start."""
+        self.settings = self._initial

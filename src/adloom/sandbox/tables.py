@@ -1,0 +1,142 @@
+"""What the image API promises, as the sandbox reads its pages.
+
+Kept apart from the product's own tables on purpose: a number that is wrong there must not be wrong here too. Sources:
+EvoLink's Seedream reference pages and their OpenAPI text, and its public price list, captured 2026-10-10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+IMAGES_PER_CALL = 15
+PROMPT_CHARACTERS = 2000
+OLD_PROMPT_CHARACTERS = 1000
+BATCH_IDS = 50
+PAGE_SIZE = 50
+CALLBACK_URL_CHARACTERS = 2048
+SIDE_RATIO = 16
+IDEMPOTENCY_KEY_PATTERN = r"[A-Za-z0-9._-]{16,96}"
+
+FIELDS = frozenset(
+    {"model", "prompt", "n", "size", "quality", "image_urls", "prompt_priority", "callback_url"},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRules:
+    """What one model takes, and its list price."""
+
+    name: str
+    credits_per_image: Decimal
+    qualities: tuple[str, ...]
+    priorities: tuple[str, ...]
+    least_pixels: int
+    most_pixels: int
+    more_fields: frozenset[str] = frozenset()
+
+
+MODELS: Mapping[str, ModelRules] = {
+    rules.name: rules
+    for rules in (
+        ModelRules(
+            "doubao-seedream-4.0", Decimal("1.53"), ("1K", "2K", "4K"), ("standard", "fast"), 921_600, 16_777_216
+        ),
+        ModelRules("doubao-seedream-4.5", Decimal("2.04"), ("2K", "4K"), ("standard",), 3_686_400, 16_777_216),
+        ModelRules(
+            "doubao-seedream-5.0-lite",
+            Decimal("1.904"),
+            ("2K", "3K", "4K"),
+            ("standard",),
+            3_686_400,
+            16_777_216,
+            frozenset({"model_params"}),
+        ),
+    )
+}
+DEFAULT_QUALITY = "2K"
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceRules:
+    """What one reference image may be."""
+
+    count: int
+    media_types: frozenset[str]
+    ratio: int
+    size_bytes: int = 10_000_000
+    side_px: int = 6000
+    least_side_px: int = 15
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRules:
+    """One reading of the pages: they contradict each other."""
+
+    ratios: frozenset[str]
+    references: ReferenceRules
+
+
+_RATIOS = frozenset({"1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9"})
+PROFILES: Mapping[str, ProfileRules] = {
+    "strict": ProfileRules(_RATIOS, ReferenceRules(10, frozenset({"image/jpeg", "image/png"}), 3)),
+    "wide": ProfileRules(
+        _RATIOS | {"9:21"},
+        ReferenceRules(
+            14,
+            frozenset({"image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "image/gif"}),
+            16,
+        ),
+    ),
+}
+
+_UPRIGHT: Mapping[str, Mapping[str, tuple[int, int]]] = {
+    "1K": {
+        "1:1": (1024, 1024),
+        "2:3": (832, 1248),
+        "3:4": (864, 1152),
+        "4:5": (896, 1120),
+        "9:16": (720, 1280),
+        "9:21": (648, 1512),
+    },
+    "2K": {
+        "1:1": (2048, 2048),
+        "2:3": (1664, 2496),
+        "3:4": (1728, 2304),
+        "4:5": (1792, 2240),
+        "9:16": (1600, 2848),
+        "9:21": (1344, 3136),
+    },
+    "3K": {  # only 1:1, 4:5 and 9:16 are published; the others are the 2K sides times 1.5
+        "1:1": (3072, 3072),
+        "2:3": (2496, 3744),
+        "3:4": (2592, 3456),
+        "4:5": (2688, 3360),
+        "9:16": (2304, 4096),
+        "9:21": (2016, 4704),
+    },
+    "4K": {
+        "1:1": (4096, 4096),
+        "2:3": (3328, 4992),
+        "3:4": (3520, 4704),
+        "4:5": (3584, 4480),
+        "9:16": (3040, 5504),
+        "9:21": (2656, 6240),
+    },
+}
+
+
+def pixels(quality: str, ratio: str) -> tuple[int, int]:
+    """Width and height of a ratio at a quality. A ratio that lies is its upright one, turned."""
+    upright = _UPRIGHT[quality]
+    if ratio in upright:
+        return upright[ratio]
+    wide, high = ratio.split(":")
+    width, height = upright[f"{high}:{wide}"]
+    return height, width
+
+
+def ratios() -> frozenset[str]:
+    """Every ratio word of either profile, without ``auto``."""
+    return PROFILES["wide"].ratios

@@ -1,0 +1,293 @@
+"""The life of tasks: accepted, pending, processing, ended and settled.
+
+Nothing runs while a task runs. Its ending is decided when it is accepted and becomes true when somebody looks at the
+sandbox after its time; a heap of end times keeps that cheap for any number of tasks.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from itertools import islice
+
+from adloom.sandbox.billing import ZERO, Account
+from adloom.sandbox.dice import Dice
+from adloom.sandbox.outcomes import Ending, Outcome, images_made
+from adloom.sandbox.settings import SandboxSettings, Switchboard
+from adloom.sandbox.submission import Wanted
+
+_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
+_PENDING_SHARE = 0.2
+_HIGHEST_RUNNING_PROGRESS = 95
+FOREVER = float("inf")
+
+
+class State(StrEnum):
+    """States of a task. ``RUNNING`` stands for pending and processing, which only the clock tells apart."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One POST that passed every check, and whose it is. ``sha256`` is of the body's bytes."""
+
+    account: Account
+    wanted: Wanted
+    idempotency_key: str
+    sha256: str
+
+
+@dataclass(slots=True, eq=False)
+class SandboxTask:
+    """One accepted POST: what was wanted, what it will become, and what it cost."""
+
+    id: str
+    ordinal: int
+    account: Account
+    wanted: Wanted
+    outcome: Outcome
+    idempotency_key: str
+    request_sha256: str
+    created: float
+    ends_at: float
+    reserved: Decimal
+    state: State = State.RUNNING
+    made: int = 0
+    charged: Decimal = ZERO
+    error_code: str = ""
+
+    @property
+    def started_at(self) -> float:
+        """When it leaves the queue."""
+        return self.created + _PENDING_SHARE * min(self.ends_at - self.created, 60.0)
+
+    @property
+    def links(self) -> int:
+        """How many result links it shows; a duplicate adds one that is no new image."""
+        return self.made + (1 if self.outcome.ending is Ending.DUPLICATE and self.made else 0)
+
+    @property
+    def released(self) -> Decimal:
+        """What came back of the reserve."""
+        return ZERO if self.state is State.RUNNING else self.reserved - self.charged
+
+    def progress(self, now: float) -> int:
+        """0 to 100; it never falls while running, and is 0 for what failed."""
+        if self.state is not State.RUNNING:
+            return 100 if self.state is State.COMPLETED else 0
+        span = min(self.ends_at - self.created, 3600.0)
+        share = (now - self.created) / span if span > 0 else 1.0
+        return int(_HIGHEST_RUNNING_PROGRESS * min(1.0, max(0.0, share)))
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over all accounts, kept up to date so that nobody has to add up."""
+
+    images_made: int = 0
+    reserved: Decimal = ZERO
+    charged: Decimal = ZERO
+    released: Decimal = ZERO
+    most_running: int = 0
+    states: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class _Shelf:
+    """The tasks of one account."""
+
+    tasks: list[SandboxTask] = field(default_factory=list)
+    running: dict[str, SandboxTask] = field(default_factory=dict)
+    counts: Counter[tuple[State, str]] = field(default_factory=Counter)
+
+
+class TaskBook:
+    """Every task since the last reset."""
+
+    def __init__(
+        self,
+        board: Switchboard,
+        dice: Dice,
+        references_fail: Callable[[Wanted, float], str],
+        settled: Callable[[SandboxTask], None],
+    ) -> None:
+        self._board = board
+        self._dice = dice
+        self._references_fail = references_fail
+        self._settled = settled
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.totals = Totals()
+        self._all: list[SandboxTask] = []
+        self._by_id: dict[str, SandboxTask] = {}
+        self._shelves: dict[str, _Shelf] = {}
+        self._ends: list[tuple[float, int, SandboxTask]] = []
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[SandboxTask]:
+        return iter(self._all)
+
+    def accept(self, submission: Submission, outcome: Outcome, now: float) -> SandboxTask:
+        """Reserve and start a task. Raises the 402 refusal."""
+        settings = self._board.settings
+        wanted = submission.wanted
+        reserved = self.price(wanted) * wanted.n
+        submission.account.reserve(reserved, now)
+        ordinal = len(self._all)
+        task = SandboxTask(
+            id=self._new_id(ordinal, now),
+            ordinal=ordinal,
+            account=submission.account,
+            wanted=wanted,
+            outcome=outcome,
+            idempotency_key=submission.idempotency_key,
+            request_sha256=submission.sha256,
+            created=now,
+            ends_at=self._end(ordinal, outcome, settings, now),
+            reserved=reserved,
+        )
+        self._file(task)
+        return task
+
+    def price(self, wanted: Wanted) -> Decimal:
+        """Credits for one image."""
+        return self._board.settings.credits_per_image or wanted.model.credits_per_image
+
+    def next_end(self) -> float | None:
+        """When the next task ends, None when none will."""
+        return self._ends[0][0] if self._ends else None
+
+    def settle_due(self, now: float) -> None:
+        """Make true what has ended by now, in order of time."""
+        while self._ends and self._ends[0][0] <= now:
+            ends_at, _, task = heapq.heappop(self._ends)
+            if task.state is State.RUNNING and task.ends_at == ends_at:
+                self._settle(task)
+
+    def finish(self, now: float, ids: Iterable[str] | None = None) -> int:
+        """End running tasks at once, those that would never end too: how many there were."""
+        self.settle_due(now)
+        wanted = None if ids is None else set(ids)
+        running = [task for shelf in self._shelves.values() for task in shelf.running.values()]
+        chosen = [task for task in running if wanted is None or task.id in wanted]
+        for task in chosen:
+            if task.outcome.ending in {Ending.NEVER, Ending.STRANGE}:
+                task.outcome = Outcome(Ending.COMPLETED)
+            task.ends_at = now
+            heapq.heappush(self._ends, (now, task.ordinal, task))
+        self.settle_due(now)
+        return len(chosen)
+
+    def end_at_once(self, task: SandboxTask) -> None:
+        """End this one task now, whatever its time was."""
+        self.finish(task.created, [task.id])
+
+    def find(self, task_id: str) -> SandboxTask | None:
+        """A task of any account."""
+        return self._by_id.get(task_id)
+
+    def numbered(self, ordinal: int) -> SandboxTask | None:
+        """The task of an ordinal."""
+        return self._all[ordinal] if 0 <= ordinal < len(self._all) else None
+
+    def running(self, account: Account) -> int:
+        """How many tasks of an account have not ended."""
+        return len(self._shelf(account).running)
+
+    def listed(
+        self, account: Account, status: str, model: str, start: int, count: int
+    ) -> tuple[int, list[SandboxTask]]:
+        """How many tasks of a status and model (``""`` for all) an account has, and a page of them, newest first."""
+        shelf = self._shelf(account)
+        states = _states_of(status)
+        total = sum(number for (state, name), number in shelf.counts.items() if state in states and model in {"", name})
+        tasks = shelf.running.values() if states == {State.RUNNING} else shelf.tasks
+        fitting = (task for task in reversed(tasks) if task.state in states and model in {"", task.wanted.model.name})
+        if total == len(shelf.tasks):
+            newest = len(shelf.tasks) - start
+            return total, shelf.tasks[max(0, newest - count) : max(0, newest)][::-1]
+        return total, list(islice(fitting, start, start + count))
+
+    def _shelf(self, account: Account) -> _Shelf:
+        return self._shelves.setdefault(account.name, _Shelf())
+
+    def _new_id(self, ordinal: int, now: float) -> str:
+        fate = self._dice.number("task id", ordinal)
+        suffix = "".join(_ALPHABET[(fate // 36**place) % 36] for place in range(8))
+        task_id = f"task-unified-{int(now)}-{suffix}"
+        return task_id if task_id not in self._by_id else self._new_id(ordinal + (1 << 40), now)
+
+    def _end(self, ordinal: int, outcome: Outcome, settings: SandboxSettings, now: float) -> float:
+        if outcome.ending in {Ending.NEVER, Ending.STRANGE}:
+            return FOREVER
+        slow = self._dice.hits(settings.slow_task_rate, "slow task", ordinal)
+        span = settings.slow_task_seconds if slow else settings.task_seconds
+        return now + self._dice.between(span, "task seconds", ordinal)
+
+    def _file(self, task: SandboxTask) -> None:
+        shelf = self._shelf(task.account)
+        shelf.tasks.append(task)
+        shelf.running[task.id] = task
+        shelf.counts[task.state, task.wanted.model.name] += 1
+        self._all.append(task)
+        self._by_id[task.id] = task
+        if task.ends_at != FOREVER:
+            heapq.heappush(self._ends, (task.ends_at, task.ordinal, task))
+        self.totals.reserved += task.reserved
+        self.totals.states[task.state] += 1
+        self.totals.most_running = max(self.totals.most_running, self.totals.states[State.RUNNING])
+
+    def _settle(self, task: SandboxTask) -> None:
+        state = self._decide(task)
+        self._move(task, state)
+        task.account.settle(task.reserved, task.charged, task.ends_at)
+        self.totals.reserved -= task.reserved
+        self.totals.charged += task.charged
+        self.totals.released += task.released
+        self.totals.images_made += task.made
+        self._settled(task)
+
+    def _decide(self, task: SandboxTask) -> State:
+        ending = task.outcome.ending
+        if ending is Ending.CANCELLED:
+            task.charged = task.reserved if self._board.settings.cancelled_is_charged else ZERO
+            return State.CANCELLED
+        if ending in {Ending.FAILED, Ending.ERRORLESS}:
+            task.error_code = task.outcome.code or ("service_error" if ending is Ending.FAILED else "")
+            return State.FAILED
+        task.error_code = self._references_fail(task.wanted, task.started_at)
+        if task.error_code:
+            return State.FAILED
+        task.made = images_made(task.wanted, task.outcome, task.ordinal, self._board.settings, self._dice)
+        task.charged = min(task.reserved, task.reserved / task.wanted.n * task.made)
+        return State.COMPLETED
+
+    def _move(self, task: SandboxTask, state: State) -> None:
+        shelf = self._shelf(task.account)
+        del shelf.running[task.id]
+        name = task.wanted.model.name
+        shelf.counts[task.state, name] -= 1
+        shelf.counts[state, name] += 1
+        self.totals.states[task.state] -= 1
+        self.totals.states[state] += 1
+        task.state = state
+
+
+def _states_of(status: str) -> set[State]:
+    if not status:
+        return set(State)
+    if status in {"processing", "pending"}:  # a list of processing tasks includes the queued ones
+        return {State.RUNNING}
+    return {State(status)} if status in {State.COMPLETED, State.FAILED, State.CANCELLED} else set()

@@ -1,0 +1,195 @@
+"""Where the parts are put together: settings and a campaign file in, a run's result out.
+
+The command line and the Prefect flow both come through here; the one difference between them is where a batch runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+
+from adloom.core.campaign import CampaignSource
+from adloom.core.errors import CampaignInvalid, InputError, Problem, SettingInvalid
+from adloom.core.order import Order
+from adloom.edges.campaign_files import Defaults, open_campaign
+from adloom.edges.evolink import EvoLink
+from adloom.edges.folder import FolderStore
+from adloom.edges.pictures import PictureDecoder
+from adloom.edges.processes import is_surely_dead, this_process
+from adloom.edges.settings import SecretText, Settings, read_settings
+from adloom.ledger import Edition
+from adloom.look import Outlook, Wish, look
+from adloom.ports import Store
+from adloom.run import Result, Run, World, run_batches
+
+SANDBOX_STARTS_IN_S = 30
+SANDBOX_ENDS_IN_S = 5
+
+Fulfil = Callable[[Run, Sequence[Order]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """One campaign to run, as a person or a schedule asked for it."""
+
+    source: str
+    archive: str | None = None
+    edition: str = "main"
+    wish: Wish = field(default_factory=Wish)
+    defaults: Defaults = field(default_factory=Defaults)
+
+
+class WallClock:
+    """The real time."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def settings_for(request: RunRequest) -> Settings:
+    """The environment's settings with what the request says instead. Raises SettingInvalid."""
+    settings = read_settings(os.environ)
+    return replace(settings, archive=request.archive) if request.archive else settings
+
+
+def open_store(archive: str) -> Store:
+    """The archive that an address names. Raises SettingInvalid for an address of no known kind."""
+    if "://" in archive:
+        raise SettingInvalid(
+            f"{archive}: this kind of archive is not known", remedy="Give the path of a folder with --archive."
+        )
+    return FolderStore(Path(archive))
+
+
+def open_source(request: RunRequest, settings: Settings) -> CampaignSource:
+    """The campaign that a request names. Raises InputError when there is no such file."""
+    if "://" in request.source:
+        raise InputError(f"{request.source}: campaigns are read from files", remedy="Give the path of a file.")
+    return open_campaign(Path(request.source), defaults=request.defaults, loopback_urls=settings.loopback)
+
+
+def edition_of(source: CampaignSource, name: str) -> Edition:
+    """The edition of a campaign by its name. Raises SettingInvalid for a name that is no safe part of an address."""
+    safe = name.isascii() and name[:1].isalnum() and all(letter.isalnum() or letter in "._-" for letter in name)
+    if not safe or len(name) > EDITION_LENGTH:
+        raise SettingInvalid(
+            f"{name[:80]!r} is no name for an edition",
+            remedy=f"Use up to {EDITION_LENGTH} letters, digits, dots and dashes, such as 2026-03-01.",
+        )
+    return Edition(source.campaign.name, name)
+
+
+EDITION_LENGTH = 64
+
+
+async def outlook_of(request: RunRequest, settings: Settings, store: Store, *, to_run: bool) -> Outlook:
+    """Hold a campaign against its archive. Everything that keeps it from running is in one report.
+
+    Raises CampaignInvalid or SettingInvalid; a key and a budget are asked for only when it is ``to_run``.
+    """
+    source = open_source(request, settings)
+    lacking = _lacking(request, settings) if to_run else []
+    try:
+        edition = edition_of(source, request.edition)
+        if to_run and request.wish.budget is None and source.campaign.budget is None:
+            lacking.append(Problem(request.source, 0, 0, "no budget", "add `budget: {usd: 12.00}` or --budget-usd 12"))
+        outlook = await look(store, WallClock(), source, edition, request.wish)
+    except CampaignInvalid as error:
+        raise CampaignInvalid((*error.problems, *lacking)) from None
+    if lacking:
+        raise CampaignInvalid(tuple(lacking))
+    return outlook
+
+
+def _lacking(request: RunRequest, settings: Settings) -> list[Problem]:
+    if settings.api_key is not None or request.wish.sandbox:
+        return []
+    return [Problem("EVOLINK_API_KEY", 0, 0, "not set", "set it to your EvoLink key, or try --sandbox")]
+
+
+@asynccontextmanager
+async def open_world(settings: Settings, store: Store) -> AsyncIterator[World]:
+    """Everything outside that a run works with, closed at the end."""
+    api = EvoLink(settings)
+    decoder = PictureDecoder()
+    try:
+        yield World(
+            store=store,
+            api=api,
+            decoder=decoder,
+            clock=WallClock(),
+            random=Random(),
+            process=this_process(),
+            is_surely_dead=is_surely_dead,
+            poll_interval_s=settings.poll_interval_s,
+        )
+    finally:
+        await api.aclose()
+        await decoder.aclose()
+        await store.aclose()
+
+
+async def run_direct(run: Run, orders: Sequence[Order]) -> None:
+    """Do a batch where it stands."""
+    await run.fulfil(orders)
+
+
+async def execute(
+    settings: Settings,
+    store: Store,
+    outlook: Outlook,
+    *,
+    started: Callable[[Run], None] = lambda _: None,
+    fulfil: Fulfil = run_direct,
+) -> Result:
+    """Run what was looked at: reserve, buy, collect, archive, publish. ``started`` is given the run once it exists."""
+    async with open_world(settings, store) as world:
+        run = await Run.start(world, outlook)
+        started(run)
+        await run_batches(run, lambda orders: fulfil(run, orders))
+        return await run.finish()
+
+
+@contextmanager
+def embedded_sandbox(settings: Settings) -> Iterator[Settings]:
+    """A sandbox in a process of its own, and the settings that lead to it. It ends with this process, however that ends."""
+    import subprocess  # noqa: PLC0415 - only a run with the sandbox needs it
+
+    command = [sys.executable, "-m", "adloom.sandbox", "--port", "0", "--exit-with-parent"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, text=True
+    ) as process:  # noqa: S603 - our own module
+        assert process.stdout is not None  # noqa: S101 - asked for above
+        assert process.stdin is not None  # noqa: S101
+        base_url = process.stdout.readline().strip()
+        if not base_url:
+            raise SettingInvalid("the sandbox did not start", remedy="Run `adloom sandbox` to see why.")
+        try:
+            yield replace(
+                settings,
+                api_key=SecretText("sk-sandbox"),
+                base_url=base_url,
+                files_url=base_url,
+                poll_interval_s=min(settings.poll_interval_s, SANDBOX_POLL_INTERVAL_S),
+                loopback=True,
+            )
+        finally:
+            process.stdin.close()
+            process.wait(SANDBOX_ENDS_IN_S)
+
+
+SANDBOX_POLL_INTERVAL_S = 0.2
+"""The sandbox finishes a task in half a second, and being read costs nobody anything."""

@@ -1,0 +1,279 @@
+"""The only caller of the paid POST: intent, send, record.
+
+The intent is durable before the POST leaves. A POST is sent again only under the same key, only after an answer that
+proves the former one free, and only if this run wins the decision to send again. Whatever else happens to it makes the
+call *unknown*, and nothing here ever sends an unknown call again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from random import Random
+
+from adloom.core.backoff import READ, THROTTLE, advised_wait_s
+from adloom.core.errors import (
+    AccountStopped,
+    ApiError,
+    ModerationRefused,
+    NotSent,
+    OutcomeUnknown,
+    RequestRefused,
+    Throttled,
+)
+from adloom.core.exits import Stop, StopReason
+from adloom.core.facts import Decided, RefusalKind, Stage, task_name
+from adloom.core.order import Order
+from adloom.core.pricing import has_moved
+from adloom.core.task import Accepted
+from adloom.gate import Gate, GateClosed, Throttle
+from adloom.ledger import Ledger
+from adloom.ports import Clock, ImageApi
+
+log = logging.getLogger(__name__)
+
+SENDS_WITHOUT_CONNECTION = 5
+"""A POST that cannot leave this machine is tried this often; then the API counts as out of reach."""
+
+THROTTLED_FOR_S = 3600
+"""A call that hears nothing but 429 for this long ends the run's buying: something else is wrong."""
+
+_KINDS: tuple[tuple[type[ApiError], RefusalKind], ...] = (
+    (NotSent, RefusalKind.NOT_SENT),
+    (Throttled, RefusalKind.THROTTLED),
+    (AccountStopped, RefusalKind.ACCOUNT),
+    (ModerationRefused, RefusalKind.MODERATION),
+    (RequestRefused, RefusalKind.REQUEST),
+)
+
+
+class PriceWatch:
+    """Compares what the API reserves with what was quoted; the first call of each model and quality goes alone."""
+
+    def __init__(self, gate: Gate, cap_credits: Decimal, planned_credits: Decimal) -> None:
+        self._gate = gate
+        self._cap = cap_credits
+        self._planned = planned_credits
+        self._seen: set[tuple[str, str]] = set()
+        self._locks: dict[tuple[str, str], asyncio.Lock] = {}
+
+    @asynccontextmanager
+    async def first_alone(self, order: Order) -> AsyncIterator[None]:
+        """Hold everyone else of the same model and quality back until one reserve was read."""
+        kind = (order.row.model, order.row.quality)
+        lock = self._locks.setdefault(kind, asyncio.Lock())
+        await lock.acquire()
+        if kind in self._seen:
+            lock.release()
+            yield
+            return
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def compare(self, order: Order, reserved: Decimal | None) -> None:
+        """Take note of a reserve; closes the gate when the price has moved."""
+        self._seen.add((order.row.model, order.row.quality))
+        if reserved is None:
+            return
+        if has_moved(order.credits, reserved):
+            message = f"{order.row.model} costs {reserved / order.n:f} credits an image now, the plan says {order.credits / order.n:f}"
+            remedy = f"Set `prices: {{{order.row.model}: {reserved / order.n:f}}}` in the campaign and run it again."
+            self._gate.close(Stop(StopReason.PRICE, message, remedy))
+        elif reserved > order.credits and self._planned * reserved / order.credits > self._cap:
+            message = f"at the {reserved / order.n:f} credits an image that are charged now the plan passes its budget"
+            self._gate.close(Stop(StopReason.BUDGET, message, "Raise the budget and run the campaign again."))
+
+
+class Unknowns:
+    """Purchases that nobody can tell the outcome of: after the first one, calls are bought one at a time."""
+
+    LEAST = 3
+    SHARE = Decimal("0.01")
+
+    def __init__(self, gate: Gate, calls: int) -> None:
+        self._gate = gate
+        self._most = max(self.LEAST, int(calls * self.SHARE))
+        self._one_at_a_time = asyncio.Lock()
+        self.calls: list[str] = []
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """A turn to send: everybody's while all is known, one at a time afterwards."""
+        if not self.calls:
+            yield
+            return
+        async with self._one_at_a_time:
+            self._gate.check()
+            yield
+
+    def add(self, call: str) -> None:
+        """Count a purchase that could not be settled; closes the gate at the limit."""
+        self.calls.append(call)
+        if len(self.calls) >= self._most:
+            message = f"{len(self.calls)} purchases have an unknown outcome; buying more would put more money at risk"
+            remedy = "Look at the API's status, then run the campaign again; `adloom status` shows what is held."
+            self._gate.close(Stop(StopReason.OUTAGE, message, remedy))
+
+
+@dataclass(frozen=True, slots=True)
+class Buyer:
+    """Who buys: what every intent of this run carries."""
+
+    edition_token: str
+    revision: int
+    account: str
+
+
+class Spender:
+    """Buys orders for one run."""
+
+    def __init__(  # noqa: PLR0913 - the parts of one run
+        self,
+        *,
+        ledger: Ledger,
+        api: ImageApi,
+        gate: Gate,
+        throttle: Throttle,
+        prices: PriceWatch,
+        unknowns: Unknowns,
+        buyer: Buyer,
+        clock: Clock,
+        random: Random,
+        scale: float,
+    ) -> None:
+        self._ledger = ledger
+        self._api = api
+        self._gate = gate
+        self._throttle = throttle
+        self._prices = prices
+        self._unknowns = unknowns
+        self._buyer = buyer
+        self._clock = clock
+        self._random = random
+        self._scale = scale
+
+    async def buy(self, order: Order) -> None:
+        """Buy one order, or leave it as somebody else's or as it is when buying stops; the ledger says which."""
+        try:
+            async with self._prices.first_alone(order), self._unknowns.turn():
+                await self._throttle.turn()
+                await self._attempt(order)
+        except GateClosed:
+            return
+
+    async def _attempt(self, order: Order) -> None:
+        facts = self._ledger.facts(order.call)
+        waiting = facts.stage is Stage.WAITING
+        attempt, send = (facts.latest.number, facts.latest.sends + 1) if waiting else (facts.next_attempt, 1)
+        started = self._clock.monotonic()
+        unsent = 0
+        while await self._decide_to_send(order, attempt, send):
+            refusal = await self._send(order, attempt, send)
+            if not isinstance(refusal, NotSent | Throttled):
+                return
+            unsent += isinstance(refusal, NotSent)
+            late = self._clock.monotonic() - started > THROTTLED_FOR_S
+            try:
+                self._gate.check()
+                if late or unsent >= SENDS_WITHOUT_CONNECTION:
+                    self._gate.close(Stop(StopReason.OUTAGE, refusal.message, refusal.remedy))
+                await self._gate.sleep(self._wait_s(refusal, send - 1), self._clock)
+            except GateClosed:
+                await self._withdraw(order, attempt, send + 1)
+                raise
+            send += 1
+
+    async def _decide_to_send(self, order: Order, attempt: int, send: int) -> bool:
+        """Make the intention durable; then look once more whether anyone has said anything about the call since."""
+        name = f"a{attempt}-intent" if send == 1 else f"a{attempt}-send-{send}"
+        buyer = self._buyer
+        fields = (
+            order.intent(
+                edition_token=buyer.edition_token, attempt=attempt, account=buyer.account, revision=buyer.revision
+            )
+            if send == 1
+            else {"outcome": Decided.BOUGHT}
+        )
+        _, mine = await self._ledger.decide(order.call, name, fields)
+        facts = await self._ledger.refresh(order.call)
+        return mine and facts.stage is Stage.SENDING and facts.latest.number == attempt and facts.latest.sends == send
+
+    async def _withdraw(self, order: Order, attempt: int, send: int) -> None:
+        await self._ledger.decide(
+            order.call, f"a{attempt}-send-{send}", {"outcome": Decided.WITHDRAWN, "reason": "stopped"}
+        )
+
+    async def _send(self, order: Order, attempt: int, send: int) -> ApiError | None:
+        """Send once and record what came of it; the refusal, if it was one, for the caller to judge."""
+        intent = self._ledger.facts(order.call).latest.intent
+        assert intent is not None  # noqa: S101 - decided just before
+        try:
+            accepted = await self._api.submit(intent["body"].encode(), intent["idempotency_key"])
+        except OutcomeUnknown as error:
+            await self._record_unknown(order, attempt, send, error.message)
+            return error
+        except ApiError as error:
+            await self._record_refusal(order, attempt, send, error)
+            return error
+        except asyncio.CancelledError:
+            await asyncio.shield(self._record_unknown(order, attempt, send, "the run was stopped while it waited"))
+            raise
+        await asyncio.shield(self._record_accepted(order, attempt, accepted))
+        return None
+
+    async def _record_accepted(self, order: Order, attempt: int, accepted: Accepted) -> None:
+        reserved = accepted.credits_reserved
+        await self._ledger.note(
+            order.call,
+            f"a{attempt}-accepted.{task_name(accepted.task_id)}",
+            {
+                "task": accepted.task_id,
+                "credits": str(order.credits if reserved is None else reserved),
+                "credits_told": reserved is not None,
+                "model": accepted.model,
+                "replayed": accepted.replayed,
+                "request_id": accepted.request_id,
+            },
+        )
+        self._prices.compare(order, reserved)
+        await self._throttle.speed_up()
+
+    async def _record_unknown(self, order: Order, attempt: int, send: int, reason: str) -> None:
+        log.warning("call %s of %s: %s", order.call, order.row.name, reason)
+        await self._ledger.note(order.call, f"a{attempt}-unknown-{send}", {"reason": reason})
+        self._unknowns.add(order.call)
+
+    async def _record_refusal(self, order: Order, attempt: int, send: int, error: ApiError) -> None:
+        kind = next(kind for foreign, kind in _KINDS if isinstance(error, foreign))
+        fields = {
+            "kind": kind,
+            "status": error.status,
+            "code": error.code,
+            "reason": error.message,
+            "request_id": error.request_id,
+        }
+        await self._ledger.note(order.call, f"a{attempt}-refused-{send}", fields)
+        if isinstance(error, Throttled):
+            self._throttle.slow_down(self._wait_s(error, 0))
+        if isinstance(error, AccountStopped | RequestRefused):
+            free = {
+                "outcome": Decided.FREE,
+                "kind": kind,
+                "reason": error.message,
+                "final": kind != RefusalKind.ACCOUNT,
+            }
+            await self._ledger.decide(order.call, f"a{attempt}-settled", free)
+        if isinstance(error, AccountStopped):
+            self._gate.close(Stop(StopReason.ACCOUNT, error.message, error.remedy))
+
+    def _wait_s(self, refusal: ApiError, tries: int) -> float:
+        if isinstance(refusal, Throttled) and refusal.retry_after_s is not None:
+            return advised_wait_s(refusal.retry_after_s, self._random.random())
+        backoff = THROTTLE if isinstance(refusal, Throttled) else READ
+        return backoff.wait_s(tries, self._random.random()) * self._scale

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adloom.core.matrix import combination_count, combinations, first_text, matches, sample
+
+TEXTS = st.text("abc", min_size=1, max_size=3)
+AXES = st.dictionaries(TEXTS, st.lists(TEXTS, min_size=1, max_size=4), max_size=3)
+
+
+def test_the_last_axis_turns_fastest():
+    axes = {"surface": ["linen", "stone"], "light": ["dawn", "noon"]}
+    assert [tuple(each.values()) for each in combinations(axes)] == list(
+        itertools.product(["linen", "stone"], ["dawn", "noon"])
+    )
+
+
+@given(AXES)
+def test_the_count_is_the_number_of_combinations(axes):
+    assert combination_count(axes) == len(list(combinations(axes)))
+
+
+def test_a_hundred_to_the_fifth_is_counted_without_being_made():
+    assert combination_count({str(n): [str(v) for v in range(100)] for n in range(5)}) == 10**10
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ({"surface": "linen"}, True),
+        ({"surface": "linen", "light": "noon"}, False),
+        ({"product": {"name": "serum"}}, True),
+        ({"product": {"name": "serum", "sku": "1"}}, False),
+        ({"product": "serum"}, False),
+        ({"surface": {"name": "linen"}}, False),
+        ({"unknown": "x"}, False),
+        ({}, True),
+    ],
+)
+def test_a_pattern_matches_in_part_and_inside_mappings(pattern, expected):
+    combination = {"product": {"name": "serum", "sku": "007"}, "surface": "linen", "light": "dawn"}
+    assert matches(combination, pattern) is expected
+
+
+@given(st.lists(TEXTS, unique=True, max_size=30), st.integers(0, 10))
+def test_a_sample_has_the_size_asked_for_and_keeps_its_choice_in_any_order(contents, count):
+    picked = {contents[position] for position in sample(contents, count, "7")}
+    backwards = contents[::-1]
+    assert len(picked) == min(count, len(contents))
+    assert {backwards[position] for position in sample(backwards, count, "7")} == picked
+
+
+@given(st.lists(TEXTS, unique=True, min_size=2, max_size=30))
+def test_one_more_content_changes_at_most_one_choice(contents):
+    count = len(contents) // 2
+    before = {contents[position] for position in sample(contents[:-1], count, "7")}
+    after = {contents[position] for position in sample(contents, count, "7")}
+    assert len(before - after) <= 1
+
+
+def test_another_seed_chooses_differently():
+    contents = [str(number) for number in range(100)]
+    assert sample(contents, 10, "1") != sample(contents, 10, "2")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [("linen", "linen"), ({"name": "serum", "sku": "1"}, "serum"), ({"a": {"b": "c"}}, "c")]
+)
+def test_the_first_text_stands_for_a_value(value, text):
+    assert first_text(value) == text

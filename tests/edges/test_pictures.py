@@ -1,0 +1,218 @@
+import asyncio
+import io
+import os
+import random
+import signal
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+from PIL import Image, PngImagePlugin
+
+from adloom.core.task import Picture
+from adloom.edges import picture_child
+from adloom.edges.pictures import DecoderBroken, PictureDecoder
+
+
+def image(kind="JPEG", size=(48, 32), mode="RGB", **options) -> bytes:
+    width, height = size
+    noise = random.Random(7).randbytes(width * height * 3)
+    out = io.BytesIO()
+    Image.frombytes("RGB", size, noise).convert(mode).save(out, kind, **options)
+    return out.getvalue()
+
+
+def png_bomb(width: int, height: int) -> bytes:
+    """A PNG of a few kilobytes that unpacks to a large black picture."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([1, 0, 0, 0, 0])
+    packed = zlib.compress(bytes((width // 8 + 1) * height), 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+@pytest.fixture
+async def decoder():
+    decoder = PictureDecoder()
+    yield decoder
+    await decoder.aclose()
+
+
+@pytest.mark.parametrize(
+    ("content", "picture"),
+    [
+        (image("JPEG"), Picture("image/jpeg", "jpg", 48, 32)),
+        (image("JPEG", progressive=True), Picture("image/jpeg", "jpg", 48, 32)),
+        (image("JPEG", mode="CMYK"), Picture("image/jpeg", "jpg", 48, 32)),
+        (image("JPEG") + b"trailing", Picture("image/jpeg", "jpg", 48, 32)),
+        (image("PNG"), Picture("image/png", "png", 48, 32)),
+        (image("PNG", mode="P"), Picture("image/png", "png", 48, 32)),
+        (image("WEBP"), Picture("image/webp", "webp", 48, 32)),
+        (image("WEBP", lossless=True), Picture("image/webp", "webp", 48, 32)),
+    ],
+)
+def test_a_whole_picture_is_told_by_its_bytes(content, picture):
+    found = picture_child.look(content)
+    assert found is not None
+    assert found[1:] == (picture.width_px, picture.height_px)
+
+
+async def test_a_decoded_picture_has_type_extension_and_pixels(decoder):
+    assert await decoder.decode(image("JPEG")) == Picture("image/jpeg", "jpg", 48, 32)
+    assert await decoder.decode(image("PNG")) == Picture("image/png", "png", 48, 32)
+    assert await decoder.decode(image("WEBP")) == Picture("image/webp", "webp", 48, 32)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff\xd8\xff",
+        b"<html>captive portal</html>",
+        b'{"error": {"message": "expired"}}',
+        image("GIF", mode="P"),
+        image("BMP"),
+        image("TIFF"),
+        b"\xff\xd8\xff" + image("PNG"),
+        b"%PDF-1.7\n",
+        b"RIFF\x04\x00\x00\x00WEBP",
+    ],
+)
+def test_anything_else_is_no_picture(content):
+    assert picture_child.look(content) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        image("JPEG", quality=30),
+        image("JPEG", progressive=True, quality=30),
+        image("PNG", size=(16, 8)),
+        image("WEBP", quality=30),
+    ],
+)
+def test_a_picture_cut_at_any_byte_is_no_picture(content):
+    assert [length for length in range(len(content)) if picture_child.look(content[:length])] == []
+    assert picture_child.look(content)
+
+
+def test_a_png_with_any_bit_flipped_behind_its_header_is_no_picture():
+    content = image("PNG", size=(16, 8))
+    for place in range(8, len(content) - 12):
+        bent = content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :]
+        assert picture_child.look(bent) is None
+
+
+def test_an_animation_is_no_picture():
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue", "green")]
+    for kind in ("PNG", "WEBP"):
+        out = io.BytesIO()
+        frames[0].save(out, kind, save_all=True, append_images=frames[1:])
+        assert picture_child.look(out.getvalue()) is None
+
+
+async def test_bombs_are_no_pictures_and_others_go_on(decoder):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("comment", "x" * 80_000_000, zip=True)
+    bombs = [png_bomb(8000, 6000), png_bomb(60_000, 60_000), image("PNG", pnginfo=text)]
+    assert max(map(len, bombs)) < 1_000_000
+    found = await asyncio.gather(*map(decoder.decode, [*bombs, image()]))
+    assert found == [None, None, None, Picture("image/jpeg", "jpg", 48, 32)]
+
+
+async def test_forty_million_pixels_are_still_a_picture(decoder):
+    assert await decoder.decode(png_bomb(8000, 5000)) == Picture("image/png", "png", 8000, 5000)
+
+
+async def test_an_image_that_kills_its_child_is_no_picture_and_takes_no_other_with_it(decoder, monkeypatch, tmp_path):
+    deadly = tmp_path / "deadly.py"
+    source = (
+        Path(picture_child.__file__)
+        .read_text()
+        .replace(
+            "def look(content: bytes)",
+            "def look(content):\n    import os\n    if content == b'poison': os.kill(os.getpid(), 9)\n"
+            "    return honest(content)\ndef honest(content: bytes)",
+        )
+    )
+    deadly.write_text(source)
+    monkeypatch.setattr("adloom.edges.pictures._CHILD", deadly)
+    found = await asyncio.gather(*map(decoder.decode, [image(), b"poison", image(), b"poison", image()]))
+    assert found == [Picture("image/jpeg", "jpg", 48, 32), None] * 2 + [Picture("image/jpeg", "jpg", 48, 32)]
+
+
+async def test_an_image_that_hangs_its_child_is_no_picture(monkeypatch, tmp_path):
+    slow = tmp_path / "slow.py"
+    slow.write_text("import time\nprint('\"ready\"', flush=True)\ntime.sleep(60)\n")
+    monkeypatch.setattr("adloom.edges.pictures._CHILD", slow)
+    decoder = PictureDecoder(image_s=0.2)
+    assert await decoder.decode(image()) is None
+    await decoder.aclose()
+
+
+@pytest.mark.parametrize("script", ["raise SystemExit(1)", "print('null', flush=True); input()"])
+async def test_a_decoder_that_does_not_start_is_no_verdict_on_the_image(decoder, monkeypatch, tmp_path, script):
+    broken = tmp_path / "broken.py"
+    broken.write_text(script)
+    monkeypatch.setattr("adloom.edges.pictures._CHILD", broken)
+    with pytest.raises(DecoderBroken):
+        await decoder.decode(image())
+
+
+async def test_a_lying_child_is_not_believed(decoder, monkeypatch, tmp_path):
+    liar = tmp_path / "liar.py"
+    liar.write_text(
+        "import sys\nprint('\"ready\"', flush=True)\n"
+        "while sys.stdin.buffer.read(8): print('[\"../x\", 1, 1]', flush=True); sys.stdin.buffer.read(len(sys.argv))\n"
+    )
+    monkeypatch.setattr("adloom.edges.pictures._CHILD", liar)
+    assert await decoder.decode(b"x") is None
+
+
+async def test_children_see_neither_the_key_nor_ctrl_c(decoder, monkeypatch):
+    monkeypatch.setenv("EVOLINK_API_KEY", "sk-evo-canary")
+    await decoder.decode(image())
+    child = decoder._idle[0]._process.pid
+    assert b"canary" not in Path(f"/proc/{child}/environ").read_bytes()
+    os.kill(child, signal.SIGINT)
+    assert await decoder.decode(image()) is not None
+    assert decoder._idle[0]._process.pid == child
+    assert os.getsid(child) != os.getsid(0)
+
+
+async def test_children_are_started_when_needed_and_end_with_the_decoder():
+    decoder = PictureDecoder()
+    assert decoder._idle == []
+    await asyncio.gather(*(decoder.decode(image()) for _ in range(6)))
+    children = [child._process.pid for child in decoder._idle]
+    assert len(children) == 2
+    await decoder.aclose()
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
+async def test_children_end_when_their_parent_is_killed():
+    script = (
+        "import asyncio, sys\nfrom adloom.edges.pictures import PictureDecoder\n"
+        "async def main():\n    decoder = PictureDecoder()\n    await decoder.decode(b'')\n"
+        "    print(decoder._idle[0]._process.pid, flush=True)\n    await asyncio.sleep(60)\nasyncio.run(main())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as parent:  # noqa: ASYNC220
+        child = int(await asyncio.to_thread(parent.stdout.readline))
+        assert is_running(child)
+        parent.kill()
+    for _ in range(100):
+        if not is_running(child):
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("the child outlived its parent")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
