@@ -58,6 +58,8 @@ class Archiver:
         self._random = random
         self._scale = scale
         self._places = asyncio.Semaphore(IMAGES_AT_ONCE)
+        self.left = 0
+        """Paid images that could not be fetched this time."""
 
     async def archive(self, call: str) -> None:
         """Archive every image of a completed call that is not archived yet, and record what became of each.
@@ -69,6 +71,7 @@ class Archiver:
         links = [(index, link) for index, link in enumerate(facts.latest.links) if index not in done]
         found = await asyncio.gather(*(self._image(facts, index, link) for index, link in links))
         images = [asdict(image) for image in found if image is not None]
+        self.left += len(found) - len(images)
         if images or not facts.latest.links:
             name = f"a{facts.latest.number}-archived-{facts.latest.archived_facts + 1}"
             await self._ledger.note(call, name, {"images": images})

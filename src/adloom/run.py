@@ -158,6 +158,7 @@ class Run:
             scale=self._scale,
         )
         self._others: list[Order] = []
+        self._seen_to: set[str] = set()
         self._counts = _Counts()
         self._surprised = False
         self._background: list[asyncio.Task[None]] = []
@@ -248,6 +249,9 @@ class Run:
         """Wait for what other runs have begun, write the manifest, and say how it ended."""
         await self._see_to_others()
         await self._rescue_strays()
+        if self._archiver.left:
+            message = f"{self._archiver.left} paid images could not be downloaded"
+            self.gate.close(Stop(StopReason.OUTAGE, message, "Run the same command again soon: links live 24 hours."))
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -292,6 +296,7 @@ class Run:
     async def _bring(self, first: Order) -> None:
         order: Order | None = first
         while order is not None:
+            self._seen_to.add(order.call)
             if self._ledger.facts(order.call).stage in (Stage.UNBOUGHT, Stage.WAITING):
                 async with self._throttle.place():
                     await self._spender.buy(order)
@@ -363,7 +368,7 @@ class Run:
 
     async def _rescue_strays(self) -> None:
         """Collect and archive what was bought for rows that the plan no longer has: paid is paid."""
-        for call in self._ledger.calls():
+        for call in set(self._ledger.calls()) - self._seen_to:
             facts = self._ledger.facts(call)
             if facts.stage is Stage.ACCEPTED and await self._owners.is_dead(facts.latest.owner):
                 accepted = facts.latest.accepted

@@ -41,7 +41,7 @@ _NODES = (
 _NAMES_SHOWN = 12
 
 
-class BadTemplateError(ValueError):
+class BadTemplate(ValueError):
     """A template that cannot be used, or not with these variables. ``allowed`` says what would be right."""
 
     def __init__(self, message: str, allowed: str = "") -> None:
@@ -50,7 +50,7 @@ class BadTemplateError(ValueError):
         self.allowed = allowed
 
 
-class _MissingError(UndefinedError):
+class _Absent(UndefinedError):
     """A variable that is not there: its name, and the value it was looked for in (None at the top)."""
 
     def __init__(self, name: str, inside: object) -> None:
@@ -66,7 +66,7 @@ class _Missing(StrictUndefined):
 
     def __init__(self, hint: str | None = None, obj: object = None, name: str | None = None, *_: object) -> None:
         inside = obj if isinstance(obj, str | Mapping) else None
-        super().__init__(hint, obj, name, lambda _: _MissingError(str(name), inside))  # type: ignore[arg-type]
+        super().__init__(hint, obj, name, lambda _: _Absent(str(name), inside))  # type: ignore[arg-type]
 
 
 class _Environment(SandboxedEnvironment):
@@ -90,7 +90,7 @@ def _replace(text: object, old: object, new: object) -> str:
     """Jinja2's ``replace`` with a bound: chained replacements would grow without one."""
     text, old, new = str(text), str(old), str(new)
     if len(text) + text.count(old) * len(new) > LONGEST:
-        raise BadTemplateError(f"a replacement makes more than {LONGEST:,} characters", "a shorter text")
+        raise BadTemplate(f"a replacement makes more than {LONGEST:,} characters", "a shorter text")
     return text.replace(old, new)
 
 
@@ -117,22 +117,22 @@ class PromptTemplate:
             self._template = _compiled(text)
 
     def render(self, variables: Variables) -> str:
-        """The prompt for these variables. Raises BadTemplateError."""
+        """The prompt for these variables. Raises BadTemplate."""
         if self._template is None:
             return self._text
         try:
             return _bounded(self._template.generate(variables))
-        except _MissingError as missing:
+        except _Absent as missing:
             raise _not_there(missing, variables) from missing
         except (TemplateError, TypeError, ValueError, OverflowError) as error:
-            if isinstance(error, BadTemplateError):
+            if isinstance(error, BadTemplate):
                 raise
-            raise BadTemplateError(f"the template cannot be filled in: {str(error)[:80]}") from error
+            raise BadTemplate(f"the template cannot be filled in: {str(error)[:80]}") from error
 
 
 @lru_cache(maxsize=1024)
 def prompt_template(text: str) -> PromptTemplate:
-    """The compiled template of a text, remembered. Raises BadTemplateError."""
+    """The compiled template of a text, remembered. Raises BadTemplate."""
     return PromptTemplate(text)
 
 
@@ -143,18 +143,16 @@ def is_template(text: str) -> bool:
 
 def _compiled(text: str) -> Template:
     if len(text) > LONGEST:
-        raise BadTemplateError(f"the template has {len(text):,} characters", f"at most {LONGEST:,}")
+        raise BadTemplate(f"the template has {len(text):,} characters", f"at most {LONGEST:,}")
     try:
         tree = _ENVIRONMENT.parse(text)
         for node in _descendants(tree):
             _check(node)
         return _ENVIRONMENT.from_string(tree)
     except TemplateSyntaxError as error:
-        raise BadTemplateError(
-            f"the template cannot be read: {str(error.message)[:80]}", "like {{ product }}"
-        ) from error
+        raise BadTemplate(f"the template cannot be read: {str(error.message)[:80]}", "like {{ product }}") from error
     except (RecursionError, MemoryError, SyntaxError) as error:
-        raise BadTemplateError("the template is nested too deeply", "a simpler expression") from error
+        raise BadTemplate("the template is nested too deeply", "a simpler expression") from error
 
 
 def _descendants(tree: nodes.Node) -> Iterator[nodes.Node]:
@@ -167,16 +165,14 @@ def _descendants(tree: nodes.Node) -> Iterator[nodes.Node]:
 
 def _check(node: nodes.Node) -> None:
     if isinstance(node, nodes.Filter) and node.name not in FILTERS:
-        raise BadTemplateError(f'there is no filter "{node.name[:40]}"', "filters: " + ", ".join(FILTERS))
+        raise BadTemplate(f'there is no filter "{node.name[:40]}"', "filters: " + ", ".join(FILTERS))
     if isinstance(node, nodes.Test) and node.name not in _TESTS:
-        raise BadTemplateError(f'there is no test "{node.name[:40]}"', "tests: " + ", ".join(_TESTS))
+        raise BadTemplate(f'there is no test "{node.name[:40]}"', "tests: " + ", ".join(_TESTS))
     if isinstance(node, nodes.Call):
-        raise BadTemplateError("calls like name() are not available", "filters, for example {{ name|upper }}")
+        raise BadTemplate("calls like name() are not available", "filters, for example {{ name|upper }}")
     if not isinstance(node, _NODES):
         what = type(node).__name__.lower()
-        raise BadTemplateError(
-            f'"{what}" is not available in templates', "variables, {% if %}, comparisons and filters"
-        )
+        raise BadTemplate(f'"{what}" is not available in templates', "variables, {% if %}, comparisons and filters")
 
 
 def _bounded(pieces: Iterator[str]) -> str:
@@ -184,16 +180,16 @@ def _bounded(pieces: Iterator[str]) -> str:
     for piece in pieces:
         length += len(piece)
         if length > LONGEST:
-            raise BadTemplateError(f"the template makes more than {LONGEST:,} characters", "a shorter text")
+            raise BadTemplate(f"the template makes more than {LONGEST:,} characters", "a shorter text")
         made.append(piece)
     return "".join(made)
 
 
-def _not_there(missing: _MissingError, variables: Variables) -> BadTemplateError:
+def _not_there(missing: _Absent, variables: Variables) -> BadTemplate:
     if isinstance(missing.inside, str):
-        return BadTemplateError(f'there is no "{missing.name[:40]}" inside a text', "only paired values have parts")
+        return BadTemplate(f'there is no "{missing.name[:40]}" inside a text', "only paired values have parts")
     known = list(missing.inside if isinstance(missing.inside, Mapping) else variables)
     near = difflib.get_close_matches(missing.name, known, 1, 0.6)
     names = ", ".join(name[:40] for name in known[:_NAMES_SHOWN]) + (", …" if len(known) > _NAMES_SHOWN else "")
     hint = f', did you mean "{near[0][:40]}"?' if near else ""
-    return BadTemplateError(f'there is no variable "{missing.name[:40]}"{hint}', f"known here: {names or 'none'}")
+    return BadTemplate(f'there is no variable "{missing.name[:40]}"{hint}', f"known here: {names or 'none'}")

@@ -1,0 +1,60 @@
+"""A shop: a sandbox, an archive and campaign files, and the campaigns that tests write."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from adloom.edges.settings import Settings
+from adloom.look import Wish
+from adloom.run import Result, Run
+from adloom.sandbox import Sandbox
+from adloom.session import RunRequest, execute, open_store, outlook_of
+
+
+@dataclass
+class Shop:
+    """A sandbox, an archive and campaign files: what one campaign needs to be run again and again."""
+
+    sandbox: Sandbox
+    folder: Path
+    settings: Settings
+    campaign: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.campaign = self.folder / "campaign.yaml"
+
+    def write(self, text: str, name: str = "campaign.yaml") -> Path:
+        self.campaign = self.folder / name
+        self.campaign.write_text(text, encoding="utf-8")
+        return self.campaign
+
+    def request(self, **wish: object) -> RunRequest:
+        return RunRequest(str(self.campaign), self.settings.archive, "main", Wish(**wish))
+
+    async def run(self, *, started: Callable[[Run], None] = lambda _: None, **wish: object) -> Result:
+        store = open_store(self.settings.archive)
+        outlook = await outlook_of(self.request(**wish), self.settings, store, to_run=True)
+        return await execute(self.settings, store, outlook, started=started)
+
+    def edition(self, campaign: str = "test", edition: str = "main") -> Path:
+        return Path(self.settings.archive) / campaign / edition
+
+    def lines(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in (self.edition() / "assets.jsonl").read_text().splitlines()]
+
+    def bought(self) -> int:
+        """Images that the sandbox made and kept the money for."""
+        return sum(charge.made for charge in self.sandbox.charges() if charge.charged)
+
+    def with_settings(self, **changes: object) -> "Shop":
+        return replace(self, settings=replace(self.settings, **changes))
+
+
+def campaign_text(jobs: str, *, budget: str = "{usd: 50}", more: str = "") -> str:
+    return f"campaign: test\nbudget: {budget}\n{more}defaults: {{size: '1:1', quality: 1K}}\njobs:\n{jobs}"
+
+
+def one_row(variants: int, *, references: int = 0, prompt: str = "red mug on oak table", more: str = "") -> str:
+    links = ", ".join(f"'https://example.com/{number}.png'" for number in range(references))
+    return campaign_text(f"  - {{id: mug, prompt: {prompt!r}, variants: {variants}, references: [{links}]{more}}}\n")
