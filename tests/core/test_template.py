@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adloom.core.template import LONGEST, BadTemplateError, is_template, prompt_template
+from adloom.core.template import LONGEST, BadTemplate, is_template, prompt_template
 
 VARIABLES = {"product": {"name": "amber serum", "copy": "glow", "items": "2"}, "light": "dawn", "empty": ""}
 
@@ -67,7 +67,7 @@ def test_a_value_is_never_a_template(value):
     ],
 )
 def test_what_cannot_be_used_is_named(text, message, allowed):
-    with pytest.raises(BadTemplateError) as caught:
+    with pytest.raises(BadTemplate) as caught:
         prompt_template(text).render(VARIABLES)
     assert message in caught.value.message
     assert allowed in caught.value.allowed
@@ -75,11 +75,11 @@ def test_what_cannot_be_used_is_named(text, message, allowed):
 
 def test_chained_replacements_cannot_grow_without_bound():
     started = time.perf_counter()
-    with pytest.raises(BadTemplateError, match="more than 20,000 characters"):
+    with pytest.raises(BadTemplate, match="more than 20,000 characters"):
         prompt_template("{{ 'a'" + "|replace('a', 'aaaaaaaaaa')" * 12 + " }}").render({})
     assert time.perf_counter() - started < 1
 
 
 def test_the_output_is_bounded():
-    with pytest.raises(BadTemplateError, match="makes more than 20,000 characters"):
+    with pytest.raises(BadTemplate, match="makes more than 20,000 characters"):
         prompt_template("{{ a }}" * 2000).render({"a": "x" * 8000})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from adloom.core.campaign import Campaign
 from adloom.core.limits import PROFILES
-from adloom.core.template import BadTemplateError, is_template, prompt_template
+from adloom.core.template import BadTemplate, is_template, prompt_template
 from adloom.edges.campaign_jobs import (
     Job,
     Pattern,
@@ -20,7 +20,7 @@ from adloom.edges.campaign_jobs import (
     plain_source,
     table_source,
 )
-from adloom.edges.campaign_references import BadReferenceError, ReferenceReader, check_url
+from adloom.edges.campaign_references import BadReference, ReferenceReader, check_url
 from adloom.edges.campaign_report import Place, Report, shown
 from adloom.edges.campaign_schema import HeadFile, JobFile, SettingsFile, read_head, read_jobs
 from adloom.edges.campaign_settings import AXES, STANDARD, SettingsReader, Texts
@@ -70,13 +70,13 @@ def _check_head(
     for name in head.references:
         try:
             references.read(name)
-        except BadReferenceError as bad:
+        except BadReference as bad:
             report.add(document.place(("references", name)), f"reference {shown(name)}: {bad.message}", bad.allowed)
     if head.callback_url is not None:
         schemes = ("https", "http") if loopback_urls else ("https",)
         try:
             check_url(head.callback_url, schemes, loopback_urls=loopback_urls)
-        except BadReferenceError as bad:
+        except BadReference as bad:
             report.add(document.place(("callback_url",)), f"callback_url: {bad.message}", bad.allowed)
     if head.model is not None and head.defaults.model is not None:
         report.add(
@@ -135,7 +135,7 @@ class _JobBuilder:
         if job.prompt is not None and is_template(job.prompt):
             try:
                 prompt_template(job.prompt)
-            except BadTemplateError as problem:
+            except BadTemplate as problem:
                 where = f"the prompt of job {shown(job.id)}"
                 self._report.add(self._document.place((*at, "prompt")), f"{where}: {problem.message}", problem.allowed)
 

@@ -32,7 +32,7 @@ _INNER_NAMES = (".lan", ".intranet", ".corp")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\\u00a0\u2028\u2029\u3000]")
 
 
-class BadReferenceError(ValueError):
+class BadReference(ValueError):
     """A reference that cannot be used; ``allowed`` says what could."""
 
     def __init__(self, message: str, allowed: str) -> None:
@@ -55,13 +55,13 @@ class ReferenceReader:
         self._files: dict[str, Reference] = {}
 
     def read(self, text: str) -> Reference:
-        """The reference that a name, an address or a path stands for. Raises BadReferenceError."""
+        """The reference that a name, an address or a path stands for. Raises BadReference."""
         kind, value = self._named.get(text, ("", text))
         if kind == "url" or (not kind and "://" in value):
             return url_reference(value, loopback_urls=self._loopback_urls)
         if not kind and not re.search(r"[./\\]", value):
             near = did_you_mean(value, self._named)
-            raise BadReferenceError(f"there is no reference {shown(value)}{near}", self._known())
+            raise BadReference(f"there is no reference {shown(value)}{near}", self._known())
         if value not in self._files:
             self._files[value] = self._file(value)
         return self._files[value]
@@ -72,23 +72,23 @@ class ReferenceReader:
     def _file(self, text: str) -> Reference:
         root = self._folder.resolve()
         if "\0" in text or Path(text).is_absolute() or re.match(r"[A-Za-z]:|\\|~", text):
-            raise BadReferenceError(
+            raise BadReference(
                 f"{shown(text)} is not a path beside the campaign file", "a relative path like references/a.png"
             )
         try:
             path = (root / text).resolve(strict=True)
             state = path.stat()
         except (OSError, RuntimeError) as error:
-            raise BadReferenceError(
+            raise BadReference(
                 f"there is no file {shown(text)} beside the campaign file", "an existing file"
             ) from error
         if not path.is_relative_to(root):
-            raise BadReferenceError(f"{shown(text)} leads out of the campaign file's folder", "a file inside it")
+            raise BadReference(f"{shown(text)} leads out of the campaign file's folder", "a file inside it")
         if not stat.S_ISREG(state.st_mode):
-            raise BadReferenceError(f"{shown(text)} is not a file", "a picture")
+            raise BadReference(f"{shown(text)} is not a file", "a picture")
         if state.st_size > self._limits.size_bytes:
             size = f"{state.st_size / 1e6:.1f} MB"
-            raise BadReferenceError(f"{shown(text)} has {size}", f"at most {self._limits.size_bytes / 1e6:g} MB")
+            raise BadReference(f"{shown(text)} has {size}", f"at most {self._limits.size_bytes / 1e6:g} MB")
         return Reference(f"sha256:{self._checked(path, text)}", None, (root / text).relative_to(root).as_posix())
 
     def _checked(self, path: Path, text: str) -> str:
@@ -96,12 +96,12 @@ class ReferenceReader:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise BadReferenceError(f"{shown(text)} cannot be read: {error.strerror}", "a readable file") from error
+            raise BadReference(f"{shown(text)} cannot be read: {error.strerror}", "a readable file") from error
         formats = [name for name in self._limits.formats if name in HOSTABLE]
         kind = _image_type(content)
         if kind not in formats:
             what = f"is a {kind} image" if kind else "is no image of a known type"
-            raise BadReferenceError(f"{shown(text)} {what}", "one of " + ", ".join(formats))
+            raise BadReference(f"{shown(text)} {what}", "one of " + ", ".join(formats))
         self._check_pixels(path, text, kind)
         return hashlib.sha256(content).hexdigest()
 
@@ -112,17 +112,17 @@ class ReferenceReader:
             with warnings.catch_warnings(action="ignore"), Image.open(path, formats=[kind]) as image:
                 (width, height), frames = image.size, int(getattr(image, "n_frames", 1))
         except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-            raise BadReferenceError(f"{shown(text)} is a damaged {kind} image", "a picture that opens") from error
+            raise BadReference(f"{shown(text)} is a damaged {kind} image", "a picture that opens") from error
         limits = self._limits
         pixels = f"{shown(text)} has {width}×{height} pixels"
         if width > limits.width_px or height > limits.height_px:
-            raise BadReferenceError(pixels, f"at most {limits.width_px}×{limits.height_px}")
+            raise BadReference(pixels, f"at most {limits.width_px}×{limits.height_px}")
         if min(width, height) < limits.least_side_px:
-            raise BadReferenceError(pixels, f"at least {limits.least_side_px} on each side")
+            raise BadReference(pixels, f"at least {limits.least_side_px} on each side")
         if max(width, height) > limits.ratio * min(width, height):
-            raise BadReferenceError(pixels, f"no side more than {limits.ratio} times the other")
+            raise BadReference(pixels, f"no side more than {limits.ratio} times the other")
         if frames > 1:
-            raise BadReferenceError(f"{shown(text)} is animated", "a still picture")
+            raise BadReference(f"{shown(text)} is animated", "a still picture")
 
 
 def _image_type(content: bytes) -> str:
@@ -132,32 +132,32 @@ def _image_type(content: bytes) -> str:
 
 
 def url_reference(url: str, *, loopback_urls: bool) -> Reference:
-    """The reference for an address. Raises BadReferenceError."""
+    """The reference for an address. Raises BadReference."""
     check_url(url, ("https", "http"), loopback_urls=loopback_urls)
     parts = urlsplit(url)
     return Reference(f"url:{url}", url, urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")))
 
 
 def check_url(url: str, schemes: tuple[str, ...], *, loopback_urls: bool) -> None:
-    """Refuse an address that is not public by its own text. Raises BadReferenceError."""
+    """Refuse an address that is not public by its own text. Raises BadReference."""
     allowed = f"a public address that begins with {schemes[0]}://"
     if len(url) > LONGEST_URL:
-        raise BadReferenceError(f"the address has {len(url):,} characters", f"at most {LONGEST_URL:,}")
+        raise BadReference(f"the address has {len(url):,} characters", f"at most {LONGEST_URL:,}")
     if _UNSAFE.search(url):
-        raise BadReferenceError("there is a blank, a control character or a backslash in the address", allowed)
+        raise BadReference("there is a blank, a control character or a backslash in the address", allowed)
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
     except ValueError as error:
-        raise BadReferenceError(f"{_without_query(url)} is not an address", allowed) from error
+        raise BadReference(f"{_without_query(url)} is not an address", allowed) from error
     if parts.scheme not in schemes:
-        raise BadReferenceError(f"the address begins with {shown(parts.scheme)}", allowed)
+        raise BadReference(f"the address begins with {shown(parts.scheme)}", allowed)
     if "@" in parts.netloc:
-        raise BadReferenceError("the address holds a user name or a password", "the address without them")
+        raise BadReference("the address holds a user name or a password", "the address without them")
     if not host:
-        raise BadReferenceError(f"{_without_query(url)} has no host", allowed)
+        raise BadReference(f"{_without_query(url)} has no host", allowed)
     if _is_internal(host) and not (loopback_urls and is_loopback_host(host)):
-        raise BadReferenceError(f"{shown(host)} is an internal host", allowed)
+        raise BadReference(f"{shown(host)} is an internal host", allowed)
 
 
 def _without_query(url: str) -> str:

@@ -11,7 +11,7 @@ from adloom.core.campaign import Duplicates, Row
 from adloom.core.identity import content_identity, digest, explicit_identity, meaning, slug
 from adloom.core.matrix import matches, sample
 from adloom.core.prompt import ADVISED_CHARACTERS, length_problem, names_its_own_count
-from adloom.core.template import BadTemplateError, is_template, prompt_template
+from adloom.core.template import BadTemplate, is_template, prompt_template
 from adloom.edges.campaign_jobs import Job, SourceRow, words_of
 from adloom.edges.campaign_report import Place, Report, did_you_mean, shown
 from adloom.edges.campaign_settings import AXES, Look, Making, SettingsReader
@@ -48,7 +48,7 @@ class RowReader:
         self._report = report
         self._seen = _Register()
         self._excluded = [0] * len(job.exclude)
-        self._some_variables: Mapping[str, object] = {}
+        self._some_variables: Mapping[str, object] | None = None
         self._references_are_templates = any(map(is_template, job.settings["references"]))
 
     def rows(self, most: int) -> Iterator[Row]:
@@ -106,7 +106,7 @@ class RowReader:
             try:
                 filled = (prompt_template(text).render(source.variables).strip() for text in settings["references"])
                 settings = {**settings, "references": tuple(text for text in filled if text)}
-            except BadTemplateError as problem:
+            except BadTemplate as problem:
                 report.add(self._job.origins["references"], f"references: {problem.message}", problem.allowed)
                 return None
         return self._settings.read(settings)
@@ -147,9 +147,11 @@ class RowReader:
         return excluded
 
     def _report_useless_exclusions(self) -> None:
+        if self._some_variables is None:
+            return
         known = [*self._some_variables, *AXES]
         for pattern, count in zip(self._job.exclude, self._excluded, strict=True):
-            if count or not self._some_variables:
+            if count:
                 continue
             if unknown := [name for name in pattern.names if name not in known]:
                 message = f"exclude: there is no {shown(unknown[0])} in this job{did_you_mean(unknown[0], known)}"
@@ -189,7 +191,7 @@ class RowReader:
         text = self._job.prompt if own is None else str(own)
         try:
             return prompt_template(text).render(source.variables) if is_template(text) else text
-        except BadTemplateError as problem:
+        except BadTemplate as problem:
             if own is not None:
                 place = source.place_of("prompt")
             else:

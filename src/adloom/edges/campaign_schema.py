@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import ErrorDetails
 
 from adloom.core.campaign import Budget, Duplicates, Pace
@@ -37,8 +37,10 @@ Text: TypeAlias = Annotated[str, BeforeValidator(text)]
 Slug: TypeAlias = Annotated[str, BeforeValidator(slug_text), Field(pattern=r"^[a-z0-9-]{1,63}$")]
 Texts: TypeAlias = Annotated[str | tuple[str, ...], BeforeValidator(texts)]
 References: TypeAlias = Annotated[str | tuple[str, ...], BeforeValidator(reference_list)]
+_Counted: TypeAlias = Annotated[Text, WithJsonSchema({"type": ["integer", "string"]})]
 Amount: TypeAlias = Annotated[Decimal, BeforeValidator(amount)]
-_Value: TypeAlias = "str | dict[str, Any]"
+_Scalar: TypeAlias = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
+_Value: TypeAlias = _Scalar | dict[str, Any]
 
 
 class _File(BaseModel):
@@ -79,7 +81,7 @@ class PaceFile(_File):
 class SettingsFile(_File):
     """What a row is made with. A list of sizes, qualities or models is an axis."""
 
-    variants: Text | None = Field(None, description="images wanted of each row, 1 to 1,000")
+    variants: _Counted | None = Field(None, description="images wanted of each row, 1 to 1,000")
     size: Texts | None = Field(None, description="a ratio such as 4:5, or pixels such as 2048x2048")
     quality: Texts | None = Field(None, description="1K, 2K or 4K")
     grouping: Text | None = Field(None, description="set or independent")
@@ -104,7 +106,7 @@ class SampleFile(_File):
     """A stable choice of some combinations."""
 
     count: Annotated[int, BeforeValidator(whole_number(1, 1_000_000))]
-    seed: Text = "0"
+    seed: _Counted = "0"
 
 
 class JobFile(SettingsFile):
@@ -193,26 +195,24 @@ def read_jobs(document: Document, content: Mapping[str, Tree], report: Report) -
 def report_errors(document: Document, prefix: Path, errors: Sequence[ErrorDetails], report: Report) -> None:
     """Say pydantic's errors in plain words, each at its place in the file."""
     for error in errors:
-        path = (*prefix, *error["loc"])
-        key = str(path[-1]) if path else ""
+        path = tuple(part for part in (*prefix, *error["loc"]) if part != "[key]")  # pydantic's mark for a bad key
+        name = str(path[-1]) if path else ""
         if error["type"] == "extra_forbidden":
             known = _keys_at(path[:-1])
-            report.add(
-                document.place(path, of_key=True),
-                f"unknown key {shown(key)}{did_you_mean(key, known)}",
+            message, allowed = (
+                f"unknown key {shown(name)}{did_you_mean(name, known)}",
                 "known here: " + ", ".join(known),
             )
         elif error["type"] == "missing":
-            report.add(document.place(path[:-1]), f"{shown(key)} is missing", "")
-        elif error["type"] == "campaign":
-            context = error["ctx"]
-            what = f"{key}: " if key and not key.isdecimal() else ""
-            report.add(document.place(path), what + context["message"], context["allowed"])
+            report.add(document.place(path[:-1]), f"{shown(name)} is missing")
+            continue
         else:
-            what = f"{key}: " if key and not key.isdecimal() else ""
-            report.add(
-                document.place(path), f"{what}{kind(error['input'])} cannot stand here", _NEEDED.get(error["type"], "")
-            )
+            at = "" if name.isdecimal() else f"{name}: "
+            context = error.get("ctx", {})
+            message = at + context.get("message", f"{kind(error['input'])} cannot stand here")
+            allowed = context.get("allowed", _NEEDED.get(error["type"], ""))
+        of_key = error["type"] == "extra_forbidden" or "[key]" in error["loc"]
+        report.add(document.place(path, of_key=of_key), message, allowed)
 
 
 _NEEDED = {

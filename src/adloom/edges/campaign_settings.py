@@ -24,7 +24,7 @@ from adloom.core.limits import (
     VARIANTS_PER_ROW,
     Profile,
 )
-from adloom.edges.campaign_references import BadReferenceError, ReferenceReader
+from adloom.edges.campaign_references import BadReference, ReferenceReader
 from adloom.edges.campaign_report import did_you_mean, shown
 
 Texts: TypeAlias = "str | tuple[str, ...]"
@@ -40,6 +40,7 @@ STANDARD: Settings = {
 
 _PIXELS = re.compile(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})")
 _WHOLE = re.compile(r"[1-9][0-9]{0,5}")
+_MISTYPED = str.maketrans("：×*/", ":xx:")
 _CACHED = 4096
 
 
@@ -124,26 +125,22 @@ class SettingsReader:
     def _size_is_legal(self, size: str, faults: list[Fault]) -> bool:
         if size in self._profile.ratios:
             return True
-        low, high = PIXELS_PER_IMAGE
-        if pixels := _PIXELS.fullmatch(size):
-            width, height = int(pixels[1]), int(pixels[2])
-            if not low <= width * height <= high:
-                fault = Fault(
-                    "size",
-                    f"the size {size} has {width * height:,} pixels",
-                    f"{low:,} to {high:,}, 1280x720 to 4096x4096",
-                )
-            elif max(width, height) > SIDE_RATIO * min(width, height):
-                fault = Fault("size", f"the size {size} is too long", f"no side more than {SIDE_RATIO} times the other")
-            else:
-                return True
-        else:
-            ratios = self._profile.ratios
-            near = did_you_mean(size.replace("：", ":").replace("×", "x"), ratios)
-            allowed = ", ".join(ratios) + ", or pixels like 2048x2048"
-            fault = Fault("size", f"the size {shown(size)} is not known{near}", allowed)
-        _add(faults, fault)
-        return False
+        fault = (
+            _pixel_fault(int(pixels[1]), int(pixels[2])) if (pixels := _PIXELS.fullmatch(size)) else self._unknown(size)
+        )
+        if fault is not None:
+            _add(faults, fault)
+        return fault is None
+
+    def _unknown(self, size: str) -> Fault:
+        ratios = self._profile.ratios
+        meant = re.sub(r"\s", "", size.lower()).translate(_MISTYPED)
+        near = f", did you mean {shown(meant)}?" if meant in ratios or _PIXELS.fullmatch(meant) else ""
+        if size.upper() in MODELS[DEFAULT_MODEL].qualities:
+            near = ", that is a quality"
+        return Fault(
+            "size", f"the size {shown(size)} is not known{near}", ", ".join(ratios) + ", or pixels like 2048x2048"
+        )
 
     def _read_references(self, texts: Texts, faults: list[Fault]) -> tuple[Reference, ...]:
         """The references in order, each once."""
@@ -159,9 +156,19 @@ class SettingsReader:
         for text in listed:
             try:
                 read[self._references.read(text)] = None
-            except BadReferenceError as bad:
+            except BadReference as bad:
                 _add(faults, Fault("references", bad.message, bad.allowed))
         return tuple(read)
+
+
+def _pixel_fault(width: int, height: int) -> Fault | None:
+    low, high = PIXELS_PER_IMAGE
+    size = f"the size {width}x{height}"
+    if not low <= width * height <= high:
+        return Fault("size", f"{size} has {width * height:,} pixels", f"{low:,} to {high:,}, 1280x720 to 4096x4096")
+    if max(width, height) > SIDE_RATIO * min(width, height):
+        return Fault("size", f"{size} is too long", f"no side more than {SIDE_RATIO} times the other")
+    return None
 
 
 def _listed(texts: Texts) -> tuple[str, ...]:

@@ -27,13 +27,19 @@ LONGEST_LINE_BYTES = 1 << 20
 LONGEST_CELL = 8192
 ROWS_A_CHUNK = 5000
 _HEADER_COLUMNS = 256
+_BLANKS = " \t"  # what pandas takes for a blank line, too
+_ENCODING = 'save it as "CSV UTF-8"'
 _QUOTES = 'a quoted cell begins and ends with ", and "" stands for a quote inside it'
 _LINE_ENDS = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The structure of a CSV whose header could be read. ``lines`` holds the first line of each row."""
+    """The structure of a CSV whose header could be read.
+
+    ``lines`` holds the first line of each row. ``chunked`` says that pandas reads the rows exactly as the csv module
+    did: it does not where a carriage return stands alone (pandas 3.1 then drops an empty first cell).
+    """
 
     path: Path
     file: str
@@ -41,9 +47,10 @@ class Table:
     columns: tuple[str, ...]
     lines: array[int] = field(repr=False)
     sound: bool
+    chunked: bool
 
 
-class _BrokenError(Exception):
+class _Broken(Exception):
     """The file cannot be read beyond this place."""
 
     def __init__(self, line: int, column: int, message: str, allowed: str) -> None:
@@ -66,11 +73,11 @@ def survey(path: Path, file: str, report: Report, *, most_rows: int) -> Table | 
 
 def _survey(handle: BinaryIO, path: Path, file: str, report: Report, most_rows: int) -> Table | None:
     lines: array[int] = array("L")
-    sound, separator = True, ","
+    sound, separator, physical = True, ",", _Lines(handle)
     columns: tuple[str, ...] = ()
     try:
         separator = _separator(handle)
-        records = _records(handle, separator)
+        records = _records(physical, separator)
         line, header = next(records, (1, []))
         columns = tuple(cell.strip() for cell in header)
         sound = _header_is_good(columns, Place(file, line), report)
@@ -84,7 +91,7 @@ def _survey(handle: BinaryIO, path: Path, file: str, report: Report, most_rows: 
             if len(lines) > most_rows:
                 report.add(Place(file, line), f"more than {most_rows:,} rows", "several campaigns")
                 return None
-    except _BrokenError as broken:
+    except _Broken as broken:
         sound = False
         report.add(Place(file, broken.line, broken.column), broken.message, broken.allowed)
     if not columns:
@@ -92,23 +99,23 @@ def _survey(handle: BinaryIO, path: Path, file: str, report: Report, most_rows: 
     if separator != ",":
         name = "semicolons" if separator == ";" else "tabs"
         report.warn(f"{file}: the cells are separated by {name} instead of commas; it is read that way")
-    return Table(path, file, separator, columns, lines, sound)
+    return Table(path, file, separator, columns, lines, sound, chunked=sound and not physical.has_lone_returns)
 
 
 def cells_of(table: Table, report: Report) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yield (line, cells) of every row that has the header's number of cells."""
     if not table.lines:
         return
-    if table.sound:
+    if table.chunked:
         yield from _with_pandas(table, report)
         return
     with table.path.open("rb") as handle:
         try:
             _separator(handle)
-            records = _records(handle, table.separator)
+            records = _records(_Lines(handle), table.separator)
             next(records)
             yield from ((line, tuple(cells)) for line, cells in records if _row_fault(cells, table.columns) is None)
-        except _BrokenError:
+        except _Broken:
             return  # the survey has reported it
 
 
@@ -146,7 +153,7 @@ def _chunks(table: Table) -> Iterator[list[tuple[str, ...]]]:
         for chunk in chunks:
             rows = list(zip(*(chunk[number].tolist() for number in chunk.columns), strict=True))
             if len(table.columns) == 1:
-                rows = [cells for cells in rows if cells[0].strip()]  # a lone "" is a blank line to the survey
+                rows = [cells for cells in rows if cells[0].strip(_BLANKS)]  # a lone "" is a blank line to the survey
             yield rows
 
 
@@ -182,9 +189,9 @@ def _row_fault(cells: list[str], columns: tuple[str, ...]) -> tuple[int, str, st
     return None
 
 
-def _records(handle: BinaryIO, separator: str) -> Iterator[tuple[int, list[str]]]:
+def _records(lines: _Lines, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Yield (first line, cells) of every record, the header first; blank ones are left out."""
-    reader: _csv.Reader = csv.reader(_lines(handle), delimiter=separator, strict=True)
+    reader: _csv.Reader = csv.reader(iter(lines), delimiter=separator, strict=True)
     while True:
         line = reader.line_num + 1
         try:
@@ -193,31 +200,48 @@ def _records(handle: BinaryIO, separator: str) -> Iterator[tuple[int, list[str]]
             return
         except csv.Error as error:
             message = f"the quotes of this row do not match (read until line {reader.line_num})"
-            raise _BrokenError(line, 1, message, _QUOTES) from error
-        if cells and (len(cells) > 1 or cells[0].strip()):
+            raise _Broken(line, 1, message, _QUOTES) from error
+        if cells and (len(cells) > 1 or cells[0].strip(_BLANKS)):
             yield line, cells
 
 
-def _lines(handle: BinaryIO) -> Iterator[str]:
-    """Yield the lines as text with their ends, without a byte order mark."""
-    offset, number = 0, 1
-    while content := handle.readline(LONGEST_LINE_BYTES + 1):
-        if len(content) > LONGEST_LINE_BYTES:
-            raise _BrokenError(number, 1, f"this line has more than {LONGEST_LINE_BYTES:,} bytes", "shorter rows")
-        try:
-            text = content.decode("utf-8")
-        except UnicodeDecodeError as error:
-            at = f"this is not UTF-8 text from byte {offset + error.start:,} on"
-            raise _BrokenError(number, 1, at, 'save it as "CSV UTF-8"') from error
-        if "\0" in text:
-            nul = f"a NUL character at byte {offset + content.index(0):,} cannot stand in a CSV"
-            raise _BrokenError(number, 1, nul, 'save it as "CSV UTF-8"')
-        if offset == 0:
-            text = text.removeprefix("\ufeff")
-        offset += len(content)
-        for physical in (text,) if "\r" not in text else _LINE_ENDS.findall(text):
-            number += 1
-            yield physical
+class _Lines:
+    """The lines of a file as text with their ends, without a byte order mark."""
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self._handle = handle
+        self.has_lone_returns = False
+
+    def __iter__(self) -> Iterator[str]:
+        offset, number = 0, 1
+        while content := self._handle.readline(LONGEST_LINE_BYTES + 1):
+            text = _decoded(content, offset, number)
+            if offset == 0:
+                text = text.removeprefix("\ufeff")
+            offset += len(content)
+            if "\r" not in text:
+                number += 1
+                yield text
+                continue
+            for line in _LINE_ENDS.findall(text):
+                self.has_lone_returns |= line[-1] == "\r"
+                number += 1
+                yield line
+
+
+def _decoded(content: bytes, offset: int, number: int) -> str:
+    """One line as text; ``offset`` is where it begins in the file."""
+    if len(content) > LONGEST_LINE_BYTES:
+        raise _Broken(number, 1, f"this line has more than {LONGEST_LINE_BYTES:,} bytes", "shorter rows")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        at = f"this is not UTF-8 text from byte {offset + error.start:,} on"
+        raise _Broken(number, 1, at, _ENCODING) from error
+    if "\0" in text:
+        at = f"a NUL character at byte {offset + content.index(0):,} cannot stand in a CSV"
+        raise _Broken(number, 1, at, _ENCODING)
+    return text
 
 
 def _separator(handle: BinaryIO) -> str:

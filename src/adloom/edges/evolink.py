@@ -2,7 +2,8 @@
 
 What the rest may rely on: a purchase is sent at most once, over a connection of its own, and ``NotSent`` means that not
 one byte of it left. The key goes to the API's own origin only, never along a redirect and never with a download. No
-method retries: the callers own that. Every answer is bounded in size and time.
+method retries: the callers own that (only the wire asks a GET again by itself when a kept connection was closed before
+any answer). Every answer is bounded in size and time.
 """
 
 from __future__ import annotations
