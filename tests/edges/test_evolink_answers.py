@@ -332,10 +332,11 @@ def test_credits_tell_the_keys_budget_and_the_accounts():
     assert read_credits({"data": {"token": {}}}) is None
 
 
+FIELDS = ["id", "status", "results", "url", "usage", "cost", "billing", "error", "code", "data", "user"]
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["id", "status", "results", "url", "usage", "cost", "billing", "error", "code", "data", "user"]),
+        st.sampled_from(FIELDS),
         inner, max_size=4),
     max_leaves=12,
 )  # fmt: skip

@@ -1,6 +1,6 @@
 import asyncio
 import contextlib
-import datetime
+import datetime as dt
 import hashlib
 import ipaddress
 import logging
@@ -13,9 +13,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from raw_server import always, answer, bare_server, raw_server, read_request, reset, unused_port
+from edges.raw_server import always, answer, bare_server, raw_server, read_request, reset, unused_port
 
 from adloom.core.errors import (
+    AccountStopped,
     ModerationRefused,
     NotSent,
     OutcomeUnknown,
@@ -94,7 +95,7 @@ async def test_a_connection_that_never_completes_was_not_sent():
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as fillers:
         for _ in range(4):
             filler = fillers.enter_context(socket.socket())
-            filler.setblocking(False)
+            filler.settimeout(0)
             filler.connect_ex(full.getsockname())
         with pytest.raises(NotSent):
             await submit(f"http://127.0.0.1:{full.getsockname()[1]}", timeouts=Timeouts(connect_s=0.1))
@@ -115,15 +116,15 @@ def certificate(folder) -> tuple[ssl.SSLContext, str]:
     """A server context for 127.0.0.1, and the file of the authority that vouches for it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -275,11 +276,11 @@ async def test_a_cancelled_purchase_is_cancelled():
 async def test_the_key_shows_in_no_error_log_or_repr(caplog):
     caplog.set_level(logging.DEBUG)
     message = f"invalid key {KEY}, see https://x.y/z?signature=canary"
-    async with raw_server(always(answer(401, {"error": {"code": 401, "message": message}}))) as server:
-        async with client(server.url) as api:
-            with pytest.raises(Exception) as caught:  # noqa: PT011
-                await api.submit(BODY, "key-0123456789abcdef")
-            shown = repr(api) + str(caught.value) + "".join(traceback.format_exception(caught.value))
+    refusal = answer(401, {"error": {"code": 401, "message": message}})
+    async with raw_server(always(refusal)) as server, client(server.url) as api:
+        with pytest.raises(AccountStopped) as caught:
+            await api.submit(BODY, "key-0123456789abcdef")
+        shown = repr(api) + str(caught.value) + "".join(traceback.format_exception(caught.value))
     assert "canary" not in shown + caplog.text
     assert server.url not in caplog.text
 

@@ -15,6 +15,8 @@ from adloom.core.task import Picture
 from adloom.edges import picture_child
 from adloom.edges.pictures import DecoderBroken, PictureDecoder
 
+HONEST = Path(picture_child.__file__).read_text()
+
 
 def image(kind="JPEG", size=(48, 32), mode="RGB", **options) -> bytes:
     width, height = size
@@ -130,14 +132,10 @@ async def test_forty_million_pixels_are_still_a_picture(decoder):
 
 async def test_an_image_that_kills_its_child_is_no_picture_and_takes_no_other_with_it(decoder, monkeypatch, tmp_path):
     deadly = tmp_path / "deadly.py"
-    source = (
-        Path(picture_child.__file__)
-        .read_text()
-        .replace(
-            "def look(content: bytes)",
-            "def look(content):\n    import os\n    if content == b'poison': os.kill(os.getpid(), 9)\n"
-            "    return honest(content)\ndef honest(content: bytes)",
-        )
+    source = HONEST.replace(
+        "def look(content: bytes)",
+        "def look(content):\n    import os\n    if content == b'poison': os.kill(os.getpid(), 9)\n"
+        "    return honest(content)\ndef honest(content: bytes)",
     )
     deadly.write_text(source)
     monkeypatch.setattr("adloom.edges.pictures._CHILD", deadly)
@@ -177,7 +175,7 @@ async def test_children_see_neither_the_key_nor_ctrl_c(decoder, monkeypatch):
     monkeypatch.setenv("EVOLINK_API_KEY", "sk-evo-canary")
     await decoder.decode(image())
     child = decoder._idle[0]._process.pid
-    assert b"canary" not in Path(f"/proc/{child}/environ").read_bytes()
+    assert b"canary" not in environment(child)
     os.kill(child, signal.SIGINT)
     assert await decoder.decode(image()) is not None
     assert decoder._idle[0]._process.pid == child
@@ -191,7 +189,7 @@ async def test_children_are_started_when_needed_and_end_with_the_decoder():
     children = [child._process.pid for child in decoder._idle]
     assert len(children) == 2
     await decoder.aclose()
-    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    assert not any(map(is_running, children))
 
 
 async def test_children_end_when_their_parent_is_killed():
@@ -209,6 +207,10 @@ async def test_children_end_when_their_parent_is_killed():
             return
         await asyncio.sleep(0.02)
     pytest.fail("the child outlived its parent")
+
+
+def environment(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/environ").read_bytes()
 
 
 def is_running(pid: int) -> bool:

@@ -68,14 +68,15 @@ class Account:
         self.reserved += amount
         self.used_today += amount
 
-    def settle(self, reserved: Decimal, charged: Decimal, now: float) -> None:
-        """Turn a reserve into a charge and give back the rest."""
+    def settle(self, reserved: Decimal, charged: Decimal, now: float, *, seen_late: bool = False) -> None:
+        """Turn a reserve into a charge and give back the rest; the statement may see it late."""
         self._turn_the_day(now)
         self.reserved -= reserved
         self.charged += charged
         self.released += reserved - charged
         self.used_today = max(ZERO, self.used_today - (reserved - charged))
-        self.recent.append((now, charged))
+        if seen_late:
+            self.recent.append((now, charged))
 
     def statement(self, now: float, lag_s: float) -> dict[str, object]:
         """The documented answer of ``GET /v1/credits``; settlements younger than the lag still show as reserved."""

@@ -33,7 +33,7 @@ _CHINESE = "|".join(sorted((word for word in _WORDS if not word.isascii()), key=
 _ADJECTIVES = r"(?:(?:different|distinct|separate|unique|similar|new|coherent|related)\s+){0,3}"
 _NOUNS = r"(?:images?|pictures?|photos?|photographs?|variants?|variations?|versions?|illustrations?)\b"
 _ENGLISH_COUNT = re.compile(
-    rf"(?<![\w.-])(\d{{1,4}}|{_LATIN})\s+{_ADJECTIVES}{_NOUNS}",
+    rf"(?<![\w./-])(\d{{1,4}}|{_LATIN})\s+{_ADJECTIVES}{_NOUNS}",
     re.IGNORECASE,
 )
 _CHINESE_COUNT = re.compile(rf"(\d{{1,4}}|{_CHINESE})\s*[张幅]")

@@ -9,7 +9,7 @@ from collections import deque
 from adloom.sandbox import shapes, tables
 from adloom.sandbox.answers import Refusal, Reply, json_reply
 from adloom.sandbox.doors import Call
-from adloom.sandbox.outcomes import fated
+from adloom.sandbox.outcomes import Outcome, fated
 from adloom.sandbox.sandbox import KeyMemory, Sandbox
 from adloom.sandbox.settings import SandboxSettings
 from adloom.sandbox.submission import Wanted, read_json, read_wanted
@@ -29,13 +29,22 @@ class Gateway:
 
     async def submit(self, call: Call) -> Reply:
         """``POST /v1/images/generations``."""
-        traffic = self._sandbox.traffic
-        traffic.open_posts += 1
-        traffic.most_open_posts = max(traffic.most_open_posts, traffic.open_posts)
-        try:
-            return await self._submitted(call)
-        finally:
-            traffic.open_posts -= 1
+        settings = self._sandbox.settings
+        memory = self._sandbox.memory(call.account)
+        self._within_limits(call, memory, settings)
+        wanted = read_wanted(read_json(call.body), settings)
+        key = call.request.headers.get("Idempotency-Key", "")
+        before = self._replayed(call, memory, key, settings)
+        if before is not None:
+            return json_reply(shapes.accepted(before, settings), headers={"idempotency-replayed": "true"})
+        self._passes_checks(wanted, call.now, settings)
+        task = self._accepted(call, wanted, key)
+        memory.recent.append(call.now)
+        if key:
+            memory.known[key] = (task.request_sha256, task)
+        if settings.callback_before_answer:
+            await self._call_back_first(task)
+        return json_reply(shapes.accepted(task, settings))
 
     async def task(self, call: Call) -> Reply:
         """``GET /v1/tasks/{id}``."""
@@ -79,31 +88,15 @@ class Gateway:
         """``GET /v1/models``."""
         return json_reply({"object": "list", "data": [{"id": name, "object": "model"} for name in tables.MODELS]})
 
-    async def _submitted(self, call: Call) -> Reply:
-        settings = self._sandbox.settings
-        memory = self._sandbox.memory(call.account)
-        self._within_limits(call, memory, settings)
-        wanted = read_wanted(read_json(call.body), settings)
-        key = call.request.headers.get("Idempotency-Key", "")
-        before = self._replayed(call, memory, key, settings)
-        if before is not None:
-            return json_reply(shapes.accepted(before, settings), headers={"idempotency-replayed": "true"})
-        self._passes_checks(wanted, call.now, settings)
-        task = self._accepted(call, wanted, key)
-        memory.recent.append(call.now)
-        if key:
-            memory.known[key] = (task.request_sha256, task)
-        if settings.callback_before_answer:
-            await self._call_back_first(task)
-        return json_reply(shapes.accepted(task, settings))
-
     def _accepted(self, call: Call, wanted: Wanted, key: str) -> SandboxTask:
-        tasks = self._sandbox.tasks
-        scripted = self._sandbox.faults.scripted("outcome", wanted.prompt)
-        settings, dice = self._sandbox.settings, self._sandbox.dice
-        outcome = scripted.outcome() if scripted else fated(wanted, len(tasks), settings, dice)
+        sandbox = self._sandbox
+
+        def decide(ordinal: int) -> Outcome:
+            scripted = sandbox.faults.scripted("outcome", wanted.prompt)
+            return scripted.outcome() if scripted else fated(wanted, ordinal, sandbox.settings, sandbox.dice)
+
         submission = Submission(call.account, wanted, key, hashlib.sha256(call.body).hexdigest())
-        return tasks.accept(submission, outcome, call.now)
+        return sandbox.tasks.accept(submission, decide, call.now)
 
     def _within_limits(self, call: Call, memory: KeyMemory, settings: SandboxSettings) -> None:
         if settings.burst_429_every_s and call.now % settings.burst_429_every_s < settings.burst_429_for_s:

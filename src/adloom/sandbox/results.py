@@ -26,15 +26,10 @@ class Results:
 
     async def result(self, request: web.Request) -> web.StreamResponse:
         """``GET /files/<account>/images/YYYY/MM/DD/<name>?sig=…``."""
-        traffic = self._sandbox.traffic
-        ordinal = traffic.requests["image"]
-        traffic.requests["image"] += 1
         unwelcome = self._unwelcome(request)
         if unwelcome is not None:
             return _response(unwelcome)
-        fault = self._sandbox.faults.strikes("image", ordinal, request.path, self._sandbox.settings)
-        if fault is not None:
-            traffic.faults[f"image {fault.fault}"] += 1
+        fault = self._sandbox.fault("image", request.path)
         return await self._struck(request, fault) if fault is not None else _response(await self._picture(request, ""))
 
     async def hosted(self, request: web.Request) -> web.StreamResponse:

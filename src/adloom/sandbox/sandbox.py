@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ from adloom.sandbox.billing import Account, fingerprint
 from adloom.sandbox.callbacks import Courier
 from adloom.sandbox.clock import SandboxClock
 from adloom.sandbox.dice import Dice
-from adloom.sandbox.faults import Fault, FaultBook
+from adloom.sandbox.faults import Fault, FaultBook, Route
 from adloom.sandbox.hosting import FileHost
 from adloom.sandbox.pictures import Gallery
 from adloom.sandbox.settings import SandboxSettings, Switchboard
@@ -36,6 +37,16 @@ class Traffic:
     open_posts: int = 0
     most_open_posts: int = 0
     faults: Counter[str] = field(default_factory=Counter)
+
+    @contextlib.contextmanager
+    def one_more_post(self) -> Iterator[None]:
+        """Count a submission as open while it is answered."""
+        self.open_posts += 1
+        self.most_open_posts = max(self.most_open_posts, self.open_posts)
+        try:
+            yield
+        finally:
+            self.open_posts -= 1
 
     def complain(self, what: str) -> None:
         """Note something that a client must never do."""
@@ -155,6 +166,15 @@ class Sandbox:
         now = self.clock.now()
         self.tasks.settle_due(now)
         return now
+
+    def fault(self, route: Route, text: str) -> Fault | None:
+        """Count a request, and take the fault that strikes it."""
+        ordinal = self.traffic.requests[route]
+        self.traffic.requests[route] += 1
+        fault = self.faults.strikes(route, ordinal, text, self.settings)
+        if fault is not None:
+            self.traffic.faults[f"{route} {fault.fault}"] += 1
+        return fault
 
     def account(self, name: str) -> Account:
         """The account of a key's fingerprint, opened on first use."""

@@ -139,13 +139,14 @@ class TaskBook:
     def __iter__(self) -> Iterator[SandboxTask]:
         return iter(self._all)
 
-    def accept(self, submission: Submission, outcome: Outcome, now: float) -> SandboxTask:
-        """Reserve and start a task. Raises the 402 refusal."""
+    def accept(self, submission: Submission, decide: Callable[[int], Outcome], now: float) -> SandboxTask:
+        """Reserve and start a task, whose ending is decided by its ordinal. Raises the 402 refusal."""
         settings = self._board.settings
         wanted = submission.wanted
         reserved = self.price(wanted) * wanted.n
         submission.account.reserve(reserved, now)
         ordinal = len(self._all)
+        outcome = decide(ordinal)
         task = SandboxTask(
             id=self._new_id(ordinal, now),
             ordinal=ordinal,
@@ -252,7 +253,8 @@ class TaskBook:
     def _settle(self, task: SandboxTask) -> None:
         state = self._decide(task)
         self._move(task, state)
-        task.account.settle(task.reserved, task.charged, task.ends_at)
+        lags = self._board.settings.credits_lag_s > 0
+        task.account.settle(task.reserved, task.charged, task.ends_at, seen_late=lags)
         self.totals.reserved -= task.reserved
         self.totals.charged += task.charged
         self.totals.released += task.released

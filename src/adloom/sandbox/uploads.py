@@ -110,7 +110,8 @@ class Uploads:
             raise UploadRefused(40002, "the form has no file")
         name = form.get("file_name") or form.get("fileName") or file.filename
         place = form.get("upload_path") or form.get("uploadPath") or ""
-        return file.file.read(), str(name), str(place)
+        with file.file as content:
+            return content.read(), str(name), str(place)
 
     async def _url(self, call: Call) -> tuple[bytes, str, str]:
         fields = _object(call.body)

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+
+async def test_the_charge_log_tells_each_accepted_post_with_what_became_of_it(visit):
+    visitor = await visit()
+    await visitor.buy(key="k" * 16, prompt="Generate 2 different images: a mug", n=3, size="4:5", quality="1K")
+    await visitor.post(model="doubao-seedream-5.0-lite")
+    await visitor.post(n=99)
+    first, second = visitor.sandbox.charges()
+    assert (first.n, first.made, first.idempotency_key, first.size, first.quality) == (3, 2, "k" * 16, "4:5", "1K")
+    assert (first.reserved, first.charged, first.released) == (Decimal("4.59"), Decimal("3.06"), Decimal("1.53"))
+    assert first.state == "completed"
+    assert (second.state, second.reserved, second.charged) == ("running", Decimal("1.904"), Decimal(0))
+    assert "sk-evo-test" not in str(first)
+
+
+async def test_tasks_are_charged_when_the_log_is_read_after_their_time(visit):
+    visitor = await visit(task_seconds=5)
+    await visitor.post()
+    assert visitor.sandbox.charges()[0].state == "running"
+    visitor.sandbox.advance(6)
+    assert visitor.sandbox.charges()[0].charged == Decimal("1.53")
+
+
+async def test_an_empty_account_is_refused_with_402(visit):
+    visitor = await visit(balance_credits=3)
+    assert (await visitor.post()).status_code == 200
+    refused = await visitor.post()
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"]) == (402, "insufficient_user_quota")
+    assert error["account_balance_credits"] == 1.47
+    assert "fallback_suggestion" in error
+    visitor.sandbox.set_credits(balance=Decimal(2))
+    assert (await visitor.post()).status_code == 200
+
+
+async def test_a_keys_total_limit_is_refused_with_402(visit):
+    visitor = await visit(key_limit_credits="2")
+    await visitor.buy()
+    error = (await visitor.post()).json()["error"]
+    assert (error["code"], error["total_limit_credits"]) == ("insufficient_token_quota", 2.0)
+
+
+async def test_a_keys_daily_limit_lifts_on_the_next_day(visit):
+    visitor = await visit(daily_limit_credits="2")
+    await visitor.buy()
+    error = (await visitor.post()).json()["error"]
+    assert (error["code"], error["reset_timezone"]) == ("token_daily_quota_exceeded", "Asia/Shanghai")
+    visitor.sandbox.advance(86_400)
+    assert (await visitor.post()).status_code == 200
+
+
+async def test_a_failure_gives_the_whole_reserve_back(visit):
+    visitor = await visit(final_failure_rate=1, balance_credits="1.53")
+    for _ in range(3):
+        await visitor.buy()
+    assert (await visitor.get("/v1/credits")).json()["data"]["user"] == {"remaining_credits": 1.53, "used_credits": 0.0}
+
+
+async def test_credits_are_told_for_the_key_and_the_account(visit):
+    visitor = await visit(balance_credits=100, key_limit_credits=10)
+    await visitor.buy(prompt="Generate 2 different images: a mug", n=2)
+    assert (await visitor.get("/v1/credits")).json() == {
+        "success": True,
+        "message": "",
+        "data": {
+            "token": {"remaining_credits": 6.94, "used_credits": 3.06, "unlimited_credits": False},
+            "user": {"remaining_credits": 96.94, "used_credits": 3.06},
+        },
+    }
+
+
+async def test_credits_can_lag_behind_a_settlement(visit):
+    visitor = await visit(credits_lag_s=30)
+    await visitor.buy()
+    assert (await visitor.get("/v1/credits")).json()["data"]["user"]["used_credits"] == 0
+    visitor.sandbox.advance(31)
+    assert (await visitor.get("/v1/credits")).json()["data"]["user"]["used_credits"] == 1.53
+
+
+async def test_the_price_can_move(visit):
+    visitor = await visit(credits_per_image="1.8")
+    assert (await visitor.post(n=2)).json()["usage"]["credits_reserved"] == 3.6
+
+
+@pytest.mark.parametrize(("charged", "cost"), [(True, "1.53"), (False, "0")])
+async def test_whether_cancelling_costs_is_a_switch(visit, charged, cost):
+    visitor = await visit(cancelled_rate=1, cancelled_is_charged=charged)
+    await visitor.buy()
+    assert visitor.sandbox.charges()[0].charged == Decimal(cost)
+
+
+async def test_models_are_listed(visit):
+    visitor = await visit()
+    names = [model["id"] for model in (await visitor.get("/v1/models")).json()["data"]]
+    assert "doubao-seedream-4.0" in names
+
+
+async def test_an_ignored_key_buys_twice(visit):
+    visitor = await visit()
+    await visitor.post(key="run_0123456789abcdef")
+    await visitor.post(key="run_0123456789abcdef")
+    assert len(visitor.sandbox.charges()) == 2
+
+
+async def test_an_honoured_key_replays_the_first_task(visit):
+    visitor = await visit(idempotency="honoured")
+    first = await visitor.post(key="run_0123456789abcdef")
+    again = await visitor.post(key="run_0123456789abcdef")
+    assert again.json()["id"] == first.json()["id"]
+    assert again.headers["idempotency-replayed"] == "true"
+    assert "idempotency-replayed" not in first.headers
+    assert len(visitor.sandbox.charges()) == 1
+    other = await visitor.post(key="run_0123456789abcdef", n=2)
+    assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_conflict")
+    stranger = await visitor.as_other("other").post(key="run_0123456789abcdef")
+    assert stranger.json()["id"] != first.json()["id"]
+    assert (await visitor.post(key="short")).status_code == 400
+
+
+async def test_an_unsure_gateway_says_that_it_does_not_know(visit):
+    visitor = await visit(idempotency="unsure", unsure_status=503)
+    await visitor.post(key="run_0123456789abcdef")
+    again = await visitor.post(key="run_0123456789abcdef")
+    assert (again.status_code, again.json()["error"]["code"]) == (503, "paid_outcome_unknown")
+    assert len(visitor.sandbox.charges()) == 1
+
+
+async def test_a_replay_is_not_counted_as_a_purchase(visit):
+    visitor = await visit(idempotency="honoured")
+    await visitor.post(key="run_0123456789abcdef")
+    await visitor.post(key="run_0123456789abcdef")
+    state = visitor.sandbox.state()
+    assert (state["posts_received"], state["posts_accepted"]) == (2, 1)
+    assert state["posts"] == {"accepted": 1, "replayed": 1}
