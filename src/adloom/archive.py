@@ -180,7 +180,7 @@ def _extra_stem(facts: CallFacts, index: int) -> str:
     return f"extras/{facts.call}-{index}"
 
 
-def _image(  # noqa: PLR0913 - a record's fields
+def _image(  # noqa: PLR0913, PLR0917 - a record's fields
     index: int, number: int, fate: ImageFate, key: str, sha256: str, size_bytes: int, picture: Picture
 ) -> Image:
     return Image(index, number, fate, key, sha256, size_bytes, picture.media_type, picture.width_px, picture.height_px)

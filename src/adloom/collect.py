@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
@@ -122,15 +123,23 @@ class Poller:
             return
         try:
             tasks = await self._api.tasks([watched.task_id for watched in due])
-        except (ReadFailed, AccountStopped) as error:
-            self._postpone(due, error)
-            return
-        self._failures = 0
-        self._last_success = self._clock.monotonic()
-        for watched in due:
+        except AccountStopped as error:
+            self._postpone(due, error, None)
+        except ReadFailed as error:
+            read = [watched for watched in due if watched.task_id in error.read]
+            self._note(read, error.read)
+            self._postpone([watched for watched in due if watched not in read], error, error.retry_after_s)
+        else:
+            self._note(due, tasks)
+
+    def _note(self, read: list[_Watched], tasks: Mapping[str, Task]) -> None:
+        if read:
+            self._failures = 0
+            self._last_success = self._clock.monotonic()
+        for watched in read:
             self._judge(watched, tasks.get(watched.task_id))
 
-    def _postpone(self, due: list[_Watched], error: ReadFailed | AccountStopped) -> None:
+    def _postpone(self, due: list[_Watched], error: ReadFailed | AccountStopped, advised_s: float | None) -> None:
         now = self._clock.monotonic()
         self._failures += 1
         if now - self._last_success > PATIENCE_INTERVALS * self._interval_s:
@@ -141,8 +150,7 @@ class Poller:
                     watched.ended.set_exception(Unreachable(error.message))
             self._watched.clear()
             return
-        advised = error.retry_after_s if isinstance(error, ReadFailed) else None
-        wait_s = advised or max(self._interval_s, READ.wait_s(self._failures - 1, self._random.random()))
+        wait_s = advised_s or max(self._interval_s, READ.wait_s(self._failures - 1, self._random.random()))
         for watched in due:
             watched.due = now + wait_s
             heapq.heappush(self._watched, watched)

@@ -48,7 +48,8 @@ def plan_lines(outlook: Outlook) -> list[str]:
     pace = outlook.pace
     calls = f"{totals.calls} call{'s' if totals.calls != 1 else ''}"
     lines = [
-        f"{outlook.edition.campaign}, edition {outlook.edition.edition}: {totals.rows} rows, {totals.wanted} images wanted",
+        f"{outlook.edition.campaign}, edition {outlook.edition.edition}: "
+        f"{totals.rows} rows, {totals.wanted} images wanted",
         f"to buy    {totals.images} images in {calls} (the fewest possible: {totals.floor})",
         f"price     {dollars(totals.credits)}",
         f"forecast  about {duration(forecast_s(outlook))} at {pace.in_flight} tasks at once",

@@ -1,12 +1,12 @@
 """From a plan to its frozen revision: the reservation that a run spends.
 
-An edition holds ``plan-r<N>.json``, N from 1, each created once: campaign, edition, cap and total in credits, the prices
-used, and the shards. A shard is ``plan/<sha256>.jsonl``, up to 500 rows in plan order, one JSON line each with the row,
-its takes where one is above 1, and the calls that this revision buys for it. A shard is written before the revision that
-names it, so a revision that exists is whole.
+An edition holds ``plan-r<N>.json``, N from 1, each created once: campaign, edition, cap and total in credits, the
+prices used, and the shards. A shard is ``plan/<sha256>.jsonl``, up to 500 rows in plan order, one JSON line each with
+the row, its takes where one is above 1, and the calls that this revision buys for it. A shard is written before the
+revision that names it, so a revision that exists is whole.
 
-A run whose rows, cap and prices equal the newest revision's takes that one up; anything else makes revision N + 1, which
-withdraws what revision N had not bought yet and no longer wants.
+A run whose rows, cap and prices equal the newest revision's takes that one up; anything else makes revision N + 1,
+which withdraws what revision N had not bought yet and no longer wants.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
             if ledger.calls() and not (replace or await _shares_a_row(source, store, edition, newest, surveyed)):
                 raise PlanRefused(
                     f"the archive holds another campaign named {newest.campaign!r}: no row of this file is in its plan",
-                    remedy="Rename the campaign, choose another --edition, or say --replace to buy this beside the old.",
+                    remedy="Rename the campaign, choose another --edition, or say --replace to buy it as well.",
                 )
             if _says_the_same(newest, surveyed, cap_credits, source.campaign.prices):
                 return newest

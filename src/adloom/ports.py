@@ -70,7 +70,7 @@ class Store(Protocol):
 
 
 class ImageApi(Protocol):
-    """The paid image API. Errors are those of ``core.errors``: reads raise ReadFailed, TaskNotFound or AccountStopped."""
+    """The paid image API. Errors are those of ``core.errors``: reads raise ReadFailed or AccountStopped."""
 
     @property
     def account(self) -> str:

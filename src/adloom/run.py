@@ -18,7 +18,7 @@ from random import Random
 
 from adloom.archive import Archiver
 from adloom.collect import Collector, Poller, Unreachable
-from adloom.core.errors import SettingInvalid, StoreError, StoreRefused
+from adloom.core.errors import AdloomError, SettingInvalid, StoreError, StoreRefused
 from adloom.core.exits import EXIT_UNEXPECTED, Stop, StopReason, exit_code
 from adloom.core.facts import CallFacts, Money, RefusalKind, Stage, money_of
 from adloom.core.identity import top_up_id
@@ -285,7 +285,7 @@ class Run:
             pass
         except Unreachable:
             log.warning("call %s is left for a later run: the API cannot be read", order.call)
-        except StoreError as error:
+        except AdloomError as error:
             self.gate.close(Stop(StopReason.OUTAGE, error.message, error.remedy))
         except Exception:  # the one broad except: a surprise in one call must not take the others down
             log.exception("call %s met an error that nobody expected; it is left for a later run", order.call)

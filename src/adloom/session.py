@@ -165,13 +165,13 @@ async def execute(
 
 @contextmanager
 def embedded_sandbox(settings: Settings) -> Iterator[Settings]:
-    """A sandbox in a process of its own, and the settings that lead to it. It ends with this process, however that ends."""
+    """A sandbox in a process of its own, and the settings that lead to it; it ends when this process does."""
     import subprocess  # noqa: PLC0415 - only a run with the sandbox needs it
 
     command = [sys.executable, "-m", "adloom.sandbox", "--port", "0", "--exit-with-parent"]
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: S603 - our own module
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, text=True
-    ) as process:  # noqa: S603 - our own module
+    ) as process:
         assert process.stdout is not None  # noqa: S101 - asked for above
         assert process.stdin is not None  # noqa: S101
         base_url = process.stdout.readline().strip()

@@ -82,8 +82,9 @@ class PriceWatch:
         if reserved is None:
             return
         if has_moved(order.credits, reserved):
-            message = f"{order.row.model} costs {reserved / order.n:f} credits an image now, the plan says {order.credits / order.n:f}"
-            remedy = f"Set `prices: {{{order.row.model}: {reserved / order.n:f}}}` in the campaign and run it again."
+            now, then = reserved / order.n, order.credits / order.n
+            message = f"{order.row.model} costs {now:f} credits an image now, the plan says {then:f}"
+            remedy = f"Set `prices: {{{order.row.model}: {now:f}}}` in the campaign and run it again."
             self._gate.close(Stop(StopReason.PRICE, message, remedy))
         elif reserved > order.credits and self._planned * reserved / order.credits > self._cap:
             message = f"at the {reserved / order.n:f} credits an image that are charged now the plan passes its budget"

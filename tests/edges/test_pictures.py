@@ -13,7 +13,8 @@ from PIL import Image, PngImagePlugin
 
 from adloom.core.task import Picture
 from adloom.edges import picture_child
-from adloom.edges.pictures import DecoderBroken, PictureDecoder
+from adloom.core.errors import DecoderBroken
+from adloom.edges.pictures import PictureDecoder
 
 HONEST = Path(picture_child.__file__).read_text()
 

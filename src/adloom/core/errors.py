@@ -97,10 +97,6 @@ class PlanRefused(InputError):
     """The plan contradicts what the archive already holds for this campaign and edition."""
 
 
-class BudgetExceeded(AdloomError):
-    """What is left to buy does not fit what is left of the cap; nothing of it was sent."""
-
-
 class ApiError(AdloomError):
     """An answer, or the lack of one, from the image API.
 
@@ -179,10 +175,6 @@ class ReadFailed(ApiError):
         self.read: Mapping[str, Task] = {}
 
 
-class TaskNotFound(ApiError):
-    """The API does not know this task, or no longer; not yet proof that it never was."""
-
-
 class DownloadError(AdloomError):
     """A paid image could not be fetched."""
 
@@ -193,6 +185,10 @@ class DownloadFailed(DownloadError):
 
 class LinkExpired(DownloadError):
     """403, 404 or 410: the link is dead."""
+
+
+class DecoderBroken(AdloomError):
+    """The image decoder's process cannot run at all, so nothing is known about any image."""
 
 
 class StoreError(AdloomError):

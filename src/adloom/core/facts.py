@@ -227,7 +227,7 @@ def fold(call: str, facts: Mapping[str, Record]) -> CallFacts:
     return CallFacts(call, tuple(attempts[number] for number in sorted(attempts)))
 
 
-def _add(attempt: Attempt, what: str, number: int, record: Record) -> None:
+def _add(attempt: Attempt, what: str, number: int, record: Record) -> None:  # noqa: C901, PLR0912 - one case a fact
     match what:
         case "intent" | "send":
             if what == "intent":

@@ -1,7 +1,7 @@
 """Every number that belongs to the image API rather than to adloom, with its source and date.
 
-Two profiles exist because EvoLink's own pages contradict each other: ``strict`` is the API reference of the Seedream 4.0
-landing page, ``wide`` the newer reference pages. What ``strict`` allows, both allow.
+Two profiles exist because EvoLink's own pages contradict each other: ``strict`` is the API reference of the Seedream
+4.0 landing page, ``wide`` the newer reference pages. What ``strict`` allows, both allow.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What an edition holds and what did not make it: the projection of plan and ledger that people and tools read.
 
-``assets.jsonl`` has one line per wanted variant in plan order; ``assets.csv`` the same for a spreadsheet, with cells that
-a spreadsheet would run as a formula made harmless by a leading quote. ``manifest.json`` carries totals and the hashes of
-both. Nothing in them depends on when or how often a run wrote them.
+``assets.jsonl`` has one line per wanted variant in plan order; ``assets.csv`` the same for a spreadsheet, with cells
+that a spreadsheet would run as a formula made harmless by a leading quote. ``manifest.json`` carries totals and the
+hashes of both. Nothing in them depends on when or how often a run wrote them.
 """
 
 from __future__ import annotations

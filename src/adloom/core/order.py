@@ -18,8 +18,8 @@ from adloom.core.prompt import sent_prompt
 class Order:
     """A call ready to be bought.
 
-    ``variants`` are records with ``key``, ``number`` and ``take``, 1…15 of them, all of one row. ``parent``, ``round`` and
-    ``fruitless`` place a top-up in its chain; a first call has round 0.
+    ``variants`` are records with ``key``, ``number`` and ``take``, 1…15 of them, all of one row. ``parent``, ``round``
+    and ``fruitless`` place a top-up in its chain; a first call has round 0.
     """
 
     call: str

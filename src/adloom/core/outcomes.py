@@ -129,12 +129,23 @@ def _image_outcomes(facts: CallFacts, intent: Record, attempt: Attempt, task: st
         if index >= len(links):
             status = Status.OPEN if goes_on or facts.stage is Stage.COMPLETED else Status.SHORT
             reason = f"the API made {len(links)} of {len(intent['variants'])} images"
-            result[variant["key"]] = Outcome(status, True, facts.call, attempt.number, task, reason=reason)
+            result[variant["key"]] = Outcome(
+                status, covered=True, call=facts.call, attempt=attempt.number, task=task, reason=reason
+            )
             continue
         image = by_index.get(index)
         status = _fates.get(image.fate, Status.FAILED) if image else Status.OPEN
         reason = image.reason if image else "paid, not downloaded yet"
-        result[variant["key"]] = Outcome(status, True, facts.call, attempt.number, task, image, share, reason)
+        result[variant["key"]] = Outcome(
+            status,
+            covered=True,
+            call=facts.call,
+            attempt=attempt.number,
+            task=task,
+            image=image,
+            credits=share,
+            reason=reason,
+        )
     return result
 
 

@@ -26,7 +26,9 @@ ROOM_BYTES = 2 * 1024**3
 """Less free disk than this and a run stops buying: what is in flight must still fit."""
 
 _LISTED_AT_ONCE = 1000
-_PERMANENT = frozenset({errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
+_PERMANENT = frozenset(
+    {errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+)
 _Result = TypeVar("_Result")
 
 

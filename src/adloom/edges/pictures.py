@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from adloom.core.errors import AdloomError
+from adloom.core.errors import DecoderBroken
 from adloom.core.task import Picture
 
 CHILDREN = 2  # a 2K JPEG takes some 30 ms, and downloads bring fewer than 60 a second
@@ -25,10 +25,6 @@ IMAGE_S = 60.0  # the child's own limit is 20 s of CPU; this is for one that han
 _CHILD = Path(__file__).with_name("picture_child.py")
 _KEPT_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")  # and no key, in a process that strangers feed
 _KINDS = {"jpeg": ("image/jpeg", "jpg"), "png": ("image/png", "png"), "webp": ("image/webp", "webp")}
-
-
-class DecoderBroken(AdloomError):
-    """The decoder's process cannot run at all, so nothing is known about any image."""
 
 
 class _ChildDied(Exception):

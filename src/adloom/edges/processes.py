@@ -1,7 +1,7 @@
 """Which process this is, and whether another one of this machine is still there.
 
-A process is told by the machine's boot, its pid namespace, its pid and the time it started, so that a pid that was given
-to somebody else, or a container's own numbering, does not pass for it.
+A process is told by the machine's boot, its pid namespace, its pid and the time it started, so that a pid that was
+given to somebody else, or a container's own numbering, does not pass for it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def is_surely_dead(process: Process) -> bool:
 def _host() -> str:
     boot = _text(Path("/proc/sys/kernel/random/boot_id"))
     try:
-        namespace = os.readlink("/proc/self/ns/pid")
+        namespace = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         namespace = ""
     return f"{socket.gethostname()}/{boot}/{namespace}"
