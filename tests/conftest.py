@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from shop import Shop
 
 from adloom.edges.settings import SecretText, Settings
 from adloom.sandbox import SandboxSettings, running_sandbox
-from shop import Shop
 
 
 @pytest.fixture

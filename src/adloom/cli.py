@@ -43,6 +43,7 @@ app = typer.Typer(
 )
 
 Source = Annotated[str, typer.Argument(help="A campaign: a .yaml or a .csv file.", show_default=False)]
+Target = Annotated[str, typer.Argument(help="A campaign file, or <archive>/<campaign>/<edition>.", show_default=False)]
 Archive = Annotated[str | None, typer.Option(help="Where the images go; default: ADLOOM_ARCHIVE, else ./archive.")]
 EditionName = Annotated[str, typer.Option(help="One issue of the campaign. The same again resumes it.")]
 BudgetUsd = Annotated[str | None, typer.Option(help="The cap in US dollars, instead of the file's budget.")]
@@ -152,6 +153,29 @@ def run(
     _end(work, as_json=as_json)
 
 
+@app.command(epilog="Example: adloom gallery archive/spring-launch/main")
+def gallery(
+    target: Target,
+    archive: Archive = None,
+    edition: EditionName = "main",
+    as_json: AsJson = False,
+) -> None:
+    """Write the page of an edition again, with its thumbnails, and print its address."""
+
+    async def work() -> int:
+        from adloom.session import RunRequest, open_target, rewrite_gallery, settings_for  # noqa: PLC0415
+
+        store, found = open_target(target, settings_for(RunRequest(target, archive)), edition)
+        address = await rewrite_gallery(store, found)
+        typer.echo(address, err=as_json)
+        if as_json:
+            answer = {"campaign": found.campaign, "edition": found.edition, "gallery": address}
+            typer.echo(json.dumps(answer, ensure_ascii=False))
+        return 0
+
+    _end(work, as_json=as_json)
+
+
 @app.command(epilog="Example: adloom sandbox --port 8099")
 def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 chooses a free port.")] = 0,
@@ -175,7 +199,8 @@ async def _run(request: RunRequest, *, yes: bool, through_prefect: bool) -> Resu
         if through_prefect:
             from adloom.flows.campaign import run_through_prefect  # noqa: PLC0415
 
-            return await run_through_prefect(request, settings)
+            result: Result = await run_through_prefect(request, settings)
+            return result
         typer.echo("Running directly, without Prefect (set PREFECT_API_URL or say --prefect for a flow run).", err=True)
         return await _run_watched(settings, store, outlook)
 

@@ -111,6 +111,8 @@ def result_lines(result: Result) -> list[str]:
         lines.append(f"stopped: {stop.message}")
         lines += [f"  {stop.remedy}"] if stop.remedy else []
     lines.append(f"{EXIT_REASONS[result.exit_code]}; manifest: {result.published.address}")
+    if result.gallery:
+        lines.append(f"look at: {result.gallery}")
     return lines
 
 
@@ -126,6 +128,7 @@ def result_summary(result: Result) -> dict[str, Any]:
         "exit_reason": EXIT_REASONS[result.exit_code],
         "stops": [{"reason": stop.reason, "message": stop.message, "remedy": stop.remedy} for stop in result.stops],
         "manifest": result.published.address,
+        "gallery": result.gallery,
     }
 
 

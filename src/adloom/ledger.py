@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from adloom.core.errors import RecordUnreadable, StoreUnavailable
-from adloom.core.facts import SCHEMA, CallFacts, Record, fold
+from adloom.core.facts import SCHEMA, CallFacts, Record, fold, task_name
 from adloom.ports import Clock, Store
 
 log = logging.getLogger(__name__)
@@ -116,6 +116,14 @@ class Ledger:
     async def note(self, call: str, name: str, fields: Mapping[str, Any]) -> Record:
         """Add evidence; evidence of that name that is there already stays and is returned."""
         return (await self.decide(call, name, fields))[0]
+
+    async def accept(self, call: str, attempt: int, task: str, credits_: str, **more: Any) -> None:  # noqa: ANN401
+        """Add the evidence that an attempt made this task. A second task for one attempt is kept and reported."""
+        fields = {"task": task, "credits": credits_, **more}
+        await self.note(call, f"a{attempt}-accepted.{task_name(task)}", fields)
+        tasks = self.facts(call).attempts[-1].tasks
+        if len(tasks) > 1:
+            log.error("call %s has %d tasks for one attempt, so it was bought twice: %s", call, len(tasks), tasks)
 
     async def _create(self, call: str, name: str, record: Record) -> bool:
         created = await self._store.create(self._key(call, name), to_json(record))

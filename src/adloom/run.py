@@ -17,6 +17,7 @@ from decimal import Decimal
 from random import Random
 
 from adloom.archive import Archiver
+from adloom.capabilities import Capabilities, read_capabilities
 from adloom.collect import Collector, Poller, Unreachable
 from adloom.core.errors import AdloomError, SettingInvalid, StoreError, StoreRefused
 from adloom.core.exits import EXIT_UNEXPECTED, Stop, StopReason, exit_code
@@ -29,12 +30,13 @@ from adloom.core.pricing import price_per_image, usd
 from adloom.core.triage import NEXT_ATTEMPT_INTERVALS
 from adloom.freeze import Revision, freeze, planned_rows, read_newest
 from adloom.gate import Gate, GateClosed, Throttle
+from adloom.ladder import Ladder, Steps
 from adloom.ledger import Edition
 from adloom.look import Outlook
 from adloom.owners import BEAT_EVERY_S, Heartbeat, Owners, Process
 from adloom.ports import Clock, Decoder, ImageApi, Store
 from adloom.publish import Published, publish
-from adloom.spend import Buyer, PriceWatch, Spender, Unknowns
+from adloom.spend import Buyer, PriceWatch, Spender
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class World:
     process: Process
     is_surely_dead: Callable[[Process], bool]
     poll_interval_s: float = DEFAULT_INTERVAL_S
+    dedicated_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ class Result:
     published: Published
     stops: tuple[Stop, ...]
     exit_code: int
+    gallery: str = ""
+    """The address of the page that shows the edition; empty when it could not be written."""
 
 
 @dataclass(slots=True)
@@ -115,7 +120,9 @@ class _Counts:
 class Run:
     """One process's work on one frozen plan. Use ``start``, then ``batches`` and ``fulfil``, then ``finish``."""
 
-    def __init__(self, world: World, outlook: Outlook, revision: Revision, heartbeat: Heartbeat) -> None:
+    def __init__(
+        self, world: World, outlook: Outlook, revision: Revision, heartbeat: Heartbeat, capabilities: Capabilities
+    ) -> None:
         ledger, edition, clock = outlook.ledger, outlook.edition, world.clock
         self.revision = revision
         self.gate = Gate()
@@ -145,13 +152,24 @@ class Run:
             random=world.random,
             scale=self._scale,
         )
+        self._ladder = Ladder(
+            ledger=ledger,
+            api=world.api,
+            store=world.store,
+            gate=self.gate,
+            clock=clock,
+            steps=Steps(capabilities, world.dedicated_key),
+            calls=revision.calls,
+            settled=self._adopted,
+        )
+        self._adoptions: set[asyncio.Task[None]] = set()
         self._spender = Spender(
             ledger=ledger,
             api=world.api,
             gate=self.gate,
             throttle=self._throttle,
             prices=PriceWatch(self.gate, revision.cap_credits, outlook.committed.committed + outlook.to_buy),
-            unknowns=Unknowns(self.gate, revision.calls),
+            ladder=self._ladder,
             buyer=Buyer(revision.edition_token, revision.number, world.api.account),
             clock=clock,
             random=world.random,
@@ -192,7 +210,7 @@ class Run:
             sandbox=outlook.wish.sandbox,
             replace=outlook.wish.replace,
         )
-        run = cls(world, outlook, revision, heartbeat)
+        run = cls(world, outlook, revision, heartbeat, await read_capabilities(world.store))
         if not outlook.fits:
             run.gate.close(_over_budget(outlook))
         if not await world.store.has_room():
@@ -248,6 +266,8 @@ class Run:
     async def finish(self) -> Result:
         """Wait for what other runs have begun, write the manifest, and say how it ended."""
         await self._see_to_others()
+        await self._ladder.pursue(self._spender.resend, self._world.poll_interval_s)
+        await asyncio.gather(*self._adoptions)
         await self._rescue_strays()
         if self._archiver.left:
             message = f"{self._archiver.left} paid images could not be downloaded"
@@ -313,6 +333,8 @@ class Run:
     async def _collect(self, order: Order) -> None:
         """See a call through to the end of its task, unless another run that lives is at it."""
         facts = self._ledger.facts(order.call)
+        if facts.stage is Stage.UNKNOWN and facts.latest.owner != self._ledger.writer:
+            self._ladder.inherit(order)
         if facts.stage not in (Stage.SENDING, Stage.ACCEPTED):
             return
         if facts.latest.owner != self._ledger.writer and not await self._owners.is_dead(facts.latest.owner):
@@ -320,9 +342,9 @@ class Run:
             raise GateClosed
         if facts.stage is Stage.SENDING:
             reason = "the run that bought it died before it saw an answer"
-            await self._ledger.note(
-                order.call, f"a{facts.latest.number}-unknown-{facts.latest.sends}", {"reason": reason}
-            )
+            name = f"a{facts.latest.number}-unknown-{facts.latest.sends}"
+            await self._ledger.note(order.call, name, {"reason": reason})
+            self._ladder.inherit(order)
             return
         accepted = facts.latest.accepted
         assert accepted is not None  # noqa: S101 - that is what the stage means
@@ -376,6 +398,11 @@ class Run:
                 await self._collector.collect(call, datetime.fromisoformat(accepted["time"]).timestamp())
             if self._ledger.facts(call).stage is Stage.COMPLETED:
                 await self._archiver.archive(call)
+
+    def _adopted(self, order: Order) -> None:
+        """The ladder found an order's task: see it through beside everything else."""
+        task = asyncio.create_task(self.fulfil((order,)))
+        self._adoptions.add(task)
 
     def _count(self, call: str) -> None:
         self._counts.update(self._ledger.facts(call))

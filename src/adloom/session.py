@@ -6,7 +6,9 @@ The command line and the Prefect flow both come through here; the one difference
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -16,7 +18,8 @@ from pathlib import Path
 from random import Random
 
 from adloom.core.campaign import CampaignSource
-from adloom.core.errors import CampaignInvalid, InputError, Problem, SettingInvalid
+from adloom.core.errors import CampaignInvalid, InputError, Problem, SettingInvalid, StoreError
+from adloom.core.exits import StopReason
 from adloom.core.order import Order
 from adloom.edges.campaign_files import Defaults, open_campaign
 from adloom.edges.evolink import EvoLink
@@ -24,10 +27,13 @@ from adloom.edges.folder import FolderStore
 from adloom.edges.pictures import PictureDecoder
 from adloom.edges.processes import is_surely_dead, this_process
 from adloom.edges.settings import SecretText, Settings, read_settings
-from adloom.ledger import Edition
+from adloom.gallery import THUMBS_AFTER_A_RUN, write_gallery
+from adloom.ledger import Edition, Ledger
 from adloom.look import Outlook, Wish, look
 from adloom.ports import Store
 from adloom.run import Result, Run, World, run_batches
+
+log = logging.getLogger(__name__)
 
 SANDBOX_STARTS_IN_S = 30
 SANDBOX_ENDS_IN_S = 5
@@ -95,6 +101,33 @@ def edition_of(source: CampaignSource, name: str) -> Edition:
 EDITION_LENGTH = 64
 
 
+def open_target(target: str, settings: Settings, edition: str = "main") -> tuple[Store, Edition]:
+    """The store and the edition that a person points at, with a campaign file or with an edition's own folder.
+
+    ``edition`` names the edition of a campaign file. Raises InputError when the target is neither.
+    """
+    folder = Path(target)
+    if folder.is_dir():
+        return _open_edition_folder(folder)
+    if not folder.is_file():
+        raise InputError(
+            f"{target}: there is no such campaign file and no such folder",
+            remedy="Give a campaign file, or the folder <archive>/<campaign>/<edition>.",
+        )
+    source = open_source(RunRequest(target), settings)
+    return open_store(settings.archive), edition_of(source, edition)
+
+
+def _open_edition_folder(folder: Path) -> tuple[Store, Edition]:
+    folder = folder.absolute()
+    if not any((folder / name).is_file() for name in ("manifest.json", "plan-r1.json")):
+        raise InputError(
+            f"{folder} is not the folder of an edition: it holds neither manifest.json nor plan-r1.json",
+            remedy="Give a campaign file, or the folder <archive>/<campaign>/<edition>.",
+        )
+    return open_store(str(folder.parents[1])), Edition(folder.parent.name, folder.name)
+
+
 async def outlook_of(request: RunRequest, settings: Settings, store: Store, *, to_run: bool) -> Outlook:
     """Hold a campaign against its archive. Everything that keeps it from running is in one report.
 
@@ -135,6 +168,7 @@ async def open_world(settings: Settings, store: Store) -> AsyncIterator[World]:
             process=this_process(),
             is_surely_dead=is_surely_dead,
             poll_interval_s=settings.poll_interval_s,
+            dedicated_key=settings.dedicated_key,
         )
     finally:
         await api.aclose()
@@ -160,7 +194,29 @@ async def execute(
         run = await Run.start(world, outlook)
         started(run)
         await run_batches(run, lambda orders: fulfil(run, orders))
-        return await run.finish()
+        result = await run.finish()
+        return replace(result, gallery=await _gallery_after(store, outlook, result))
+
+
+async def _gallery_after(store: Store, outlook: Outlook, result: Result) -> str:
+    """The page of a run that has ended. It is no part of the proof: without it the run ends as it would have."""
+    interrupted = any(stop.reason is StopReason.INTERRUPTED for stop in result.stops)
+    calls = [outlook.ledger.facts(call) for call in outlook.ledger.calls()]
+    try:
+        return await write_gallery(store, outlook.edition, calls, most_thumbs=0 if interrupted else THUMBS_AFTER_A_RUN)
+    except StoreError as error:
+        log.warning("the gallery was not written: %s; `adloom gallery` writes it", error.message)
+        return ""
+
+
+async def rewrite_gallery(store: Store, edition: Edition) -> str:
+    """Write the page of an edition again, with every thumbnail that it lacks; its address.
+
+    Raises InputError when the edition has no plan yet.
+    """
+    ledger = Ledger(store, edition, WallClock(), writer=secrets.token_hex(8))
+    await ledger.load()
+    return await write_gallery(store, edition, [ledger.facts(call) for call in ledger.calls()])
 
 
 @contextmanager

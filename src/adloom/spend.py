@@ -19,6 +19,7 @@ from adloom.core.backoff import READ, THROTTLE, advised_wait_s
 from adloom.core.errors import (
     AccountStopped,
     ApiError,
+    KeyConflict,
     ModerationRefused,
     NotSent,
     OutcomeUnknown,
@@ -26,11 +27,12 @@ from adloom.core.errors import (
     Throttled,
 )
 from adloom.core.exits import Stop, StopReason
-from adloom.core.facts import Decided, RefusalKind, Stage, task_name
+from adloom.core.facts import Decided, RefusalKind, Stage
 from adloom.core.order import Order
 from adloom.core.pricing import has_moved
 from adloom.core.task import Accepted
 from adloom.gate import Gate, GateClosed, Throttle
+from adloom.ladder import Ladder
 from adloom.ledger import Ledger
 from adloom.ports import Clock, ImageApi
 
@@ -91,37 +93,6 @@ class PriceWatch:
             self._gate.close(Stop(StopReason.BUDGET, message, "Raise the budget and run the campaign again."))
 
 
-class Unknowns:
-    """Purchases that nobody can tell the outcome of: after the first one, calls are bought one at a time."""
-
-    LEAST = 3
-    SHARE = Decimal("0.01")
-
-    def __init__(self, gate: Gate, calls: int) -> None:
-        self._gate = gate
-        self._most = max(self.LEAST, int(calls * self.SHARE))
-        self._one_at_a_time = asyncio.Lock()
-        self.calls: list[str] = []
-
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """A turn to send: everybody's while all is known, one at a time afterwards."""
-        if not self.calls:
-            yield
-            return
-        async with self._one_at_a_time:
-            self._gate.check()
-            yield
-
-    def add(self, call: str) -> None:
-        """Count a purchase that could not be settled; closes the gate at the limit."""
-        self.calls.append(call)
-        if len(self.calls) >= self._most:
-            message = f"{len(self.calls)} purchases have an unknown outcome; buying more would put more money at risk"
-            remedy = "Look at the API's status, then run the campaign again; `adloom status` shows what is held."
-            self._gate.close(Stop(StopReason.OUTAGE, message, remedy))
-
-
 @dataclass(frozen=True, slots=True)
 class Buyer:
     """Who buys: what every intent of this run carries."""
@@ -142,7 +113,7 @@ class Spender:
         gate: Gate,
         throttle: Throttle,
         prices: PriceWatch,
-        unknowns: Unknowns,
+        ladder: Ladder,
         buyer: Buyer,
         clock: Clock,
         random: Random,
@@ -153,7 +124,7 @@ class Spender:
         self._gate = gate
         self._throttle = throttle
         self._prices = prices
-        self._unknowns = unknowns
+        self._ladder = ladder
         self._buyer = buyer
         self._clock = clock
         self._random = random
@@ -162,33 +133,51 @@ class Spender:
     async def buy(self, order: Order) -> None:
         """Buy one order, or leave it as somebody else's or as it is when buying stops; the ledger says which."""
         try:
-            async with self._prices.first_alone(order), self._unknowns.turn():
+            async with self._prices.first_alone(order):
                 await self._throttle.turn()
                 await self._attempt(order)
         except GateClosed:
             return
 
+    async def resend(self, order: Order) -> None:
+        """Send an unknown purchase again under its own key. Only the ladder asks for this, where it is proven safe."""
+        latest = self._ledger.facts(order.call).latest
+        if await self._decide_to_send(order, latest.number, latest.sends + 1):
+            await self._send(order, latest.number, latest.sends + 1)
+
     async def _attempt(self, order: Order) -> None:
-        facts = self._ledger.facts(order.call)
-        waiting = facts.stage is Stage.WAITING
-        attempt, send = (facts.latest.number, facts.latest.sends + 1) if waiting else (facts.next_attempt, 1)
+        attempt, send = await self._place(order)
         started = self._clock.monotonic()
         unsent = 0
-        while await self._decide_to_send(order, attempt, send):
-            refusal = await self._send(order, attempt, send)
-            if not isinstance(refusal, NotSent | Throttled):
-                return
-            unsent += isinstance(refusal, NotSent)
-            late = self._clock.monotonic() - started > THROTTLED_FOR_S
-            try:
-                self._gate.check()
+        try:
+            while True:
+                async with self._ladder.turn(self.resend):
+                    if not await self._decide_to_send(order, attempt, send):
+                        return
+                    refusal = await self._send(order, attempt, send)
+                send += 1
+                if not isinstance(refusal, NotSent | Throttled):
+                    return
+                unsent += isinstance(refusal, NotSent)
+                late = self._clock.monotonic() - started > THROTTLED_FOR_S
                 if late or unsent >= SENDS_WITHOUT_CONNECTION:
                     self._gate.close(Stop(StopReason.OUTAGE, refusal.message, refusal.remedy))
-                await self._gate.sleep(self._wait_s(refusal, send - 1), self._clock)
-            except GateClosed:
-                await self._withdraw(order, attempt, send + 1)
-                raise
-            send += 1
+                await self._gate.sleep(self._wait_s(refusal, send - 2), self._clock)
+        except GateClosed:
+            if send > 1:
+                await self._withdraw(order, attempt, send)
+            raise
+
+    async def _place(self, order: Order) -> tuple[int, int]:
+        """Attempt and send to go on with: one whose sends were all free goes on for the account that it began with."""
+        facts = self._ledger.facts(order.call)
+        if facts.stage is not Stage.WAITING:
+            return facts.next_attempt, 1
+        latest = facts.latest
+        if latest.intent is not None and latest.intent["account"] == self._buyer.account:
+            return latest.number, latest.sends + 1
+        await self._withdraw(order, latest.number, latest.sends + 1)
+        return latest.number + 1, 1
 
     async def _decide_to_send(self, order: Order, attempt: int, send: int) -> bool:
         """Make the intention durable; then look once more whether anyone has said anything about the call since."""
@@ -217,7 +206,7 @@ class Spender:
         try:
             accepted = await self._api.submit(intent["body"].encode(), intent["idempotency_key"])
         except OutcomeUnknown as error:
-            await self._record_unknown(order, attempt, send, error.message)
+            await self._record_unknown(order, attempt, send, error.message, conflict=isinstance(error, KeyConflict))
             return error
         except ApiError as error:
             await self._record_refusal(order, attempt, send, error)
@@ -230,25 +219,25 @@ class Spender:
 
     async def _record_accepted(self, order: Order, attempt: int, accepted: Accepted) -> None:
         reserved = accepted.credits_reserved
-        await self._ledger.note(
+        await self._ledger.accept(
             order.call,
-            f"a{attempt}-accepted.{task_name(accepted.task_id)}",
-            {
-                "task": accepted.task_id,
-                "credits": str(order.credits if reserved is None else reserved),
-                "credits_told": reserved is not None,
-                "model": accepted.model,
-                "replayed": accepted.replayed,
-                "request_id": accepted.request_id,
-            },
+            attempt,
+            accepted.task_id,
+            str(order.credits if reserved is None else reserved),
+            credits_told=reserved is not None,
+            model=accepted.model,
+            replayed=accepted.replayed,
+            request_id=accepted.request_id,
         )
         self._prices.compare(order, reserved)
         await self._throttle.speed_up()
 
-    async def _record_unknown(self, order: Order, attempt: int, send: int, reason: str) -> None:
+    async def _record_unknown(
+        self, order: Order, attempt: int, send: int, reason: str, *, conflict: bool = False
+    ) -> None:
         log.warning("call %s of %s: %s", order.call, order.row.name, reason)
-        await self._ledger.note(order.call, f"a{attempt}-unknown-{send}", {"reason": reason})
-        self._unknowns.add(order.call)
+        await self._ledger.note(order.call, f"a{attempt}-unknown-{send}", {"reason": reason, "conflict": conflict})
+        self._ladder.add(order)
 
     async def _record_refusal(self, order: Order, attempt: int, send: int, error: ApiError) -> None:
         kind = next(kind for foreign, kind in _KINDS if isinstance(error, foreign))
@@ -262,7 +251,7 @@ class Spender:
         await self._ledger.note(order.call, f"a{attempt}-refused-{send}", fields)
         if isinstance(error, Throttled):
             self._throttle.slow_down(self._wait_s(error, 0))
-        if isinstance(error, AccountStopped | RequestRefused):
+        if isinstance(error, AccountStopped | RequestRefused) and not self._ledger.facts(order.call).latest.unknown:
             free = {
                 "outcome": Decided.FREE,
                 "kind": kind,

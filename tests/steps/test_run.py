@@ -1,12 +1,17 @@
 """A campaign's whole way, against the sandbox's charge log."""
 
 import math
+import time
 from decimal import Decimal
 
 import pytest
 from PIL import Image
-
 from shop import Shop, campaign_text, one_row
+
+from adloom.capabilities import record_capability
+from adloom.core.outcomes import Status
+from adloom.edges.evolink import EvoLink
+from adloom.session import open_store
 
 
 @pytest.mark.parametrize("references", [0, 1, 5, 6, 9, 10])
@@ -90,8 +95,6 @@ async def test_a_variant_that_never_comes_is_asked_for_once_more_and_then_short(
 
 
 async def test_a_short_variant_is_bought_as_the_next_take_when_asked_for(shop: Shop):
-    from adloom.core.outcomes import Status
-
     shop.write(one_row(2))
     shop.sandbox.script(route="outcome", fault="empty", times=2)
     assert (await shop.run()).exit_code == 3
@@ -297,3 +300,33 @@ async def test_no_key_and_no_signed_link_outside_the_ledger(shop: Shop):
             if "ledger" not in path.parts:
                 assert b"sig=" not in content, path
     assert shop.sandbox.state()["violation_count"] == 0
+
+
+LOSING = f"  - {{id: many, prompt: 'mug {{{{ n }}}}', variants: 2, matrix: {{n: {[f'm{n}' for n in range(24)]}}}}}\n"
+
+
+@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize("honoured", [True, False])
+async def test_a_third_of_all_answers_lost_buys_nothing_twice(shop: Shop, honoured: bool, listed: bool):
+    shop = shop.with_settings(dedicated_key=listed)
+    shop.write(campaign_text(LOSING))
+    shop.sandbox.change(
+        lose_reply_rate=0.33,
+        lose_reply_kinds=("drop", "broken_json", "status"),
+        idempotency="honoured" if honoured else "ignored",
+        list_status=200 if listed else 404,
+        seed=3,
+    )
+    if honoured:
+        async with EvoLink(shop.settings) as api:
+            store = open_store(shop.settings.archive)
+            await record_capability(store, api.account, replays_keys=True, now=time.time())
+    await shop.run()
+    shop.sandbox.change(lose_reply_rate=0.0)
+    await shop.run()
+    totals = (await shop.run()).published.manifest["totals"]
+    prompts = [charge.prompt for charge in shop.sandbox.charges()]
+    assert len(prompts) == len(set(prompts))
+    assert shop.bought() == 48
+    assert totals["archived"] + totals["held"] == totals["wanted"]
+    assert totals["held"] == 0 or not (honoured or listed)

@@ -189,11 +189,16 @@ def _stage(attempt: Attempt) -> Stage:
         return _settled_stage(attempt.settled)
     if attempt.tasks:
         return Stage.ACCEPTED
-    if attempt.withdrawn:
-        return Stage.UNBOUGHT
-    if attempt.last_refusal is not None:
-        return Stage.WAITING
-    return Stage.UNKNOWN if attempt.sends in attempt.unknown else Stage.SENDING
+    if (
+        attempt.sends
+        and attempt.sends not in attempt.unknown
+        and attempt.last_refusal is None
+        and not attempt.withdrawn
+    ):
+        return Stage.SENDING
+    if attempt.unknown:  # a later send that was refused says nothing about the one before
+        return Stage.UNKNOWN
+    return Stage.UNBOUGHT if attempt.withdrawn else Stage.WAITING
 
 
 def _settled_stage(settled: Record) -> Stage:
@@ -305,7 +310,6 @@ def _attempt_money(attempt: Attempt) -> Money:
     quoted = Decimal(attempt.intent["credits"])
     if attempt.accepted is not None:
         return Money(reserved=Decimal(attempt.accepted["credits"]))
-    if attempt.withdrawn:
+    if attempt.withdrawn and not attempt.unknown:
         return Money()
-    unknown = attempt.sends in attempt.unknown
-    return Money(reserved=quoted, at_risk=quoted if unknown else Decimal(0))
+    return Money(reserved=quoted, at_risk=quoted if attempt.unknown else Decimal(0))

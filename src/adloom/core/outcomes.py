@@ -106,7 +106,7 @@ def _without_images(stage: Stage, attempt: Attempt) -> tuple[Status, bool, str]:
             return (
                 Status.HELD,
                 True,
-                f"nobody can tell whether it was bought: {attempt.unknown[attempt.sends]['reason']}",
+                f"nobody can tell whether it was bought: {attempt.unknown[min(attempt.unknown)]['reason']}",
             )
         case Stage.ACCEPTED if attempt.held is not None:
             return Status.HELD, True, attempt.held["reason"]

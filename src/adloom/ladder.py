@@ -1,0 +1,240 @@
+"""Unknown purchases: what can still tell whether they were bought, and how a run behaves while they are open.
+
+From its first unknown on a run sends one purchase at a time, and climbs the ladder for what is open before the next:
+
+1. the same key and the same bytes again, only where ``doctor --probe`` has proven that the API then answers with the
+   first task (``capabilities.json`` at the archive's root, for this account, at most 30 days old), and only within 12 h
+   of the first send: half of the shortest retention that such keys usually have;
+2. the account's task list by elimination, only for a key that nobody else uses (``ADLOOM_DEDICATED_KEY=1``): one
+   unclaimed task and one unanswered purchase in the window belong together; anything else proves nothing.
+
+What neither settles is held for a person. Nothing here ever sends an unknown purchase under a new key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from adloom.capabilities import Capabilities
+from adloom.core.errors import AccountStopped, ReadFailed
+from adloom.core.exits import Stop, StopReason
+from adloom.core.facts import CallFacts, Stage, fold, task_name
+from adloom.core.order import Order
+from adloom.core.task import ListedTask
+from adloom.gate import Gate
+from adloom.ledger import Ledger, from_json, to_json, utc
+from adloom.ports import Clock, ImageApi, Store
+
+log = logging.getLogger(__name__)
+
+RESEND_WITHIN_S = 12 * 3600
+RESENDS = 5
+WINDOW_S = 120
+"""Clocks of the API and of this machine may differ by this much."""
+
+LEAST_TO_STOP = 3
+SHARE_TO_STOP = Decimal("0.01")
+PURSUED_INTERVALS = 20
+"""After a run's last other call an unknown is pursued for this many poll intervals (60 s), then it is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Which steps of the ladder there are: for this account, in this run."""
+
+    capabilities: Capabilities
+    dedicated_key: bool
+
+    def any_for(self, facts: CallFacts, account: str, now: float) -> bool:
+        return self.dedicated_key or self.may_resend(facts, account, now)
+
+    def may_resend(self, facts: CallFacts, account: str, now: float) -> bool:
+        """Whether the same key may be sent again for an unknown call."""
+        attempt = facts.latest
+        if attempt.intent is None or attempt.intent["account"] != account or attempt.sends > RESENDS:
+            return False
+        if any(record.get("conflict") for record in attempt.unknown.values()):
+            return False
+        young = now - datetime.fromisoformat(attempt.intent["time"]).timestamp() < RESEND_WITHIN_S
+        return young and self.capabilities.replays_keys(account, now)
+
+
+class Ladder:
+    """The unknown purchases of one run.
+
+    ``resend`` sends an order again under its own key. ``settled`` is told of every order whose task was found.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of one run
+        self,
+        *,
+        ledger: Ledger,
+        api: ImageApi,
+        store: Store,
+        gate: Gate,
+        clock: Clock,
+        steps: Steps,
+        calls: int,
+        settled: Callable[[Order], None],
+    ) -> None:
+        self._ledger = ledger
+        self._api = api
+        self._store = store
+        self._gate = gate
+        self._clock = clock
+        self._steps = steps
+        self._most = max(LEAST_TO_STOP, int(calls * SHARE_TO_STOP))
+        self._settled = settled
+        self._one_at_a_time = asyncio.Lock()
+        self._sending = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._seen_unknown = False
+        self._open: list[Order] = []
+        self._unsettled: set[str] = set()
+        self._inherited: set[str] = set()
+
+    @asynccontextmanager
+    async def turn(self, resend: Callable[[Order], Awaitable[None]]) -> AsyncIterator[None]:
+        """A turn to send: everybody's while all is known, one at a time afterwards. Raises GateClosed."""
+        if not self._seen_unknown:
+            async with self._send():
+                yield
+            return
+        async with self._one_at_a_time:
+            await self._quiet.wait()
+            await self.climb(resend)
+            self._gate.check()
+            async with self._send():
+                yield
+
+    def inherit(self, order: Order) -> None:
+        """Take note of an unknown purchase of an earlier run: pursued too, but it says nothing about today's API."""
+        if order.call not in {known.call for known in self._open}:
+            self._open.append(order)
+            self._inherited.add(order.call)
+
+    def add(self, order: Order) -> None:
+        """Take note of a purchase of this run whose outcome is unknown."""
+        self._seen_unknown = True
+        self._open.append(order)
+        if not self._steps.any_for(self._ledger.facts(order.call), self._api.account, self._clock.now()):
+            self._give_up(order)
+
+    async def climb(self, resend: Callable[[Order], Awaitable[None]]) -> None:
+        """Try every step for every open purchase, once."""
+        for order in tuple(self._open):
+            if await self._climb_for(order, resend):
+                self._open.remove(order)
+                self._unsettled.discard(order.call)
+                self._settled(order)
+            else:
+                self._give_up(order)
+
+    async def pursue(self, resend: Callable[[Order], Awaitable[None]], interval_s: float) -> None:
+        """Go on for a while after the run's other calls; what is open then is recorded as held."""
+        for _ in range(PURSUED_INTERVALS):
+            now = self._clock.now()
+            facts = [self._ledger.facts(order.call) for order in self._open]
+            if self._gate.is_interrupted or not any(self._steps.any_for(f, self._api.account, now) for f in facts):
+                break
+            async with self._one_at_a_time:
+                await self.climb(resend)
+            if self._open:
+                await self._clock.sleep(interval_s)
+        for order in self._open:
+            facts_ = self._ledger.facts(order.call)
+            await self._ledger.note(
+                order.call, f"a{facts_.latest.number}-held", {"reason": "nothing could tell whether it was bought"}
+            )
+
+    @asynccontextmanager
+    async def _send(self) -> AsyncIterator[None]:
+        self._sending += 1
+        self._quiet.clear()
+        try:
+            yield
+        finally:
+            self._sending -= 1
+            if not self._sending:
+                self._quiet.set()
+
+    def _give_up(self, order: Order) -> None:
+        if order.call in self._inherited:
+            return
+        self._unsettled.add(order.call)
+        if len(self._unsettled) >= self._most:
+            message = f"{len(self._unsettled)} purchases have an unknown outcome; more would put more money at risk"
+            remedy = "Look at the API's status, then run the campaign again; `adloom resolve` shows what is held."
+            self._gate.close(Stop(StopReason.OUTAGE, message, remedy))
+
+    async def _climb_for(self, order: Order, resend: Callable[[Order], Awaitable[None]]) -> bool:
+        facts = await self._ledger.refresh(order.call)
+        if facts.stage is Stage.UNKNOWN and self._steps.may_resend(facts, self._api.account, self._clock.now()):
+            await resend(order)
+            facts = self._ledger.facts(order.call)
+        if facts.stage is Stage.UNKNOWN and self._steps.dedicated_key:
+            await self._eliminate(order, facts)
+            facts = self._ledger.facts(order.call)
+        return facts.stage is not Stage.UNKNOWN
+
+    async def _eliminate(self, order: Order, facts: CallFacts) -> None:
+        """Adopt the one task of the list that can only be this purchase."""
+        intent = facts.latest.intent
+        if intent is None or intent["account"] != self._api.account:
+            return
+        sent = datetime.fromisoformat(intent["time"]).timestamp()
+        try:
+            listed = await self._api.list_tasks(int(sent - WINDOW_S))
+        except (ReadFailed, AccountStopped) as error:
+            log.warning("the task list cannot be read: %s", error.message)
+            return
+        rivals, claimed = await self._others_in_the_archive(sent)
+        candidates = [task for task in listed or () if self._could_be(task, order, sent, claimed)]
+        if rivals == {order.call} and len(candidates) == 1:
+            await self._adopt(order, facts, candidates[0])
+
+    def _could_be(self, task: ListedTask, order: Order, sent: float, claimed: set[str]) -> bool:
+        in_window = sent - WINDOW_S <= task.created_at <= sent + WINDOW_S
+        return in_window and task_name(task.task_id) not in claimed and task.model in ("", order.row.model)
+
+    async def _others_in_the_archive(self, sent: float) -> tuple[set[str], set[str]]:
+        """The calls of the whole archive without an answer around a time, and the names of all tasks that it claims."""
+        claimed: set[str] = set()
+        facts: dict[str, list[str]] = {}
+        async for listed in self._store.list(""):
+            parts = listed.key.split("/")
+            if parts[0] == "tasks":
+                claimed.add(parts[-1].removesuffix(".json"))
+            elif len(parts) > 2 and parts[-3] == "ledger":  # noqa: PLR2004 - ledger/<call>/<fact>
+                name = parts[-1].removesuffix(".json")
+                facts.setdefault("/".join(parts[:-1]), []).append(name)
+                if "-accepted." in name:
+                    claimed.add(name.split("-accepted.", 1)[1])
+        rivals = {
+            folder.rsplit("/", 1)[1] for folder, names in facts.items() if await self._is_rival(folder, names, sent)
+        }
+        return rivals, claimed
+
+    async def _is_rival(self, folder: str, names: Sequence[str], sent: float) -> bool:
+        if any("-accepted." in name or name.endswith("-settled") for name in names):
+            return False
+        records = {name: from_json(await self._store.read(f"{folder}/{name}.json") or b"", folder) for name in names}
+        call = fold(folder.rsplit("/", 1)[1], records)
+        if call.stage not in (Stage.SENDING, Stage.UNKNOWN) or call.latest.intent is None:
+            return False
+        return abs(datetime.fromisoformat(call.latest.intent["time"]).timestamp() - sent) <= 2 * WINDOW_S
+
+    async def _adopt(self, order: Order, facts: CallFacts, task: ListedTask) -> None:
+        claim = {"call": order.call, "writer": self._ledger.writer, "time": utc(self._clock.now())}
+        if await self._store.create(f"tasks/{task_name(task.task_id)}.json", to_json(claim)):
+            await self._ledger.accept(
+                order.call, facts.latest.number, task.task_id, str(order.credits), via="task list"
+            )
+            log.warning("call %s: its task %s was found in the task list", order.call, task.task_id)
