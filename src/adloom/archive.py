@@ -155,7 +155,7 @@ class Archiver:
     ) -> None:
         metadata = {
             "call": facts.call,
-            "task": facts.latest.tasks[0],
+            "task": facts.latest.task,
             "variant": str(variant["number"]) if variant else "extra",
             "sha256": download.sha256,
         }

@@ -13,11 +13,13 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from adloom import __version__
+from adloom.cli_archive import resolve_calls, status_of, verify_edition
 from adloom.core.campaign import Budget
 from adloom.core.errors import AdloomError, InputError, SettingInvalid, StoreRefused, StoreUnavailable
 from adloom.core.exits import (
@@ -186,9 +188,56 @@ def sandbox(
     serve_forever(port=port, settings=SandboxSettings())
 
 
+@app.command(epilog="Example: adloom status campaigns/spring-launch.yaml")
+def status(
+    target: Annotated[str | None, typer.Argument(help="As for verify; left out: the whole archive.")] = None,
+    archive: Archive = None,
+    edition: EditionName = "main",
+    as_json: AsJson = False,
+) -> None:
+    """Show progress and money: charged, reserved, at risk."""
+    _end(lambda: status_of(target, archive, edition, as_json=as_json), as_json=as_json)
+
+
+@app.command(epilog="Example: adloom verify archive/spring-launch/main --sample 10%")
+def verify(
+    target: Target,
+    archive: Archive = None,
+    edition: EditionName = "main",
+    sample: Annotated[str, typer.Option(help="Hash only this share of the images.")] = "100%",
+    repair: Annotated[bool, typer.Option("--repair", help="Put right what can be.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Derive the manifest again and hash every object. Exit 0: all is right, 3: damage."""
+    _end(
+        lambda: verify_edition(target, archive, edition, sample, mend=repair, as_json=as_json),
+        as_json=as_json,
+    )
+
+
+@app.command(epilog="Example: adloom resolve archive/spring-launch/main")
+def resolve(
+    target: Target,
+    call: Annotated[str | None, typer.Argument(help="A held call; left out: all are listed.")] = None,
+    archive: Archive = None,
+    edition: EditionName = "main",
+    adopt: Annotated[str | None, typer.Option(help="The task that this purchase made.")] = None,
+    release: Annotated[
+        bool, typer.Option("--release", help="This purchase made no task: it may be sent again.")
+    ] = False,
+    reason: Annotated[str | None, typer.Option(help="Why it is released; recorded.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """See and settle purchases that nobody can tell the outcome of."""
+    _end(
+        lambda: resolve_calls(target, call, archive, edition, adopt, let_go=release, reason=reason, as_json=as_json),
+        as_json=as_json,
+    )
+
+
 async def _run(request: RunRequest, *, yes: bool, through_prefect: bool) -> Result | None:
     """The run of a request, None when the person who was asked said no."""
-    from adloom.session import embedded_sandbox, open_store, outlook_of, settings_for  # noqa: PLC0415
+    from adloom.session import embedded_sandbox, execute, open_store, outlook_of, settings_for  # noqa: PLC0415
 
     settings = settings_for(request)
     with embedded_sandbox(settings) if request.wish.sandbox else nullcontext(settings) as settings:
@@ -197,17 +246,15 @@ async def _run(request: RunRequest, *, yes: bool, through_prefect: bool) -> Resu
         if not _agreed(outlook, yes=yes):
             return None
         if through_prefect:
-            from adloom.flows.campaign import run_through_prefect  # noqa: PLC0415
+            from adloom.flows.in_process import run_through_prefect  # noqa: PLC0415
 
-            result: Result = await run_through_prefect(request, settings)
-            return result
+            return await _watched(partial(run_through_prefect, request, settings, store, outlook))
         typer.echo("Running directly, without Prefect (set PREFECT_API_URL or say --prefect for a flow run).", err=True)
-        return await _run_watched(settings, store, outlook)
+        return await _watched(partial(execute, settings, store, outlook))
 
 
-async def _run_watched(settings: Any, store: Any, outlook: Outlook) -> Result:  # noqa: ANN401 - imported late
+async def _watched(work: Callable[..., Awaitable[Result]]) -> Result:
     from adloom.display import watch  # noqa: PLC0415
-    from adloom.session import execute  # noqa: PLC0415
 
     watching: list[asyncio.Task[None]] = []
 
@@ -216,7 +263,7 @@ async def _run_watched(settings: Any, store: Any, outlook: Outlook) -> Result:  
         watching.append(asyncio.create_task(watch(run)))
 
     try:
-        return await execute(settings, store, outlook, started=started)
+        return await work(started=started)
     finally:
         for task in watching:
             task.cancel()
@@ -293,7 +340,7 @@ def _request(
     archive: str | None,
     edition: str,
     budget_usd: str | None,
-    defaults: Any,
+    defaults: Any,  # noqa: ANN401 - imported late
     wish: Any = None,  # noqa: ANN401
 ) -> RunRequest:
     from adloom.look import Wish  # noqa: PLC0415

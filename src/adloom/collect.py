@@ -196,9 +196,9 @@ class Collector:
     async def collect(self, call: str, started: float) -> None:
         """Wait for the task of a call's latest attempt and record its end."""
         attempt = self._ledger.facts(call).latest
-        task = await self._poller.watch(attempt.tasks[0], started)
+        task = await self._poller.watch(attempt.task, started)
         if task is None:
-            reason = f"task {attempt.tasks[0]} has not ended, or the API does not know it any more"
+            reason = f"task {attempt.task} has not ended, or the API does not know it any more"
             await self._ledger.note(call, f"a{attempt.number}-held", {"reason": reason})
         elif task.state is TaskState.COMPLETED:
             await self._completed(call, task)

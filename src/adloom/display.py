@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,7 @@ from adloom.core.manifest import number
 from adloom.core.outcomes import Status
 from adloom.core.pricing import usd
 from adloom.look import Outlook
+from adloom.resolve import Held
 from adloom.run import Progress, Result, Run
 
 SECONDS_PER_TASK = 45
@@ -48,8 +50,7 @@ def plan_lines(outlook: Outlook) -> list[str]:
     pace = outlook.pace
     calls = f"{totals.calls} call{'s' if totals.calls != 1 else ''}"
     lines = [
-        f"{outlook.edition.campaign}, edition {outlook.edition.edition}: "
-        f"{totals.rows} rows, {totals.wanted} images wanted",
+        f"{outlook.edition.campaign}, edition {outlook.edition.edition}: {totals.rows} rows, {totals.wanted} images",
         f"to buy    {totals.images} images in {calls} (the fewest possible: {totals.floor})",
         f"price     {dollars(totals.credits)}",
         f"forecast  about {duration(forecast_s(outlook))} at {pace.in_flight} tasks at once",
@@ -130,6 +131,34 @@ def result_summary(result: Result) -> dict[str, Any]:
         "manifest": result.published.address,
         "gallery": result.gallery,
     }
+
+
+def status_lines(manifest: Mapping[str, Any], held: Sequence[Held]) -> list[str]:
+    """An edition's progress and money, in words."""
+    totals = manifest["totals"]
+    ends = ", ".join(f"{totals[status]} {status}" for status in Status if totals[status])
+    money = ", ".join(
+        f"{dollars(Decimal(str(totals[f'credits_{name}'])))} {word}"
+        for name, word in (("charged", "charged"), ("reserved", "reserved"), ("at_risk", "at risk"))
+    )
+    lines = [
+        f"{manifest['campaign']}, edition {manifest['edition']}: {manifest['status']}",
+        f"  {totals['wanted']} images wanted: {ends}",
+        f"  {money}",
+    ]
+    return lines + [f"  held {line}" for line in (held_lines(held) if held else [])]
+
+
+def held_lines(held: Sequence[Held]) -> list[str]:
+    """Held purchases, one a line, and what can be done about them."""
+    if not held:
+        return ["nothing is held"]
+    lines = [
+        f"{one.call} {one.job}/{one.row}: {one.images} images, {dollars(one.credits_at_risk)} at risk "
+        f"for {duration(one.age_s)}; {one.reason}"
+        for one in held
+    ]
+    return [*lines, "look for the task in EvoLink's console: --adopt TASK when it is there, --release when it is not"]
 
 
 def progress_line(progress: Progress, elapsed_s: float, archived_before: int) -> str:

@@ -89,12 +89,10 @@ class Throttle:
 
     async def turn(self) -> None:
         """Wait for the next submit's turn. Raises GateClosed."""
-        now = self._clock.monotonic()
-        start = max(now, self._next_submit)
-        self._next_submit = start + self._spacing_s
-        if start > now:
-            await self._gate.sleep(start - now, self._clock)
+        while (wait_s := self._next_submit - self._clock.monotonic()) > 0:  # a 429 may come while this waits
+            await self._gate.sleep(wait_s, self._clock)
         self._gate.check()
+        self._next_submit = self._clock.monotonic() + self._spacing_s
 
     def slow_down(self, pause_s: float) -> None:
         """A 429 came: halve the tasks in flight and let nobody submit for a while."""

@@ -6,6 +6,7 @@ evidence. Both return only after the fact is durable. What a record means is tol
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import AsyncIterator, Mapping
@@ -68,6 +69,9 @@ class Ledger:
         self._clock = clock
         self._writer = writer
         self._facts: dict[str, dict[str, Record]] = {}
+        self._sums: dict[str, str] = {}
+        self._written = 0
+        """Counts this writer's records, so that no two records anywhere are equal."""
 
     @property
     def writer(self) -> str:
@@ -76,6 +80,7 @@ class Ledger:
     async def load(self) -> None:
         """Read every fact of the edition."""
         self._facts = {}
+        self._sums = {}
         async for listed in self._store.list(self._edition.key("ledger/")):
             call, name = listed.key.rsplit("/", 2)[1:]
             self._facts.setdefault(call, {})[name.removesuffix(".json")] = await self._read(listed.key)
@@ -97,6 +102,10 @@ class Ledger:
         """Every call that has a fact."""
         return tuple(call for call, facts in self._facts.items() if facts)
 
+    def sums(self) -> dict[str, str]:
+        """The SHA-256 of every record as stored, by its key within the edition."""
+        return dict(self._sums)
+
     def fact_count(self) -> int:
         return sum(len(facts) for facts in self._facts.values())
 
@@ -111,7 +120,8 @@ class Ledger:
             return record, True
         standing = await self._read(self._key(call, name))
         self._remember(call, name, standing)
-        return standing, standing["writer"] == self._writer and standing["time"] == record["time"]
+        mine = (standing["writer"], standing["written"]) == (record["writer"], record["written"])
+        return standing, mine  # a store that tried again after a lost reply finds its own object there
 
     async def note(self, call: str, name: str, fields: Mapping[str, Any]) -> Record:
         """Add evidence; evidence of that name that is there already stays and is returned."""
@@ -126,13 +136,17 @@ class Ledger:
             log.error("call %s has %d tasks for one attempt, so it was bought twice: %s", call, len(tasks), tasks)
 
     async def _create(self, call: str, name: str, record: Record) -> bool:
-        created = await self._store.create(self._key(call, name), to_json(record))
+        key, content = self._key(call, name), to_json(record)
+        created = await self._store.create(key, content)
         if created:
+            self._sums[key.removeprefix(self._edition.prefix)] = hashlib.sha256(content).hexdigest()
             self._remember(call, name, record)
         return created
 
     def _record(self, fields: Mapping[str, Any]) -> Record:
-        return {**fields, "schema": SCHEMA, "time": utc(self._clock.now()), "writer": self._writer}
+        self._written += 1
+        stamp = {"schema": SCHEMA, "time": utc(self._clock.now()), "writer": self._writer, "written": self._written}
+        return {**fields, **stamp}
 
     def _remember(self, call: str, name: str, record: Record) -> None:
         self._facts.setdefault(call, {})[name] = record
@@ -144,6 +158,7 @@ class Ledger:
         content = await self._store.read(key)
         if content is None:
             raise StoreUnavailable(f"{key} is listed but cannot be read", remedy="Run the same command again.")
+        self._sums[key.removeprefix(self._edition.prefix)] = hashlib.sha256(content).hexdigest()
         return from_json(content, key)
 
     async def _listed_count(self) -> int:

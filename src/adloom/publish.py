@@ -19,6 +19,17 @@ LEDGER_READINGS = 3
 """A ledger that grows while the manifest is written is read again; after this many the other writers have the word."""
 
 
+_MEDIA_TYPES = {"assets.jsonl": "application/x-ndjson", "assets.csv": "text/csv; charset=utf-8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What plan and ledger come to: the manifest, and the content of the files that it names."""
+
+    manifest: Mapping[str, Any]
+    files: Mapping[str, bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class Published:
     """A written manifest: its content and where it is."""
@@ -32,30 +43,30 @@ class Published:
 
 
 async def publish(
-    store: Store, edition: Edition, ledger: Ledger, revision: Revision, stops: tuple[Stop, ...]
+    store: Store, edition: Edition, ledger: Ledger, revision: Revision, stops: tuple[Stop, ...] = ()
 ) -> Published:
     """Write the manifest and its files; when the ledger grew meanwhile, read it and write them again."""
     for reading in range(1, LEDGER_READINGS + 1):
-        published = await _publish_once(store, edition, ledger, revision, stops)
+        derived = await derive(store, edition, ledger, revision, stops)
+        for name, content in derived.files.items():
+            await store.replace(edition.key(name), content, media_type=_MEDIA_TYPES[name])
+        content = json.dumps(derived.manifest, ensure_ascii=False, indent=2).encode() + b"\n"
+        await store.replace(edition.key("manifest.json"), content)
         if reading == LEDGER_READINGS or not await ledger.grew():
             break
         await ledger.load()
-    return published
+    return Published(derived.manifest, store.link(edition.key("manifest.json")))
 
 
-async def _publish_once(
-    store: Store, edition: Edition, ledger: Ledger, revision: Revision, stops: tuple[Stop, ...]
-) -> Published:
+async def derive(
+    store: Store, edition: Edition, ledger: Ledger, revision: Revision, stops: tuple[Stop, ...] = ()
+) -> Derived:
+    """Derive the manifest and its files from a plan and the ledger as it was last read; nothing is written."""
     calls = [ledger.facts(call) for call in ledger.calls()]
     tally = Tally()
     for facts in calls:
         tally.add_call(facts)
-    known = outcomes(calls)
-    files: dict[str, Any] = {}
-    for name, content in (await _asset_files(store, edition, revision, known, tally)).items():
-        await store.replace(edition.key(name), content, media_type=_MEDIA_TYPES[name])
-        lines = content.count(b"\n") if name == "assets.jsonl" else tally.found.total()
-        files[name] = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content), "lines": lines}
+    files = await _asset_files(store, edition, revision, outcomes(calls), tally)
     manifest = {
         "schema": SCHEMA,
         "campaign": edition.campaign,
@@ -64,14 +75,13 @@ async def _publish_once(
         "plan_revision": revision.number,
         "plan_sha256": revision.sha256,
         "totals": tally.totals(revision.wanted),
-        "files": files,
+        "files": {name: _described(content, tally.found.total()) for name, content in files.items()},
     }
-    content = json.dumps(manifest, ensure_ascii=False, indent=2).encode() + b"\n"
-    await store.replace(edition.key("manifest.json"), content)
-    return Published(manifest, store.link(edition.key("manifest.json")))
+    return Derived(manifest, files)
 
 
-_MEDIA_TYPES = {"assets.jsonl": "application/x-ndjson", "assets.csv": "text/csv; charset=utf-8"}
+def _described(content: bytes, lines: int) -> dict[str, Any]:
+    return {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content), "lines": lines}
 
 
 async def _asset_files(

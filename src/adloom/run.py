@@ -177,6 +177,7 @@ class Run:
         )
         self._others: list[Order] = []
         self._seen_to: set[str] = set()
+        self._under_way: set[str] = set()
         self._counts = _Counts()
         self._surprised = False
         self._background: list[asyncio.Task[None]] = []
@@ -275,8 +276,8 @@ class Run:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        published = await publish(self._world.store, self.edition, self._ledger, self.revision, self.gate.stops)
         await self._heartbeat.beat(ended=True)
+        published = await publish(self._world.store, self.edition, self._ledger, self.revision, self.gate.stops)
         code = exit_code(self.gate.stops, published.found())
         return Result(published, self.gate.stops, code if not self._surprised else code or EXIT_UNEXPECTED)
 
@@ -286,7 +287,7 @@ class Run:
         calls = {outcome.call for outcome in outcomes_ if outcome is not None}
         for call in sorted(calls):
             facts = self._ledger.facts(call)
-            if facts.intent is not None and (facts.stage in _UNFINISHED or missing(facts) is not None):
+            if _goes_on(facts):
                 yield self._order_of(facts, planned)
 
     def _fresh(self, planned: PlannedRow) -> Iterator[Order]:
@@ -315,20 +316,28 @@ class Run:
 
     async def _bring(self, first: Order) -> None:
         order: Order | None = first
-        while order is not None:
+        while order is not None and order.call not in self._under_way:
             self._seen_to.add(order.call)
-            if self._ledger.facts(order.call).stage in (Stage.UNBOUGHT, Stage.WAITING):
-                async with self._throttle.place():
-                    await self._spender.buy(order)
-                    self._count(order.call)
-                    await self._collect(order)
-            else:
-                await self._collect(order)
-            self._count(order.call)
-            if self._ledger.facts(order.call).stage is Stage.COMPLETED:
-                await self._archiver.archive(order.call)
-                self._count(order.call)
+            self._under_way.add(order.call)
+            try:
+                await self._see_through(order)
+            finally:
+                self._under_way.discard(order.call)
             order = await self._next(order)
+
+    async def _see_through(self, order: Order) -> None:
+        """Bring one call to its end, or as far as it goes now."""
+        if self._ledger.facts(order.call).stage in (Stage.UNBOUGHT, Stage.WAITING):
+            async with self._throttle.place():
+                await self._spender.buy(order)
+                self._count(order.call)
+                await self._collect(order)
+        else:
+            await self._collect(order)
+        self._count(order.call)
+        if self._ledger.facts(order.call).stage is Stage.COMPLETED:
+            await self._archiver.archive(order.call)
+            self._count(order.call)
 
     async def _collect(self, order: Order) -> None:
         """See a call through to the end of its task, unless another run that lives is at it."""
@@ -434,6 +443,14 @@ class Run:
 _UNFINISHED = frozenset({Stage.SENDING, Stage.WAITING, Stage.UNKNOWN, Stage.ACCEPTED, Stage.COMPLETED})
 
 
+def _goes_on(facts: CallFacts) -> bool:
+    """Whether a call that was begun is not over: a top-up that was free belongs to nobody but its parent's chain."""
+    if facts.intent is None:
+        return False
+    free_top_up = facts.stage is Stage.UNBOUGHT and bool(facts.intent["parent"])
+    return facts.stage in _UNFINISHED or missing(facts) is not None or free_top_up
+
+
 def _top_up_order(order: Order, top_up: TopUp) -> Order:
     return replace(
         order,
@@ -506,6 +523,9 @@ async def _all_batches(run: Run, fulfil: Callable[[Sequence[Order]], Awaitable[N
             places.release()
 
     async with asyncio.TaskGroup() as group:
-        async for batch in run.batches():
-            await places.acquire()
-            group.create_task(one(batch))
+        try:
+            async for batch in run.batches():
+                await places.acquire()
+                group.create_task(one(batch))
+        except AdloomError as error:  # a plan that cannot be read on: what was begun still comes in
+            run.gate.close(Stop(StopReason.OUTAGE, error.message, error.remedy))

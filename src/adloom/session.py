@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 
 from adloom.core.campaign import CampaignSource
-from adloom.core.errors import CampaignInvalid, InputError, Problem, SettingInvalid, StoreError
+from adloom.core.errors import CampaignInvalid, InputError, Problem, RecordUnreadable, SettingInvalid, StoreError
 from adloom.core.exits import StopReason
 from adloom.core.order import Order
 from adloom.edges.campaign_files import Defaults, open_campaign
@@ -27,10 +27,13 @@ from adloom.edges.folder import FolderStore
 from adloom.edges.pictures import PictureDecoder
 from adloom.edges.processes import is_surely_dead, this_process
 from adloom.edges.settings import SecretText, Settings, read_settings
+from adloom.freeze import read_newest
 from adloom.gallery import THUMBS_AFTER_A_RUN, write_gallery
 from adloom.ledger import Edition, Ledger
 from adloom.look import Outlook, Wish, look
 from adloom.ports import Store
+from adloom.proof import Verdict, write_checksums
+from adloom.publish import publish
 from adloom.run import Result, Run, World, run_batches
 
 log = logging.getLogger(__name__)
@@ -176,6 +179,45 @@ async def open_world(settings: Settings, store: Store) -> AsyncIterator[World]:
         await store.aclose()
 
 
+async def rewrite_projections(store: Store, edition: Edition, verdict: Verdict, mended: Sequence[str]) -> None:
+    """Write what is derived anew after a repair: manifest, page, thumbnails; the checksums only when all is right.
+
+    Checksums that vouched for damage would hide it.
+    """
+    ledger = new_ledger(store, edition)
+    try:
+        await ledger.load()
+        revision = await read_newest(store, edition)
+        if revision is None:
+            return
+        await publish(store, edition, ledger, revision)
+        await write_gallery(store, edition, [ledger.facts(call) for call in ledger.calls()])
+    except RecordUnreadable:
+        return
+    derived = ("manifest.json", "assets.jsonl", "assets.csv", "gallery", "checksums.txt")
+    left = [f for f in verdict.findings if f.key not in mended and not f.key.startswith(derived)]
+    if not left:
+        await write_checksums(store, edition, ledger)
+
+
+def new_ledger(store: Store, edition: Edition) -> Ledger:
+    """A ledger with a writer's token of its own."""
+    return Ledger(store, edition, WallClock(), writer=secrets.token_hex(8))
+
+
+async def editions_of(store: Store) -> list[Edition]:
+    """Every edition of a whole archive."""
+    keys = [listed.key.split("/") async for listed in store.list("")]
+    return sorted(
+        (Edition(parts[0], parts[1]) for parts in keys if len(parts) == EDITION_PARTS and parts[2] == "plan-r1.json"),
+        key=lambda edition: edition.prefix,
+    )
+
+
+EDITION_PARTS = 3
+"""``<campaign>/<edition>/plan-r1.json``."""
+
+
 async def run_direct(run: Run, orders: Sequence[Order]) -> None:
     """Do a batch where it stands."""
     await run.fulfil(orders)
@@ -195,18 +237,21 @@ async def execute(
         started(run)
         await run_batches(run, lambda orders: fulfil(run, orders))
         result = await run.finish()
-        return replace(result, gallery=await _gallery_after(store, outlook, result))
+        return replace(result, gallery=await _show_and_prove(store, outlook, result))
 
 
-async def _gallery_after(store: Store, outlook: Outlook, result: Result) -> str:
-    """The page of a run that has ended. It is no part of the proof: without it the run ends as it would have."""
+async def _show_and_prove(store: Store, outlook: Outlook, result: Result) -> str:
+    """The page and the checksums of a run that has ended. Both are derived: without them it ends as it would have."""
     interrupted = any(stop.reason is StopReason.INTERRUPTED for stop in result.stops)
     calls = [outlook.ledger.facts(call) for call in outlook.ledger.calls()]
+    most_thumbs = 0 if interrupted else THUMBS_AFTER_A_RUN
     try:
-        return await write_gallery(store, outlook.edition, calls, most_thumbs=0 if interrupted else THUMBS_AFTER_A_RUN)
+        address = await write_gallery(store, outlook.edition, calls, most_thumbs=most_thumbs)
+        await write_checksums(store, outlook.edition, outlook.ledger)
     except StoreError as error:
-        log.warning("the gallery was not written: %s; `adloom gallery` writes it", error.message)
+        log.warning("the gallery or the checksums were not written: %s; `adloom gallery` writes them", error.message)
         return ""
+    return address
 
 
 async def rewrite_gallery(store: Store, edition: Edition) -> str:
@@ -214,9 +259,11 @@ async def rewrite_gallery(store: Store, edition: Edition) -> str:
 
     Raises InputError when the edition has no plan yet.
     """
-    ledger = Ledger(store, edition, WallClock(), writer=secrets.token_hex(8))
+    ledger = new_ledger(store, edition)
     await ledger.load()
-    return await write_gallery(store, edition, [ledger.facts(call) for call in ledger.calls()])
+    address = await write_gallery(store, edition, [ledger.facts(call) for call in ledger.calls()])
+    await write_checksums(store, edition, ledger)
+    return address
 
 
 @contextmanager

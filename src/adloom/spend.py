@@ -53,6 +53,9 @@ _KINDS: tuple[tuple[type[ApiError], RefusalKind], ...] = (
 )
 
 
+_TO_BUY = frozenset({Stage.UNBOUGHT, Stage.WAITING})
+
+
 class PriceWatch:
     """Compares what the API reserves with what was quoted; the first call of each model and quality goes alone."""
 
@@ -135,7 +138,8 @@ class Spender:
         try:
             async with self._prices.first_alone(order):
                 await self._throttle.turn()
-                await self._attempt(order)
+                if self._ledger.facts(order.call).stage in _TO_BUY:
+                    await self._attempt(order)
         except GateClosed:
             return
 
@@ -163,6 +167,7 @@ class Spender:
                 if late or unsent >= SENDS_WITHOUT_CONNECTION:
                     self._gate.close(Stop(StopReason.OUTAGE, refusal.message, refusal.remedy))
                 await self._gate.sleep(self._wait_s(refusal, send - 2), self._clock)
+                await self._throttle.turn()
         except GateClosed:
             if send > 1:
                 await self._withdraw(order, attempt, send)
@@ -192,7 +197,8 @@ class Spender:
         )
         _, mine = await self._ledger.decide(order.call, name, fields)
         facts = await self._ledger.refresh(order.call)
-        return mine and facts.stage is Stage.SENDING and facts.latest.number == attempt and facts.latest.sends == send
+        undisturbed = facts.latest.number == attempt and facts.latest.sends == send and facts.former_are_free
+        return mine and facts.stage is Stage.SENDING and undisturbed
 
     async def _withdraw(self, order: Order, attempt: int, send: int) -> None:
         await self._ledger.decide(
@@ -251,7 +257,10 @@ class Spender:
         await self._ledger.note(order.call, f"a{attempt}-refused-{send}", fields)
         if isinstance(error, Throttled):
             self._throttle.slow_down(self._wait_s(error, 0))
-        if isinstance(error, AccountStopped | RequestRefused) and not self._ledger.facts(order.call).latest.unknown:
+        if (
+            isinstance(error, AccountStopped | RequestRefused)
+            and not self._ledger.facts(order.call).latest.open_unknowns
+        ):
             free = {
                 "outcome": Decided.FREE,
                 "kind": kind,

@@ -81,6 +81,16 @@ async def test_a_shortfall_is_topped_up_for_the_missing_variants_only(shop: Shop
     assert [line["variant"] for line in shop.lines()] == [1, 2, 3, 4, 5, 6]
 
 
+async def test_a_top_up_that_the_account_could_not_pay_is_bought_by_the_next_run(shop: Shop):
+    shop.write(one_row(6))
+    shop.sandbox.script(route="outcome", fault="completed", images=4)
+    shop.sandbox.script(route="submit", fault="status", status=402, match="Generate 2")
+    assert (await shop.run()).exit_code == 5
+    assert (await shop.run()).exit_code == 0
+    assert [charge.n for charge in shop.sandbox.charges()] == [6, 2]
+    assert shop.bought() == 6
+
+
 async def test_a_variant_that_never_comes_is_asked_for_once_more_and_then_short(shop: Shop):
     shop.write(one_row(3))
     shop.sandbox.script(route="outcome", fault="completed", images=2)
@@ -302,12 +312,12 @@ async def test_no_key_and_no_signed_link_outside_the_ledger(shop: Shop):
     assert shop.sandbox.state()["violation_count"] == 0
 
 
-LOSING = f"  - {{id: many, prompt: 'mug {{{{ n }}}}', variants: 2, matrix: {{n: {[f'm{n}' for n in range(24)]}}}}}\n"
+LOSING = "  - {id: many, prompt: 'mug {{ n }}', variants: 2, matrix: {n: " + str([f"m{n}" for n in range(24)]) + "}}\n"
 
 
 @pytest.mark.parametrize("listed", [True, False])
 @pytest.mark.parametrize("honoured", [True, False])
-async def test_a_third_of_all_answers_lost_buys_nothing_twice(shop: Shop, honoured: bool, listed: bool):
+async def test_a_third_of_all_answers_lost_buys_nothing_twice(shop: Shop, *, honoured: bool, listed: bool):
     shop = shop.with_settings(dedicated_key=listed)
     shop.write(campaign_text(LOSING))
     shop.sandbox.change(

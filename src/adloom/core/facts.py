@@ -19,8 +19,8 @@ A call's facts are create-once objects ``ledger/<call id>/<name>.json``; none is
 A *decision* has one name with the outcome inside: whoever creates it has decided, everybody else reads it. *Evidence*
 is additive and welcome from anyone: accepted supersedes unknown and held.
 
-Every record carries ``schema`` (``adloom.fact/1``), ``time`` (UTC), ``writer`` (the run's token). A newer schema is
-refused rather than guessed at. Only the ledger holds result links.
+Every record carries ``schema`` (``adloom.fact/1``), ``time`` (UTC), ``writer`` (the run's token) and ``written`` (that
+run's count of records), so that no two records are equal. A newer schema is refused rather than guessed at. Only the ledger holds result links.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ SCHEMA = "adloom.fact/1"
 Record: TypeAlias = Mapping[str, Any]
 
 _NAME = re.compile(
-    r"a(?P<attempt>\d+)-(?P<what>intent|settled|completed|failed|held|send|refused|unknown|archived|accepted)"
-    r"(?:-(?P<number>\d+)|\.(?P<task>[A-Za-z0-9._-]+))?"
+    r"a(?P<attempt>\d+)-(?:(?P<single>intent|settled|completed|failed|held)"
+    r"|(?P<counted>send|refused|unknown|archived)-(?P<number>\d+)|accepted\.[A-Za-z0-9_-]+)"
 )
 
 
@@ -119,6 +119,17 @@ class Attempt:
         return self.answered.get(self.sends)
 
     @property
+    def open_unknowns(self) -> dict[int, Record]:
+        """The unknown sends that no refusal has proven free since: whoever took them over was too early."""
+        return {send: record for send, record in self.unknown.items() if send not in self.answered}
+
+    @property
+    def task(self) -> str:
+        """The task that counts: whose links are fixed, else the first that was accepted; empty without one."""
+        known = self.completed or self.accepted
+        return known["task"] if known else ""
+
+    @property
     def is_released_too_early(self) -> bool:
         """A person released the attempt, and then its task turned up after all: the task counts."""
         return bool(self.tasks) and self.settled is not None and self.settled["outcome"] == Decided.RELEASED
@@ -173,6 +184,11 @@ class CallFacts:
         return sum(1 for attempt in self.attempts if attempt.tasks)
 
     @property
+    def former_are_free(self) -> bool:
+        """Whether all attempts before the latest one are proven free, or released and no task of theirs turned up."""
+        return all(_stage(attempt) is Stage.UNBOUGHT for attempt in self.attempts[:-1])
+
+    @property
     def next_attempt(self) -> int:
         return self.latest.number + 1 if self.attempts else 1
 
@@ -196,7 +212,7 @@ def _stage(attempt: Attempt) -> Stage:
         and not attempt.withdrawn
     ):
         return Stage.SENDING
-    if attempt.unknown:  # a later send that was refused says nothing about the one before
+    if attempt.open_unknowns:  # a later send that was refused says nothing about the one before
         return Stage.UNKNOWN
     return Stage.UNBOUGHT if attempt.withdrawn else Stage.WAITING
 
@@ -219,7 +235,7 @@ def fold(call: str, facts: Mapping[str, Record]) -> CallFacts:
     Raises RecordUnreadable for a record of a newer schema or a name that this version does not know.
     """
     attempts: dict[int, Attempt] = {}
-    for name, record in facts.items():
+    for name, record in sorted(facts.items()):  # a listing has no order, and the first word on a thing stands
         match = _NAME.fullmatch(name)
         if match is None or record.get("schema") != SCHEMA:
             raise RecordUnreadable(
@@ -228,7 +244,7 @@ def fold(call: str, facts: Mapping[str, Record]) -> CallFacts:
             )
         number = int(match["attempt"])
         attempt = attempts.setdefault(number, Attempt(number))
-        _add(attempt, match["what"], int(match["number"] or 1), record)
+        _add(attempt, match["single"] or match["counted"] or "accepted", int(match["number"] or 1), record)
     return CallFacts(call, tuple(attempts[number] for number in sorted(attempts)))
 
 
@@ -310,6 +326,6 @@ def _attempt_money(attempt: Attempt) -> Money:
     quoted = Decimal(attempt.intent["credits"])
     if attempt.accepted is not None:
         return Money(reserved=Decimal(attempt.accepted["credits"]))
-    if attempt.withdrawn and not attempt.unknown:
+    if attempt.withdrawn and not attempt.open_unknowns:
         return Money()
-    return Money(reserved=quoted, at_risk=quoted if attempt.unknown else Decimal(0))
+    return Money(reserved=quoted, at_risk=quoted if attempt.open_unknowns else Decimal(0))

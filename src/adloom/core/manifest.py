@@ -28,7 +28,8 @@ COLUMNS = (
     "prompt", "vars", "model", "size", "quality", "references", "call", "attempt", "task", "result_index", "credits",
     "reason",
 )  # fmt: skip
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA_STARTS = tuple("=+-@＝＋－＠\t\r\n\0")
+"""OWASP's list; spreadsheets in Chinese and Japanese take the full-width signs for formulas too."""
 
 
 def asset_lines(planned: PlannedRow, known: Mapping[str, Outcome]) -> Iterator[dict[str, Any]]:

@@ -61,7 +61,7 @@ FRUITLESS_CALLS = 2
 def outcomes(calls: Iterable[CallFacts]) -> dict[str, Outcome]:
     """The outcome of every variant that any call asked for, by variant key."""
     found: dict[str, tuple[int, Outcome]] = {}
-    for facts in calls:
+    for facts in sorted(calls, key=lambda facts: facts.call):
         if (intent := facts.intent) is None:
             continue
         for key, outcome in _call_outcomes(facts, intent).items():
@@ -87,10 +87,11 @@ def missing(facts: CallFacts) -> TopUp | None:
 def _call_outcomes(facts: CallFacts, intent: Record) -> Mapping[str, Outcome]:
     attempt = facts.latest
     stage = facts.stage
-    task = attempt.tasks[0] if attempt.tasks else ""
+    task = attempt.task
     if stage in (Stage.COMPLETED, Stage.ARCHIVED):
         return _image_outcomes(facts, intent, attempt, task)
     status, covered, reason = _without_images(stage, attempt)
+    covered = covered or bool(intent["parent"])  # its parent asks for it again, so nobody else may
     outcome = Outcome(status, covered, facts.call, attempt.number, task, reason=reason)
     return {variant["key"]: outcome for variant in intent["variants"]}
 
@@ -106,7 +107,7 @@ def _without_images(stage: Stage, attempt: Attempt) -> tuple[Status, bool, str]:
             return (
                 Status.HELD,
                 True,
-                f"nobody can tell whether it was bought: {attempt.unknown[min(attempt.unknown)]['reason']}",
+                f"nobody can tell whether it was bought: {_first_unknown(attempt)['reason']}",
             )
         case Stage.ACCEPTED if attempt.held is not None:
             return Status.HELD, True, attempt.held["reason"]
@@ -116,6 +117,10 @@ def _without_images(stage: Stage, attempt: Attempt) -> tuple[Status, bool, str]:
             return Status.OPEN, True, "its purchase is under way"
         case _:
             return Status.OPEN, False, settled_reason
+
+
+def _first_unknown(attempt: Attempt) -> Record:
+    return attempt.open_unknowns[min(attempt.open_unknowns)]
 
 
 def _image_outcomes(facts: CallFacts, intent: Record, attempt: Attempt, task: str) -> dict[str, Outcome]:

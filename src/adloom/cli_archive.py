@@ -1,0 +1,180 @@
+"""The commands that look at an archive or settle what a person must settle: status, verify, resolve, doctor."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from decimal import Decimal
+from typing import Any
+
+import typer
+
+from adloom.core.errors import InputError, SettingInvalid
+from adloom.core.exits import EXIT_INCOMPLETE, EXIT_OK
+
+
+def _say(lines: list[str], answer: dict[str, Any], *, as_json: bool) -> None:
+    typer.echo("\n".join(lines), err=as_json)
+    if as_json:
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+
+
+def _settings(archive: str | None) -> Any:  # noqa: ANN401 - imported late
+    from adloom.session import RunRequest, settings_for  # noqa: PLC0415
+
+    return settings_for(RunRequest("", archive))
+
+
+async def status_of(target: str | None, archive: str | None, edition: str, *, as_json: bool) -> int:
+    """Progress and money of an edition, or of every edition of an archive."""
+    from adloom.display import status_lines  # noqa: PLC0415
+    from adloom.freeze import read_newest  # noqa: PLC0415
+    from adloom.publish import derive  # noqa: PLC0415
+    from adloom.resolve import held_calls  # noqa: PLC0415
+    from adloom.session import WallClock, editions_of, new_ledger, open_store, open_target  # noqa: PLC0415
+
+    settings = _settings(archive)
+    if target is None:
+        store = open_store(settings.archive)
+        editions = await editions_of(store)
+    else:
+        store, found = open_target(target, settings, edition)
+        editions = [found]
+    answers: list[dict[str, Any]] = []
+    lines: list[str] = [] if editions else [f"{store.address} holds no campaign yet"]
+    for one in editions:
+        ledger = new_ledger(store, one)
+        await ledger.load()
+        revision = await read_newest(store, one)
+        if revision is None:
+            raise InputError(f"{store.address}/{one.prefix} holds no plan yet", remedy="Run the campaign first.")
+        manifest = (await derive(store, one, ledger, revision)).manifest
+        held = held_calls(ledger, WallClock().now())
+        lines += status_lines(manifest, held)
+        answers.append({**{k: manifest[k] for k in ("campaign", "edition", "status", "totals")}, "held": len(held)})
+    _say(lines, {"editions": answers} if target is None else answers[0], as_json=as_json)
+    return EXIT_OK
+
+
+async def verify_edition(  # noqa: D103 - the command's own help says it
+    target: str, archive: str | None, edition: str, sample: str, *, mend: bool, as_json: bool
+) -> int:
+    from adloom.proof import repair, verify  # noqa: PLC0415
+    from adloom.session import new_ledger, open_target, rewrite_projections  # noqa: PLC0415
+
+    settings = _settings(archive)
+    share = _share(sample)
+    store, found = open_target(target, settings, edition)
+    ledger = new_ledger(store, found)
+    verdict = await verify(store, found, ledger, share=share)
+    lines = [str(finding) for finding in verdict.findings]
+    mended: tuple[str, ...] = ()
+    if verdict.findings and mend:
+        mended = await repair(store, found, ledger, verdict, _fetcher(settings))
+        await rewrite_projections(store, found, verdict, mended)
+        verdict = await verify(store, found, new_ledger(store, found), share=share)
+        lines += [f"put right: {key}" for key in mended]
+        lines += ["left:", *map(str, verdict.findings)] if verdict.findings else ["everything is right now"]
+    count = f"{verdict.objects} objects, {verdict.hashed} hashed, {len(verdict.findings)} not as they should be"
+    answer = {
+        "objects": verdict.objects,
+        "hashed": verdict.hashed,
+        "findings": [{"key": f.key, "damage": f.damage, "detail": f.detail} for f in verdict.findings],
+        "repaired": list(mended),
+    }
+    _say([*lines, count], answer, as_json=as_json)
+    return EXIT_INCOMPLETE if verdict.findings else EXIT_OK
+
+
+def _fetcher(settings: Any) -> Any:  # noqa: ANN401 - imported late
+    """Fetches a link for a repair: a dead link is no image, not an error."""
+    from dataclasses import replace  # noqa: PLC0415
+
+    from adloom.core.errors import DownloadError  # noqa: PLC0415
+    from adloom.edges.evolink import EvoLink  # noqa: PLC0415
+    from adloom.edges.settings import SecretText  # noqa: PLC0415
+
+    async def fetch(link: str) -> bytes | None:
+        # a result link needs no key, but the client is made for one
+        async with EvoLink(replace(settings, api_key=settings.api_key or SecretText("none"))) as api:
+            try:
+                return (await api.download(link)).content
+            except DownloadError:
+                return None
+
+    return fetch
+
+
+def _share(sample: str) -> float:
+    text = sample.strip().removesuffix("%")
+    try:
+        share = Decimal(text) / 100
+    except ArithmeticError:
+        share = Decimal(-1)
+    if not 0 < share <= 1:
+        raise SettingInvalid(f"--sample {sample[:40]!r} is no share", remedy="Write it like --sample 10%.")
+    return float(share)
+
+
+async def resolve_calls(  # noqa: D103 - the command's own help says it
+    target: str,
+    call: str | None,
+    archive: str | None,
+    edition: str,
+    adopt_task: str | None,
+    *,
+    let_go: bool,
+    reason: str | None,
+    as_json: bool,
+) -> int:
+    from adloom.display import held_lines  # noqa: PLC0415
+    from adloom.edges.evolink import EvoLink  # noqa: PLC0415
+    from adloom.resolve import adopt, held_calls, release  # noqa: PLC0415
+    from adloom.session import WallClock, new_ledger, open_target  # noqa: PLC0415
+
+    settings = _settings(archive)
+    store, found = open_target(target, settings, edition)
+    ledger = new_ledger(store, found)
+    await ledger.load()
+    if (adopt_task or let_go) and call is None:
+        raise SettingInvalid("which call?", remedy="Name it: adloom resolve TARGET CALL --adopt TASK, or --release.")
+    if adopt_task and let_go:
+        raise SettingInvalid("--adopt and --release exclude each other", remedy="Choose one of them.")
+    if call is not None and adopt_task:
+        async with EvoLink(settings) as api:
+            await adopt(ledger, store, found, api, call, adopt_task, by=_person())
+        lines = [f"{call} has the task {adopt_task} now; run the campaign to collect its images"]
+    elif call is not None and let_go:
+        if not reason:
+            raise SettingInvalid("a release needs a reason", remedy='Say why: --reason "the console shows no task".')
+        await release(ledger, WallClock(), call, reason, by=_person())
+        lines = [f"{call} is released; the next run may buy it again"]
+    else:
+        held = [one for one in held_calls(ledger, WallClock().now()) if call in (None, one.call)]
+        if call is not None and not held:
+            raise InputError(f"call {call[:80]!r} is not held", remedy="Leave it out to see the held calls.")
+        lines = held_lines(held)
+    remaining = held_calls(ledger, WallClock().now())
+    _say(lines, {"held": [_held_answer(one) for one in remaining]}, as_json=as_json)
+    return EXIT_OK
+
+
+def _held_answer(held: Any) -> dict[str, Any]:  # noqa: ANN401 - imported late
+    return {
+        "call": held.call,
+        "job": held.job,
+        "row": held.row,
+        "images": held.images,
+        "age_s": round(held.age_s),
+        "credits_at_risk": float(held.credits_at_risk),
+        "task": held.task or None,
+        "reason": held.reason,
+    }
+
+
+def _person() -> str:
+    """Who decides, for the record."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown user"

@@ -1,0 +1,255 @@
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adloom.core.errors import RecordUnreadable
+from adloom.core.facts import ImageFate, Money, Stage, fold, money_of, task_name
+from fakes import a_fact, an_image, an_intent, few
+
+INTENT = an_intent(2)
+FREE = {"outcome": "free", "reason": "no", "credits": "0"}
+
+
+def accepted(task="task-1", credits_="3.06", time=5):
+    return a_fact(task=task, credits=credits_, time=time)
+
+
+def settled(outcome="free", kind="task", *, final=False, credits_="0"):
+    return a_fact(outcome=outcome, kind=kind, final=final, credits=credits_, reason="because")
+
+
+def completed(*links, credits_="3.06"):
+    return a_fact(task="task-1", links=list(links), reported=len(links), credits=credits_)
+
+
+def archived(*images):
+    return a_fact(images=list(images))
+
+
+REFUSED = a_fact(kind="throttled", reason="429")
+UNKNOWN = a_fact(reason="no answer")
+WITHDRAWN = a_fact(outcome="withdrawn", reason="stopped")
+SEND = a_fact(outcome="bought")
+RELEASED = settled("released", kind="")
+NOTHING = ("0", "0", "0")
+
+STAGES = {
+    "nothing": ({}, Stage.UNBOUGHT, NOTHING),
+    "withdrawn": ({"a1-intent": WITHDRAWN}, Stage.UNBOUGHT, NOTHING),
+    "intent": ({"a1-intent": INTENT}, Stage.SENDING, ("0", "3.06", "0")),
+    "free answer": ({"a1-intent": INTENT, "a1-refused-1": REFUSED}, Stage.WAITING, ("0", "3.06", "0")),
+    "second send": (
+        {"a1-intent": INTENT, "a1-refused-1": REFUSED, "a1-send-2": SEND}, Stage.SENDING, ("0", "3.06", "0"),
+    ),
+    "second answer free": (
+        {"a1-intent": INTENT, "a1-refused-1": REFUSED, "a1-send-2": SEND, "a1-refused-2": REFUSED},
+        Stage.WAITING, ("0", "3.06", "0"),
+    ),
+    "second send withdrawn": (
+        {"a1-intent": INTENT, "a1-refused-1": REFUSED, "a1-send-2": WITHDRAWN}, Stage.UNBOUGHT, NOTHING,
+    ),
+    "second send unknown": (
+        {"a1-intent": INTENT, "a1-refused-1": REFUSED, "a1-send-2": SEND, "a1-unknown-2": UNKNOWN},
+        Stage.UNKNOWN, ("0", "3.06", "3.06"),
+    ),
+    "unknown": ({"a1-intent": INTENT, "a1-unknown-1": UNKNOWN}, Stage.UNKNOWN, ("0", "3.06", "3.06")),
+    "unknown, then known as free": (
+        {"a1-intent": INTENT, "a1-unknown-1": UNKNOWN, "a1-refused-1": REFUSED}, Stage.WAITING, ("0", "3.06", "0"),
+    ),
+    "unknown and held": (
+        {"a1-intent": INTENT, "a1-unknown-1": UNKNOWN, "a1-held": UNKNOWN}, Stage.UNKNOWN, ("0", "3.06", "3.06"),
+    ),
+    "accepted": ({"a1-intent": INTENT, "a1-accepted.task-1": accepted(credits_="3.2")}, Stage.ACCEPTED, ("0", "3.2", "0")),
+    "accepted after all": (
+        {"a1-intent": INTENT, "a1-unknown-1": UNKNOWN, "a1-held": UNKNOWN, "a1-accepted.task-1": accepted()},
+        Stage.ACCEPTED, ("0", "3.06", "0"),
+    ),
+    "failed, charge not settled": (
+        {"a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-failed": UNKNOWN}, Stage.ACCEPTED, ("0", "3.06", "0"),
+    ),
+    "failed free": (
+        {"a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-settled": settled()}, Stage.UNBOUGHT, NOTHING,
+    ),
+    "failed for good": (
+        {"a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-settled": settled(final=True)}, Stage.FAILED, NOTHING,
+    ),
+    "failed and charged": (
+        {"a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-settled": settled("charged", credits_="3.06")},
+        Stage.FAILED, ("3.06", "0", "0"),
+    ),
+    "request refused": (
+        {"a1-intent": INTENT, "a1-refused-1": REFUSED, "a1-settled": settled(kind="request", final=True)},
+        Stage.REFUSED, NOTHING,
+    ),
+    "moderated": ({"a1-intent": INTENT, "a1-settled": settled(kind="moderation", final=True)}, Stage.REFUSED, NOTHING),
+    "account": ({"a1-intent": INTENT, "a1-settled": settled(kind="account")}, Stage.UNBOUGHT, NOTHING),
+    "released": ({"a1-intent": INTENT, "a1-unknown-1": UNKNOWN, "a1-settled": RELEASED}, Stage.UNBOUGHT, NOTHING),
+    "released too early": (
+        {"a1-intent": INTENT, "a1-unknown-1": UNKNOWN, "a1-settled": RELEASED, "a1-accepted.task-1": accepted()},
+        Stage.ACCEPTED, ("0", "3.06", "0"),
+    ),
+    "completed": (
+        {"a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-completed": completed("u0", "u1")},
+        Stage.COMPLETED, ("3.06", "0", "0"),
+    ),
+    "partly archived": (
+        {
+            "a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-completed": completed("u0", "u1"),
+            "a1-settled": settled("charged", credits_="3.06"), "a1-archived-1": archived(an_image(1)),
+        },
+        Stage.COMPLETED, ("3.06", "0", "0"),
+    ),
+    "archived in two goes": (
+        {
+            "a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-completed": completed("u0", "u1"),
+            "a1-archived-1": archived(an_image(1)), "a1-archived-2": archived(an_image(0, "lost")),
+        },
+        Stage.ARCHIVED, ("3.06", "0", "0"),
+    ),
+    "completed with nothing": (
+        {"a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-completed": completed(credits_="0")},
+        Stage.ARCHIVED, NOTHING,
+    ),
+    "completed after a release": (
+        {
+            "a1-intent": INTENT, "a1-settled": RELEASED, "a1-accepted.task-1": accepted(),
+            "a1-completed": completed("u0", "u1"),
+        },
+        Stage.COMPLETED, ("3.06", "0", "0"),
+    ),
+    "second attempt": (
+        {"a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-settled": settled(), "a2-intent": INTENT},
+        Stage.SENDING, ("0", "3.06", "0"),
+    ),
+    "second attempt behind a charged one": (
+        {
+            "a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-settled": settled("charged", credits_="1.53"),
+            "a2-intent": INTENT, "a2-unknown-1": UNKNOWN,
+        },
+        Stage.UNKNOWN, ("1.53", "3.06", "3.06"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", STAGES)
+def test_the_facts_tell_how_far_a_call_has_come_and_what_it_cost(case):
+    facts, stage, money = STAGES[case]
+    state = fold("c-1", facts)
+    assert state.stage is stage
+    assert money_of(state) == Money(*map(Decimal, money))
+
+
+def test_every_stage_can_be_reached():
+    assert {stage for _, stage, _ in STAGES.values()} == set(Stage) - {Stage.RELEASED}
+
+
+EVERYTHING = {
+    "a1-intent": INTENT,
+    "a1-refused-1": REFUSED,
+    "a1-unknown-1": UNKNOWN,
+    "a1-send-2": a_fact(outcome="bought", writer="run-b"),
+    "a1-unknown-2": UNKNOWN,
+    "a1-held": UNKNOWN,
+    "a1-accepted.task-1": accepted(),
+    "a1-accepted.task-2": accepted("task-2", "1.6", time=5),
+    "a1-accepted.task-0": accepted("task-0", "1.7", time=6),
+    "a1-failed": UNKNOWN,
+    "a1-settled": settled("charged", credits_="3.06"),
+    "a1-completed": completed("u0", "u1", "u2"),
+    "a1-archived-1": archived(an_image(0), an_image(2)),
+    "a1-archived-2": archived(an_image(1), an_image(0, "lost", key="", reason="too late")),
+    "a2-intent": an_intent(2, writer="run-b"),
+    "a2-send-2": WITHDRAWN,
+    "a2-refused-1": REFUSED,
+    "a10-intent": an_intent(2, writer="run-c"),
+}
+
+
+@few
+@given(st.lists(st.sampled_from(sorted(EVERYTHING)), unique=True), st.randoms(use_true_random=False))
+def test_facts_tell_the_same_in_whatever_order_they_are_listed(names, random):
+    shuffled = list(names)
+    random.shuffle(shuffled)
+    one, other = (fold("c-1", {name: EVERYTHING[name] for name in order}) for order in (names, shuffled))
+    assert one == other
+    assert (one.stage, money_of(one)) == (other.stage, money_of(other))
+
+
+@few
+@given(st.lists(st.sampled_from(sorted(EVERYTHING)), unique=True, min_size=1))
+def test_a_task_once_known_is_never_forgotten(names):
+    known = {f"task-{n}" for n in range(3) if f"a1-accepted.task-{n}" in names}
+    state = fold("c-1", {name: EVERYTHING[name] for name in names})
+    first = next((attempt for attempt in state.attempts if attempt.number == 1), None)
+    assert set(first.tasks if first else ()) == known
+
+
+@few
+@given(st.lists(st.sampled_from(sorted(EVERYTHING)), unique=True))
+def test_an_accepted_attempt_is_never_free_to_buy_again_without_a_settlement(names):
+    state = fold("c-1", {name: EVERYTHING[name] for name in names if name.startswith("a1-")})
+    if any("accepted" in name for name in names) and "a1-settled" not in names:
+        assert state.stage in (Stage.ACCEPTED, Stage.COMPLETED, Stage.ARCHIVED)
+
+
+def test_attempts_count_by_number_not_by_letters():
+    state = fold("c-1", {f"a{number}-intent": INTENT for number in (2, 10, 9, 1)})
+    assert [attempt.number for attempt in state.attempts] == [1, 2, 9, 10]
+    assert state.next_attempt == 11
+
+
+def test_the_owner_is_who_decided_to_send_last():
+    facts = {"a1-send-2": a_fact(outcome="bought", writer="run-b"), "a1-intent": INTENT, "a1-refused-1": REFUSED}
+    assert fold("c-1", facts).latest.owner == "run-b"
+    assert fold("c-1", facts).latest.sends == 2
+
+
+def test_a_withdrawn_intent_tells_nothing_of_what_the_call_is_for():
+    assert fold("c-1", {"a1-intent": WITHDRAWN}).intent is None
+    assert fold("c-1", {"a1-intent": INTENT, "a1-settled": RELEASED, "a2-intent": WITHDRAWN}).intent == INTENT
+
+
+def test_only_attempts_that_came_to_a_task_count_for_the_limit():
+    facts = {"a1-intent": INTENT, "a1-settled": settled(kind="account"), "a2-intent": INTENT, "a2-accepted.t": accepted("t")}
+    assert fold("c-1", facts).task_attempts == 1
+
+
+def test_the_first_word_on_an_image_stands():
+    state = fold("c-1", {"a1-archived-2": EVERYTHING["a1-archived-2"], "a1-archived-1": EVERYTHING["a1-archived-1"]})
+    assert [(image.index, image.fate) for image in state.latest.images] == [(n, ImageFate.ARCHIVED) for n in range(3)]
+    assert state.latest.archived_facts == 2
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"a1-intent": {**INTENT, "schema": "adloom.fact/2"}},
+        {"a1-intent": {key: value for key, value in INTENT.items() if key != "schema"}},
+        {"a1-refunded": UNKNOWN},
+        {"intent": INTENT},
+        {"a1-intent": INTENT, "a1-intent.bak": INTENT},
+        {"a1-intent ": INTENT},
+        {"ax-intent": INTENT},
+    ],
+)
+def test_facts_of_a_newer_or_foreign_kind_are_refused_rather_than_guessed_at(facts):
+    with pytest.raises(RecordUnreadable) as caught:
+        fold("c-1", facts)
+    assert "version" in caught.value.remedy
+
+
+@pytest.mark.parametrize("task", ["task-unified-1757165031-uyujaw3d", "A_b-9"])
+def test_a_safe_task_id_is_its_own_name(task):
+    assert task_name(task) == task
+
+
+@pytest.mark.parametrize("task", ["", "../../x", "a b", "x" * 101, "-x", "图", "a.b", "h\n"])
+def test_any_other_task_id_is_named_by_its_hash(task):
+    assert task_name(task).startswith("h-")
+    assert fold("c-1", {f"a1-accepted.{task_name(task)}": accepted(task)}).latest.tasks == (task,)
+
+
+def test_different_tasks_have_different_names():
+    assert len({task_name(task) for task in ("a b", "a  b", "ab", "AB", "a/b")}) == 5

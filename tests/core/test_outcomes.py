@@ -1,0 +1,205 @@
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adloom.core.facts import fold
+from adloom.core.outcomes import Status, TopUp, missing, outcomes
+from fakes import a_fact, an_image, an_intent, few
+
+KEYS = ["k1", "k2", "k3", "k4"]
+
+
+def _variants(*numbers):
+    return [{"key": f"k{n}", "number": n, "take": 1} for n in numbers]
+
+
+def _bought(call, *, variants=_variants(1, 2, 3, 4), links=(), images=(), **intent):
+    """A call that came to its end with these links, and what became of them."""
+    n = len(variants)
+    facts = {
+        "a1-intent": an_intent(n, **intent, variants=variants),
+        f"a1-accepted.{call}-task": a_fact(task=f"{call}-task", credits="1"),
+        "a1-completed": a_fact(task=f"{call}-task", links=list(links), reported=len(links), credits=str(1.5 * len(links))),
+    }
+    if images:
+        facts["a1-archived-1"] = a_fact(images=list(images))
+    return fold(call, facts)
+
+
+def _open(call, more=None, *, variants=_variants(1, 2, 3, 4), **intent):
+    return fold(call, {"a1-intent": an_intent(len(variants), variants=variants, **intent), **(more or {})})
+
+
+def _statuses(*calls):
+    return [str(outcomes(calls)[key].status) for key in KEYS if key in outcomes(calls)]
+
+
+def test_each_archived_image_goes_to_its_variant_in_the_order_of_the_links():
+    found = outcomes([_bought("c-1", links="abcd", images=[an_image(n) for n in range(4)])])
+    assert [found[key].status for key in KEYS] == [Status.ARCHIVED] * 4
+    assert [found[key].image.index for key in KEYS] == [0, 1, 2, 3]
+    assert {found[key].task for key in KEYS} == {"c-1-task"}
+    assert all(outcome.covered for outcome in found.values())
+
+
+def test_a_variant_bears_its_share_of_the_charge():
+    found = outcomes([_bought("c-1", links="abc", images=[an_image(n) for n in range(3)])])
+    assert [found[key].credits for key in KEYS] == [Decimal("1.5")] * 3 + [Decimal(0)]
+
+
+def test_links_that_are_not_downloaded_yet_are_open_and_covered():
+    found = outcomes([_bought("c-1", links="abcd", images=[an_image(1)])])
+    assert [found[key].status for key in KEYS] == ["open", "archived", "open", "open"]
+    assert all(outcome.covered for outcome in found.values())
+    assert "paid" in found["k1"].reason
+
+
+@pytest.mark.parametrize("fate", ["quarantined", "lost"])
+def test_a_paid_image_that_is_no_asset_is_failed_with_its_reason(fate):
+    found = outcomes([_bought("c-1", variants=_variants(1), links="a", images=[an_image(0, fate, reason="why")])])
+    assert (found["k1"].status, found["k1"].covered, found["k1"].reason) == (Status.FAILED, True, "why")
+
+
+def test_extras_belong_to_no_variant():
+    images = [an_image(0), an_image(1, "extra", number=0)]
+    assert set(outcomes([_bought("c-1", variants=_variants(1), links="ab", images=images)])) == {"k1"}
+
+
+CASES = {
+    "sending": ({}, "open", True),
+    "waiting": ({"a1-refused-1": a_fact(kind="throttled", reason="429")}, "open", True),
+    "running": ({"a1-accepted.t": a_fact(task="t", credits="1")}, "open", True),
+    "stuck": ({"a1-accepted.t": a_fact(task="t", credits="1"), "a1-held": a_fact(reason="stuck")}, "held", True),
+    "unknown": ({"a1-unknown-1": a_fact(reason="no answer")}, "held", True),
+    "refused": ({"a1-settled": a_fact(outcome="free", kind="request", final=True, reason="bad size")}, "refused", True),
+    "moderated": ({"a1-settled": a_fact(outcome="free", kind="moderation", final=True, reason="no")}, "refused", True),
+    "failed": ({"a1-settled": a_fact(outcome="free", kind="task", final=True, reason="broken")}, "failed", True),
+    "failed and paid": ({"a1-settled": a_fact(outcome="charged", kind="task", credits="3", reason="gone")}, "failed", True),
+    "free again": ({"a1-settled": a_fact(outcome="free", kind="task", final=False, reason="busy")}, "open", False),
+    "account": ({"a1-settled": a_fact(outcome="free", kind="account", final=False, reason="402")}, "open", False),
+    "released": ({"a1-settled": a_fact(outcome="released", kind="", reason="a person")}, "open", False),
+    "withdrawn": (
+        {"a1-refused-1": a_fact(kind="throttled", reason="429"), "a1-send-2": a_fact(outcome="withdrawn")}, "open", False,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_call_without_images_says_what_became_of_all_its_variants(case):
+    more, status, covered = CASES[case]
+    found = outcomes([_open("c-1", more)])
+    assert {(outcome.status, outcome.covered) for outcome in found.values()} == {(Status(status), covered)}
+    assert set(found) == set(KEYS)
+
+
+@pytest.mark.parametrize("case", ["stuck", "unknown", "refused", "moderated", "failed", "failed and paid"])
+def test_whatever_is_no_image_has_a_reason(case):
+    assert all(outcome.reason for outcome in outcomes([_open("c-1", CASES[case][0])]).values())
+
+
+def test_a_call_that_was_only_withdrawn_says_nothing():
+    assert outcomes([fold("c-1", {"a1-intent": a_fact(outcome="withdrawn", reason="r2")})]) == {}
+
+
+def test_a_shortfall_leaves_its_last_variants_to_a_top_up():
+    call = _bought("c-1", links="abc", images=[an_image(n) for n in range(3)])
+    assert missing(call) == TopUp("c-1", 1, 0, tuple(_variants(4)))
+    assert outcomes([call])["k4"].status is Status.OPEN
+    assert outcomes([call])["k4"].covered
+
+
+def test_nothing_is_topped_up_before_every_paid_image_is_seen_to():
+    assert missing(_bought("c-1", links="abc", images=[an_image(0), an_image(1)])) is None
+    assert missing(_open("c-1")) is None
+
+
+@pytest.mark.parametrize("fate", ["archived", "lost", "quarantined"])
+def test_a_call_that_brought_all_it_was_paid_for_is_not_topped_up(fate):
+    assert missing(_bought("c-1", links="abcd", images=[an_image(n, fate) for n in range(4)])) is None
+
+
+def test_a_call_that_brings_nothing_is_asked_for_once_more_and_then_short():
+    first = _bought("c-1", links="")
+    top_up = missing(first)
+    assert top_up == TopUp("c-1", 1, 1, tuple(_variants(1, 2, 3, 4)))
+    second = _bought("c-2", links="", round_number=1, fruitless=top_up.fruitless)
+    assert missing(second) is None
+    assert _statuses(first, second) == ["short"] * 4
+
+
+def test_top_ups_go_on_while_each_brings_an_image():
+    calls = [_bought("c-0", links="a", images=[an_image(0)])]
+    for number in (1, 2, 3):
+        top_up = missing(calls[-1])
+        assert (top_up.round, top_up.fruitless) == (number, 0)
+        calls.append(
+            _bought(
+                f"c-{number}", variants=list(top_up.variants), links="a", images=[an_image(0)], round_number=number,
+                fruitless=top_up.fruitless,
+            )
+        )  # fmt: skip
+    assert missing(calls[-1]) is None
+    assert _statuses(*calls) == ["archived"] * 4
+    assert {outcomes(calls)[key].call for key in KEYS} == {"c-0", "c-1", "c-2", "c-3"}
+
+
+def test_an_image_between_two_fruitless_calls_starts_the_count_anew():
+    second = _bought("c-2", links="a", images=[an_image(0)], round_number=1, fruitless=1)
+    assert missing(second).fruitless == 0
+    third = _bought("c-3", variants=_variants(2, 3, 4), links="", round_number=2, fruitless=0)
+    assert missing(third).fruitless == 1
+
+
+@few
+@given(order=st.permutations(range(3)), last=st.sampled_from(sorted(CASES)))
+def test_an_archived_image_beats_every_other_word_and_otherwise_the_latest_round_speaks(order, last):
+    calls = [
+        _bought("c-0", links="a", images=[an_image(0)]),
+        _open("c-1", CASES["failed"][0], variants=_variants(1, 2, 3), round_number=1),
+        _open("c-2", CASES[last][0], variants=_variants(1, 2), round_number=2),
+    ]
+    found = outcomes([calls[index] for index in order])
+    assert found["k1"].status is Status.ARCHIVED
+    assert (found["k2"].call, str(found["k2"].status)) == ("c-2", CASES[last][1])
+    assert (found["k3"].call, found["k3"].status) == ("c-1", Status.FAILED)
+    assert found["k4"].call == "c-0"
+
+
+@few
+@given(order=st.permutations(range(2)), free=st.sampled_from(["free again", "account", "released", "withdrawn"]))
+def test_a_purchase_that_covers_beats_one_of_the_same_round_that_was_given_up(order, free):
+    calls = [_open("c-1", CASES[free][0]), _open("c-2", CASES["running"][0], variants=_variants(1, 2))]
+    found = outcomes([calls[index] for index in order])
+    assert [found[key].call for key in KEYS] == ["c-2", "c-2", "c-1", "c-1"]
+
+
+@few
+@given(order=st.permutations(range(2)))
+def test_two_purchases_of_one_variant_end_in_the_same_word_however_they_are_listed(order):
+    calls = [
+        _open("c-1", CASES["refused"][0], variants=_variants(1)),
+        _open("c-2", CASES["running"][0], variants=_variants(1)),
+    ]
+    assert outcomes([calls[index] for index in order]) == outcomes(calls)
+
+
+@pytest.mark.parametrize("free", ["free again", "account", "released", "withdrawn"])
+def test_a_top_up_that_was_given_up_stays_owed_by_its_parent_and_is_not_planned_anew(free):
+    parent = _bought("c-1", links="ab", images=[an_image(0), an_image(1)])
+    child = _open("c-2", CASES[free][0], variants=_variants(3, 4), round_number=1, parent="c-1")
+    found = outcomes([parent, child])
+    assert [(found[key].status, found[key].covered) for key in KEYS[2:]] == [(Status.OPEN, True)] * 2
+    assert missing(parent) is not None
+
+
+def test_of_two_tasks_the_one_whose_links_are_fixed_is_named():
+    facts = {
+        "a1-intent": an_intent(1),
+        "a1-accepted.a-late": a_fact(task="a-late", credits="1", time=9),
+        "a1-accepted.first": a_fact(task="first", credits="1", time=5),
+    }
+    assert outcomes([fold("c-1", facts)])["k1"].task == "first"
+    facts["a1-completed"] = a_fact(task="a-late", links=["u"], reported=1, credits="1")
+    assert outcomes([fold("c-1", facts)])["k1"].task == "a-late"
