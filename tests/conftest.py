@@ -1,9 +1,10 @@
 """What many tests share: a sandbox in this process, and a shop that runs campaigns against it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from desk import Desk, open_desk
 from shop import Shop
 
 from adloom.edges.settings import SecretText, Settings
@@ -23,3 +24,9 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
             loopback=True,
         )
         yield Shop(sandbox, tmp_path, settings)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with open_desk(tmp_path) as desk:
+        yield desk

@@ -303,13 +303,17 @@ def rows(draw: st.DrawFn, *, most: int = 6) -> tuple[Row, ...]:
     )
 
 
-def a_fact(what: Mapping[str, object] | None = None, *, time: float = 0, writer: str = "run-a", **fields: object) -> Record:
+def a_fact(
+    what: Mapping[str, object] | None = None, *, time: float = 0, writer: str = "run-a", **fields: object
+) -> Record:
     """A record as the ledger stores it."""
     stamp = f"2026-11-01T00:00:{time:06.3f}Z"
     return {**(what or {}), **fields, "schema": SCHEMA, "time": stamp, "writer": writer}
 
 
-def an_intent(n: int = 2, *, round_number: int = 0, fruitless: int = 0, writer: str = "run-a", **fields: object) -> Record:
+def an_intent(
+    n: int = 2, *, round_number: int = 0, fruitless: int = 0, writer: str = "run-a", **fields: object
+) -> Record:
     """An intent that bought ``n`` variants with the keys ``k1``, ``k2`` …"""
     return a_fact(
         {

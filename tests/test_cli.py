@@ -1,74 +1,17 @@
 """The command line as people and schedules use it: real processes, a real sandbox, exit codes."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-import httpx
 import pytest
-
+from desk import ADLOOM, Desk
 from shop import campaign_text, one_row
 
-ADLOOM = Path(sys.executable).with_name("adloom")
-
-
-class Desk:
-    """A sandbox in a process of its own, and the command line pointed at it."""
-
-    def __init__(self, folder: Path, base_url: str) -> None:
-        self.folder = folder
-        self.base_url = base_url
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "EVOLINK", "ADLOOM"))},
-            "EVOLINK_BASE_URL": base_url,
-            "EVOLINK_API_KEY": "sk-test-canary",
-            "ADLOOM_POLL_INTERVAL_S": "0.05",
-            "ADLOOM_ARCHIVE": str(folder / "archive"),
-        }
-
-    def write(self, text: str, name: str = "campaign.yaml") -> str:
-        (self.folder / name).write_text(text)
-        return str(self.folder / name)
-
-    def start(self, *arguments: str, **environment: str | None) -> "subprocess.Popen[str]":
-        merged = {name: value for name, value in {**self.environment, **environment}.items() if value is not None}
-        return subprocess.Popen(
-            [str(ADLOOM), *arguments], env=merged, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder
-        )
-
-    def run(self, *arguments: str, **environment: str | None) -> "subprocess.CompletedProcess[str]":
-        process = self.start(*arguments, **environment)
-        out, err = process.communicate(timeout=60)
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
-
-    def state(self) -> dict[str, object]:
-        return dict(httpx.get(f"{self.base_url}/_sandbox/state").json())
-
-    def charges(self) -> list[dict[str, object]]:
-        return list(httpx.get(f"{self.base_url}/_sandbox/charges").json())
-
-    def change(self, **switches: object) -> None:
-        httpx.post(f"{self.base_url}/_sandbox/settings", json=switches).raise_for_status()
-
-    def manifest(self) -> dict[str, dict[str, int]]:
-        return dict(json.loads((self.folder / "archive" / "test" / "main" / "manifest.json").read_text()))
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    command = [sys.executable, "-m", "adloom.sandbox", "--port", "0", "--fast-pictures", "--task-seconds", "0.05"]
-    with subprocess.Popen([*command, "--exit-with-parent"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        assert server.stdin is not None
-        yield Desk(tmp_path, server.stdout.readline().strip())
-        server.stdin.close()
-        server.wait(10)
+MANY = "  - {id: many, prompt: 'mug {{ n }}', variants: 1, matrix: {n: [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]}}\n"
 
 
 def test_a_run_ends_with_one_json_object_about_the_manifest(desk: Desk):
@@ -168,7 +111,7 @@ def test_an_api_that_is_not_there_exits_7_with_nothing_held(desk: Desk):
 
 def test_killed_in_the_middle_a_run_resumes_and_buys_nothing_twice(desk: Desk):
     desk.change(task_seconds=[0.2, 0.6])
-    source = desk.write(campaign_text("  - {id: many, prompt: 'mug {{ n }}', variants: 3, matrix: {n: %s}}\n" % list("abcdefghijklmnop")))
+    source = desk.write(campaign_text(MANY.replace("variants: 1", "variants: 3")))
     process = desk.start("run", source, "--in-flight", "4")
     while len(desk.charges()) < 6:
         assert process.poll() is None, process.communicate()
@@ -188,7 +131,7 @@ def test_killed_in_the_middle_a_run_resumes_and_buys_nothing_twice(desk: Desk):
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_the_buying_and_keeps_what_is_in_flight(desk: Desk, signal_number: int):
     desk.change(task_seconds=0.5)
-    source = desk.write(campaign_text("  - {id: many, prompt: 'mug {{ n }}', matrix: {n: %s}}\n" % list("abcdefghijklmnop")))
+    source = desk.write(campaign_text(MANY))
     process = desk.start("run", source, "--in-flight", "2", "--json")
     while not desk.charges():
         time.sleep(0.01)

@@ -3,6 +3,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from fakes import PRICE, a_row, few, references, rows
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +12,6 @@ from adloom.core.errors import SettingInvalid
 from adloom.core.limits import IMAGES_PER_CALL, REFERENCES_AND_IMAGES
 from adloom.core.outcomes import Outcome, Status
 from adloom.plan import Planner
-from fakes import PRICE, a_row, few, references, rows
 
 
 def _plan(given_rows, known=None, only=frozenset()):
@@ -118,7 +118,9 @@ def test_what_only_looks_different_buys_nothing(given_rows, what):
         "label": lambda _: {"label": "another"},
         "variables": lambda _: {"variables": {"sku": "1"}},
         "url": lambda row: {"references": tuple(replace(r, url="https://new.example/x") for r in row.references)},
-        "grouping": lambda row: {"grouping": Grouping.SET if row.grouping is Grouping.INDEPENDENT else Grouping.INDEPENDENT},
+        "grouping": lambda row: {
+            "grouping": Grouping.SET if row.grouping is Grouping.INDEPENDENT else Grouping.INDEPENDENT
+        },
     }
     assert _keys(_plan([replace(row, **changes[what](row)) for row in given_rows], known)[0]) == []
 

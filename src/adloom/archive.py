@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from random import Random
 
 from adloom.core.backoff import RESULT
-from adloom.core.errors import DownloadFailed, LinkExpired, ReadFailed
+from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed
 from adloom.core.facts import CallFacts, Image, ImageFate, Record
-from adloom.core.identity import asset_stem
+from adloom.core.identity import asset_stems
 from adloom.core.task import Download, Picture
 from adloom.ledger import Edition, Ledger
 from adloom.ports import Clock, Decoder, ImageApi, Store
@@ -82,19 +83,21 @@ class Archiver:
         variant = intent["variants"][index] if index < len(intent["variants"]) else None
         fate = ImageFate.ARCHIVED if variant else ImageFate.EXTRA
         number = variant["number"] if variant else 0
-        stem = (
-            asset_stem(intent["job"], intent["label"], number, variant["key"]) if variant else _extra_stem(facts, index)
+        stems = (
+            asset_stems(intent["job"], intent["label"], number, variant["key"])
+            if variant
+            else (_extra_stem(facts, index),)
         )
         inherited = facts.latest.completed is not None and facts.latest.completed["writer"] != self._ledger.writer
         async with self._places:
             try:
-                if inherited and (existing := await self._existing(stem)) is not None:
+                if inherited and (existing := await self._existing(facts.call, stems)) is not None:
                     return _image(index, number, fate, *existing)
                 download, picture = await self._fetch(facts.call, index, link)
                 if picture is None:
                     return await self._quarantine(facts, index, number, download)
-                key = f"{stem}.{picture.extension}"
-                await self._put(key, download, picture.media_type, facts, variant)
+                keys = [f"{stem}.{picture.extension}" for stem in stems]
+                key = await self._put(keys, download, picture.media_type, facts, variant)
                 return _image(index, number, fate, key, download.sha256, len(download.content), picture)
             except LinkExpired as error:
                 reason = f"lost: {error.message}"
@@ -108,24 +111,27 @@ class Archiver:
 
     async def _fetch(self, call: str, index: int, link: str) -> tuple[Download, Picture | None]:
         """Download until the bytes decode; bytes that never do are returned without a picture."""
-        undecodable: Download | None = None
-        for tried in range(1, DOWNLOAD_TRIES + 1):
+        undecodable: list[Download] = []
+        for tried in range(DOWNLOAD_TRIES):
             try:
                 download = await self._api.download(link)
+                if (picture := await self._decoder.decode(download.content)) is not None:
+                    return download, picture
+                undecodable.append(download)
+                if len(undecodable) == DECODE_TRIES:
+                    return download, None
             except LinkExpired:
-                link = await self._fresh_link(call, index, link)
+                try:
+                    link = await self._fresh_link(call, index, link)
+                except LinkExpired:
+                    if undecodable:
+                        return undecodable[-1], None
+                    raise
                 continue
             except DownloadFailed:
-                if tried == DOWNLOAD_TRIES:
-                    if undecodable is not None:
-                        return undecodable, None
+                if tried == DOWNLOAD_TRIES - 1:
                     raise
-                await self._clock.sleep(RESULT.wait_s(tried - 1, self._random.random()) * self._scale)
-                continue
-            picture = await self._decoder.decode(download.content)
-            if picture is not None or tried >= DECODE_TRIES:
-                return download, picture
-            undecodable = download
+            await self._clock.sleep(RESULT.wait_s(tried, self._random.random()) * self._scale)
         raise DownloadFailed(f"{DOWNLOAD_TRIES} tries brought no image")
 
     async def _fresh_link(self, call: str, index: int, link: str) -> str:
@@ -134,40 +140,49 @@ class Archiver:
         assert completed is not None  # noqa: S101 - links come from this fact
         try:
             task = (await self._api.tasks([completed["task"]])).get(completed["task"])
-        except ReadFailed as error:
+        except (ReadFailed, AccountStopped) as error:
             raise DownloadFailed("the link is dead and the task cannot be read now") from error
         links = list(dict.fromkeys(task.results)) if task else []
         if len(links) != len(completed["links"]) or links[index] == link:
             raise LinkExpired("its link has expired and the API gives no other")
         return links[index]
 
-    async def _existing(self, stem: str) -> tuple[str, str, int, Picture] | None:
+    async def _existing(self, call: str, stems: Sequence[str]) -> tuple[str, str, int, Picture] | None:
         """An asset that a run put there before it died: key, hash, size and picture."""
-        for extension in _EXTENSIONS:
-            key = f"{stem}.{extension}"
+        for key in (f"{stem}.{extension}" for stem in stems for extension in _EXTENSIONS):
             content = await self._store.read(self._edition.key(key))
-            if content is not None and (picture := await self._decoder.decode(content)) is not None:
+            if content is None or self._is_anothers(key, call):
+                continue
+            if (picture := await self._decoder.decode(content)) is not None:
                 return key, hashlib.sha256(content).hexdigest(), len(content), picture
         return None
 
+    def _is_anothers(self, key: str, call: str) -> bool:
+        calls = (self._ledger.facts(known) for known in self._ledger.calls() if known != call)
+        return any(image.key == key for facts in calls for attempt in facts.attempts for image in attempt.images)
+
     async def _put(
-        self, key: str, download: Download, media_type: str, facts: CallFacts, variant: Record | None
-    ) -> None:
+        self, keys: Sequence[str], download: Download, media_type: str, facts: CallFacts, variant: Record | None
+    ) -> str:
+        """Store the bytes under the first of the keys that no other bytes have, and return it."""
         metadata = {
             "call": facts.call,
             "task": facts.latest.task,
             "variant": str(variant["number"]) if variant else "extra",
             "sha256": download.sha256,
         }
-        full_key = self._edition.key(key)
-        if not await self._store.create(full_key, download.content, media_type=media_type, metadata=metadata):
+        for key in keys:
+            full_key = self._edition.key(key)
+            if await self._store.create(full_key, download.content, media_type=media_type, metadata=metadata):
+                return key
             standing = await self._store.read(full_key)
-            if standing is None or hashlib.sha256(standing).hexdigest() != download.sha256:
-                raise DownloadFailed(f"{key} is taken by other bytes; `adloom verify` tells more")
+            if standing is not None and hashlib.sha256(standing).hexdigest() == download.sha256:
+                return key
+        raise DownloadFailed(f"{keys[-1]} is taken by other bytes; `adloom verify` tells more")
 
     async def _quarantine(self, facts: CallFacts, index: int, number: int, download: Download) -> Image:
         key = f"quarantine/{facts.call}-{index}-{download.sha256[:6]}.bin"
-        await self._put(key, download, "application/octet-stream", facts, None)
+        await self._put([key], download, "application/octet-stream", facts, None)
         reason = f"the bytes are no complete image; they are kept in {key}"
         log.error("image %d of call %s: %s", index + 1, facts.call, reason)
         size = len(download.content)

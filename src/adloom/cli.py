@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adloom import __version__
-from adloom.cli_archive import resolve_calls, status_of, verify_edition
+from adloom.cli_archive import examine, resolve_calls, status_of, verify_edition
 from adloom.core.campaign import Budget
 from adloom.core.errors import AdloomError, InputError, SettingInvalid, StoreRefused, StoreUnavailable
 from adloom.core.exits import (
@@ -233,6 +233,19 @@ def resolve(
         lambda: resolve_calls(target, call, archive, edition, adopt, let_go=release, reason=reason, as_json=as_json),
         as_json=as_json,
     )
+
+
+@app.command(epilog="Example: adloom doctor --probe")
+def doctor(
+    archive: Archive = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Buy one or two images to see what the API remembers.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the probe.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check key, API, archive, clock and Prefect: what works, what does not, what to do."""
+    _end(lambda: examine(archive, buy=probe, yes=yes, as_json=as_json), as_json=as_json)
 
 
 async def _run(request: RunRequest, *, yes: bool, through_prefect: bool) -> Result | None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
+import secrets
+import sys
+import time
 from decimal import Decimal
 from typing import Any
 
 import typer
 
 from adloom.core.errors import InputError, SettingInvalid
-from adloom.core.exits import EXIT_INCOMPLETE, EXIT_OK
+from adloom.core.exits import EXIT_INCOMPLETE, EXIT_INPUT, EXIT_OK
+from adloom.doctor import Check
 
 
 def _say(lines: list[str], answer: dict[str, Any], *, as_json: bool) -> None:
@@ -170,6 +175,66 @@ def _held_answer(held: Any) -> dict[str, Any]:  # noqa: ANN401 - imported late
         "task": held.task or None,
         "reason": held.reason,
     }
+
+
+async def examine(archive: str | None, *, buy: bool, yes: bool, as_json: bool) -> int:
+    """Every check, and the probe when it was asked for and agreed to."""
+    from adloom.doctor import check_account, check_archive, check_clock  # noqa: PLC0415
+    from adloom.edges.evolink import EvoLink  # noqa: PLC0415
+    from adloom.edges.health import prefect_health, server_time  # noqa: PLC0415
+    from adloom.session import WallClock, open_store  # noqa: PLC0415
+
+    settings = _settings(archive)
+    store = open_store(settings.archive)
+    checks = [await check_archive(store, secrets.token_hex(8))]
+    if settings.api_key is None:
+        checks.append(
+            Check("key", works=False, found="EVOLINK_API_KEY is not set", remedy="set it to your EvoLink key")
+        )
+    else:
+        async with EvoLink(settings) as api:
+            checks.append(await check_account(api))
+    checks.append(check_clock(WallClock().now(), await server_time(settings.base_url)))
+    checks.append(await prefect_health(os.environ))
+    if buy and all(check.works for check in checks) and _agreed_to_probe(yes=yes):
+        checks.append(await _probe(settings, store))
+    elif buy:
+        typer.echo("The probe was not made.", err=True)
+    answer = {"checks": [{"name": c.name, "works": c.works, "found": c.found, "remedy": c.remedy} for c in checks]}
+    _say([str(check) for check in checks], answer, as_json=as_json)
+    return EXIT_OK if all(check.works for check in checks) else EXIT_INPUT
+
+
+def _agreed_to_probe(*, yes: bool) -> bool:
+    return yes or (sys.stdin.isatty() and typer.confirm("The probe buys one or two images. Go on?"))
+
+
+async def _probe(settings: Any, store: Any) -> Check:  # noqa: ANN401 - imported late
+    from adloom.capabilities import record_capability  # noqa: PLC0415
+    from adloom.doctor import ProbeSource, probe_check  # noqa: PLC0415
+    from adloom.edges.evolink import EvoLink  # noqa: PLC0415
+    from adloom.ledger import Edition  # noqa: PLC0415
+    from adloom.look import Wish, look  # noqa: PLC0415
+    from adloom.session import WallClock, execute, new_ledger  # noqa: PLC0415
+    from adloom.spend import repeat  # noqa: PLC0415
+
+    clock = WallClock()
+    edition = Edition(ProbeSource().campaign.name, time.strftime("%Y%m%d-%H%M%S", time.gmtime(clock.now())))
+    result = await execute(settings, store, await look(store, clock, ProbeSource(), edition, Wish()))
+    if result.exit_code != EXIT_OK:
+        found = result.stops[0].message if result.stops else "the purchase did not end well"
+        return Check("probe", works=False, found=found, remedy="nothing is proven; try again later")
+    ledger = new_ledger(store, edition)
+    await ledger.load()
+    (call,) = ledger.calls()
+    first = ledger.facts(call).latest.task
+    async with EvoLink(settings) as api:
+        remembers = await repeat(ledger, api, call) == first
+        await record_capability(store, api.account, replays_keys=remembers, now=clock.now())
+    await execute(
+        settings, store, await look(store, clock, ProbeSource(), edition, Wish())
+    )  # a second task is kept too
+    return probe_check(ledger, call, remembers=remembers)
 
 
 def _person() -> str:

@@ -96,7 +96,13 @@ class Poller:
             if wait_s > 0:
                 await self._sleep_or_added(wait_s)
                 continue
-            await self._poll(self._take_due())
+            due = self._take_due()
+            try:
+                await self._poll(due)
+            except Exception as surprise:  # noqa: BLE001 - it is raised where the tasks are waited for
+                for watched in due:
+                    if not watched.ended.done():
+                        watched.ended.set_exception(surprise)
 
     async def _sleep_or_added(self, seconds: float) -> None:
         self._added.clear()
@@ -209,7 +215,7 @@ class Collector:
         attempt = self._ledger.facts(call).latest
         links = list(dict.fromkeys(task.results))
         told = task.credits_used is not None
-        charged = task.credits_used if task.credits_used is not None else self._estimate(call, len(task.results))
+        charged = task.credits_used if task.credits_used is not None else self._estimate(call, len(links))
         record = await self._ledger.note(
             call,
             f"a{attempt.number}-completed",
@@ -262,4 +268,5 @@ def _was_charged(task: Task) -> bool:
     """
     if task.charge_status == "released":
         return False
-    return task.charge_status in ("charged", "reserved") or task.state is TaskState.CANCELLED
+    told = task.charge_status in ("charged", "reserved") or bool(task.credits_used)
+    return told or task.state is TaskState.CANCELLED

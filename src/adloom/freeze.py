@@ -22,16 +22,20 @@ from typing import Any
 
 from adloom.core.campaign import CampaignSource, Grouping, Reference, Row
 from adloom.core.errors import PlanRefused, RecordUnreadable
-from adloom.core.facts import Decided, Stage
+from adloom.core.facts import CallFacts, Decided, Stage
 from adloom.core.identity import row_digest, variant_key
 from adloom.core.outcomes import Outcome, Status
 from adloom.core.planned import PlannedCall, PlannedRow, Variant
-from adloom.ledger import Edition, Ledger, newest_plan, to_json, utc
+from adloom.ledger import Edition, Ledger, from_json, newest_plan, to_json, utc
 from adloom.plan import Planner, Totals
 from adloom.ports import Clock, Store
 
 SCHEMA = "adloom.plan/1"
 ROWS_PER_SHARD = 500
+
+
+class PlanOutdated(Exception):
+    """Another run has bought since the archive was read: read it again, then freeze."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ class Revision:
     prices: Mapping[str, Decimal]
     wanted: int
     calls: int
+    new_takes: int
+    """Takes that this revision was the first to ask for: only a run that asks for them again takes it up."""
     shards: tuple[Shard, ...]
     sha256: str
 
@@ -97,7 +103,8 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
 ) -> Revision:
     """Take up the newest revision if it says the same, else make the next one.
 
-    Raises PlanRefused when the campaign shares no row with what the archive holds under its name.
+    Raises PlanRefused when the campaign shares no row with what the archive holds under its name, PlanOutdated when
+    ``known`` is older than a purchase of another run.
     """
     while True:
         newest = await read_newest(store, edition)
@@ -108,7 +115,11 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
                     f"the archive holds another campaign named {newest.campaign!r}: no row of this file is in its plan",
                     remedy="Rename the campaign, choose another --edition, or say --replace to buy it as well.",
                 )
-            if _says_the_same(newest, surveyed, cap_credits, source.campaign.prices):
+            former = await read_revision(store, edition, newest.number - 1)
+            if former is not None:  # its maker may have died before it had withdrawn everything
+                await _withdraw(store, edition, ledger, former, newest)
+            same = _says_the_same(newest, surveyed, cap_credits, source.campaign.prices)
+            if same and (former is None or await _is_sound(store, edition, ledger, newest, known)):
                 return newest
         planner = Planner(known, source.campaign.prices, only)
         shards = [shard async for shard in _write_shards(store, edition, planner.plan(source.rows()))]
@@ -125,7 +136,12 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
             "total_credits": str(planner.totals.credits),
             "prices": {model: str(price) for model, price in source.campaign.prices.items()},
             "rows_sha256": surveyed.rows_sha256,
-            "totals": {"rows": planner.totals.rows, "wanted": planner.totals.wanted, "calls": planner.totals.calls},
+            "totals": {
+                "rows": planner.totals.rows,
+                "wanted": planner.totals.wanted,
+                "calls": planner.totals.calls,
+                "new_takes": planner.totals.new_takes,
+            },
             "shards": [{"sha256": shard.sha256, "rows": shard.rows, "calls": shard.calls} for shard in shards],
         }
         content = to_json(header)
@@ -140,6 +156,13 @@ async def read_newest(store: Store, edition: Edition) -> Revision | None:
     """The newest revision of an edition, None before the first."""
     header = await newest_plan(store, edition)
     return None if header is None else _revision(header, to_json(header))
+
+
+async def read_revision(store: Store, edition: Edition, number: int) -> Revision | None:
+    """A revision by its number, None where there is none."""
+    key = edition.key(f"plan-r{number}.json")
+    content = await store.read(key)
+    return None if content is None else _revision(from_json(content, key), content)
 
 
 async def planned_rows(store: Store, edition: Edition, revision: Revision) -> AsyncIterator[PlannedRow]:
@@ -236,13 +259,14 @@ def _revision(header: Mapping[str, Any], content: bytes) -> Revision:
         prices={model: Decimal(price) for model, price in header["prices"].items()},
         wanted=header["totals"]["wanted"],
         calls=header["totals"]["calls"],
+        new_takes=header["totals"].get("new_takes", 0),
         shards=tuple(Shard(**shard) for shard in header["shards"]),
         sha256=hashlib.sha256(content).hexdigest(),
     )
 
 
 def _says_the_same(newest: Revision, surveyed: Survey, cap: Decimal, prices: Mapping[str, Decimal]) -> bool:
-    same_rows = newest.rows_sha256 == surveyed.rows_sha256 and not surveyed.totals.new_takes
+    same_rows = newest.rows_sha256 == surveyed.rows_sha256 and not (newest.new_takes or surveyed.totals.new_takes)
     return same_rows and newest.cap_credits == cap and dict(newest.prices) == dict(prices)
 
 
@@ -264,13 +288,39 @@ async def _shares_a_row(
     return any(row_digest(row) in old for row in source.rows())
 
 
+async def _is_sound(
+    store: Store, edition: Edition, ledger: Ledger, newest: Revision, known: Mapping[str, Outcome]
+) -> bool:
+    """Whether no call that a revision has left to buy holds an image that was bought otherwise since it was planned."""
+    async for planned in planned_rows(store, edition, newest):
+        for call in planned.calls:
+            covered = any(variant.key in known and known[variant.key].covered for variant in call.variants)
+            if covered and ledger.facts(call.id).stage is Stage.UNBOUGHT:
+                return False
+    return True
+
+
 async def _withdraw(store: Store, edition: Edition, ledger: Ledger, old: Revision, new: Revision) -> None:
-    """Close what the old revision had not bought and the new one does not want, so that nobody buys it any more."""
+    """Close what the old revision had not bought and the new one does not want, so that nobody buys it any more.
+
+    Raises PlanOutdated when somebody has bought of it meanwhile: the new revision may want the same images again.
+    """
     wanted = {call.id async for planned in planned_rows(store, edition, new) for call in planned.calls}
     async for planned in planned_rows(store, edition, old):
         for call in planned.calls:
             facts = ledger.facts(call.id)
-            if call.id not in wanted and facts.stage is Stage.UNBOUGHT:
-                fields = {"outcome": Decided.WITHDRAWN, "reason": f"revision {new.number} does not want it"}
-                await ledger.decide(call.id, f"a{facts.next_attempt}-intent", fields)
-                await ledger.refresh(call.id)
+            if call.id in wanted or facts.stage is not Stage.UNBOUGHT or _is_withdrawn_for(facts, new):
+                continue
+            fields = {
+                "outcome": Decided.WITHDRAWN,
+                "reason": f"revision {new.number} does not want it",
+                "revision": new.number,
+            }
+            await ledger.decide(call.id, f"a{facts.next_attempt}-intent", fields)
+            if (await ledger.refresh(call.id)).stage is not Stage.UNBOUGHT:
+                raise PlanOutdated
+
+
+def _is_withdrawn_for(facts: CallFacts, new: Revision) -> bool:
+    intent = facts.latest.intent if facts.attempts and facts.latest.withdrawn else None
+    return intent is not None and intent["outcome"] == Decided.WITHDRAWN and intent.get("revision") == new.number

@@ -195,7 +195,7 @@ class Ladder:
         except (ReadFailed, AccountStopped) as error:
             log.warning("the task list cannot be read: %s", error.message)
             return
-        rivals, claimed = await self._others_in_the_archive(sent)
+        rivals, claimed = await self._rivals(sent), await claimed_tasks(self._store)
         candidates = [task for task in listed or () if self._could_be(task, order, sent, claimed)]
         if rivals == {order.call} and len(candidates) == 1:
             await self._adopt(order, facts, candidates[0])
@@ -204,23 +204,16 @@ class Ladder:
         in_window = sent - WINDOW_S <= task.created_at <= sent + WINDOW_S
         return in_window and task_name(task.task_id) not in claimed and task.model in ("", order.row.model)
 
-    async def _others_in_the_archive(self, sent: float) -> tuple[set[str], set[str]]:
-        """The calls of the whole archive without an answer around a time, and the names of all tasks that it claims."""
-        claimed: set[str] = set()
+    async def _rivals(self, sent: float) -> set[str]:
+        """The calls of the whole archive that had no answer around a time."""
         facts: dict[str, list[str]] = {}
         async for listed in self._store.list(""):
             parts = listed.key.split("/")
-            if parts[0] == "tasks":
-                claimed.add(parts[-1].removesuffix(".json"))
-            elif len(parts) > 2 and parts[-3] == "ledger":  # noqa: PLR2004 - ledger/<call>/<fact>
-                name = parts[-1].removesuffix(".json")
-                facts.setdefault("/".join(parts[:-1]), []).append(name)
-                if "-accepted." in name:
-                    claimed.add(name.split("-accepted.", 1)[1])
-        rivals = {
+            if len(parts) > 2 and parts[-3] == "ledger":  # noqa: PLR2004 - ledger/<call>/<fact>
+                facts.setdefault("/".join(parts[:-1]), []).append(parts[-1].removesuffix(".json"))
+        return {
             folder.rsplit("/", 1)[1] for folder, names in facts.items() if await self._is_rival(folder, names, sent)
         }
-        return rivals, claimed
 
     async def _is_rival(self, folder: str, names: Sequence[str], sent: float) -> bool:
         if any("-accepted." in name or name.endswith("-settled") for name in names):
@@ -238,3 +231,15 @@ class Ladder:
                 order.call, facts.latest.number, task.task_id, str(order.credits), via="task list"
             )
             log.warning("call %s: its task %s was found in the task list", order.call, task.task_id)
+
+
+async def claimed_tasks(store: Store) -> set[str]:
+    """The names of all tasks that anything in an archive claims: an adoption's claim, or a ledger's accepted fact."""
+    claimed = set()
+    async for listed in store.list(""):
+        name = listed.key.rpartition("/")[2].removesuffix(".json")
+        if listed.key.startswith("tasks/"):
+            claimed.add(name)
+        elif "/ledger/" in listed.key and "-accepted." in name:
+            claimed.add(name.split("-accepted.", 1)[1])
+    return claimed

@@ -51,7 +51,9 @@ class Outlook:
 
     @property
     def fits(self) -> bool:
-        return self.cap is None or self.committed.committed + self.to_buy <= self.cap
+        if self.cap is None or not self.to_buy:  # what is bought already is no reason to stop
+            return True
+        return self.committed.committed + self.to_buy <= self.cap
 
     @property
     def pace(self) -> Pace:
@@ -61,7 +63,15 @@ class Outlook:
 
 async def look(store: Store, clock: Clock, source: CampaignSource, edition: Edition, wish: Wish) -> Outlook:
     """Read everything, write nothing. Raises CampaignInvalid with every problem of the campaign's files."""
-    ledger = Ledger(store, edition, clock, writer=secrets.token_hex(8))
+    return await _look(source, edition, wish, Ledger(store, edition, clock, writer=secrets.token_hex(8)))
+
+
+async def look_again(outlook: Outlook) -> Outlook:
+    """The same, after others have written to the archive."""
+    return await _look(outlook.source, outlook.edition, outlook.wish, outlook.ledger)
+
+
+async def _look(source: CampaignSource, edition: Edition, wish: Wish, ledger: Ledger) -> Outlook:
     await ledger.load()
     calls = [ledger.facts(call) for call in ledger.calls()]
     known = outcomes(calls)

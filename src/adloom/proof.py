@@ -16,7 +16,7 @@ from enum import StrEnum
 from random import Random
 
 from adloom.core.errors import AdloomError, RecordUnreadable
-from adloom.core.facts import Image, ImageFate
+from adloom.core.facts import Image, ImageFate, images_of
 from adloom.freeze import planned_rows, read_newest
 from adloom.ledger import Edition, Ledger
 from adloom.ports import Store
@@ -148,7 +148,8 @@ def _certain_sums(ledger: Ledger) -> dict[str, str]:
 
 def _images(ledger: Ledger, call: str) -> Iterable[Image]:
     for attempt in ledger.facts(call).attempts:
-        yield from (image for image in attempt.images if image.fate is not ImageFate.LOST)
+        seconds = (image for record in attempt.seconds.values() for image in images_of(record))
+        yield from (image for image in (*attempt.images, *seconds) if image.fate is not ImageFate.LOST)
 
 
 async def _former_sums(store: Store, edition: Edition) -> dict[str, str]:

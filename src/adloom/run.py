@@ -28,14 +28,15 @@ from adloom.core.outcomes import Status, TopUp, missing, outcomes
 from adloom.core.planned import PlannedRow
 from adloom.core.pricing import price_per_image, usd
 from adloom.core.triage import NEXT_ATTEMPT_INTERVALS
-from adloom.freeze import Revision, freeze, planned_rows, read_newest
+from adloom.freeze import PlanOutdated, Revision, freeze, planned_rows, read_newest
 from adloom.gate import Gate, GateClosed, Throttle
 from adloom.ladder import Ladder, Steps
 from adloom.ledger import Edition
-from adloom.look import Outlook
+from adloom.look import Outlook, look_again
 from adloom.owners import BEAT_EVERY_S, Heartbeat, Owners, Process
 from adloom.ports import Clock, Decoder, ImageApi, Store
 from adloom.publish import Published, publish
+from adloom.rescue import Rescuer
 from adloom.spend import Buyer, PriceWatch, Spender
 
 log = logging.getLogger(__name__)
@@ -152,6 +153,17 @@ class Run:
             random=world.random,
             scale=self._scale,
         )
+        self._rescuer = Rescuer(
+            store=world.store,
+            edition=edition,
+            ledger=ledger,
+            api=world.api,
+            decoder=world.decoder,
+            poller=self._poller,
+            clock=clock,
+            random=world.random,
+            scale=self._scale,
+        )
         self._ladder = Ladder(
             ledger=ledger,
             api=world.api,
@@ -198,19 +210,10 @@ class Run:
         await _probe(world.store, edition, ledger.writer)
         heartbeat = Heartbeat(world.store, edition, world.clock, ledger.writer, world.process)
         await heartbeat.beat()
-        revision = await freeze(
-            outlook.source,
-            world.store,
-            edition,
-            ledger,
-            world.clock,
-            outlook.known,
-            surveyed=outlook.surveyed,
-            cap_credits=outlook.cap,
-            only=outlook.wish.only,
-            sandbox=outlook.wish.sandbox,
-            replace=outlook.wish.replace,
-        )
+        if await ledger.grew():  # a person may have taken long to say yes
+            outlook = await look_again(outlook)
+        while (revision := await _freeze(world, outlook)) is None:
+            outlook = await look_again(outlook)
         run = cls(world, outlook, revision, heartbeat, await read_capabilities(world.store))
         if not outlook.fits:
             run.gate.close(_over_budget(outlook))
@@ -270,6 +273,10 @@ class Run:
         await self._ladder.pursue(self._spender.resend, self._world.poll_interval_s)
         await asyncio.gather(*self._adoptions)
         await self._rescue_strays()
+        if not self.gate.is_interrupted:
+            await self._rescuer.second_tasks()
+            if self._world.dedicated_key:
+                await self._rescuer.orphans()
         if self._archiver.left:
             message = f"{self._archiver.left} paid images could not be downloaded"
             self.gate.close(Stop(StopReason.OUTAGE, message, "Run the same command again soon: links live 24 hours."))
@@ -461,6 +468,26 @@ def _top_up_order(order: Order, top_up: TopUp) -> Order:
         round=top_up.round,
         fruitless=top_up.fruitless,
     )
+
+
+async def _freeze(world: World, outlook: Outlook) -> Revision | None:
+    """The revision to buy from, None when the archive has to be read again first."""
+    try:
+        return await freeze(
+            outlook.source,
+            world.store,
+            outlook.edition,
+            outlook.ledger,
+            world.clock,
+            outlook.known,
+            surveyed=outlook.surveyed,
+            cap_credits=outlook.cap or Decimal(0),
+            only=outlook.wish.only,
+            sandbox=outlook.wish.sandbox,
+            replace=outlook.wish.replace,
+        )
+    except PlanOutdated:
+        return None
 
 
 async def _probe(store: Store, edition: Edition, token: str) -> None:

@@ -19,6 +19,7 @@ from adloom.core.backoff import READ, THROTTLE, advised_wait_s
 from adloom.core.errors import (
     AccountStopped,
     ApiError,
+    InputError,
     KeyConflict,
     ModerationRefused,
     NotSent,
@@ -276,3 +277,18 @@ class Spender:
             return advised_wait_s(refusal.retry_after_s, self._random.random())
         backoff = THROTTLE if isinstance(refusal, Throttled) else READ
         return backoff.wait_s(tries, self._random.random()) * self._scale
+
+
+async def repeat(ledger: Ledger, api: ImageApi, call: str) -> str:
+    """Send a purchase that has its answer once more, same bytes and key: what the probe of the API's memory pays for.
+
+    The task that the API answers with. Raises what ``submit`` raises; the send is in the ledger before it leaves.
+    """
+    attempt = ledger.facts(call).latest
+    intent = attempt.intent
+    if intent is None or not attempt.tasks:
+        raise InputError(f"call {call} has no answer that could be repeated", remedy="Run the probe again.")
+    await ledger.decide(call, f"a{attempt.number}-send-{attempt.sends + 1}", {"outcome": Decided.BOUGHT, "probe": True})
+    accepted = await api.submit(intent["body"].encode(), intent["idempotency_key"])
+    await ledger.accept(call, attempt.number, accepted.task_id, intent["credits"], replayed=accepted.replayed)
+    return accepted.task_id

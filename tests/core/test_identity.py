@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from adloom.core.campaign import Grouping
 from adloom.core.identity import (
-    asset_stem,
+    asset_stems,
     call_id,
     content_identity,
     explicit_identity,
@@ -150,7 +150,12 @@ def test_slugs_by_example(text, expected):
 
 
 def test_an_assets_name_tells_job_row_variant_and_key():
-    assert asset_stem("hero", "amber-linen", 12, "ab12cd" + "0" * 58) == "assets/hero/amber-linen-12-ab12cd"
+    key = "ab12cd34ef56" + "0" * 52
+    assert asset_stems("hero", "amber-linen", 12, key) == (
+        "assets/hero/amber-linen-12-ab12cd",
+        "assets/hero/amber-linen-12-ab12cd34ef56",
+        f"assets/hero/amber-linen-12-{key}",
+    )
 
 
 def test_a_key_never_changes_with_the_version_of_adloom():

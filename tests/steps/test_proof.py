@@ -4,10 +4,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from shop import Shop, campaign_text
 
 from adloom.proof import Damage, repair, verify
 from adloom.session import new_ledger, open_store, open_target, rewrite_projections
-from shop import Shop, campaign_text
 
 DAMAGES = 150
 

@@ -1,5 +1,6 @@
 """A campaign's whole way, against the sandbox's charge log."""
 
+import json
 import math
 import time
 from decimal import Decimal
@@ -11,7 +12,7 @@ from shop import Shop, campaign_text, one_row
 from adloom.capabilities import record_capability
 from adloom.core.outcomes import Status
 from adloom.edges.evolink import EvoLink
-from adloom.session import open_store
+from adloom.session import new_ledger, open_store, open_target
 
 
 @pytest.mark.parametrize("references", [0, 1, 5, 6, 9, 10])
@@ -340,3 +341,35 @@ async def test_a_third_of_all_answers_lost_buys_nothing_twice(shop: Shop, *, hon
     assert shop.bought() == 48
     assert totals["archived"] + totals["held"] == totals["wanted"]
     assert totals["held"] == 0 or not (honoured or listed)
+
+
+async def test_a_task_that_nothing_claims_is_copied_before_its_links_die(shop: Shop):
+    shop = shop.with_settings(dedicated_key=True)
+    async with EvoLink(shop.settings) as api:
+        stranger = await api.submit(
+            b'{"model": "doubao-seedream-4.0", "prompt": "a stray cat", "n": 1}', "adloom-0" * 4
+        )
+    shop.sandbox.finish()
+    shop.write(one_row(1))
+    assert (await shop.run()).exit_code == 0
+    folder = shop.edition().parents[1] / "orphans" / stranger.task_id
+    assert sorted(path.name for path in folder.iterdir()) == ["image-0.jpg", "task.json"]
+    assert len(list((shop.edition().parents[1] / "orphans").iterdir())) == 1
+
+
+async def test_a_second_task_of_one_attempt_is_kept_and_its_charge_shown(shop: Shop):
+    shop.write(one_row(2))
+    await shop.run()
+    body = json.loads(next(shop.edition().rglob("a1-intent.json")).read_text())["body"]
+    async with EvoLink(shop.settings) as api:
+        second = await api.submit(body.encode(), "adloom-1" * 4)
+    shop.sandbox.finish()
+    store, edition = open_target(str(shop.edition()), shop.settings)
+    ledger = new_ledger(store, edition)
+    await ledger.load()
+    (call,) = ledger.calls()
+    await ledger.accept(call, 1, second.task_id, "3.06")
+    result = await shop.run()
+    assert result.published.manifest["totals"]["credits_charged"] == pytest.approx(6.12)
+    assert result.published.manifest["totals"]["archived"] == 2
+    assert len(list((shop.edition() / "extras").iterdir())) == 2

@@ -150,7 +150,9 @@ async def test_nothing_is_sent_when_the_last_look_fails(till):
 
 async def test_another_runs_intent_is_not_sent(till, other):
     order = an_order()
-    await other.ledger.decide(order.call, "a1-intent", order.intent(edition_token="t", attempt=1, account="a", revision=1))
+    await other.ledger.decide(
+        order.call, "a1-intent", order.intent(edition_token="t", attempt=1, account="a", revision=1)
+    )
     await till.buy(order)
     assert till.api.posts == []
     assert till.stage(order) is Stage.SENDING

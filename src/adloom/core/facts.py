@@ -10,6 +10,7 @@ A call's facts are create-once objects ``ledger/<call id>/<name>.json``; none is
 ``a1-refused-<k>``    evidence   send k provably made no task, and why
 ``a1-unknown-<k>``    evidence   nobody can tell whether send k made a task
 ``a1-accepted.<id>``  evidence   the API answered with this task; a second one for an attempt is kept and reported
+``a1-second.<id>``    evidence   what a second task of the attempt cost, and where its images are
 ``a1-completed``      evidence   the result links, in the one order that counts; fixed before the first download
 ``a1-failed``         evidence   the task ended without images
 ``a1-held``           evidence   a run gave up on an unknown or stuck call; later runs try again
@@ -20,7 +21,8 @@ A *decision* has one name with the outcome inside: whoever creates it has decide
 is additive and welcome from anyone: accepted supersedes unknown and held.
 
 Every record carries ``schema`` (``adloom.fact/1``), ``time`` (UTC), ``writer`` (the run's token) and ``written`` (that
-run's count of records), so that no two records are equal. A newer schema is refused rather than guessed at. Only the ledger holds result links.
+run's count of records), so that no two records are equal. A newer schema is refused rather than guessed at. Only the
+ledger holds result links.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ Record: TypeAlias = Mapping[str, Any]
 
 _NAME = re.compile(
     r"a(?P<attempt>\d+)-(?:(?P<single>intent|settled|completed|failed|held)"
-    r"|(?P<counted>send|refused|unknown|archived)-(?P<number>\d+)|accepted\.[A-Za-z0-9_-]+)"
+    r"|(?P<counted>send|refused|unknown|archived)-(?P<number>\d+)|(?P<of_task>accepted|second)\.[A-Za-z0-9_-]+)"
 )
 
 
@@ -113,6 +115,8 @@ class Attempt:
     settled: Record | None = None
     images: tuple[Image, ...] = ()
     archived_facts: int = 0
+    seconds: dict[str, Record] = field(default_factory=dict)
+    """What was recorded of second tasks, by the name of the task."""
 
     @property
     def last_refusal(self) -> Record | None:
@@ -244,7 +248,7 @@ def fold(call: str, facts: Mapping[str, Record]) -> CallFacts:
             )
         number = int(match["attempt"])
         attempt = attempts.setdefault(number, Attempt(number))
-        _add(attempt, match["single"] or match["counted"] or "accepted", int(match["number"] or 1), record)
+        _add(attempt, match["single"] or match["counted"] or match["of_task"], int(match["number"] or 1), record)
     return CallFacts(call, tuple(attempts[number] for number in sorted(attempts)))
 
 
@@ -270,6 +274,8 @@ def _add(attempt: Attempt, what: str, number: int, record: Record) -> None:  # n
             known = {image.index for image in attempt.images}
             added = tuple(image for image in images_of(record) if image.index not in known)
             attempt.images = tuple(sorted((*attempt.images, *added), key=lambda image: image.index))
+        case "second":
+            attempt.seconds[task_name(record["task"])] = record
         case "completed":
             attempt.completed = record
         case "failed":
@@ -311,8 +317,16 @@ def money_of(facts: CallFacts) -> Money:
     """What the call's attempts cost so far. An unknown send counts as reserved and as at risk."""
     total = Money()
     for attempt in facts.attempts:
-        total += _attempt_money(attempt)
+        total += _attempt_money(attempt) + _second_money(attempt)
     return total
+
+
+def _second_money(attempt: Attempt) -> Money:
+    """What the tasks beside the one that counts cost: their charge once it is known, until then their reserve."""
+    quoted = Decimal(attempt.intent["credits"]) if attempt.intent and attempt.sends else Decimal(0)
+    unknown = len(attempt.tasks) - 1 - len(attempt.seconds)
+    charged = sum((Decimal(record["credits"]) for record in attempt.seconds.values()), start=Decimal(0))
+    return Money(charged=charged, reserved=quoted * max(0, unknown))
 
 
 def _attempt_money(attempt: Attempt) -> Money:

@@ -85,6 +85,10 @@ def slug(text: str, length: int = _SLUG_LENGTH) -> str:
     return re.sub(r"[^a-z0-9]+", "-", ascii_text.lower()).strip("-")[:length].strip("-")
 
 
-def asset_stem(job: str, label: str, number: int, key: str) -> str:
-    """The name of an asset without its ending: ``assets/<job>/<label>-<number>-<6 hex digits of the variant key>``."""
-    return f"assets/{job}/{label}-{number}-{key[:6]}"
+def asset_stems(job: str, label: str, number: int, key: str) -> tuple[str, ...]:
+    """The name of an asset without its ending: ``assets/<job>/<label>-<number>-<6 hex digits of the variant key>``.
+
+    The names after the first have more digits, for the case that the one before is another variant's: 10,000 rows with
+    labels alike, as prompts in Chinese have, make that likely.
+    """
+    return tuple(f"assets/{job}/{label}-{number}-{key[:digits]}" for digits in (6, 12, 64))

@@ -1,0 +1,38 @@
+"""Whether outside servers answer, for ``adloom doctor``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from adloom.doctor import Check
+
+TIMEOUT_S = 5
+
+
+async def server_time(base_url: str) -> float | None:
+    """The API's own time as Unix seconds, None when it does not answer or does not tell. Carries no key."""
+    try:
+        async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
+            answer = await client.head(base_url)
+        return parsedate_to_datetime(answer.headers["date"]).timestamp()
+    except (httpx.HTTPError, KeyError, ValueError):
+        return None
+
+
+async def prefect_health(environ: Mapping[str, str]) -> Check:
+    """Whether the Prefect server that the environment names is there; none is no fault."""
+    url = environ.get("PREFECT_API_URL", "").rstrip("/")
+    if not url:
+        return Check("prefect", works=True, found="PREFECT_API_URL is not set: runs go without Prefect")
+    try:
+        async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
+            healthy = (await client.get(f"{url}/health")).is_success
+    except httpx.HTTPError:
+        healthy = False
+    if not healthy:
+        remedy = "start it (`prefect server start`), unset PREFECT_API_URL, or say --direct"
+        return Check("prefect", works=False, found="the server at PREFECT_API_URL does not answer", remedy=remedy)
+    return Check("prefect", works=True, found="the server at PREFECT_API_URL answers")

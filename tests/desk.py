@@ -1,0 +1,78 @@
+"""A desk: a sandbox in a process of its own, and the command line pointed at it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+ADLOOM = Path(sys.executable).with_name("adloom")
+
+
+_FOREIGN = ("PREFECT", "EVOLINK", "ADLOOM")
+
+
+class Desk:
+    """A sandbox in a process of its own, and the command line pointed at it."""
+
+    def __init__(self, folder: Path, base_url: str) -> None:
+        self.folder = folder
+        self.base_url = base_url
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)},
+            "EVOLINK_BASE_URL": base_url,
+            "EVOLINK_API_KEY": "sk-test-canary",
+            "ADLOOM_POLL_INTERVAL_S": "0.05",
+            "ADLOOM_ARCHIVE": str(folder / "archive"),
+        }
+
+    def write(self, text: str, name: str = "campaign.yaml") -> str:
+        (self.folder / name).write_text(text)
+        return str(self.folder / name)
+
+    def start(self, *arguments: str, **environment: str | None) -> "subprocess.Popen[str]":
+        merged = {name: value for name, value in {**self.environment, **environment}.items() if value is not None}
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            [str(ADLOOM), *arguments], env=merged, stdout=pipe, stderr=pipe, text=True, cwd=self.folder
+        )
+
+    def run(self, *arguments: str, **environment: str | None) -> "subprocess.CompletedProcess[str]":
+        process = self.start(*arguments, **environment)
+        out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def state(self) -> dict[str, object]:
+        return dict(httpx.get(f"{self.base_url}/_sandbox/state").json())
+
+    def charges(self) -> list[dict[str, object]]:
+        return list(httpx.get(f"{self.base_url}/_sandbox/charges").json())
+
+    @property
+    def edition(self) -> Path:
+        return self.folder / "archive" / "test" / "main"
+
+    def post(self, route: str, body: object) -> None:
+        httpx.post(f"{self.base_url}/_sandbox/{route}", json=body).raise_for_status()
+
+    def change(self, **switches: object) -> None:
+        self.post("settings", switches)
+
+    def manifest(self) -> dict[str, dict[str, int]]:
+        return dict(json.loads((self.edition / "manifest.json").read_text()))
+
+
+@contextmanager
+def open_desk(folder: Path) -> Iterator[Desk]:
+    command = [sys.executable, "-m", "adloom.sandbox", "--port", "0", "--fast-pictures", "--task-seconds", "0.05"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*command, "--exit-with-parent"], stdin=pipe, stdout=pipe, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdin is not None
+        yield Desk(folder, server.stdout.readline().strip())
+        server.stdin.close()
+        server.wait(10)

@@ -1,0 +1,355 @@
+import asyncio
+import hashlib
+from random import Random
+
+import pytest
+from fakes import (
+    EDITION,
+    PRICE,
+    Crash,
+    FakeDecoder,
+    ManualClock,
+    MemoryStore,
+    ScriptedApi,
+    a_ledger,
+    an_intent,
+    completed,
+    picture_bytes,
+)
+
+from adloom.archive import DECODE_TRIES, DOWNLOAD_TRIES, IMAGES_AT_ONCE, Archiver
+from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed, StoreUnavailable
+from adloom.core.facts import ImageFate, Stage
+from adloom.core.outcomes import Status, outcomes
+
+LINKS = ["https://r.example/0", "https://r.example/1", "https://r.example/2"]
+PAGE = b"<html>please log in</html>"
+
+
+class Room:
+    """One run's archiver, over a store and an API that all runs share."""
+
+    def __init__(self, store, clock, api, ledger):
+        self.store, self.clock, self.api, self.ledger = store, clock, api, ledger
+        self.archiver = Archiver(
+            store=store, edition=EDITION, ledger=ledger, api=api, decoder=FakeDecoder(), clock=clock,
+            random=Random(1), scale=1.0,
+        )  # fmt: skip
+
+    async def completed(self, *links, n=3, call="c-1", label="mug", keys=None):
+        """Record a call of ``n`` variants that was completed with these links."""
+        intent = {k: v for k, v in an_intent(n, label=label).items() if k not in ("schema", "time", "writer")}
+        keys = keys or [f"{number}" * 64 for number in range(1, n + 1)]
+        intent["variants"] = [{"key": key, "number": number, "take": 1} for number, key in enumerate(keys, 1)]
+        await self.ledger.decide(call, "a1-intent", intent)
+        await self.ledger.accept(call, 1, f"task-of-{call}", str(PRICE * n))
+        fields = {
+            "task": f"task-of-{call}",
+            "links": list(links),
+            "reported": len(links),
+            "credits": str(PRICE * len(links)),
+        }
+        await self.ledger.note(call, "a1-completed", {**fields, "told": True})
+
+    async def archive(self, call="c-1"):
+        await self.archiver.archive(call)
+        return {image.index: image for image in self.ledger.facts(call).latest.images}
+
+    def assets(self, under="assets"):
+        start = EDITION.key("")
+        return sorted(key.removeprefix(start) for key in self.store.objects if key.startswith(f"{start}{under}/"))
+
+
+@pytest.fixture
+def shared():
+    clock = ManualClock()
+    return {"store": MemoryStore(), "clock": clock, "api": ScriptedApi(clock)}
+
+
+@pytest.fixture
+async def room(shared):
+    return Room(**shared, ledger=await a_ledger(shared["store"], shared["clock"], "run-a"))
+
+
+async def a_later_room(shared):
+    return Room(**shared, ledger=await a_ledger(shared["store"], shared["clock"], "run-b"))
+
+
+async def test_every_image_is_stored_as_received_under_its_variants_name(room):
+    await room.completed(*LINKS)
+    images = await room.archive()
+    assert room.assets() == [f"assets/hero/mug-{n}-{str(n) * 6}.png" for n in (1, 2, 3)]
+    for index, link in enumerate(LINKS):
+        content = room.store.objects[EDITION.key(images[index].key)]
+        assert content == picture_bytes(link)
+        assert images[index].sha256 == hashlib.sha256(content).hexdigest()
+        assert (images[index].size_bytes, images[index].number) == (len(content), index + 1)
+    assert room.ledger.facts("c-1").stage is Stage.ARCHIVED
+
+
+async def test_an_asset_is_stored_before_the_ledger_says_so(room):
+    await room.completed(*LINKS)
+    await room.archive()
+    assert room.store.writes[-1].endswith("a1-archived-1.json")
+
+
+async def test_a_shortfall_fills_the_first_variants(room):
+    await room.completed(*LINKS[:2])
+    await room.archive()
+    assert [o.status for o in outcomes([room.ledger.facts("c-1")]).values()] == ["archived", "archived", "open"]
+
+
+async def test_a_call_without_images_is_over(room):
+    await room.completed()
+    await room.archive()
+    assert room.ledger.facts("c-1").stage is Stage.ARCHIVED
+
+
+async def test_images_above_what_was_asked_for_are_kept_apart(room):
+    await room.completed(*LINKS, n=1)
+    images = await room.archive()
+    assert [images[index].fate for index in range(3)] == [ImageFate.ARCHIVED, ImageFate.EXTRA, ImageFate.EXTRA]
+    assert room.assets("extras") == ["extras/c-1-1.png", "extras/c-1-2.png"]
+    assert len(room.assets()) == 1
+
+
+async def test_equal_bytes_under_two_links_fill_both_variants(room):
+    room.api.contents = {link: [b"image the same"] for link in LINKS}
+    await room.completed(*LINKS)
+    images = await room.archive()
+    assert len({image.sha256 for image in images.values()}) == 1
+    assert len(room.assets()) == 3
+
+
+async def test_a_download_that_fails_is_tried_eight_times(room):
+    room.api.contents[LINKS[0]] = [DownloadFailed("reset")] * (DOWNLOAD_TRIES - 1)
+    await room.completed(LINKS[0], n=1)
+    assert (await room.archive())[0].fate is ImageFate.ARCHIVED
+    assert len(room.api.downloads) == DOWNLOAD_TRIES == 8
+    assert room.clock.elapsed > 0
+
+
+async def test_what_cannot_be_fetched_this_time_is_left_for_a_later_run(room, shared):
+    room.api.contents[LINKS[1]] = [DownloadFailed("reset")] * DOWNLOAD_TRIES
+    await room.completed(*LINKS)
+    assert set(await room.archive()) == {0, 2}
+    assert room.archiver.left == 1
+    assert room.ledger.facts("c-1").stage is Stage.COMPLETED
+    later = await a_later_room(shared)
+    assert set(await later.archive()) == {0, 1, 2}
+    assert room.api.downloads.count(LINKS[0]) == 1
+    assert later.archiver.left == 0
+    assert later.ledger.facts("c-1").stage is Stage.ARCHIVED
+
+
+async def test_nothing_is_noted_when_no_image_could_be_fetched(room):
+    room.api.contents = {link: [DownloadFailed("reset")] * DOWNLOAD_TRIES for link in LINKS}
+    await room.completed(*LINKS)
+    assert await room.archive() == {}
+    assert room.ledger.facts("c-1").stage is Stage.COMPLETED
+
+
+async def test_bytes_that_are_no_image_are_fetched_again(room):
+    room.api.contents[LINKS[0]] = [PAGE] * (DECODE_TRIES - 1)
+    await room.completed(LINKS[0], n=1)
+    assert (await room.archive())[0].fate is ImageFate.ARCHIVED
+    assert room.assets("quarantine") == []
+
+
+async def test_bytes_that_never_become_an_image_are_kept_in_quarantine(room):
+    room.api.contents[LINKS[0]] = [PAGE] * 20
+    await room.completed(LINKS[0], n=1)
+    image = (await room.archive())[0]
+    assert image.fate is ImageFate.QUARANTINED
+    assert room.store.objects[EDITION.key(image.key)] == PAGE
+    assert image.key in image.reason
+    assert len(room.api.downloads) == DECODE_TRIES
+    found = outcomes([room.ledger.facts("c-1")])
+    assert {outcome.status for outcome in found.values()} == {Status.FAILED}
+
+
+async def test_failed_downloads_do_not_count_as_bytes_that_are_no_image(room):
+    room.api.contents[LINKS[0]] = [DownloadFailed("reset"), DownloadFailed("reset"), PAGE]
+    await room.completed(LINKS[0], n=1)
+    assert (await room.archive())[0].fate is ImageFate.ARCHIVED
+
+
+async def test_a_page_among_failed_downloads_does_not_end_the_image(room, shared):
+    room.api.contents[LINKS[0]] = [PAGE, *[DownloadFailed("reset")] * (DOWNLOAD_TRIES - 1)]
+    await room.completed(LINKS[0], n=1)
+    assert await room.archive() == {}
+    assert (await (await a_later_room(shared)).archive())[0].fate is ImageFate.ARCHIVED
+
+
+async def test_bytes_that_are_no_image_are_given_time_to_become_one(room):
+    room.api.contents[LINKS[0]] = [PAGE]
+    await room.completed(LINKS[0], n=1)
+    await room.archive()
+    assert room.clock.elapsed > 0
+
+
+async def test_bytes_that_were_paid_for_are_kept_even_when_the_link_then_dies(room):
+    room.api.contents[LINKS[0]] = [PAGE, LinkExpired("410")]
+    room.api.state_of = lambda task: completed(task, LINKS[0])
+    await room.completed(LINKS[0], n=1)
+    assert (await room.archive())[0].fate is ImageFate.QUARANTINED
+
+
+async def test_a_dead_link_is_asked_for_anew_once(room):
+    fresh = [f"{link}?again" for link in LINKS]
+    room.api.contents = {link: [LinkExpired("403")] * 9 for link in LINKS}
+    room.api.state_of = lambda task: completed(task, *fresh)
+    await room.completed(*LINKS)
+    images = await room.archive()
+    assert [image.fate for image in images.values()] == [ImageFate.ARCHIVED] * 3
+    assert room.store.objects[EDITION.key(images[1].key)] == picture_bytes(fresh[1])
+
+
+@pytest.mark.parametrize("answer", [LINKS, LINKS[:2], []], ids=["the same links", "fewer links", "no links"])
+async def test_a_link_that_stays_dead_is_lost_with_its_reason(room, answer):
+    room.api.contents[LINKS[1]] = [LinkExpired("410: gone")] * 9
+    room.api.state_of = lambda task: completed(task, *answer)
+    await room.completed(*LINKS)
+    images = await room.archive()
+    assert [images[index].fate for index in range(3)] == ["archived", "lost", "archived"]
+    assert "lost" in images[1].reason
+    assert room.ledger.facts("c-1").stage is Stage.ARCHIVED
+
+
+async def test_a_dead_link_of_a_task_nobody_knows_is_lost(room):
+    room.api.contents[LINKS[0]] = [LinkExpired("410")] * 9
+    room.api.state_of = lambda _: None
+    await room.completed(LINKS[0], n=1)
+    assert (await room.archive())[0].fate is ImageFate.LOST
+
+
+@pytest.mark.parametrize("error", [ReadFailed("503"), AccountStopped("401")])
+async def test_a_link_is_not_given_up_while_the_task_cannot_be_read(room, error):
+    room.api.contents[LINKS[0]] = [LinkExpired("403")] * 9
+    room.api.read_faults = [error] * 20
+    await room.completed(*LINKS)
+    assert set(await room.archive()) == {1, 2}
+    assert room.archiver.left == 1
+
+
+async def test_an_asset_of_a_run_that_died_is_taken_over(room, shared):
+    await room.completed(*LINKS)
+
+    def die(operation, key):
+        if operation == "create" and "archived" in key:
+            raise Crash
+
+    room.store.fault = die
+    with pytest.raises(Crash):
+        await room.archive()
+    room.store.fault = lambda *_: None
+    before = dict(room.store.objects)
+    later = await a_later_room(shared)
+    images = await later.archive()
+    assert len(room.api.downloads) == 3
+    assert [images[index].sha256 for index in range(3)] == [
+        hashlib.sha256(picture_bytes(link)).hexdigest() for link in LINKS
+    ]
+    assert {key: room.store.objects[key] for key in before} == before
+    assert later.ledger.facts("c-1").stage is Stage.ARCHIVED
+
+
+@pytest.mark.parametrize("stored", range(4))
+async def test_wherever_an_archiver_dies_the_next_one_ends_with_every_image_once(room, shared, stored):
+    await room.completed(*LINKS)
+    left = [stored]
+
+    def die(operation, key):
+        if operation == "create" and "/assets/" in key:
+            left[0] -= 1
+            if left[0] < 0:
+                raise Crash
+        if operation == "create" and "archived" in key:
+            raise Crash
+
+    room.store.fault = die
+    with pytest.raises(Crash):
+        await room.archive()
+    room.store.fault = lambda *_: None
+    later = await a_later_room(shared)
+    images = await later.archive()
+    assert [images[index].fate for index in range(3)] == [ImageFate.ARCHIVED] * 3
+    assert len(room.assets()) == 3
+
+
+async def test_a_damaged_asset_of_a_run_that_died_is_not_taken_over(room, shared):
+    await room.completed(LINKS[0], n=1)
+    room.store.objects[EDITION.key("assets/hero/mug-1-111111.png")] = PAGE
+    later = await a_later_room(shared)
+    image = (await later.archive())[0]
+    assert room.store.objects[EDITION.key("assets/hero/mug-1-111111.png")] == PAGE
+    assert image.fate is ImageFate.ARCHIVED
+    assert room.store.objects[EDITION.key(image.key)] == picture_bytes(LINKS[0])
+
+
+@pytest.mark.parametrize("inherited", [False, True])
+async def test_two_variants_whose_names_collide_keep_an_asset_each(room, shared, inherited):
+    await room.completed(LINKS[0], n=1, call="c-1", keys=["ab12cd" + "0" * 58])
+    await room.completed(LINKS[1], n=1, call="c-2", keys=["ab12cd" + "f" * 58])
+    first = (await room.archive("c-1"))[0]
+    second = (await (await a_later_room(shared) if inherited else room).archive("c-2"))[0]
+    assert first.key == "assets/hero/mug-1-ab12cd.png"
+    assert second.key != first.key
+    assert room.store.objects[EDITION.key(first.key)] == picture_bytes(LINKS[0])
+    assert room.store.objects[EDITION.key(second.key)] == picture_bytes(LINKS[1])
+    assert (first.sha256, second.sha256) == tuple(hashlib.sha256(picture_bytes(link)).hexdigest() for link in LINKS[:2])
+
+
+async def test_an_outage_of_the_store_is_no_loss(room, shared):
+    await room.completed(*LINKS)
+
+    def outage(operation, key):
+        if operation == "create" and "mug-2" in key:
+            raise StoreUnavailable("away")
+
+    room.store.fault = outage
+    with pytest.raises(StoreUnavailable):
+        await room.archive()
+    room.store.fault = lambda *_: None
+    await asyncio.sleep(0)
+    assert len(await (await a_later_room(shared)).archive()) == 3
+
+
+async def test_archiving_again_downloads_nothing(room):
+    await room.completed(*LINKS)
+    await room.archive()
+    facts = room.ledger.fact_count()
+    await room.archive()
+    assert len(room.api.downloads) == 3
+    assert room.ledger.fact_count() == facts
+
+
+async def test_only_so_many_images_are_under_way_at_once(room):
+    at_once = most = 0
+    download = room.api.download
+
+    async def counted(url):
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await room.clock.sleep(1)
+        at_once -= 1
+        return await download(url)
+
+    room.api.download = counted
+    for number in range(5):
+        await room.completed(
+            *(f"https://r.example/{number}/{n}" for n in range(15)), n=15, call=f"c-{number}", label=f"r{number}"
+        )
+    await asyncio.gather(*(room.archive(f"c-{number}") for number in range(5)))
+    assert most == IMAGES_AT_ONCE
+    assert len(room.assets()) == 75
+
+
+async def test_no_link_leaves_the_ledger(room):
+    await room.completed(*(f"{link}?sig=canary" for link in LINKS))
+    room.api.contents[f"{LINKS[1]}?sig=canary"] = [LinkExpired("410")] * 9
+    room.api.state_of = lambda _: None
+    await room.archive()
+    for key, content in room.store.objects.items():
+        assert b"sig=canary" not in content or key.endswith("a1-completed.json") or "/assets/" in key
