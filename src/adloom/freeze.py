@@ -291,11 +291,17 @@ async def _shares_a_row(
 async def _is_sound(
     store: Store, edition: Edition, ledger: Ledger, newest: Revision, known: Mapping[str, Outcome]
 ) -> bool:
-    """Whether no call that a revision has left to buy holds an image that was bought otherwise since it was planned."""
+    """Whether what a revision has left to buy is what is still to be bought.
+
+    It is not when an image was bought otherwise since it was planned, nor when an image that was under way then has
+    come back free since: no call of the plan would ever buy that one again.
+    """
     async for planned in planned_rows(store, edition, newest):
-        for call in planned.calls:
-            covered = any(variant.key in known and known[variant.key].covered for variant in call.variants)
-            if covered and ledger.facts(call.id).stage is Stage.UNBOUGHT:
+        left = [call for call in planned.calls if ledger.facts(call.id).stage is Stage.UNBOUGHT]
+        to_buy = {variant.key for call in left for variant in call.variants}
+        for variant in planned.variants:
+            covered = variant.key in known and known[variant.key].covered
+            if covered == (variant.key in to_buy):
                 return False
     return True
 
@@ -306,19 +312,25 @@ async def _withdraw(store: Store, edition: Edition, ledger: Ledger, old: Revisio
     Raises PlanOutdated when somebody has bought of it meanwhile: the new revision may want the same images again.
     """
     wanted = {call.id async for planned in planned_rows(store, edition, new) for call in planned.calls}
-    async for planned in planned_rows(store, edition, old):
-        for call in planned.calls:
-            facts = ledger.facts(call.id)
-            if call.id in wanted or facts.stage is not Stage.UNBOUGHT or _is_withdrawn_for(facts, new):
-                continue
-            fields = {
-                "outcome": Decided.WITHDRAWN,
-                "reason": f"revision {new.number} does not want it",
-                "revision": new.number,
-            }
-            await ledger.decide(call.id, f"a{facts.next_attempt}-intent", fields)
-            if (await ledger.refresh(call.id)).stage is not Stage.UNBOUGHT:
-                raise PlanOutdated
+    planned_before = [call.id async for planned in planned_rows(store, edition, old) for call in planned.calls]
+    came_back_free = [call for call in ledger.calls() if _may_be_bought_again(ledger.facts(call))]
+    for call in dict.fromkeys((*planned_before, *came_back_free)):
+        facts = ledger.facts(call)
+        if call in wanted or facts.stage is not Stage.UNBOUGHT or _is_withdrawn_for(facts, new):
+            continue
+        fields = {
+            "outcome": Decided.WITHDRAWN,
+            "reason": f"revision {new.number} does not want it",
+            "revision": new.number,
+        }
+        await ledger.decide(call, f"a{facts.next_attempt}-intent", fields)
+        if (await ledger.refresh(call)).stage is not Stage.UNBOUGHT:
+            raise PlanOutdated
+
+
+def _may_be_bought_again(facts: CallFacts) -> bool:
+    """Whether a run of an older plan may be about to buy the next attempt: a top-up belongs to its parent's chain."""
+    return facts.stage is Stage.UNBOUGHT and facts.intent is not None and not facts.intent["parent"]
 
 
 def _is_withdrawn_for(facts: CallFacts, new: Revision) -> bool:

@@ -20,6 +20,10 @@ from adloom.ports import Clock, Store
 
 log = logging.getLogger(__name__)
 
+SEAL_SCHEMA = "adloom.seal/1"
+SEALED = "sealed"
+"""The folder of the ledger that holds the seals; no call has such an id."""
+
 
 @dataclass(frozen=True, slots=True)
 class Edition:
@@ -77,13 +81,33 @@ class Ledger:
     def writer(self) -> str:
         return self._writer
 
-    async def load(self) -> None:
-        """Read every fact of the edition."""
+    async def load(self, *, trust_seals: bool = True) -> None:
+        """Read every fact of the edition: those of sealed calls from their seals, if these are to be trusted."""
         self._facts = {}
         self._sums = {}
+        if trust_seals:
+            await self._load_seals()
         async for listed in self._store.list(self._edition.key("ledger/")):
-            call, name = listed.key.rsplit("/", 2)[1:]
-            self._facts.setdefault(call, {})[name.removesuffix(".json")] = await self._read(listed.key)
+            call, file = listed.key.rsplit("/", 2)[1:]
+            name = file.removesuffix(".json")
+            if call != SEALED and name not in self._facts.setdefault(call, {}):
+                self._facts[call][name] = await self._read(listed.key)
+
+    async def _load_seals(self) -> None:
+        async for listed in self._store.list(self._edition.key(f"ledger/{SEALED}/")):
+            seal = from_json(await self._store.read(listed.key) or b"", listed.key)
+            if seal.get("schema") != SEAL_SCHEMA:
+                continue  # a seal saves reading, it is never the only copy
+            for call, records in seal["calls"].items():
+                self._facts[call] = {name: entry["record"] for name, entry in records.items()}
+                self._sums |= {f"ledger/{call}/{name}.json": entry["sha256"] for name, entry in records.items()}
+
+    def records(self, call: str) -> dict[str, Any]:
+        """Every record of a call with its SHA-256 as stored, by name: what a seal holds."""
+        return {
+            name: {"record": record, "sha256": self._sums[f"ledger/{call}/{name}.json"]}
+            for name, record in self._facts.get(call, {}).items()
+        }
 
     async def refresh(self, call: str) -> CallFacts:
         """Read what others have written about a call since, and return its state."""
@@ -163,8 +187,8 @@ class Ledger:
 
     async def _listed_count(self) -> int:
         count = 0
-        async for _ in self._store.list(self._edition.key("ledger/")):
-            count += 1
+        async for listed in self._store.list(self._edition.key("ledger/")):
+            count += f"/{SEALED}/" not in listed.key
         return count
 
 

@@ -19,9 +19,10 @@ from random import Random
 from adloom.archive import Archiver
 from adloom.capabilities import Capabilities, read_capabilities
 from adloom.collect import Collector, Poller, Unreachable
+from adloom.core.campaign import Grouping, Row
 from adloom.core.errors import AdloomError, SettingInvalid, StoreError, StoreRefused
 from adloom.core.exits import EXIT_UNEXPECTED, Stop, StopReason, exit_code
-from adloom.core.facts import CallFacts, Money, RefusalKind, Stage, money_of
+from adloom.core.facts import CallFacts, Money, Record, RefusalKind, Stage, money_of
 from adloom.core.identity import top_up_id
 from adloom.core.order import Order
 from adloom.core.outcomes import Status, TopUp, missing, outcomes
@@ -37,6 +38,7 @@ from adloom.owners import BEAT_EVERY_S, Heartbeat, Owners, Process
 from adloom.ports import Clock, Decoder, ImageApi, Store
 from adloom.publish import Published, publish
 from adloom.rescue import Rescuer
+from adloom.seal import seal_finished
 from adloom.spend import Buyer, PriceWatch, Spender
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,9 @@ BATCHES_AT_ONCE = 3
 BATCH_SIZES = (10, 500)
 BATCHES = 100
 """A run has about this many batches: a Prefect server loses track of much more than a few hundred task runs."""
+
+OTHERS_INTERVALS = 200
+"""What another run that lives has begun is waited for this long (10 min), then collected beside it: reading is free."""
 
 DEFAULT_INTERVAL_S = 3.0
 """The poll interval that all other waits are given for; another interval scales them."""
@@ -188,7 +193,8 @@ class Run:
             scale=self._scale,
         )
         self._others: list[Order] = []
-        self._seen_to: set[str] = set()
+        self._waited_long = False
+        self._strays: set[str] = set()
         self._under_way: set[str] = set()
         self._counts = _Counts()
         self._surprised = False
@@ -250,6 +256,10 @@ class Run:
         if self._ledger.calls():
             async for planned in planned_rows(self._world.store, self.edition, self.revision):
                 begun.extend(self._begun(planned))
+            begun.extend(self._begun_for_no_row({order.call for order in begun}))
+        begun.sort(key=self._began)
+        downloads = [order for order in begun if self._ledger.facts(order.call).stage is Stage.COMPLETED]
+        await self.fulfil(downloads)  # links die: what is paid and ready comes before anything is bought
         for start in range(0, len(begun), size):
             yield tuple(begun[start : start + size])
         async for planned in planned_rows(self._world.store, self.edition, self.revision):
@@ -272,7 +282,6 @@ class Run:
         await self._see_to_others()
         await self._ladder.pursue(self._spender.resend, self._world.poll_interval_s)
         await asyncio.gather(*self._adoptions)
-        await self._rescue_strays()
         if not self.gate.is_interrupted:
             await self._rescuer.second_tasks()
             if self._world.dedicated_key:
@@ -285,6 +294,7 @@ class Run:
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._heartbeat.beat(ended=True)
         published = await publish(self._world.store, self.edition, self._ledger, self.revision, self.gate.stops)
+        await seal_finished(self._world.store, self.edition, self._ledger, self.revision)
         code = exit_code(self.gate.stops, published.found())
         return Result(published, self.gate.stops, code if not self._surprised else code or EXIT_UNEXPECTED)
 
@@ -295,7 +305,20 @@ class Run:
         for call in sorted(calls):
             facts = self._ledger.facts(call)
             if _goes_on(facts):
-                yield self._order_of(facts, planned)
+                yield self._order_of(facts, planned.row)
+
+    def _begun_for_no_row(self, begun: set[str]) -> Iterator[Order]:
+        """What was bought for rows that the plan no longer has is seen through too, but nothing more is bought."""
+        for call in sorted(set(self._ledger.calls()) - begun):
+            facts = self._ledger.facts(call)
+            if facts.intent is not None and facts.stage in _BOUGHT:
+                self._strays.add(call)
+                yield self._order_of(facts, _row_of(facts.intent))
+
+    def _began(self, order: Order) -> str:
+        """When a call was begun: the oldest links die first."""
+        intent = self._ledger.facts(order.call).intent
+        return str(intent["time"]) if intent else ""
 
     def _fresh(self, planned: PlannedRow) -> Iterator[Order]:
         price = price_per_image(planned.row.model, self._prices)
@@ -324,7 +347,6 @@ class Run:
     async def _bring(self, first: Order) -> None:
         order: Order | None = first
         while order is not None and order.call not in self._under_way:
-            self._seen_to.add(order.call)
             self._under_way.add(order.call)
             try:
                 await self._see_through(order)
@@ -335,6 +357,8 @@ class Run:
     async def _see_through(self, order: Order) -> None:
         """Bring one call to its end, or as far as it goes now."""
         if self._ledger.facts(order.call).stage in (Stage.UNBOUGHT, Stage.WAITING):
+            if order.call in self._strays:
+                return
             async with self._throttle.place():
                 await self._spender.buy(order)
                 self._count(order.call)
@@ -353,14 +377,18 @@ class Run:
             self._ladder.inherit(order)
         if facts.stage not in (Stage.SENDING, Stage.ACCEPTED):
             return
-        if facts.latest.owner != self._ledger.writer and not await self._owners.is_dead(facts.latest.owner):
+        owner = facts.latest.owner
+        if owner != self._ledger.writer and not self._waited_long and not await self._owners.is_dead(owner):
             self._others.append(order)
             raise GateClosed
+        if facts.stage is Stage.SENDING:
+            facts = await self._ledger.refresh(order.call)  # the dead can have said more since this run read
         if facts.stage is Stage.SENDING:
             reason = "the run that bought it died before it saw an answer"
             name = f"a{facts.latest.number}-unknown-{facts.latest.sends}"
             await self._ledger.note(order.call, name, {"reason": reason})
             self._ladder.inherit(order)
+        if facts.stage is not Stage.ACCEPTED:
             return
         accepted = facts.latest.accepted
         assert accepted is not None  # noqa: S101 - that is what the stage means
@@ -368,6 +396,8 @@ class Run:
 
     async def _next(self, order: Order) -> Order | None:
         """What follows from a call's end: a top-up for what it did not bring, another attempt, or nothing."""
+        if order.call in self._strays:
+            return None
         facts = self._ledger.facts(order.call)
         if (top_up := missing(facts)) is not None:
             child = _top_up_order(order, top_up)
@@ -381,12 +411,12 @@ class Run:
             return order
         return None
 
-    def _order_of(self, facts: CallFacts, planned: PlannedRow) -> Order:
+    def _order_of(self, facts: CallFacts, row: Row) -> Order:
         intent = facts.intent
         assert intent is not None  # noqa: S101 - asked for by the caller
         return Order(
             facts.call,
-            planned.row,
+            row,
             tuple(intent["variants"]),
             Decimal(intent["credits"]),
             self._callback_url,
@@ -396,24 +426,19 @@ class Run:
         )
 
     async def _see_to_others(self) -> None:
-        """Wait for the calls that other runs have begun; take over from those that died."""
+        """Wait for the calls that other runs have begun; take over from those that died.
+
+        A run that lives may have given a call up, and may itself be waiting for one of ours: nobody waits for ever.
+        """
+        since = self._world.clock.monotonic()
         while self._others and not self.gate.is_interrupted:
             waiting, self._others = self._others, []
+            waited_s = self._world.clock.monotonic() - since
+            self._waited_long = waited_s >= OTHERS_INTERVALS * self._world.poll_interval_s
             await self._world.clock.sleep(self._world.poll_interval_s)
             for order in waiting:
                 await self._ledger.refresh(order.call)
             await self.fulfil(waiting)
-
-    async def _rescue_strays(self) -> None:
-        """Collect and archive what was bought for rows that the plan no longer has: paid is paid."""
-        for call in set(self._ledger.calls()) - self._seen_to:
-            facts = self._ledger.facts(call)
-            if facts.stage is Stage.ACCEPTED and await self._owners.is_dead(facts.latest.owner):
-                accepted = facts.latest.accepted
-                assert accepted is not None  # noqa: S101 - that is what the stage means
-                await self._collector.collect(call, datetime.fromisoformat(accepted["time"]).timestamp())
-            if self._ledger.facts(call).stage is Stage.COMPLETED:
-                await self._archiver.archive(call)
 
     def _adopted(self, order: Order) -> None:
         """The ladder found an order's task: see it through beside everything else."""
@@ -447,7 +472,27 @@ class Run:
         await self._throttle.wake()
 
 
+_BOUGHT = frozenset({Stage.SENDING, Stage.UNKNOWN, Stage.ACCEPTED, Stage.COMPLETED})
 _UNFINISHED = frozenset({Stage.SENDING, Stage.WAITING, Stage.UNKNOWN, Stage.ACCEPTED, Stage.COMPLETED})
+
+
+def _row_of(intent: Record) -> Row:
+    """A row that the plan no longer has, as far as the purchase that was made for it tells."""
+    return Row(
+        job=intent["job"],
+        identity="",
+        name=intent["row"],
+        label=intent["label"],
+        prompt="",
+        variables={},
+        model=intent["model"],
+        size="",
+        quality=intent["quality"],
+        priority="",
+        references=(),
+        grouping=Grouping.SET,
+        variants=len(intent["variants"]),
+    )
 
 
 def _goes_on(facts: CallFacts) -> bool:

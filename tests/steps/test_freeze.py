@@ -85,7 +85,12 @@ async def test_a_plan_is_frozen_with_its_cap_its_total_and_its_calls(store, cloc
     desk = await a_desk(store, clock)
     revision = await desk.freeze(MUG, JUG, prices={"doubao-seedream-4.0": Decimal("1.8")})
     header = json.loads(store.objects[EDITION.key("plan-r1.json")])
-    assert (header["schema"], header["campaign"], header["edition"], header["revision"]) == ("adloom.plan/1", "test", "main", 1)
+    assert (header["schema"], header["campaign"], header["edition"], header["revision"]) == (
+        "adloom.plan/1",
+        "test",
+        "main",
+        1,
+    )
     assert (header["cap_credits"], Decimal(header["total_credits"])) == ("1000", 23 * Decimal("1.8"))
     assert (revision.wanted, revision.calls) == (23, 3)
     assert revision.sha256 == hashlib.sha256(store.objects[EDITION.key("plan-r1.json")]).hexdigest()
@@ -95,7 +100,7 @@ async def test_a_plan_is_frozen_with_its_cap_its_total_and_its_calls(store, cloc
 async def test_a_frozen_row_comes_back_as_it_was(store, clock):
     row = a_row(
         "tea", references=references(3), variants=7, variables={"sku": "007", "more": {"名": "茶"}}, quality="",
-        prompt="茶\r\n\"quoted\" \u2028 line", grouping=Grouping.INDEPENDENT,
+        prompt='茶\r\n"quoted" \u2028 line', grouping=Grouping.INDEPENDENT,
     )  # fmt: skip
     desk = await a_desk(store, clock)
     revision = await desk.freeze(row, MUG)

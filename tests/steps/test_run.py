@@ -12,6 +12,7 @@ from shop import Shop, campaign_text, one_row
 from adloom.capabilities import record_capability
 from adloom.core.outcomes import Status
 from adloom.edges.evolink import EvoLink
+from adloom.run import Run
 from adloom.session import new_ledger, open_store, open_target
 
 
@@ -373,3 +374,47 @@ async def test_a_second_task_of_one_attempt_is_kept_and_its_charge_shown(shop: S
     assert result.published.manifest["totals"]["credits_charged"] == pytest.approx(6.12)
     assert result.published.manifest["totals"]["archived"] == 2
     assert len(list((shop.edition() / "extras").iterdir())) == 2
+
+
+async def test_a_finished_edition_is_resumed_from_its_seals_without_reading_its_records(shop: Shop):
+    shop.write(campaign_text("  - {id: cup, prompt: a cup, variants: 20}\n  - {id: jug, prompt: a jug}\n"))
+    await shop.run()
+    assert len(list((shop.edition() / "ledger" / "sealed").iterdir())) == 1
+    store, edition = open_target(str(shop.edition()), shop.settings)
+    reads = []
+    read = store.read
+
+    async def counted(key):
+        reads.append(key)
+        return await read(key)
+
+    store.read = counted
+    ledger = new_ledger(store, edition)
+    await ledger.load()
+    assert len(reads) == 1
+    assert len(ledger.calls()) == 3
+    shop.write(campaign_text("  - {id: cup, prompt: a cup, variants: 21}\n  - {id: jug, prompt: a jug}\n"))
+    assert (await shop.run()).exit_code == 0
+    assert shop.bought() == 22
+
+
+async def test_what_is_ready_to_download_comes_before_anything_is_bought(shop: Shop):
+    jobs = "  - {id: cup, prompt: a cup, variants: 2}\n"
+    shop.write(campaign_text(jobs))
+    shop.sandbox.change(download_error_rate=1.0)
+    assert (await shop.run()).exit_code == 7
+    shop.sandbox.change(download_error_rate=0.0)
+    shop.write(campaign_text(jobs + "  - {id: jug, prompt: a jug}\n"))
+    downloaded = []
+
+    def watch(run: Run) -> None:
+        buy = run._spender.buy
+
+        async def watched(order):
+            downloaded.append(shop.sandbox.state()["requests"].get("image whole", 0))
+            await buy(order)
+
+        run._spender.buy = watched
+
+    assert (await shop.run(started=watch)).exit_code == 0
+    assert downloaded == [2]

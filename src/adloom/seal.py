@@ -1,0 +1,49 @@
+"""Seals: the facts of finished calls in one object per shard, so that resuming reads few objects instead of many.
+
+When every variant of a shard's rows has come to its end, ``ledger/sealed/<first 16 of the shard's sha256>.json`` is
+created once: all records of all calls of those rows, and the SHA-256 of each as stored. A record that comes later is
+simply not in it and is read by itself. The records themselves stay where they are and remain the truth: ``verify``
+reads those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from adloom.core.outcomes import Outcome, Status, outcomes
+from adloom.core.planned import PlannedRow
+from adloom.freeze import Revision, Shard, read_shard
+from adloom.ledger import SEAL_SCHEMA, SEALED, Edition, Ledger, to_json
+from adloom.ports import Store
+
+_OVER = frozenset({Status.ARCHIVED, Status.SHORT, Status.REFUSED, Status.FAILED})
+
+
+async def seal_finished(store: Store, edition: Edition, ledger: Ledger, revision: Revision) -> int:
+    """Seal every shard of a revision that is finished and not sealed yet; how many were."""
+    sealed = {listed.key async for listed in store.list(edition.key(f"ledger/{SEALED}/"))}
+    left = [shard for shard in revision.shards if edition.key(_name(shard)) not in sealed]
+    if not left:
+        return 0
+    facts = [ledger.facts(call) for call in ledger.calls()]
+    known = outcomes(facts)
+    calls_of: dict[str, set[str]] = {}
+    for one in facts:
+        for variant in one.intent["variants"] if one.intent else ():
+            calls_of.setdefault(variant["key"], set()).add(one.call)
+    count = 0
+    for shard in left:
+        rows = await read_shard(store, edition, shard)
+        if all(_is_over(planned, known) for planned in rows):
+            calls = {call for p in rows for variant in p.variants for call in calls_of.get(variant.key, ())}
+            seal = {"schema": SEAL_SCHEMA, "calls": {call: ledger.records(call) for call in sorted(calls)}}
+            count += await store.create(edition.key(_name(shard)), to_json(seal))
+    return count
+
+
+def _name(shard: Shard) -> str:
+    return f"ledger/{SEALED}/{shard.sha256[:16]}.json"
+
+
+def _is_over(planned: PlannedRow, known: Mapping[str, Outcome]) -> bool:
+    return all((end := known.get(variant.key)) is not None and end.status in _OVER for variant in planned.variants)
