@@ -1,5 +1,6 @@
 # make demo    a real campaign through the Prefect flow, on this machine alone: no key, no money
 # make test    all tests
+# make torture every crash that we can think of, about 45 minutes (needs strace)
 # make install only the environment, in .venv
 # make lint    style, types, import contract
 # make lock    resolve the dependencies anew (needs uv)
@@ -10,7 +11,7 @@ INSTALLED := .venv/.installed
 DEMO_ARCHIVE := .demo/archive
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install demo test lint lock
+.PHONY: install demo test torture lint lock
 
 install: $(INSTALLED)
 
@@ -26,6 +27,9 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+torture: install
+	$(BIN)/python tests/torture/everything.py
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""The Prefect flows: thin, and the only place that imports Prefect."""

@@ -8,21 +8,25 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from random import Random
 
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from adloom.core.campaign import Budget, Campaign, Grouping, Pace, Reference, Row
+from adloom.core.campaign import Budget, Campaign, CampaignSource, Grouping, Pace, Reference, Row
 from adloom.core.facts import SCHEMA, Record
 from adloom.core.identity import explicit_identity
 from adloom.core.task import Accepted, Credits, Download, ListedTask, Picture, Task, TaskState
 from adloom.ledger import Edition, Ledger
-from adloom.ports import Listed
+from adloom.look import Outlook, Wish, look
+from adloom.owners import Process
+from adloom.ports import ImageApi, Listed, Store
+from adloom.run import Result, Run, World, run_batches
 
 MODEL = "doubao-seedream-4.0"
 PRICE = Decimal("1.53")
 EDITION = Edition("test", "main")
-SETTLING_STEPS = 50
+SETTLING_STEPS = 200
 
 few = settings(max_examples=60, deadline=None)
 """Enough examples to find what a person would not write down, few enough for a quick run."""
@@ -37,13 +41,15 @@ class ManualClock:
 
     def __init__(self, start: float = 1_790_000_000.0) -> None:
         self.elapsed = 0.0
+        self.jumped = 0.0
+        """How far the wall clock alone was moved."""
         self._start = start
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
         self._driver: asyncio.Task[None] | None = None
 
     def now(self) -> float:
-        return self._start + self.elapsed
+        return self._start + self.elapsed + self.jumped
 
     def monotonic(self) -> float:
         return self.elapsed
@@ -72,7 +78,16 @@ class ManualClock:
 
 async def settle() -> None:
     """Let everybody who can go on do so until all wait."""
+    loop = asyncio.get_running_loop()
     for _ in range(SETTLING_STEPS):
+        await asyncio.sleep(0)
+        if not loop._ready:  # type: ignore[attr-defined]
+            return
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the others go on until something is so."""
+    while not condition():  # noqa: ASYNC110 - nobody tells when it is so
         await asyncio.sleep(0)
 
 
@@ -203,6 +218,7 @@ class ScriptedApi:
         return {task_id: task for task_id, task in found.items() if task is not None}
 
     async def list_tasks(self, created_after: int) -> Sequence[ListedTask] | None:
+        del created_after
         return None
 
     async def credits(self) -> Credits:
@@ -353,6 +369,29 @@ def an_image(index: int, fate: str = "archived", **fields: object) -> dict[str, 
         "reason": "",
         **fields,
     }
+
+
+def a_world(store: Store, clock: ManualClock, api: ImageApi, **more: object) -> World:
+    """The world of one run. All runs of a test share store, clock and API."""
+    fields: dict[str, object] = {
+        "decoder": FakeDecoder(),
+        "random": Random(1),
+        "process": Process("host", 1, "1"),
+        "is_surely_dead": lambda _: False,
+        **more,
+    }
+    return World(store=store, api=api, clock=clock, **fields)  # type: ignore[arg-type]
+
+
+async def run_all(world: World, outlook: Outlook) -> Result:
+    """Run what was looked at, from the reservation to the manifest."""
+    run = await Run.start(world, outlook)
+    await run_batches(run, run.fulfil)
+    return await run.finish()
+
+
+async def look_at(world: World, source: CampaignSource, **wish: object) -> Outlook:
+    return await look(world.store, world.clock, source, EDITION, Wish(**wish))  # type: ignore[arg-type]
 
 
 async def a_ledger(store: MemoryStore, clock: ManualClock, writer: str = "run-a") -> Ledger:

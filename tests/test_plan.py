@@ -78,7 +78,7 @@ def test_what_is_covered_is_never_bought_again_and_the_rest_is(given_rows, data)
     keys = _keys(_plan(given_rows)[0])
     covered = set(data.draw(st.lists(st.sampled_from(keys), unique=True)))
     statuses = {key: data.draw(st.sampled_from(Status)) for key in sorted(covered)}
-    known = {key: Outcome(statuses[key], True, "c-x", 1) for key in covered}
+    known = {key: Outcome(statuses[key], covered=True, call="c-x", attempt=1) for key in covered}
     given_up = data.draw(st.sampled_from([{}, _bought(set(keys) - covered, Status.OPEN, covered=False)]))
     planned, totals = _plan(given_rows, known | given_up)
     assert sorted(_keys(planned)) == sorted(set(keys) - covered)

@@ -155,7 +155,7 @@ class Ledger:
         """Add the evidence that an attempt made this task. A second task for one attempt is kept and reported."""
         fields = {"task": task, "credits": credits_, **more}
         await self.note(call, f"a{attempt}-accepted.{task_name(task)}", fields)
-        tasks = self.facts(call).attempts[-1].tasks
+        tasks = next(known.tasks for known in self.facts(call).attempts if known.number == attempt)
         if len(tasks) > 1:
             log.error("call %s has %d tasks for one attempt, so it was bought twice: %s", call, len(tasks), tasks)
 

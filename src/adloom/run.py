@@ -283,9 +283,7 @@ class Run:
         await self._ladder.pursue(self._spender.resend, self._world.poll_interval_s)
         await asyncio.gather(*self._adoptions)
         if not self.gate.is_interrupted:
-            await self._rescuer.second_tasks()
-            if self._world.dedicated_key:
-                await self._rescuer.orphans()
+            await self._rescue()
         if self._archiver.left:
             message = f"{self._archiver.left} paid images could not be downloaded"
             self.gate.close(Stop(StopReason.OUTAGE, message, "Run the same command again soon: links live 24 hours."))
@@ -314,6 +312,15 @@ class Run:
             if facts.intent is not None and facts.stage in _BOUGHT:
                 self._strays.add(call)
                 yield self._order_of(facts, _row_of(facts.intent))
+
+    async def _rescue(self) -> None:
+        """Fetch what is paid for and nobody waits for. What cannot be fetched now does not keep back the manifest."""
+        try:
+            await self._rescuer.second_tasks()
+            if self._world.dedicated_key:
+                await self._rescuer.orphans()
+        except (Unreachable, AdloomError) as error:
+            log.warning("paid images that no variant waits for are left for a later run: %s", error)
 
     def _began(self, order: Order) -> str:
         """When a call was begun: the oldest links die first."""
@@ -583,6 +590,7 @@ async def run_batches(run: Run, fulfil: Callable[[Sequence[Order]], Awaitable[No
         working.result()
     finally:
         closed.cancel()
+        working.cancel()  # whoever is cancelled here must not go on buying behind its caller's back
 
 
 async def _all_batches(run: Run, fulfil: Callable[[Sequence[Order]], Awaitable[None]]) -> None:

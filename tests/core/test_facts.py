@@ -1,12 +1,12 @@
 from decimal import Decimal
 
 import pytest
+from fakes import a_fact, an_image, an_intent, few
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adloom.core.errors import RecordUnreadable
 from adloom.core.facts import ImageFate, Money, Stage, fold, money_of, task_name
-from fakes import a_fact, an_image, an_intent, few
 
 INTENT = an_intent(2)
 FREE = {"outcome": "free", "reason": "no", "credits": "0"}
@@ -61,19 +61,23 @@ STAGES = {
     "unknown and held": (
         {"a1-intent": INTENT, "a1-unknown-1": UNKNOWN, "a1-held": UNKNOWN}, Stage.UNKNOWN, ("0", "3.06", "3.06"),
     ),
-    "accepted": ({"a1-intent": INTENT, "a1-accepted.task-1": accepted(credits_="3.2")}, Stage.ACCEPTED, ("0", "3.2", "0")),
+    "accepted": (
+        {"a1-intent": INTENT, "a1-accepted.task-1": accepted(credits_="3.2")}, Stage.ACCEPTED, ("0", "3.2", "0"),
+    ),
     "accepted after all": (
         {"a1-intent": INTENT, "a1-unknown-1": UNKNOWN, "a1-held": UNKNOWN, "a1-accepted.task-1": accepted()},
         Stage.ACCEPTED, ("0", "3.06", "0"),
     ),
     "failed, charge not settled": (
-        {"a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-failed": UNKNOWN}, Stage.ACCEPTED, ("0", "3.06", "0"),
+        {"a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-failed": UNKNOWN},
+        Stage.ACCEPTED, ("0", "3.06", "0"),
     ),
     "failed free": (
         {"a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-settled": settled()}, Stage.UNBOUGHT, NOTHING,
     ),
     "failed for good": (
-        {"a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-settled": settled(final=True)}, Stage.FAILED, NOTHING,
+        {"a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-settled": settled(final=True)},
+        Stage.FAILED, NOTHING,
     ),
     "failed and charged": (
         {"a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-settled": settled("charged", credits_="3.06")},
@@ -212,7 +216,12 @@ def test_a_withdrawn_intent_tells_nothing_of_what_the_call_is_for():
 
 
 def test_only_attempts_that_came_to_a_task_count_for_the_limit():
-    facts = {"a1-intent": INTENT, "a1-settled": settled(kind="account"), "a2-intent": INTENT, "a2-accepted.t": accepted("t")}
+    facts = {
+        "a1-intent": INTENT,
+        "a1-settled": settled(kind="account"),
+        "a2-intent": INTENT,
+        "a2-accepted.t": accepted("t"),
+    }
     assert fold("c-1", facts).task_attempts == 1
 
 

@@ -3,6 +3,7 @@ import unicodedata
 from dataclasses import replace
 
 import pytest
+from fakes import a_row, few, references
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +20,6 @@ from adloom.core.identity import (
     top_up_id,
     variant_key,
 )
-from fakes import a_row, few, references
 
 ROW = a_row(references=references(2), variants=3)
 
@@ -111,7 +111,10 @@ def test_the_parts_of_an_identity_cannot_run_into_each_other():
 
 
 @few
-@given(keys=st.lists(st.text("0123456789abcdef", min_size=4, max_size=4), min_size=1, max_size=15, unique=True), data=st.data())
+@given(
+    keys=st.lists(st.text("0123456789abcdef", min_size=4, max_size=4), min_size=1, max_size=15, unique=True),
+    data=st.data(),
+)
 def test_a_call_is_told_by_its_variants_in_any_order(keys, data):
     assert call_id(data.draw(st.permutations(keys))) == call_id(keys)
     assert call_id([*keys, "another"]) != call_id(keys)

@@ -4,6 +4,7 @@ import json
 from decimal import Decimal
 
 import pytest
+from fakes import PRICE, a_fact, a_row, an_image, an_intent, few, references
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,14 +13,15 @@ from adloom.core.facts import Image, ImageFate, fold
 from adloom.core.manifest import COLUMNS, Tally, asset_lines, csv_lines, jsonl_line, number, overall_status
 from adloom.core.outcomes import Outcome, Status
 from adloom.core.planned import PlannedRow, Variant
-from fakes import PRICE, a_fact, a_row, an_image, an_intent, few, references
 
 IMAGE = Image(0, 1, ImageFate.ARCHIVED, "assets/hero/mug-1-ab12cd.png", "f" * 64, 10, "image/png", 1024, 1024)
-ARCHIVED = Outcome(Status.ARCHIVED, True, "c-1", 2, "task-1", IMAGE, Decimal("1.530000"), "")
+ARCHIVED = Outcome(Status.ARCHIVED, covered=True, call="c-1", attempt=2, task="task-1", image=IMAGE, credits=PRICE)
 
 
 def _planned(variants=1, **row):
-    return PlannedRow(a_row(variants=variants, **row), tuple(Variant(f"k{n}", n, 1) for n in range(1, variants + 1)), ())
+    return PlannedRow(
+        a_row(variants=variants, **row), tuple(Variant(f"k{n}", n, 1) for n in range(1, variants + 1)), ()
+    )
 
 
 def _line(outcome=None, **row):
@@ -35,7 +37,8 @@ def _cells(**row):
 def test_an_archived_variants_line_tells_where_it_is_and_how_to_prove_it():
     line = _line(ARCHIVED, references=references(1), variables={"sku": "007", "more": {"x": "茶"}})
     assert json.loads(jsonl_line(line)) == {
-        "job": "hero", "row": "mug", "variant": 1, "take": 1, "status": "archived", "key": "assets/hero/mug-1-ab12cd.png",
+        "job": "hero", "row": "mug", "variant": 1, "take": 1, "status": "archived",
+        "key": "assets/hero/mug-1-ab12cd.png",
         "sha256": "f" * 64, "size_bytes": 10, "media_type": "image/png", "width_px": 1024, "height_px": 1024,
         "prompt": "mug on an oak table", "vars": {"sku": "007", "more": {"x": "茶"}}, "model": "doubao-seedream-4.0",
         "size": "1:1", "quality": "1K", "references": ["0.png"], "call": "c-1", "attempt": 2, "task": "task-1",
@@ -52,7 +55,8 @@ def test_a_variant_nobody_bought_is_open_and_says_so():
 @pytest.mark.parametrize("fate", [ImageFate.QUARANTINED, ImageFate.LOST])
 def test_a_paid_image_that_is_no_asset_has_no_asset_key(fate):
     image = Image(0, 1, fate, "quarantine/c-1-0.bin", "f" * 64, 10, "text/html", reason="no image")
-    line = _line(Outcome(Status.FAILED, True, "c-1", 1, "task-1", image, Decimal("1.53"), "no image"))
+    end = Outcome(Status.FAILED, covered=True, call="c-1", attempt=1, image=image, credits=PRICE, reason="no image")
+    line = _line(end)
     assert [line[name] for name in ("key", "sha256", "size_bytes", "media_type", "width_px")] == [None] * 5
     assert (line["reason"], line["credits"]) == ("no image", 1.53)
 
@@ -60,7 +64,7 @@ def test_a_paid_image_that_is_no_asset_has_no_asset_key(fate):
 @few
 @given(variants=st.integers(1, 30), ends=st.dictionaries(st.integers(1, 30), st.sampled_from(Status)))
 def test_the_six_ends_add_up_to_what_was_wanted(variants, ends):
-    known = {f"k{n}": Outcome(status, True, "c-1", 1) for n, status in ends.items()}
+    known = {f"k{n}": Outcome(status, covered=True, call="c-1", attempt=1) for n, status in ends.items()}
     tally = Tally()
     tally.found.update(Status(line["status"]) for line in asset_lines(_planned(variants), known))
     totals = tally.totals(variants)
@@ -79,7 +83,9 @@ def test_no_cell_begins_as_a_formula_in_full_width(start):
 
 
 @few
-@given(prompt=st.text(st.characters(exclude_categories=["Cs"]), max_size=30), value=st.text("=+-@\"',\r\n茶x", max_size=8))
+@given(
+    prompt=st.text(st.characters(exclude_categories=["Cs"]), max_size=30), value=st.text("=+-@\"',\r\n茶x", max_size=8)
+)
 def test_a_spreadsheet_gets_every_cell_back_as_text(prompt, value):
     cells = _cells(prompt=prompt, variables={"v": value})
     assert cells["prompt"].removeprefix("'") == prompt.removeprefix("'")
@@ -110,8 +116,16 @@ def test_a_line_never_differs_for_the_same_facts():
 
 @pytest.mark.parametrize(
     ("exact", "text"),
-    [("1.53", "1.53"), ("1.530", "1.53"), ("3.00", "3"), ("0", "0"), ("0.1", "0.1"), ("123456789.99", "123456789.99"), ("1E+3", "1000")],
-)  # fmt: skip
+    [
+        ("1.53", "1.53"),
+        ("1.530", "1.53"),
+        ("3.00", "3"),
+        ("0", "0"),
+        ("0.1", "0.1"),
+        ("123456789.99", "123456789.99"),
+        ("1E+3", "1000"),
+    ],
+)
 def test_money_is_written_as_the_shortest_number_that_says_it(exact, text):
     assert json.dumps(number(Decimal(exact))) == text
 
@@ -189,7 +203,10 @@ def test_dollars_are_those_of_the_charge():
 
 def test_a_hundred_thousand_prices_add_up_without_a_rounding_error():
     tally = Tally()
-    call = fold("c-1", {"a1-intent": an_intent(1), "a1-completed": a_fact(task="t", links=["a"], reported=1, credits=str(PRICE))})
+    call = fold(
+        "c-1",
+        {"a1-intent": an_intent(1), "a1-completed": a_fact(task="t", links=["a"], reported=1, credits=str(PRICE))},
+    )
     for _ in range(1000):
         tally.add_call(call)
     assert tally.totals(0)["credits_charged"] == 1530

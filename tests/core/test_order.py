@@ -2,8 +2,9 @@ import json
 import re
 from decimal import Decimal
 
-from adloom.core.order import Order, idempotency_key
 from fakes import MODEL, a_row, references
+
+from adloom.core.order import Order, idempotency_key
 
 VARIANTS = tuple({"key": f"k{n}", "number": n, "take": 1} for n in (1, 2, 3))
 
@@ -33,7 +34,10 @@ def test_fields_that_were_not_asked_for_are_not_sent():
 
 
 def test_a_prompt_is_sent_as_it_was_written_not_as_identities_see_it():
-    assert json.loads(_order(n=1, prompt="cafe\u0301 \r\n on oak\u00a0").body())["prompt"] == "cafe\u0301 \r\n on oak\u00a0"
+    assert (
+        json.loads(_order(n=1, prompt="cafe\u0301 \r\n on oak\u00a0").body())["prompt"]
+        == "cafe\u0301 \r\n on oak\u00a0"
+    )
 
 
 def test_chinese_is_sent_as_itself():

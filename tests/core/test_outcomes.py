@@ -1,12 +1,12 @@
 from decimal import Decimal
 
 import pytest
+from fakes import a_fact, an_image, an_intent, few
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adloom.core.facts import fold
 from adloom.core.outcomes import Status, TopUp, missing, outcomes
-from fakes import a_fact, an_image, an_intent, few
 
 KEYS = ["k1", "k2", "k3", "k4"]
 
@@ -15,20 +15,25 @@ def _variants(*numbers):
     return [{"key": f"k{n}", "number": n, "take": 1} for n in numbers]
 
 
-def _bought(call, *, variants=_variants(1, 2, 3, 4), links=(), images=(), **intent):
+ALL = _variants(1, 2, 3, 4)
+
+
+def _bought(call, *, variants=ALL, links=(), images=(), **intent):
     """A call that came to its end with these links, and what became of them."""
     n = len(variants)
     facts = {
         "a1-intent": an_intent(n, **intent, variants=variants),
         f"a1-accepted.{call}-task": a_fact(task=f"{call}-task", credits="1"),
-        "a1-completed": a_fact(task=f"{call}-task", links=list(links), reported=len(links), credits=str(1.5 * len(links))),
+        "a1-completed": a_fact(
+            task=f"{call}-task", links=list(links), reported=len(links), credits=str(1.5 * len(links))
+        ),
     }
     if images:
         facts["a1-archived-1"] = a_fact(images=list(images))
     return fold(call, facts)
 
 
-def _open(call, more=None, *, variants=_variants(1, 2, 3, 4), **intent):
+def _open(call, more=None, *, variants=ALL, **intent):
     return fold(call, {"a1-intent": an_intent(len(variants), variants=variants, **intent), **(more or {})})
 
 
@@ -76,12 +81,15 @@ CASES = {
     "refused": ({"a1-settled": a_fact(outcome="free", kind="request", final=True, reason="bad size")}, "refused", True),
     "moderated": ({"a1-settled": a_fact(outcome="free", kind="moderation", final=True, reason="no")}, "refused", True),
     "failed": ({"a1-settled": a_fact(outcome="free", kind="task", final=True, reason="broken")}, "failed", True),
-    "failed and paid": ({"a1-settled": a_fact(outcome="charged", kind="task", credits="3", reason="gone")}, "failed", True),
+    "failed and paid": (
+        {"a1-settled": a_fact(outcome="charged", kind="task", credits="3", reason="gone")}, "failed", True,
+    ),
     "free again": ({"a1-settled": a_fact(outcome="free", kind="task", final=False, reason="busy")}, "open", False),
     "account": ({"a1-settled": a_fact(outcome="free", kind="account", final=False, reason="402")}, "open", False),
     "released": ({"a1-settled": a_fact(outcome="released", kind="", reason="a person")}, "open", False),
     "withdrawn": (
-        {"a1-refused-1": a_fact(kind="throttled", reason="429"), "a1-send-2": a_fact(outcome="withdrawn")}, "open", False,
+        {"a1-refused-1": a_fact(kind="throttled", reason="429"), "a1-send-2": a_fact(outcome="withdrawn")},
+        "open", False,
     ),
 }  # fmt: skip
 

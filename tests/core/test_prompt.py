@@ -1,9 +1,9 @@
 import pytest
+from fakes import few
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adloom.core.prompt import count_phrase, is_mostly_chinese, length_problem, names_its_own_count, sent_prompt
-from fakes import few
 
 
 def test_one_image_is_asked_for_without_a_count_phrase():

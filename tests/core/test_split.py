@@ -1,10 +1,10 @@
 import pytest
+from fakes import few
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adloom.core.campaign import Grouping
 from adloom.core.split import fewest_calls, room, split
-from fakes import few
 
 
 @few

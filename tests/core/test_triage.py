@@ -21,7 +21,9 @@ def test_refused_content_is_never_sent_again(code):
     assert verdict.kind is RefusalKind.MODERATION
 
 
-@pytest.mark.parametrize("code", ["invalid_parameters", "image_processing_error", "", "something_new", "SERVICE_ERROR "])
+@pytest.mark.parametrize(
+    "code", ["invalid_parameters", "image_processing_error", "", "something_new", "SERVICE_ERROR "]
+)
 def test_every_other_failure_is_final(code):
     assert failed_task(code, 1).final
     assert failed_task(code, 1).kind is RefusalKind.TASK

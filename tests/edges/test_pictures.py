@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, PngImagePlugin
 
+from adloom.core.errors import DecoderBroken
 from adloom.core.task import Picture
 from adloom.edges import picture_child
-from adloom.core.errors import DecoderBroken
 from adloom.edges.pictures import PictureDecoder
 
 HONEST = Path(picture_child.__file__).read_text()

@@ -5,7 +5,7 @@ from decimal import Decimal
 from random import Random
 
 import pytest
-from fakes import PRICE, ManualClock, MemoryStore, ScriptedApi, a_ledger, an_intent, completed, settle
+from fakes import PRICE, ManualClock, MemoryStore, ScriptedApi, a_ledger, an_intent, completed, until
 
 from adloom.collect import (
     ABSENT_INTERVALS,
@@ -148,14 +148,12 @@ async def test_one_good_read_starts_the_patience_anew(poller, api, gate, clock):
     api.state_of = processing
     watching = asyncio.create_task(poller.watch("t", clock.now()))
     for _ in range(3):
-        start, reads = clock.elapsed, len(api.reads)
         api.read_faults = [ReadFailed("503")] * 10_000
-        while clock.elapsed - start < 0.6 * PATIENCE_INTERVALS * INTERVAL_S:
-            await asyncio.sleep(0)
+        silent_until = clock.elapsed + 0.6 * PATIENCE_INTERVALS * INTERVAL_S
+        await until(lambda end=silent_until: clock.elapsed >= end)
         api.read_faults = []
-        while len(api.reads) < reads + 2 or api.reads[-1][0] < clock.elapsed:
-            await asyncio.sleep(0)
-        await settle()
+        reads = len(api.reads)
+        await until(lambda reads=reads: len(api.reads) > reads + 1)
     assert gate.stops == ()
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
@@ -217,8 +215,7 @@ async def test_a_failed_tasks_charge_is_not_waited_for_for_ever(poller, api, clo
 async def test_a_watcher_that_left_is_not_asked_for_any_more(poller, api, clock):
     api.state_of = processing
     watching = asyncio.create_task(poller.watch("t", clock.now()))
-    while not api.reads:
-        await asyncio.sleep(0)
+    await until(lambda: bool(api.reads))
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     reads = len(api.reads)
@@ -230,8 +227,7 @@ async def test_a_new_task_does_not_wait_for_the_next_poll_of_an_old_one(poller, 
     old = clock.now() - 7000
     api.states["old"] = processing("old")
     watching = asyncio.create_task(poller.watch("old", old))
-    while not api.reads:
-        await asyncio.sleep(0)
+    await until(lambda: bool(api.reads))
     start = clock.elapsed
     await poller.watch("new", clock.now())
     assert clock.elapsed - start == pytest.approx(INTERVAL_S)

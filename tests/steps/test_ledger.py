@@ -42,6 +42,18 @@ async def test_of_racing_steps_of_one_run_in_one_instant_one_decides(store, cloc
     assert [mine for _, mine in decided].count(True) == 1
 
 
+async def test_a_decision_whose_reply_was_lost_is_still_ones_own(store, clock):
+    ledger = await a_ledger(store, clock)
+    create = store.create
+
+    async def lossy(key, content, **more):
+        await create(key, content, **more)
+        return False  # as a store that tries again by itself finds its own object
+
+    store.create = lossy
+    assert (await ledger.decide("c-1", "a1-intent", INTENT))[1] is True
+
+
 async def test_a_run_in_the_same_instant_with_the_same_words_is_still_another(store, clock):
     one, other = await a_ledger(store, clock, "run-a"), await a_ledger(store, clock, "run-b")
     await one.decide("c-1", "a1-intent", INTENT)
@@ -152,3 +164,14 @@ async def test_a_second_task_of_one_attempt_is_kept_and_shouted_about(store, clo
     await ledger.accept("c-1", 1, "task-2", "1.53")
     assert ledger.facts("c-1").latest.tasks == ("task-1", "task-2")
     assert "twice" in caplog.text
+
+
+async def test_a_second_task_of_an_attempt_that_is_long_over_is_shouted_about_too(store, clock, caplog):
+    ledger = await a_ledger(store, clock)
+    await ledger.decide("c-1", "a1-intent", INTENT)
+    await ledger.accept("c-1", 1, "task-1", "1.53")
+    await ledger.decide("c-1", "a2-intent", INTENT)
+    await ledger.accept("c-1", 2, "task-2", "1.53")
+    assert not caplog.records
+    await ledger.accept("c-1", 1, "task-3", "1.53")
+    assert "task-3" in caplog.text

@@ -114,13 +114,13 @@ class Mortal:
 
     address, account = "memory", "fingerprint"
 
-    async def create(self, key: str, content: bytes, **more: object) -> bool:
+    async def create(self, key: str, content: bytes, **_more: object) -> bool:
         self._live()
         created = await self.store.create(key, content)
         self._live()  # dead before it saw the answer
         return created
 
-    async def replace(self, key: str, content: bytes, **more: object) -> None:
+    async def replace(self, key: str, content: bytes, **_more: object) -> None:
         self._live()
         await self.store.replace(key, content)
 
@@ -150,7 +150,7 @@ class Mortal:
         return await self.api.tasks(task_ids)
 
     async def list_tasks(self, created_after: int) -> None:
-        return None
+        del created_after
 
     async def download(self, url: str) -> Download:
         self._live()

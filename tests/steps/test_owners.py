@@ -60,6 +60,17 @@ async def test_clocks_that_differ_kill_nobody(store, clock, their_start):
         clock.advance(DEAD_AFTER_S - 1)
 
 
+@pytest.mark.parametrize("jump_s", [-7200, 7200])
+async def test_a_wall_clock_that_is_moved_kills_nobody_and_saves_nobody(store, clock, jump_s):
+    await _heartbeat(store, clock).beat()
+    owners = _owners(store, clock)
+    assert not await owners.is_dead("other")
+    clock.jumped = jump_s
+    assert not await owners.is_dead("other")
+    clock.advance(DEAD_AFTER_S)
+    assert await owners.is_dead("other")
+
+
 async def test_a_beat_that_changes_nothing_but_its_count_is_a_sign_of_life(store, clock):
     stopped = ManualClock()
     heartbeat, owners = _heartbeat(store, stopped), _owners(store, clock)

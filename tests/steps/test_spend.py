@@ -1,6 +1,7 @@
 import asyncio
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -16,6 +17,7 @@ from fakes import (
     a_ledger,
     a_row,
     accepted,
+    until,
 )
 
 from adloom.capabilities import Capabilities
@@ -29,7 +31,7 @@ from adloom.core.errors import (
     StoreUnavailable,
     Throttled,
 )
-from adloom.core.exits import StopReason
+from adloom.core.exits import Stop, StopReason
 from adloom.core.facts import Stage, money_of
 from adloom.core.identity import call_id
 from adloom.core.order import Order, idempotency_key
@@ -37,6 +39,8 @@ from adloom.gate import Gate, Throttle
 from adloom.ladder import Ladder, Steps
 from adloom.ledger import Ledger, to_json
 from adloom.spend import Buyer, PriceWatch, Spender
+
+INTERRUPTION = Stop(StopReason.INTERRUPTED, "stop")
 
 
 def an_order(name: str = "mug", n: int = 2, **row: object) -> Order:
@@ -176,6 +180,7 @@ async def test_one_run_buys_a_call_once_though_it_is_asked_for_twice_at_once(til
     order = an_order()
     await till.buy(order, order, order)
     assert len(till.api.posts) == 1
+    assert facts_of(till, order) == {"a1-intent", "a1-accepted.task-001"}
 
 
 async def test_a_zombie_whose_call_was_noted_unknown_meanwhile_does_not_send(till, other):
@@ -344,7 +349,7 @@ async def test_calls_that_are_sent_again_keep_the_campaigns_distance(shared):
     await till.buy(*(an_order(f"row-{n}") for n in range(4)))
     times = [post.at for post in till.api.posts]
     assert len(times) == 8
-    assert min(later - earlier for earlier, later in zip(times, times[1:], strict=False)) >= 9.99
+    assert min(later - earlier for earlier, later in pairwise(times)) >= 9.99
 
 
 async def test_a_call_that_hears_nothing_but_429_for_an_hour_ends_the_buying(till):
@@ -385,19 +390,12 @@ async def test_a_call_that_waits_when_buying_stops_is_withdrawn(till):
     order = an_order()
     till.api.answers = [Throttled("429", status=429, retry_after_s=300)]
     buying = asyncio.create_task(till.buy(order))
-    while till.stage(order) is not Stage.WAITING:
-        await asyncio.sleep(0)
-    till.gate.close(till.gate.stops[0] if till.gate.stops else _interruption())
+    await until(lambda: till.stage(order) is Stage.WAITING)
+    till.gate.close(INTERRUPTION)
     await buying
     assert till.stage(order) is Stage.UNBOUGHT
     assert till.reserved() == 0
     assert len(till.api.posts) == 1
-
-
-def _interruption():
-    from adloom.core.exits import Stop  # noqa: PLC0415 - one test's need
-
-    return Stop(StopReason.INTERRUPTED, "stop")
 
 
 async def test_a_call_that_another_run_left_waiting_goes_on_under_its_key(till, shared):
@@ -461,8 +459,7 @@ async def test_a_cancelled_run_records_that_it_does_not_know(till):
     order = an_order()
     till.api.submit_takes_s = 60
     buying = asyncio.create_task(till.buy(order))
-    while not till.api.posts:
-        await asyncio.sleep(0)
+    await until(lambda: bool(till.api.posts))
     buying.cancel()
     with pytest.raises(asyncio.CancelledError):
         await buying
@@ -521,7 +518,7 @@ async def test_without_a_told_reserve_the_quote_is_reserved(till):
 
 
 async def test_a_closed_gate_buys_nothing_and_writes_nothing(till):
-    till.gate.close(_interruption())
+    till.gate.close(INTERRUPTION)
     await till.buy(an_order())
     assert till.api.posts == []
     assert not till.store.objects

@@ -1,0 +1,364 @@
+"""Bugs planted in the product on purpose: each is a mistake that somebody could make, and each must be caught.
+
+A plant is a function that is given ``put(owner, name, replacement)``; ``planted`` applies one and takes it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from adloom import archive, collect, freeze, ladder, run, spend
+from adloom.core import facts as facts_module
+from adloom.core import order as order_module
+from adloom.core import outcomes as outcomes_module
+from adloom.core.errors import NotSent, OutcomeUnknown
+from adloom.core.facts import Decided, Image, ImageFate, Money, RefusalKind, Stage
+from adloom.core.outcomes import Status, TopUp
+from adloom.core.task import Picture, Task, TaskState
+from adloom.ledger import Ledger
+from adloom.look import Outlook
+from adloom.owners import Owners
+
+Put = Callable[[Any, str, Any], None]
+PLANTS: dict[str, Callable[[Put], None]] = {}
+
+
+def plant(function: Callable[[Put], None]) -> Callable[[Put], None]:
+    PLANTS[function.__name__] = function
+    return function
+
+
+@contextmanager
+def planted(name: str) -> Iterator[None]:
+    """The product with one bug in it."""
+    before: list[tuple[Any, str, Any]] = []
+
+    def put(owner: Any, attribute: str, replacement: Any) -> None:
+        before.append((owner, attribute, vars(owner)[attribute]))
+        setattr(owner, attribute, replacement)
+
+    PLANTS[name](put)
+    try:
+        yield
+    finally:
+        for owner, attribute, original in reversed(before):
+            setattr(owner, attribute, original)
+
+
+def _remembers_intents_only(original: Any) -> Any:
+    async def decide(self: Ledger, call: str, name: str, fields: Any) -> Any:
+        if name.endswith("-intent") and fields["outcome"] == Decided.BOUGHT:
+            record = self._record(fields)
+            self._remember(call, name, record)
+            return record, True
+        return await original(self, call, name, fields)
+
+    return decide
+
+
+@plant
+def the_intent_is_not_written(put: Put) -> None:
+    put(Ledger, "decide", _remembers_intents_only(Ledger.decide))
+
+
+@plant
+def the_intent_is_written_after_the_post(put: Put) -> None:
+    decide, send = Ledger.decide, spend.Spender._send
+
+    async def send_then_write(self: Any, order: Any, attempt: int, number: int) -> Any:
+        answer = await send(self, order, attempt, number)
+        intent = self._ledger.facts(order.call).latest.intent
+        await decide(self._ledger, order.call, f"a{attempt}-intent", intent)
+        return answer
+
+    put(Ledger, "decide", _remembers_intents_only(decide))
+    put(spend.Spender, "_send", send_then_write)
+
+
+@plant
+def every_send_has_a_new_key(put: Put) -> None:
+    send = spend.Spender._send
+
+    async def send_anew(self: Any, order: Any, attempt: int, number: int) -> Any:
+        submit = self._api.submit
+        self._api.submit = lambda body, key: submit(body, f"{key}-{number}" if number > 1 else key)
+        try:
+            return await send(self, order, attempt, number)
+        finally:
+            self._api.submit = submit
+
+    put(spend.Spender, "_send", send_anew)
+
+
+@plant
+def whoever_asks_has_decided(put: Put) -> None:
+    original = Ledger.decide
+
+    async def decide(self: Ledger, call: str, name: str, fields: Any) -> Any:
+        return (await original(self, call, name, fields))[0], True
+
+    put(Ledger, "decide", decide)
+    put(spend.Spender, "_decide_to_send", _sends_if_it_decided(spend.Spender._decide_to_send))
+
+
+def _sends_if_it_decided(original: Any) -> Any:
+    async def decide_to_send(self: Any, order: Any, attempt: int, send: int) -> bool:
+        await original(self, order, attempt, send)
+        return True
+
+    return decide_to_send
+
+
+def _takes_for_free(unknown: Callable[[str], bool]) -> Callable[[Put], None]:
+    def apply(put: Put) -> None:
+        record, send = spend.Spender._record_unknown, spend.Spender._send
+
+        async def record_unknown(self: Any, order: Any, attempt: int, number: int, reason: str, **more: Any) -> None:
+            if unknown(reason):
+                await self._record_refusal(order, attempt, number, NotSent(reason))
+            else:
+                await record(self, order, attempt, number, reason, **more)
+
+        async def send_and_say_free(self: Any, order: Any, attempt: int, number: int) -> Any:
+            answer = await send(self, order, attempt, number)
+            if isinstance(answer, OutcomeUnknown) and unknown(answer.message):
+                return NotSent(answer.message)
+            return answer
+
+        put(spend.Spender, "_record_unknown", record_unknown)
+        put(spend.Spender, "_send", send_and_say_free)
+
+    return apply
+
+
+@plant
+def a_5xx_is_free(put: Put) -> None:
+    _takes_for_free(lambda reason: reason.startswith("a "))(put)
+
+
+@plant
+def a_time_out_was_not_sent(put: Put) -> None:
+    _takes_for_free(lambda reason: reason == "no answer")(put)
+
+
+@plant
+def an_unknown_is_sent_again_without_proof(put: Put) -> None:
+    put(ladder.Steps, "may_resend", lambda _self, facts, _account, _now: facts.latest.intent is not None)
+
+
+@plant
+def an_unknown_is_bought_again(put: Put) -> None:
+    original = facts_module._stage
+
+    def stage(attempt: Any) -> Stage:
+        found = original(attempt)
+        return Stage.UNBOUGHT if found is Stage.UNKNOWN else found
+
+    put(facts_module, "_stage", stage)
+
+
+@plant
+def the_purchase_of_a_dead_owner_is_free(put: Put) -> None:
+    original = run.Run._collect
+
+    async def collect_(self: Any, order: Any) -> None:
+        facts = self._ledger.facts(order.call)
+        if facts.stage is Stage.SENDING and await self._owners.is_dead(facts.latest.owner):
+            free = {"outcome": Decided.FREE, "kind": RefusalKind.TASK, "reason": "dead", "final": False}
+            await self._ledger.decide(order.call, f"a{facts.latest.number}-settled", free)
+            return
+        await original(self, order)
+
+    put(run.Run, "_collect", collect_)
+
+
+@plant
+def held_money_is_free(put: Put) -> None:
+    original = facts_module._attempt_money
+    put(facts_module, "_attempt_money", lambda attempt: Money() if attempt.unknown else original(attempt))
+
+
+@plant
+def a_kept_charge_is_taken_for_free(put: Put) -> None:
+    put(collect, "_was_charged", lambda _task: False)
+
+
+def _with_missing(put: Put, missing: Callable[[Any], TopUp | None]) -> None:
+    for module in (outcomes_module, run):
+        put(module, "missing", missing)
+
+
+@plant
+def a_top_up_asks_for_everything_again(put: Put) -> None:
+    original = outcomes_module.missing
+
+    def missing(facts: Any) -> TopUp | None:
+        top_up = original(facts)
+        return replace(top_up, variants=tuple(facts.intent["variants"])) if top_up else None
+
+    _with_missing(put, missing)
+
+
+@plant
+def every_run_makes_its_own_top_up(put: Put) -> None:
+    original = run._top_up_order
+    count = iter(range(10**6))
+    put(run, "_top_up_order", lambda order, top_up: original(order, replace(top_up, round=next(count) + 10)))
+
+
+@plant
+def a_top_up_stops_after_one_fruitless_call(put: Put) -> None:
+    put(outcomes_module, "FRUITLESS_CALLS", 1)
+
+
+@plant
+def bytes_are_trusted_without_decoding(put: Put) -> None:
+    async def fetch(self: Any, _call: str, _index: int, link: str) -> Any:
+        return await self._api.download(link), Picture("image/png", "png", 1024, 1024)
+
+    put(archive.Archiver, "_fetch", fetch)
+
+
+@plant
+def images_above_n_are_dropped(put: Put) -> None:
+    original = archive.Archiver._image
+
+    async def image(self: Any, facts: Any, index: int, link: str) -> Any:
+        if index >= len(facts.intent["variants"]):
+            return Image(index, 0, ImageFate.EXTRA)
+        return await original(self, facts, index, link)
+
+    put(archive.Archiver, "_image", image)
+
+
+@plant
+def bytes_that_do_not_decode_are_dropped(put: Put) -> None:
+    async def quarantine(_self: Any, _facts: Any, index: int, number: int, _download: Any) -> Image:
+        return Image(index, number, ImageFate.QUARANTINED, reason="no image")
+
+    put(archive.Archiver, "_quarantine", quarantine)
+
+
+@plant
+def assets_are_overwritten(put: Put) -> None:
+    async def put_(self: Any, keys: Any, download: Any, *_more: Any) -> str:
+        await self._store.replace(self._edition.key(keys[0]), download.content)
+        return str(keys[0])
+
+    put(archive.Archiver, "_put", put_)
+
+
+@plant
+def the_last_image_is_forgotten(put: Put) -> None:
+    original = archive.Archiver._image
+
+    async def image(self: Any, facts: Any, index: int, link: str) -> Any:
+        if index == len(facts.latest.links) - 1 > 0:
+            return Image(index, 0, ImageFate.LOST, reason="forgotten")
+        return await original(self, facts, index, link)
+
+    put(archive.Archiver, "_image", image)
+
+
+@plant
+def the_cap_is_ignored(put: Put) -> None:
+    put(Outlook, "fits", property(lambda _self: True))
+
+
+@plant
+def an_absent_task_has_failed(put: Put) -> None:
+    original = collect.Poller._judge
+
+    def judge(self: Any, watched: Any, task: Task | None) -> None:
+        failed = Task(watched.task_id, TaskState.FAILED, (), None, "released", "service_error")
+        original(self, watched, failed if task is None else task)
+
+    put(collect.Poller, "_judge", judge)
+
+
+@plant
+def nothing_is_withdrawn(put: Put) -> None:
+    async def withdraw(*_everything: Any) -> None:
+        """Leave the old plan's calls to whoever still wants to buy them."""
+
+    put(freeze, "_withdraw", withdraw)
+
+
+@plant
+def any_task_of_the_list_will_do(put: Put) -> None:
+    async def nobody(_self: Any, _sent: float) -> set[str]:
+        return set()
+
+    async def eliminate(self: Any, order: Any, facts: Any) -> None:
+        listed = await self._api.list_tasks(0)
+        claimed = await ladder.claimed_tasks(self._store)
+        for task in listed or ():
+            if ladder.task_name(task.task_id) not in claimed:
+                await self._adopt(order, facts, task)
+                return
+
+    put(ladder.Ladder, "_rivals", nobody)
+    put(ladder.Ladder, "_eliminate", eliminate)
+
+
+@plant
+def tasks_are_not_claimed(put: Put) -> None:
+    async def nothing(_store: Any) -> set[str]:
+        return set()
+
+    put(ladder, "claimed_tasks", nothing)
+
+
+@plant
+def rivals_are_overlooked(put: Put) -> None:
+    async def is_rival(_self: Any, *_what: Any) -> bool:
+        return False
+
+    original = ladder.Ladder._rivals
+
+    async def rivals(self: Any, *what: Any) -> set[str]:
+        del what
+        return {order.call for order in self._open[:1]}
+
+    del original
+    put(ladder.Ladder, "_is_rival", is_rival)
+    put(ladder.Ladder, "_rivals", rivals)
+
+
+@plant
+def the_manifest_ignores_what_is_held(put: Put) -> None:
+    original = outcomes_module._without_images
+
+    def without_images(stage: Stage, attempt: Any) -> Any:
+        status, covered, reason = original(stage, attempt)
+        return (Status.OPEN if status is Status.HELD else status), covered, reason
+
+    put(outcomes_module, "_without_images", without_images)
+
+
+@plant
+def nobody_ever_dies(put: Put) -> None:
+    async def is_dead(_self: Any, _token: str) -> bool:
+        return False
+
+    put(Owners, "is_dead", is_dead)
+    put(run, "OTHERS_INTERVALS", 10**9)
+
+
+@plant
+def every_attempt_has_the_same_key(put: Put) -> None:
+    original = order_module.idempotency_key
+    put(order_module, "idempotency_key", lambda token, call, _attempt: original(token, call, 1))
+
+
+@plant
+def a_newer_plan_is_not_looked_for(put: Put) -> None:
+    put(freeze, "_is_sound", _always_sound)
+    put(freeze, "_withdraw", _always_sound)
+
+
+async def _always_sound(*_everything: Any) -> bool:
+    return True

@@ -1,0 +1,224 @@
+"""One to five processes on one campaign, killed and paused at random times and started again until the work is done.
+
+Each round has a campaign of thirteen calls of its own (with a top-up, a failed first task and a row of two calls) and a
+seed, which decides on the number of processes, on the kind of API (see ``kill_points``), on when whom SIGKILL hits,
+and on who is stopped by SIGSTOP and for how long. In every third round a run counts as dead after 0.6 s of silence
+instead of 60 s, so that a stopped owner is taken over from and then wakes up: a wrong take-over must cost nothing.
+Times are real, so a seed fixes what is tried, not how it interleaves.
+
+``twenty`` is the round without kills: twenty processes at once must buy and archive exactly what is wanted.
+
+    python tests/torture/random_kills.py [--kills 1000] [--seed 1] [--workers 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from multiprocessing import get_context
+
+from oracle import Market, RowSpec, Shop, Verdict, judge, resume
+from runner import Child, Job
+from tally import Tally
+
+KILLS_A_ROUND = 10
+ROUND_S = 40
+SHORT_LIFE_S = (0.02, 0.5)
+PAUSES_S = (0.05, 0.4)
+LONG_PAUSES_S = (0.8, 2.0)
+DEAD_AFTER_S = 0.6
+PAUSE_SHARE = 0.25
+TWENTY = 20
+
+_market: Market | None = None
+_numbers = count()
+
+
+@dataclass(frozen=True)
+class Round:
+    """What came of one campaign."""
+
+    seed: int
+    kind: str
+    kills: int
+    pauses: int
+    starts: int
+    verdict: Verdict
+
+
+def rows(token: str) -> tuple[RowSpec, ...]:
+    return (
+        *(RowSpec(f"{token}{letter}", 2, (2,)) for letter in "abcdefgh"),
+        RowSpec(f"{token}i", 4, (4, 2), script={"fault": "completed", "images": 2}),
+        RowSpec(f"{token}j", 1, (1,), script={"fault": "failed", "code": "service_error"}),
+        RowSpec(f"{token}k", 8, (6, 2), references=9),
+        RowSpec(f"{token}l", 1, (1,), references=1),
+    )
+
+
+def open_market() -> None:
+    """Give this worker a sandbox of its own."""
+    global _market  # noqa: PLW0603 - one for each worker process
+    _market = Market("--task-seconds", "0.02,0.3")
+    _market.warm_up()
+
+
+class Siege:
+    """The processes of one round."""
+
+    def __init__(self, job: Job, processes: int, chance: random.Random, pauses_s: tuple[float, float]) -> None:
+        self._job = job
+        self._chance = chance
+        self._pauses_s = pauses_s
+        self._children: list[Child | None] = [None] * processes
+        self._wakes: dict[int, float] = {}
+        self.verdict = Verdict()
+        self.kills = self.pauses = self.starts = 0
+        self._idle = 0
+
+    def lay(self, kills: int) -> None:
+        """Kill and restart until there were so many kills, or everything is done."""
+        ends = time.monotonic() + ROUND_S
+        while self.kills < kills and self._idle < 2 * len(self._children) and time.monotonic() < ends:
+            self._start_absent()
+            self._watch(self._chance.uniform(*SHORT_LIFE_S) / len(self._children) ** 0.5)
+            self._strike()
+        for slot in range(len(self._children)):
+            self._wake(slot)
+        for slot, child in enumerate(self._children):
+            if child is not None:
+                self._reap(slot, child)
+
+    def _start_absent(self) -> None:
+        for slot, child in enumerate(self._children):
+            if child is None:
+                self._children[slot] = Child(self._job)
+                self.starts += 1
+
+    def _watch(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (now := time.monotonic()) < until:
+            for slot in [slot for slot, wakes in self._wakes.items() if wakes <= now]:
+                self._wake(slot)
+            time.sleep(min(0.005, until - now))
+        for slot, child in enumerate(self._children):
+            if child is not None and slot not in self._wakes and child.ends_within(0):
+                self._reap(slot, child)
+
+    def _strike(self) -> None:
+        slot = self._chance.randrange(len(self._children))
+        child = self._children[slot]
+        if child is None:
+            return
+        if slot not in self._wakes and self._chance.random() < PAUSE_SHARE:
+            child.send(signal.SIGSTOP)
+            self._wakes[slot] = time.monotonic() + self._chance.uniform(*self._pauses_s)
+            self.pauses += 1
+            return
+        child.send(signal.SIGKILL)
+        self._wakes.pop(slot, None)
+        self._reap(slot, child, was_struck=True)
+
+    def _wake(self, slot: int) -> None:
+        child = self._children[slot]
+        if self._wakes.pop(slot, None) is not None and child is not None:
+            child.send(signal.SIGCONT)
+
+    def _reap(self, slot: int, child: Child, *, was_struck: bool = False) -> None:
+        code = child.wait()
+        self._children[slot] = None
+        if was_struck and code == -signal.SIGKILL and not child.hung:
+            self.kills += 1
+            self._idle = 0
+            return
+        self._idle += 1
+        self.verdict.require(not child.hung, f"a run hung: {child.last_words}")
+        self.verdict.require(code in {0, 6, 7}, f"a run ended with {code}: {child.last_words}")
+        self.verdict.require("Traceback" not in child.log, f"a run shows a traceback: {child.last_words}")
+
+
+def besiege(seed: int) -> Round:
+    """One round."""
+    assert _market is not None
+    chance = random.Random(seed)
+    kind = chance.choice(("ignored", "dedicated"))
+    name = f"s{seed}-{os.getpid()}-{next(_numbers)}"
+    shop = _market.open_shop(name, rows(f"tok-{name}-"), dedicated=kind == "dedicated", in_flight=3)
+    impatient = seed % 3 == 0
+    job = shop.job(
+        single_threaded=False,
+        real_decoder=chance.random() < 0.2,
+        dead_after_s=DEAD_AFTER_S if impatient else None,
+    )
+    siege = Siege(job, chance.randint(1, 5), chance, LONG_PAUSES_S if impatient else PAUSES_S)
+    siege.lay(KILLS_A_ROUND)
+    return Round(seed, kind, siege.kills, siege.pauses, siege.starts, _judged(shop, siege.verdict))
+
+
+def twenty(seed: int) -> Round:
+    """Twenty processes at once, nobody is killed."""
+    assert _market is not None
+    name = f"t{seed}-{os.getpid()}-{next(_numbers)}"
+    shop = _market.open_shop(name, rows(f"tok-{name}-"))
+    verdict = Verdict()
+    children = [Child(shop.job(single_threaded=False)) for _ in range(TWENTY)]
+    for child in children:
+        code = child.wait()
+        verdict.require(code == 0 and not child.hung, f"one of twenty ended with {code}: {child.last_words}")
+    judged = _judged(shop, verdict)
+    judged.require(judged.bought == judged.archived == judged.wanted, "twenty runs did not bring what is wanted")
+    return Round(seed, "twenty", 0, 0, TWENTY, judged)
+
+
+def _judged(shop: Shop, verdict: Verdict) -> Verdict:
+    resume(shop, verdict)
+    judged = judge(shop)
+    judged.problems[:0] = verdict.problems
+    if not judged.problems:
+        shop.close()
+    return judged
+
+
+def torture(*, kills: int, seed: int, workers: int, twenties: int = 3) -> Tally:
+    """Rounds until there were so many kills."""
+    started = time.monotonic()
+    tally = Tally(f"random kills, seeds from {seed}")
+    with ProcessPoolExecutor(workers, get_context("fork"), open_market) as pool:
+        seeds = count(seed)
+        while tally.counts["kills"] < kills:
+            rounds = max(workers, -(-(kills - tally.counts["kills"]) // KILLS_A_ROUND))
+            for done in pool.map(besiege, [next(seeds) for _ in range(rounds)]):
+                _add(tally, done)
+        for done in pool.map(twenty, range(twenties)):
+            tally.count("campaigns of 20 processes")
+            _add(tally, done)
+    tally.seconds = time.monotonic() - started
+    return tally
+
+
+def _add(tally: Tally, done: Round) -> None:
+    tally.add(done.verdict, f"{done.kind} seed {done.seed}", done.kind)
+    tally.count("kills", done.kills)
+    tally.count("pauses", done.pauses)
+    tally.count("starts", done.starts)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--twenties", type=int, default=3)
+    wanted = parser.parse_args()
+    return torture(kills=wanted.kills, seed=wanted.seed, workers=wanted.workers, twenties=wanted.twenties).show()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

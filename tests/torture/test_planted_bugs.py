@@ -1,0 +1,54 @@
+"""A simulation that finds nothing proves nothing until it has found bugs that are there."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from torture.planted import PLANTS, planted
+from torture.simulation import simulate
+
+CATCHING = {
+    "a_5xx_is_free": (12, 52, 63),
+    "a_kept_charge_is_taken_for_free": (12, 47, 50),
+    "a_newer_plan_is_not_looked_for": (61, 148, 105),
+    "a_time_out_was_not_sent": (50, 18, 24),
+    "a_top_up_asks_for_everything_again": (8, 39, 58),
+    "a_top_up_stops_after_one_fruitless_call": (8, 16, 39),
+    "an_absent_task_has_failed": (0, 2, 4),
+    "an_unknown_is_bought_again": (10, 0, 7),
+    "an_unknown_is_sent_again_without_proof": (12, 10, 0),
+    "any_task_of_the_list_will_do": (61, 63, 52),
+    "bytes_that_do_not_decode_are_dropped": (5, 25, 0),
+    "every_attempt_has_the_same_key": (12, 16, 0),
+    "every_run_makes_its_own_top_up": (8, 39, 58),
+    "every_send_has_a_new_key": (3, 4, 8),
+    "held_money_is_free": (10, 7, 0),
+    "images_above_n_are_dropped": (27, 65, 53),
+    "nobody_ever_dies": (1, 4),
+    "nothing_is_withdrawn": (61, 148, 170),
+    "rivals_are_overlooked": (74, 63, 52),
+    "tasks_are_not_claimed": (117, 24, 106),
+    "the_cap_is_ignored": (2, 10, 26),
+    "the_purchase_of_a_dead_owner_is_free": (38, 10, 53),
+}
+"""Seeds that are known to meet a plant, so that the first few already catch it."""
+
+OTHERS = range(60)
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def test_without_a_plant_the_same_seeds_are_clean():
+    seeds = sorted({seed for known in CATCHING.values() for seed in known})
+    assert [report.problems for report in map(simulate, seeds) if report.problems] == []
+
+
+@pytest.mark.parametrize("name", sorted(PLANTS))
+def test_a_planted_bug_is_caught(name: str):
+    with planted(name):
+        assert any(simulate(seed).problems for seed in (*CATCHING.get(name, ()), *OTHERS))
