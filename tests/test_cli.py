@@ -11,7 +11,8 @@ import pytest
 from desk import ADLOOM, Desk
 from shop import campaign_text, one_row
 
-MANY = "  - {id: many, prompt: 'mug {{ n }}', variants: 1, matrix: {n: [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]}}\n"
+LETTERS = ", ".join("abcdefghijklmnop")
+MANY = "  - {id: many, prompt: 'mug {{ n }}', variants: 1, matrix: {n: [" + LETTERS + "]}}\n"
 
 
 def test_a_run_ends_with_one_json_object_about_the_manifest(desk: Desk):

@@ -6,6 +6,7 @@ from random import Random
 import pytest
 from shop import Shop, campaign_text
 
+from adloom.cli_archive import _fetcher
 from adloom.proof import Damage, repair, verify
 from adloom.session import new_ledger, open_store, open_target, rewrite_projections
 
@@ -115,8 +116,6 @@ async def test_what_is_derived_is_made_again(shop: Shop, name: str):
 
 async def mend(shop: Shop) -> list[str]:
     """Repair as the command does; what is left."""
-    from adloom.cli_archive import _fetcher
-
     store, edition = open_target(str(shop.edition()), shop.settings)
     ledger = new_ledger(store, edition)
     verdict = await verify(store, edition, ledger)
