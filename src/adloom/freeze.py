@@ -315,17 +315,19 @@ async def _withdraw(store: Store, edition: Edition, ledger: Ledger, old: Revisio
     planned_before = [call.id async for planned in planned_rows(store, edition, old) for call in planned.calls]
     came_back_free = [call for call in ledger.calls() if _may_be_bought_again(ledger.facts(call))]
     for call in dict.fromkeys((*planned_before, *came_back_free)):
-        facts = ledger.facts(call)
-        if call in wanted or facts.stage is not Stage.UNBOUGHT or _is_withdrawn_for(facts, new):
+        if call in wanted or ledger.facts(call).stage is not Stage.UNBOUGHT:
             continue
         fields = {
             "outcome": Decided.WITHDRAWN,
             "reason": f"revision {new.number} does not want it",
             "revision": new.number,
         }
-        await ledger.decide(call, f"a{facts.next_attempt}-intent", fields)
-        if (await ledger.refresh(call)).stage is not Stage.UNBOUGHT:
-            raise PlanOutdated
+        facts = ledger.facts(call)
+        while not _is_withdrawn_for(facts, new):  # a name that is taken may hold an older plan's withdrawal
+            await ledger.decide(call, f"a{facts.next_attempt}-intent", fields)
+            facts = await ledger.refresh(call)
+            if facts.stage is not Stage.UNBOUGHT:
+                raise PlanOutdated
 
 
 def _may_be_bought_again(facts: CallFacts) -> bool:
@@ -335,4 +337,4 @@ def _may_be_bought_again(facts: CallFacts) -> bool:
 
 def _is_withdrawn_for(facts: CallFacts, new: Revision) -> bool:
     intent = facts.latest.intent if facts.attempts and facts.latest.withdrawn else None
-    return intent is not None and intent["outcome"] == Decided.WITHDRAWN and intent.get("revision") == new.number
+    return intent is not None and intent["outcome"] == Decided.WITHDRAWN and intent.get("revision", 0) >= new.number

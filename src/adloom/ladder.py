@@ -38,6 +38,9 @@ RESENDS = 5
 WINDOW_S = 120
 """Clocks of the API and of this machine may differ by this much."""
 
+LATE_S = 15 * 60
+"""A purchase that was sent may reach the API this late, through queues and proxies that outlive both ends."""
+
 LEAST_TO_STOP = 3
 SHARE_TO_STOP = Decimal("0.01")
 PURSUED_INTERVALS = 20
@@ -201,7 +204,7 @@ class Ladder:
             await self._adopt(order, facts, candidates[0])
 
     def _could_be(self, task: ListedTask, order: Order, sent: float, claimed: set[str]) -> bool:
-        in_window = sent - WINDOW_S <= task.created_at <= sent + WINDOW_S
+        in_window = sent - WINDOW_S <= task.created_at <= sent + LATE_S
         return in_window and task_name(task.task_id) not in claimed and task.model in ("", order.row.model)
 
     async def _rivals(self, sent: float) -> set[str]:
@@ -216,13 +219,15 @@ class Ladder:
         }
 
     async def _is_rival(self, folder: str, names: Sequence[str], sent: float) -> bool:
-        if any("-accepted." in name or name.endswith("-settled") for name in names):
+        latest = max(int(name[1 : name.index("-")]) for name in names)
+        if any(name.startswith((f"a{latest}-accepted.", f"a{latest}-settled")) for name in names):
             return False
         records = {name: from_json(await self._store.read(f"{folder}/{name}.json") or b"", folder) for name in names}
         call = fold(folder.rsplit("/", 1)[1], records)
         if call.stage not in (Stage.SENDING, Stage.UNKNOWN) or call.latest.intent is None:
             return False
-        return abs(datetime.fromisoformat(call.latest.intent["time"]).timestamp() - sent) <= 2 * WINDOW_S
+        rival_sent = datetime.fromisoformat(call.latest.intent["time"]).timestamp()
+        return sent - LATE_S - 2 * WINDOW_S <= rival_sent <= sent + LATE_S + 2 * WINDOW_S
 
     async def _adopt(self, order: Order, facts: CallFacts, task: ListedTask) -> None:
         claim = {"call": order.call, "writer": self._ledger.writer, "time": utc(self._clock.now())}

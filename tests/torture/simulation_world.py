@@ -174,6 +174,7 @@ class World:
         self.posts = 0
         self.price = PRICE
         self.price_moved = False
+        self.is_calm = False
         self.idempotent = True
         self.list_open = True
         self.fresh_links = False
@@ -385,6 +386,7 @@ class World:
     def calm(self) -> None:
         """All faults off: stuck tasks end, hidden ones show, the price is what it was."""
         self.faults = Faults()
+        self.is_calm = True
         self.price = PRICE
         now = self.loop.time()
         for made in self.tasks.values():
