@@ -44,7 +44,6 @@ from adloom.core.order import Order
 from adloom.core.outcomes import Status
 from adloom.edges.settings import Settings
 from adloom.flows.board import PREFECT_FAULTS, Board
-from adloom.flows.patience import expect_server, expect_server_no_longer
 from adloom.look import Outlook, Wish
 from adloom.ports import Store
 from adloom.run import DRAIN_S, Result, Run
@@ -102,7 +101,6 @@ async def run_campaign(
         sandbox: Buy from a stand-in API: no key, no money.
     """
     prepared = prepared_run.get()
-    expect_server()
     try:
         if prepared is not None:
             prepared.has_begun = True
@@ -118,8 +116,6 @@ async def run_campaign(
         if prepared is not None:
             prepared.error = error
         return Failed(message=str(error))
-    finally:
-        expect_server_no_longer()
 
 
 async def _prepare_and_run(request: RunRequest) -> State[Any]:

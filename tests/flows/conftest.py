@@ -40,7 +40,7 @@ class PrefectServer:
     def task_runs(self, flow_run: dict[str, Any], *, expected: int) -> list[dict[str, Any]]:
         """Task runs reach the server as events, which it works off after the flow has ended."""
         found: list[dict[str, Any]] = []
-        for _ in range(100):
+        for _ in range(400):
             found = self.ask("task_runs/filter", flow_runs={"id": {"any_": [flow_run["id"]]}})
             if len([run for run in found if run["state"]["type"] == "COMPLETED"]) >= expected:
                 break
