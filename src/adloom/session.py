@@ -142,12 +142,23 @@ async def outlook_of(request: RunRequest, settings: Settings, store: Store, *, t
         edition = edition_of(source, request.edition)
         if to_run and request.wish.budget is None and source.campaign.budget is None:
             lacking.append(Problem(request.source, 0, 0, "no budget", "add `budget: {usd: 12.00}` or --budget-usd 12"))
+        if to_run:
+            lacking += _not_hosted(source)
         outlook = await look(store, WallClock(), source, edition, request.wish)
     except CampaignInvalid as error:
         raise CampaignInvalid((*error.problems, *lacking)) from None
     if lacking:
         raise CampaignInvalid(tuple(lacking))
     return outlook
+
+
+def _not_hosted(source: CampaignSource) -> list[Problem]:
+    """The reference files of a campaign: they are checked, but nothing puts them where the API could fetch them yet."""
+    shown = {reference.shown for row in source.rows() for reference in row.references if reference.url is None}
+    remedy = "put the picture on the web and refer to it by its https address"
+    return [
+        Problem(source.campaign.source, 0, 0, f"the API cannot fetch the file {name}", remedy) for name in sorted(shown)
+    ]
 
 
 def _lacking(request: RunRequest, settings: Settings) -> list[Problem]:
