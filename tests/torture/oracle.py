@@ -206,8 +206,8 @@ def judge(shop: Shop) -> Verdict:
 
 
 def _read_ledger(shop: Shop, verdict: Verdict) -> set[str]:
-    """Every task that the ledger knows; every record must be whole."""
-    tasks: set[str] = set()
+    """Every task that the ledger knows, each for one attempt; every record must be whole."""
+    tasks: Counter[str] = Counter()
     for path in shop.edition.glob("ledger/*/*"):
         if path.name.startswith("."):
             continue
@@ -216,14 +216,15 @@ def _read_ledger(shop: Shop, verdict: Verdict) -> set[str]:
             kind = "seal" if path.parent.name == "sealed" else "fact"
             verdict.require(record["schema"] == f"adloom.{kind}/1", f"{path.name} has the schema {record['schema']}")
             if "-accepted." in path.name:
-                tasks.add(record["task"])
+                tasks[record["task"]] += 1
         except (ValueError, KeyError) as error:
             verdict.problems.append(f"{path} cannot be read: {error}")
     per_attempt = Counter(
         (path.parent.name, path.name.split("-")[0]) for path in shop.edition.glob("ledger/*/a*-accepted.*.json")
     )
     verdict.require(all(count == 1 for count in per_attempt.values()), "two tasks for one attempt")
-    return tasks
+    verdict.require(all(count == 1 for count in tasks.values()), "one task for two attempts")
+    return set(tasks)
 
 
 def _manifest(shop: Shop, verdict: Verdict) -> dict[str, Any]:
@@ -269,8 +270,8 @@ def _judge_purchases(
     lines: Sequence[Mapping[str, Any]],
     files: set[str],
 ) -> None:
-    served: set[str] = set()
     for row in shop.rows:
+        served: set[str] = set()
         mine = [charge for charge in charges if row.token in charge["prompt"]]
         kept = [charge for charge in mine if Decimal(str(charge["charged"])) or charge["state"] == "running"]
         made = sum(charge["made"] for charge in kept)
@@ -279,7 +280,8 @@ def _judge_purchases(
         if surplus or made > row.wanted:
             verdict.double += 1
             verdict.problems.append(f"{row.token}: {made} images of {row.wanted} in calls of {[c['n'] for c in kept]}")
-        is_held = any(line["status"] == "held" for line in lines if row.token in line["prompt"])
+        own_lines = [line for line in lines if row.token in line["prompt"]]
+        is_held = any(line["status"] == "held" for line in own_lines)
         for charge in kept:
             hashes = _served(shop, charge["task_id"])
             served |= hashes
@@ -287,8 +289,8 @@ def _judge_purchases(
             if missing and not is_held:
                 verdict.lost += missing
                 verdict.problems.append(f"{row.token}: {missing} paid images are not in the archive and not held")
-    foreign = {line["sha256"] for line in lines if line["sha256"]} - served
-    verdict.require(not foreign, f"{len(foreign)} archived images were never sold")
+        foreign = {line["sha256"] for line in own_lines if line["sha256"]} - served
+        verdict.require(not foreign, f"{row.token}: {len(foreign)} archived images are not those sold for it")
 
 
 def _served(shop: Shop, task_id: str) -> set[str]:
