@@ -76,15 +76,20 @@ class Survey:
 
     totals: Totals
     rows_sha256: str
+    files: tuple[Reference, ...] = ()
+    """The reference files of what is left to buy, each content once."""
 
 
 def survey(source: CampaignSource, known: Mapping[str, Outcome], only: frozenset[Status] = frozenset()) -> Survey:
     """Plan every row without keeping any. Raises CampaignInvalid with every problem of the campaign's files."""
     planner = Planner(known, source.campaign.prices, only)
     rows = hashlib.sha256()
+    files: dict[str, Reference] = {}
     for planned in planner.plan(source.rows()):
         rows.update(to_json(row_to_json(planned.row)))
-    return Survey(planner.totals, rows.hexdigest())
+        if planned.calls:
+            files |= {each.content: each for each in planned.row.references if each.url is None}
+    return Survey(planner.totals, rows.hexdigest(), tuple(files.values()))
 
 
 async def freeze(  # noqa: PLR0913 - each is another thing the reservation depends on

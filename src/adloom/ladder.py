@@ -28,7 +28,7 @@ from adloom.core.facts import CallFacts, Stage, fold, task_name
 from adloom.core.order import Order
 from adloom.core.task import ListedTask
 from adloom.gate import Gate
-from adloom.ledger import SEALED, Ledger, from_json, to_json, utc
+from adloom.ledger import NOT_CALLS, Ledger, from_json, to_json, utc
 from adloom.ports import Clock, ImageApi, Store
 
 log = logging.getLogger(__name__)
@@ -212,7 +212,7 @@ class Ladder:
         facts: dict[str, list[str]] = {}
         async for listed in self._store.list(""):
             parts = listed.key.split("/")
-            if len(parts) > 2 and parts[-3] == "ledger" and parts[-2] != SEALED:  # noqa: PLR2004 - ledger/<call>/<fact>
+            if len(parts) > 2 and parts[-3] == "ledger" and parts[-2] not in NOT_CALLS:  # noqa: PLR2004 - ledger/<call>/<fact>
                 facts.setdefault("/".join(parts[:-1]), []).append(parts[-1].removesuffix(".json"))
         return {
             folder.rsplit("/", 1)[1] for folder, names in facts.items() if await self._is_rival(folder, names, sent)

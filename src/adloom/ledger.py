@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 SEAL_SCHEMA = "adloom.seal/1"
 SEALED = "sealed"
 """The folder of the ledger that holds the seals; no call has such an id."""
+UPLOADS = "uploads"
+"""The folder of the ledger that says where reference files are hosted."""
+NOT_CALLS = frozenset({SEALED, UPLOADS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ class Ledger:
         async for listed in self._store.list(self._edition.key("ledger/")):
             call, file = listed.key.rsplit("/", 2)[1:]
             name = file.removesuffix(".json")
-            if call != SEALED and name not in self._facts.setdefault(call, {}):
+            if call not in NOT_CALLS and name not in self._facts.setdefault(call, {}):
                 self._facts[call][name] = await self._read(listed.key)
 
     async def _load_seals(self) -> None:
@@ -188,7 +191,7 @@ class Ledger:
     async def _listed_count(self) -> int:
         count = 0
         async for listed in self._store.list(self._edition.key("ledger/")):
-            count += f"/{SEALED}/" not in listed.key
+            count += listed.key.rsplit("/", 2)[1] not in NOT_CALLS
         return count
 
 

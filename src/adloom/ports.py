@@ -101,6 +101,39 @@ class ImageApi(Protocol):
     async def aclose(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class HostedFile:
+    """A reference file at the address where the API fetches it, which goes out after ``life_s`` seconds."""
+
+    url: str
+    life_s: float
+
+
+class FileHost(Protocol):
+    """The file service that hosts reference files, free of charge.
+
+    Both calls raise ReadFailed for what may pass, AccountStopped for key, account or quota.
+    """
+
+    @property
+    def account(self) -> str:
+        """A fingerprint of key and address that is safe to store: never the key itself."""
+        ...
+
+    async def room(self) -> int | None:
+        """How many more files the account may host; None when the service does not say."""
+        ...
+
+    async def upload(self, content: bytes, sha256: str) -> HostedFile:
+        """Host a file under a name made from its content; what is there under that name is replaced.
+
+        Raises RequestRefused when the service will not take this file.
+        """
+        ...
+
+    async def aclose(self) -> None: ...
+
+
 class Decoder(Protocol):
     """Decodes images of strangers."""
 

@@ -31,6 +31,7 @@ from adloom.core.pricing import price_per_image, usd
 from adloom.core.triage import NEXT_ATTEMPT_INTERVALS
 from adloom.freeze import PlanOutdated, Revision, freeze, planned_rows, read_newest
 from adloom.gate import Gate, GateClosed, Throttle
+from adloom.hosting import Hosting, ReferenceFiles
 from adloom.ladder import Ladder, Steps
 from adloom.ledger import Edition
 from adloom.look import Outlook, look_again
@@ -71,6 +72,8 @@ class World:
     is_surely_dead: Callable[[Process], bool]
     poll_interval_s: float = DEFAULT_INTERVAL_S
     dedicated_key: bool = False
+    files: ReferenceFiles | None = None
+    """None where no reference is a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +195,17 @@ class Run:
             random=world.random,
             scale=self._scale,
         )
+        self._hosting = Hosting(
+            files=world.files,
+            planned=outlook.surveyed.files,
+            store=world.store,
+            edition=edition,
+            gate=self.gate,
+            clock=clock,
+            random=world.random,
+            writer=ledger.writer,
+            scale=self._scale,
+        )
         self._others: list[Order] = []
         self._waited_long = False
         self._strays: set[str] = set()
@@ -205,13 +219,16 @@ class Run:
         """Check the archive, freeze the plan and begin to show a heartbeat.
 
         A plan that does not fit its cap closes the gate at once: nothing is bought, what is paid is still collected.
-        Raises SettingInvalid without a budget, StoreRefused for an archive that cannot be used, PlanRefused.
+        Raises SettingInvalid without a budget, InputError for a reference file that has changed since it was planned,
+        StoreRefused for an archive that cannot be used, PlanRefused.
         """
         if outlook.cap is None:
             raise SettingInvalid(
                 f"{outlook.source.campaign.source} has no budget",
                 remedy="Add `budget: {usd: 12.00}` or --budget-usd 12.",
             )
+        if world.files is not None:
+            await world.files.check(outlook.surveyed.files)
         ledger, edition = outlook.ledger, outlook.edition
         await _probe(world.store, edition, ledger.writer)
         heartbeat = Heartbeat(world.store, edition, world.clock, ledger.writer, world.process)
@@ -287,6 +304,8 @@ class Run:
         if self._archiver.left:
             message = f"{self._archiver.left} paid images could not be downloaded"
             self.gate.close(Stop(StopReason.OUTAGE, message, "Run the same command again soon: links live 24 hours."))
+        if self._counts.ended < self.revision.wanted:  # a newer plan may have withdrawn the rest since the last beat
+            await self._heed_a_newer_plan()
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -367,7 +386,7 @@ class Run:
             if order.call in self._strays:
                 return
             async with self._throttle.place():
-                await self._spender.buy(order)
+                await self._spender.buy(await self._hosting.hosted(order))
                 self._count(order.call)
                 await self._collect(order)
         else:
@@ -461,18 +480,21 @@ class Run:
             await self._world.clock.sleep(BEAT_EVERY_S)
             try:
                 await self._heartbeat.beat()
-                newest = await read_newest(self._world.store, self.edition)
+                await self._heed_a_newer_plan()
                 has_room = await self._world.store.has_room()
             except StoreError as error:
                 log.warning("%s", error.message)
                 continue
-            if newest is not None and newest.number > self.revision.number:
-                message = (
-                    f"plan revision {newest.number} of this edition exists; this run bought for {self.revision.number}"
-                )
-                self.gate.close(Stop(StopReason.NEWER_PLAN, message, "Run the newer campaign file; nothing is lost."))
             if not has_room:
                 self.gate.close(_no_room(self._world.store))
+
+    async def _heed_a_newer_plan(self) -> None:
+        newest = await read_newest(self._world.store, self.edition)
+        if newest is not None and newest.number > self.revision.number:
+            message = (
+                f"plan revision {newest.number} of this edition exists; this run bought for {self.revision.number}"
+            )
+            self.gate.close(Stop(StopReason.NEWER_PLAN, message, "Run the newer campaign file; nothing is lost."))
 
     async def _wake_on_close(self) -> None:
         await self.gate.closed.wait()

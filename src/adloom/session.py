@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -22,13 +23,16 @@ from adloom.core.errors import CampaignInvalid, InputError, Problem, RecordUnrea
 from adloom.core.exits import StopReason
 from adloom.core.order import Order
 from adloom.edges.campaign_files import Defaults, open_campaign
+from adloom.edges.campaign_references import read_file
 from adloom.edges.evolink import EvoLink
+from adloom.edges.evolink_files import EvoLinkFiles
 from adloom.edges.folder import FolderStore
 from adloom.edges.pictures import PictureDecoder
 from adloom.edges.processes import is_surely_dead, this_process
 from adloom.edges.settings import SecretText, Settings, read_settings
 from adloom.freeze import read_newest
 from adloom.gallery import THUMBS_AFTER_A_RUN, write_gallery
+from adloom.hosting import ReferenceFiles
 from adloom.ledger import Edition, Ledger
 from adloom.look import Outlook, Wish, look
 from adloom.ports import Store
@@ -142,23 +146,12 @@ async def outlook_of(request: RunRequest, settings: Settings, store: Store, *, t
         edition = edition_of(source, request.edition)
         if to_run and request.wish.budget is None and source.campaign.budget is None:
             lacking.append(Problem(request.source, 0, 0, "no budget", "add `budget: {usd: 12.00}` or --budget-usd 12"))
-        if to_run:
-            lacking += _not_hosted(source)
         outlook = await look(store, WallClock(), source, edition, request.wish)
     except CampaignInvalid as error:
         raise CampaignInvalid((*error.problems, *lacking)) from None
     if lacking:
         raise CampaignInvalid(tuple(lacking))
     return outlook
-
-
-def _not_hosted(source: CampaignSource) -> list[Problem]:
-    """The reference files of a campaign: they are checked, but nothing puts them where the API could fetch them yet."""
-    shown = {reference.shown for row in source.rows() for reference in row.references if reference.url is None}
-    remedy = "put the picture on the web and refer to it by its https address"
-    return [
-        Problem(source.campaign.source, 0, 0, f"the API cannot fetch the file {name}", remedy) for name in sorted(shown)
-    ]
 
 
 def _lacking(request: RunRequest, settings: Settings) -> list[Problem]:
@@ -168,9 +161,10 @@ def _lacking(request: RunRequest, settings: Settings) -> list[Problem]:
 
 
 @asynccontextmanager
-async def open_world(settings: Settings, store: Store) -> AsyncIterator[World]:
-    """Everything outside that a run works with, closed at the end."""
+async def open_world(settings: Settings, store: Store, folder: Path) -> AsyncIterator[World]:
+    """Everything outside that a run of the campaign in ``folder`` works with, closed at the end."""
     api = EvoLink(settings)
+    file_host = EvoLinkFiles(settings)
     decoder = PictureDecoder()
     try:
         yield World(
@@ -183,9 +177,11 @@ async def open_world(settings: Settings, store: Store) -> AsyncIterator[World]:
             is_surely_dead=is_surely_dead,
             poll_interval_s=settings.poll_interval_s,
             dedicated_key=settings.dedicated_key,
+            files=ReferenceFiles(file_host, partial(read_file, folder)),
         )
     finally:
         await api.aclose()
+        await file_host.aclose()
         await decoder.aclose()
         await store.aclose()
 
@@ -243,7 +239,8 @@ async def execute(
     fulfil: Fulfil = run_direct,
 ) -> Result:
     """Run what was looked at: reserve, buy, collect, archive, publish. ``started`` is given the run once it exists."""
-    async with open_world(settings, store) as world:
+    folder = Path(outlook.source.campaign.source).parent
+    async with open_world(settings, store, folder) as world:
         run = await Run.start(world, outlook)
         started(run)
         await run_batches(run, lambda orders: fulfil(run, orders))

@@ -8,6 +8,7 @@ call *unknown*, and nothing here ever sends an unknown call again.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,7 +29,7 @@ from adloom.core.errors import (
     Throttled,
 )
 from adloom.core.exits import Stop, StopReason
-from adloom.core.facts import Decided, RefusalKind, Stage
+from adloom.core.facts import Decided, Record, RefusalKind, Stage
 from adloom.core.order import Order
 from adloom.core.pricing import has_moved
 from adloom.core.task import Accepted
@@ -175,15 +176,23 @@ class Spender:
             raise
 
     async def _place(self, order: Order) -> tuple[int, int]:
-        """Attempt and send to go on with: one whose sends were all free goes on for the account that it began with."""
+        """Attempt and send to go on with.
+
+        One whose sends were all free goes on for the account that it began with, while its references are where its
+        bytes say.
+        """
         facts = self._ledger.facts(order.call)
         if facts.stage is not Stage.WAITING:
             return facts.next_attempt, 1
         latest = facts.latest
-        if latest.intent is not None and latest.intent["account"] == self._buyer.account:
+        if latest.intent is not None and self._can_go_on(order, latest.intent):
             return latest.number, latest.sends + 1
         await self._withdraw(order, latest.number, latest.sends + 1)
         return latest.number + 1, 1
+
+    def _can_go_on(self, order: Order, intent: Record) -> bool:
+        urls = json.loads(intent["body"]).get("image_urls", [])
+        return bool(intent["account"] == self._buyer.account) and urls == order.image_urls()
 
     async def _decide_to_send(self, order: Order, attempt: int, send: int) -> bool:
         """Make the intention durable; then look once more whether anyone has said anything about the call since."""

@@ -2,8 +2,11 @@ import json
 import re
 from decimal import Decimal
 
+import pytest
 from fakes import MODEL, a_row, references
 
+from adloom.core.campaign import Reference
+from adloom.core.identity import row_digest
 from adloom.core.order import Order, idempotency_key
 
 VARIANTS = tuple({"key": f"k{n}", "number": n, "take": 1} for n in (1, 2, 3))
@@ -27,6 +30,16 @@ def test_the_body_is_the_request_in_compact_json():
     }
     assert "\n" not in order.body()
     assert ": " not in order.body().replace("images: ", "")
+
+
+def test_addresses_of_files_enter_the_body_and_nothing_else_of_an_order():
+    file = Reference("sha256:1", None, "bottle.png")
+    order = _order(references=(*references(1), file))
+    with pytest.raises(ValueError, match="not hosted"):
+        order.body()
+    hosted = order.with_addresses({"sha256:1": "https://hosted.example/1"})
+    assert json.loads(hosted.body())["image_urls"] == ["https://files.example/0.png", "https://hosted.example/1"]
+    assert (hosted.call, hosted.variants, row_digest(hosted.row)) == (order.call, VARIANTS, row_digest(order.row))
 
 
 def test_fields_that_were_not_asked_for_are_not_sent():

@@ -42,6 +42,7 @@ from adloom.ledger import Ledger, to_json
 from adloom.owners import Heartbeat, Process
 from adloom.plan import Planner
 from adloom.ports import Listed
+from adloom.run import Run, run_batches
 
 
 @dataclass
@@ -207,6 +208,19 @@ async def test_an_edited_campaign_that_was_looked_at_before_another_run_bought_b
     result = await run_all(world, new)
     assert result.exit_code == 0
     assert api.made() == {"mug on an oak table": 9}
+
+
+async def test_a_run_whose_plan_was_replaced_before_it_bought_does_not_claim_to_be_done(store, clock, api):
+    old, new = a_world(store, clock, api), a_world(store, clock, api)
+    outlook = await look_at(old, FakeSource([a_row(variants=4)]))
+    run = await Run.start(old, outlook)
+    await run_all(new, await look_at(new, FakeSource([a_row(variants=9)])))
+    posts = len(api.posts)
+    await run_batches(run, run.fulfil)
+    result = await run.finish()
+    assert len(api.posts) == posts
+    assert [stop.reason for stop in result.stops] == [StopReason.NEWER_PLAN]
+    assert result.exit_code == 7
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -35,6 +35,18 @@ class Order:
     def n(self) -> int:
         return len(self.variants)
 
+    def with_addresses(self, urls: Mapping[str, str]) -> Order:
+        """The same order with addresses for its files, by content. What the order is does not change with them."""
+        references = tuple(replace(each, url=each.url or urls[each.content]) for each in self.row.references)
+        return replace(self, row=replace(self.row, references=references))
+
+    def image_urls(self) -> list[str]:
+        """The addresses of the references. Raises ValueError for a file that is not hosted yet."""
+        urls = [reference.url for reference in self.row.references if reference.url]
+        if len(urls) < len(self.row.references):
+            raise ValueError(f"a reference of call {self.call} is not hosted")
+        return urls
+
     def body(self) -> str:
         """The request as it is sent. Fields at their defaults are sent too: a default of the API may change."""
         body: dict[str, Any] = {
@@ -46,7 +58,7 @@ class Order:
         if self.row.quality:
             body["quality"] = self.row.quality
         if self.row.references:
-            body["image_urls"] = [reference.url for reference in self.row.references]
+            body["image_urls"] = self.image_urls()
         body["prompt_priority"] = self.row.priority
         if self.callback_url:
             body["callback_url"] = self.callback_url

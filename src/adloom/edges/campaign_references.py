@@ -6,6 +6,8 @@ file must lie inside the campaign file's folder, also after symbolic links, and 
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import hashlib
 import re
 import stat
@@ -16,7 +18,8 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from adloom.core.campaign import Reference
-from adloom.core.limits import ReferenceLimits
+from adloom.core.errors import InputError
+from adloom.core.limits import PROFILES, ReferenceLimits
 from adloom.edges.addresses import is_internal_host, is_loopback_host
 from adloom.edges.campaign_report import did_you_mean, shown
 
@@ -24,6 +27,7 @@ LONGEST_URL = 2048
 HOSTABLE = ("jpeg", "png", "gif", "webp")
 """What EvoLink's file service takes (its file API page, 2026-10); bmp and tiff can only be given as addresses."""
 
+LARGEST_BYTES = max(profile.references.size_bytes for profile in PROFILES.values())
 _MAGIC = (
     (b"\xff\xd8\xff", "jpeg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"GIF87a", "gif"), (b"GIF89a", "gif"), (b"BM", "bmp"),
     (b"II*\0", "tiff"), (b"MM\0*", "tiff"),
@@ -123,6 +127,25 @@ class ReferenceReader:
             raise BadReference(pixels, f"no side more than {limits.ratio} times the other")
         if frames > 1:
             raise BadReference(f"{shown(text)} is animated", "a still picture")
+
+
+async def read_file(folder: Path, name: str) -> bytes:
+    """The bytes of a reference file that was found good before. Raises InputError when it cannot be read any more."""
+    path = folder / name
+    try:
+        if not path.is_file():
+            raise FileNotFoundError(errno.ENOENT, "it is gone")
+        return await asyncio.to_thread(_read_up_to, path, LARGEST_BYTES + 1)
+    except OSError as error:
+        raise InputError(
+            f"the reference {name} cannot be read any more: {error.strerror}",
+            remedy="Put the file back, or change the campaign; then run it again.",
+        ) from error
+
+
+def _read_up_to(path: Path, size_bytes: int) -> bytes:
+    with path.open("rb") as handle:
+        return handle.read(size_bytes)
 
 
 def _image_type(content: bytes) -> str:

@@ -108,8 +108,8 @@ class EvoLink:
         )
         try:
             async with asyncio.timeout(self._timeouts.submit_s):
-                answer = await _exchange(self._paid, request)
-        except (*wire.TROUBLE, _TooLong) as error:
+                answer = await exchange(self._paid, request)
+        except (*wire.TROUBLE, TooLong) as error:
             raise self._lost(error, has_left=left.happened) from error
         if 200 <= answer.status < 300:  # noqa: PLR2004 - HTTP's own numbers
             return accepted(answer, self._clean)
@@ -221,10 +221,10 @@ class EvoLink:
         )
         try:
             async with asyncio.timeout(seconds.connect_s + seconds.read_s):
-                return await _exchange(self._free, request)
-        except (*wire.TROUBLE, _TooLong) as error:
+                return await exchange(self._free, request)
+        except (*wire.TROUBLE, TooLong) as error:
             raise ReadFailed(
-                f"a read from EvoLink failed on the way ({_kind(error)})",
+                f"a read from EvoLink failed on the way ({kind_of(error)})",
                 remedy="Reads are free and tried again; check the network if this stays.",
             ) from error
 
@@ -247,16 +247,16 @@ class EvoLink:
     def _lost(self, error: Exception, *, has_left: bool) -> ApiError:
         if has_left:
             return OutcomeUnknown(
-                f"the answer to a purchase was lost ({_kind(error)})",
+                f"the answer to a purchase was lost ({kind_of(error)})",
                 remedy="It may have been charged, so it is not sent again: its task is looked for first.",
             )
         return NotSent(
-            f"EvoLink could not be reached ({_kind(error)})",
+            f"EvoLink could not be reached ({kind_of(error)})",
             remedy="Nothing was sent; it is tried again. Check the network, proxy and EVOLINK_BASE_URL if this stays.",
         )
 
 
-class _TooLong(Exception):
+class TooLong(Exception):
     """An answer beyond ANSWER_BYTES."""
 
 
@@ -276,7 +276,7 @@ class _FirstByte:
             self.happened = self.happened or method != b"CONNECT"
 
 
-async def _exchange(client: httpx.AsyncClient, request: httpx.Request) -> Answer:
+async def exchange(client: httpx.AsyncClient, request: httpx.Request) -> Answer:
     """Send a request and read the whole answer, up to ANSWER_BYTES."""
     response = await client.send(request, stream=True)
     try:
@@ -284,13 +284,13 @@ async def _exchange(client: httpx.AsyncClient, request: httpx.Request) -> Answer
         async for chunk in response.aiter_bytes():
             body += chunk
             if len(body) > ANSWER_BYTES:
-                raise _TooLong
+                raise TooLong
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status_code, headers, bytes(body))
     finally:
         await response.aclose()
 
 
-def _kind(error: Exception) -> str:
+def kind_of(error: Exception) -> str:
     """An error by its kind: the text of a foreign error may hold a URL."""
-    return "the answer is too long" if isinstance(error, _TooLong) else type(error).__name__
+    return "the answer is too long" if isinstance(error, TooLong) else type(error).__name__
