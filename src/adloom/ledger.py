@@ -17,6 +17,7 @@ from typing import Any
 from adloom.core.errors import RecordUnreadable, StoreUnavailable
 from adloom.core.facts import SCHEMA, CallFacts, Record, fold, task_name
 from adloom.ports import Clock, Store
+from adloom.records import Entry, Records
 
 log = logging.getLogger(__name__)
 
@@ -68,15 +69,14 @@ def utc(unix_seconds: float) -> str:
 
 
 class Ledger:
-    """The facts of one edition, written by one run (``writer``)."""
+    """The facts of one edition, written by one run (``writer``). In memory they are packed: see ``records``."""
 
     def __init__(self, store: Store, edition: Edition, clock: Clock, writer: str) -> None:
         self._store = store
         self._edition = edition
         self._clock = clock
         self._writer = writer
-        self._facts: dict[str, dict[str, Record]] = {}
-        self._sums: dict[str, str] = {}
+        self._records = Records()
         self._written = 0
         """Counts this writer's records, so that no two records anywhere are equal."""
 
@@ -86,15 +86,14 @@ class Ledger:
 
     async def load(self, *, trust_seals: bool = True) -> None:
         """Read every fact of the edition: those of sealed calls from their seals, if these are to be trusted."""
-        self._facts = {}
-        self._sums = {}
+        self._records = Records()
         if trust_seals:
             await self._load_seals()
         async for listed in self._store.list(self._edition.key("ledger/")):
             call, file = listed.key.rsplit("/", 2)[1:]
             name = file.removesuffix(".json")
-            if call not in NOT_CALLS and name not in self._facts.setdefault(call, {}):
-                self._facts[call][name] = await self._read(listed.key)
+            if call not in NOT_CALLS and name not in self._records.of(call):
+                self._records.put(call, name, await self._read(listed.key))
 
     async def _load_seals(self) -> None:
         async for listed in self._store.list(self._edition.key(f"ledger/{SEALED}/")):
@@ -102,39 +101,39 @@ class Ledger:
             if seal.get("schema") != SEAL_SCHEMA:
                 continue  # a seal saves reading, it is never the only copy
             for call, records in seal["calls"].items():
-                self._facts[call] = {name: entry["record"] for name, entry in records.items()}
-                self._sums |= {f"ledger/{call}/{name}.json": entry["sha256"] for name, entry in records.items()}
+                for name, entry in records.items():
+                    self._records.put(call, name, Entry(entry["record"], entry["sha256"]))
 
     def records(self, call: str) -> dict[str, Any]:
         """Every record of a call with its SHA-256 as stored, by name: what a seal holds."""
-        return {
-            name: {"record": record, "sha256": self._sums[f"ledger/{call}/{name}.json"]}
-            for name, record in self._facts.get(call, {}).items()
-        }
+        return {name: entry._asdict() for name, entry in self._records.of(call).items()}
 
     async def refresh(self, call: str) -> CallFacts:
         """Read what others have written about a call since, and return its state."""
-        known = self._facts.setdefault(call, {})
         async for listed in self._store.list(self._edition.key(f"ledger/{call}/")):
             name = listed.key.rsplit("/", 1)[1].removesuffix(".json")
-            if name not in known:
-                known[name] = await self._read(listed.key)
+            if name not in self._records.of(call):
+                self._records.put(call, name, await self._read(listed.key))
         return self.facts(call)
 
     def facts(self, call: str) -> CallFacts:
         """The state of a call by what this process has read and written."""
-        return fold(call, self._facts.get(call, {}))
+        return fold(call, {name: entry.record for name, entry in self._records.of(call).items()})
 
     def calls(self) -> tuple[str, ...]:
         """Every call that has a fact."""
-        return tuple(call for call, facts in self._facts.items() if facts)
+        return self._records.calls()
 
     def sums(self) -> dict[str, str]:
         """The SHA-256 of every record as stored, by its key within the edition."""
-        return dict(self._sums)
+        return {
+            f"ledger/{call}/{name}.json": entry.sha256
+            for call in self._records.calls()
+            for name, entry in self._records.of(call).items()
+        }
 
     def fact_count(self) -> int:
-        return sum(len(facts) for facts in self._facts.values())
+        return self._records.count()
 
     async def grew(self) -> bool:
         """Whether the archive holds facts that this process has not seen."""
@@ -145,8 +144,9 @@ class Ledger:
         record = self._record(fields)
         if await self._create(call, name, record):
             return record, True
-        standing = await self._read(self._key(call, name))
-        self._remember(call, name, standing)
+        entry = await self._read(self._key(call, name))
+        self._records.put(call, name, entry)
+        standing = entry.record
         mine = (standing["writer"], standing["written"]) == (record["writer"], record["written"])
         return standing, mine  # a store that tried again after a lost reply finds its own object there
 
@@ -166,8 +166,7 @@ class Ledger:
         key, content = self._key(call, name), to_json(record)
         created = await self._store.create(key, content)
         if created:
-            self._sums[key.removeprefix(self._edition.prefix)] = hashlib.sha256(content).hexdigest()
-            self._remember(call, name, record)
+            self._records.put(call, name, Entry(record, hashlib.sha256(content).hexdigest()))
         return created
 
     def _record(self, fields: Mapping[str, Any]) -> Record:
@@ -175,18 +174,14 @@ class Ledger:
         stamp = {"schema": SCHEMA, "time": utc(self._clock.now()), "writer": self._writer, "written": self._written}
         return {**fields, **stamp}
 
-    def _remember(self, call: str, name: str, record: Record) -> None:
-        self._facts.setdefault(call, {})[name] = record
-
     def _key(self, call: str, name: str) -> str:
         return self._edition.key(f"ledger/{call}/{name}.json")
 
-    async def _read(self, key: str) -> dict[str, Any]:
+    async def _read(self, key: str) -> Entry:
         content = await self._store.read(key)
         if content is None:
             raise StoreUnavailable(f"{key} is listed but cannot be read", remedy="Run the same command again.")
-        self._sums[key.removeprefix(self._edition.prefix)] = hashlib.sha256(content).hexdigest()
-        return from_json(content, key)
+        return Entry(from_json(content, key), hashlib.sha256(content).hexdigest())
 
     async def _listed_count(self) -> int:
         count = 0
