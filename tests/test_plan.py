@@ -11,6 +11,7 @@ from adloom.core.campaign import Grouping
 from adloom.core.errors import SettingInvalid
 from adloom.core.limits import IMAGES_PER_CALL, REFERENCES_AND_IMAGES
 from adloom.core.outcomes import Outcome, Status
+from adloom.core.selection import Selection, choose
 from adloom.plan import Planner
 
 
@@ -214,3 +215,42 @@ def test_a_plan_knows_how_many_of_its_rows_the_archive_has_met():
     planned, _ = _plan([a_row(variants=2), a_row("jug")])
     _, totals = _plan([a_row(variants=2), a_row("jug"), a_row("pan")], _bought(_keys(planned[:1]), covered=False))
     assert totals.known_rows == 1
+
+
+def _plan_part(given_rows, known=None, only=frozenset(), *, asked_only=False, **selection):
+    choice = choose(Selection(**selection), lambda: given_rows)
+    planner = Planner(known or {}, {}, only, choice.picker(), asked_only)
+    return list(planner.plan(given_rows)), planner
+
+
+def test_a_plan_in_part_has_every_row_and_counts_what_was_asked_for_beside_the_whole():
+    three = [a_row("a", variants=2), a_row("b", variants=3), a_row("c", variants=40)]
+    planned, planner = _plan_part(three, first=2)
+    assert [len(row.calls) for row in planned] == [1, 1, 3]
+    assert (planner.asked.rows, planner.asked.images, planner.asked.credits) == (2, 5, 5 * PRICE)
+    assert (planner.totals.rows, planner.totals.images, planner.totals.credits) == (3, 45, 45 * PRICE)
+
+
+def test_a_plan_that_reserves_a_part_has_calls_for_that_alone_and_the_variants_of_all():
+    two = [a_row("a", variants=2), a_row("b", variants=3)]
+    planned, _ = _plan_part(two, where='row == "b"', asked_only=True)
+    whole, _ = _plan(two)
+    assert [len(row.calls) for row in planned] == [0, 1]
+    assert planned[1] == whole[1]
+    assert [row.variants for row in planned] == [row.variants for row in whole]
+
+
+def test_only_the_selected_rows_get_new_takes():
+    two = [a_row("a"), a_row("b")]
+    known = _bought(_keys(_plan(two)[0]), Status.FAILED)
+    planned, planner = _plan_part(two, known, frozenset({Status.FAILED}), first=1)
+    assert [[v.take for call in row.calls for v in call.variants] for row in planned] == [[2], []]
+    assert planner.totals.new_takes == 1
+
+
+def test_a_plan_for_new_takes_alone_asks_for_nothing_else():
+    two = [a_row("a", variants=2), a_row("b", variants=9)]
+    known = _bought(_keys(_plan(two)[0])[:1], Status.SHORT)
+    planned, planner = _plan_part(two, known, frozenset({Status.SHORT}), asked_only=True)
+    assert [[v.take for call in row.calls for v in call.variants] for row in planned] == [[2], []]
+    assert planner.asked.credits == PRICE

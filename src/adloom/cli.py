@@ -55,6 +55,14 @@ Size = Annotated[str | None, typer.Option(help="For a CSV: the size of rows that
 Quality = Annotated[str | None, typer.Option(help="For a CSV: the quality of rows that name none, such as 2K.")]
 Variants = Annotated[int | None, typer.Option(help="For a CSV: how many images a row without a number gets.")]
 Prompt = Annotated[str | None, typer.Option(help="For a CSV: the prompt template of rows that have none.")]
+Only = Annotated[list[str] | None, typer.Option(help="Ask once more for variants that ended failed, short or refused.")]
+Jobs = Annotated[list[str] | None, typer.Option("--job", help="For this job only; more than once for several.")]
+Where = Annotated[
+    str, typer.Option(help='For rows only of which this is so, such as: locale == "zh-CN" and size == "9:16".')
+]
+First = Annotated[int | None, typer.Option(help="For the first so many rows only.")]
+Sample = Annotated[int | None, typer.Option(help="For so many rows only, spread over the plan, always the same ones.")]
+Seed = Annotated[str, typer.Option(help="Another seed makes another sample.")]
 
 
 def main() -> None:
@@ -75,6 +83,12 @@ def plan(
     archive: Archive = None,
     edition: EditionName = "main",
     budget_usd: BudgetUsd = None,
+    only: Only = None,
+    jobs: Jobs = None,
+    where: Where = "",
+    first: First = None,
+    sample: Sample = None,
+    seed: Seed = "0",
     model: Model = None,
     size: Size = None,
     quality: Quality = None,
@@ -83,12 +97,16 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Show what a run would buy, and send nothing."""
+    from adloom.core.selection import Selection  # noqa: PLC0415
+    from adloom.look import Wish  # noqa: PLC0415
 
     async def work() -> int:
         from adloom.display import plan_lines, plan_summary  # noqa: PLC0415
         from adloom.session import open_store, outlook_of, settings_for  # noqa: PLC0415
 
-        request = _request(source, archive, edition, budget_usd, _defaults(model, size, quality, variants, prompt))
+        selection = Selection(tuple(jobs or ()), where, first, sample, seed)
+        wish = Wish(budget=_budget(budget_usd), only=_only(only or []), selection=selection)
+        request = _request(source, archive, edition, _defaults(model, size, quality, variants, prompt), wish)
         settings = settings_for(request)
         store = open_store(settings.archive)
         outlook = await outlook_of(request, settings, store, to_run=False)
@@ -106,9 +124,12 @@ def run(
     archive: Archive = None,
     edition: EditionName = "main",
     budget_usd: BudgetUsd = None,
-    only: Annotated[
-        list[str] | None, typer.Option(help="Ask once more for variants that ended failed, short or refused.")
-    ] = None,
+    only: Only = None,
+    jobs: Jobs = None,
+    where: Where = "",
+    first: First = None,
+    sample: Sample = None,
+    seed: Seed = "0",
     in_flight: Annotated[int | None, typer.Option(min=1, help="Tasks that run at the API at once.")] = None,
     submits_per_minute: Annotated[int | None, typer.Option(min=1, help="Purchases a minute, at most.")] = None,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Buy from a stand-in API: no key, no money.")] = False,
@@ -128,6 +149,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Buy what is missing, archive every image, write the manifest."""
+    from adloom.core.selection import Selection  # noqa: PLC0415
     from adloom.look import Wish  # noqa: PLC0415
 
     async def work() -> int:
@@ -138,12 +160,11 @@ def run(
             in_flight=in_flight,
             submits_per_minute=submits_per_minute,
             only=_only(only or []),
+            selection=Selection(tuple(jobs or ()), where, first, sample, seed),
             sandbox=sandbox,
             replace=replace,
         )
-        request = _request(
-            source, archive, edition, budget_usd, _defaults(model, size, quality, variants, prompt), wish
-        )
+        request = _request(source, archive, edition, _defaults(model, size, quality, variants, prompt), wish)
         through_prefect = prefect or (bool(os.environ.get("PREFECT_API_URL")) and not direct)
         result = await _run(request, yes=yes, through_prefect=through_prefect)
         if result is None:
@@ -352,14 +373,12 @@ def _request(
     source: str,
     archive: str | None,
     edition: str,
-    budget_usd: str | None,
     defaults: Any,  # noqa: ANN401 - imported late
-    wish: Any = None,  # noqa: ANN401
+    wish: Any,  # noqa: ANN401
 ) -> RunRequest:
-    from adloom.look import Wish  # noqa: PLC0415
     from adloom.session import RunRequest  # noqa: PLC0415
 
-    return RunRequest(source, archive, edition, wish or Wish(budget=_budget(budget_usd)), defaults)
+    return RunRequest(source, archive, edition, wish, defaults)
 
 
 def _defaults(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from adloom.core.exits import EXIT_REASONS
+from adloom.core.exits import EXIT_OK, EXIT_REASONS
 from adloom.core.manifest import number
 from adloom.core.outcomes import Status
 from adloom.core.pricing import usd
@@ -38,7 +38,7 @@ def duration(seconds: float) -> str:
 
 def forecast_s(outlook: Outlook) -> float:
     """About how long the buying takes at the campaign's pace."""
-    calls, pace = outlook.surveyed.totals.calls, outlook.pace
+    calls, pace = outlook.surveyed.asked.calls, outlook.pace
     by_places = -(-calls // pace.in_flight) * SECONDS_PER_TASK
     by_pace = calls / pace.submits_per_minute * 60 if pace.submits_per_minute else 0
     return max(by_places, by_pace)
@@ -46,14 +46,14 @@ def forecast_s(outlook: Outlook) -> float:
 
 def plan_lines(outlook: Outlook) -> list[str]:
     """The plan in words."""
-    totals = outlook.surveyed.totals
-    pace = outlook.pace
-    calls = f"{totals.calls} call{'s' if totals.calls != 1 else ''}"
+    totals, asked = outlook.surveyed.totals, outlook.surveyed.asked
+    calls = f"{asked.calls} call{'s' if asked.calls != 1 else ''}"
     lines = [
         f"{outlook.edition.campaign}, edition {outlook.edition.edition}: {totals.rows} rows, {totals.wanted} images",
-        f"to buy    {totals.images} images in {calls} (the fewest possible: {totals.floor})",
-        f"price     {dollars(totals.credits)}",
-        f"forecast  about {duration(forecast_s(outlook))} at {pace.in_flight} tasks at once",
+        *_selection_lines(outlook),
+        f"to buy    {asked.images} images in {calls} (the fewest possible: {asked.floor})",
+        f"price     {dollars(asked.credits)}",
+        f"forecast  about {duration(forecast_s(outlook))} at {outlook.pace.in_flight} tasks at once",
     ]
     found = ", ".join(f"{totals.found[status]} {status}" for status in Status if totals.found[status])
     lines.append(f"already   {found or 'nothing in the archive yet'}")
@@ -67,6 +67,13 @@ def plan_lines(outlook: Outlook) -> list[str]:
     return lines
 
 
+def _selection_lines(outlook: Outlook) -> list[str]:
+    """What a plan in part is for, and what it leaves."""
+    asked, words = outlook.surveyed.asked, outlook.choice.selection.words
+    lines = [f"selected  {asked.rows} rows, {asked.wanted} images: {words}"] if words else []
+    return lines + ([f"left out  {outlook.left_out} images, which stay open"] if outlook.left_out else [])
+
+
 def _budget_line(outlook: Outlook) -> str:
     if outlook.cap is None:
         return "budget    none: a run needs one (`budget: {usd: 12.00}` in the file, or --budget-usd)"
@@ -78,17 +85,21 @@ def _budget_line(outlook: Outlook) -> str:
 
 def plan_summary(outlook: Outlook) -> dict[str, Any]:
     """The plan as data."""
-    totals = outlook.surveyed.totals
+    totals, asked = outlook.surveyed.totals, outlook.surveyed.asked
     return {
         "campaign": outlook.edition.campaign,
         "edition": outlook.edition.edition,
         "rows": totals.rows,
         "wanted": totals.wanted,
-        "calls": totals.calls,
-        "calls_floor": totals.floor,
-        "images": totals.images,
-        "credits": number(totals.credits),
-        "usd": number(usd(totals.credits)),
+        "selection": outlook.choice.selection.words,
+        "selected_rows": asked.rows,
+        "selected_images": asked.wanted,
+        "left_out": outlook.left_out,
+        "calls": asked.calls,
+        "calls_floor": asked.floor,
+        "images": asked.images,
+        "credits": number(asked.credits),
+        "usd": number(usd(asked.credits)),
         "forecast_s": forecast_s(outlook),
         "already": {status.value: totals.found[status] for status in Status},
         "credits_committed": number(outlook.committed.committed),
@@ -101,8 +112,7 @@ def plan_summary(outlook: Outlook) -> dict[str, Any]:
 def result_lines(result: Result) -> list[str]:
     """How a run ended, in words."""
     totals = result.published.manifest["totals"]
-    ends = ", ".join(f"{totals[status]} {status}" for status in Status if totals[status])
-    lines = [f"{totals['wanted']} images wanted: {ends or 'none'}"]
+    lines = [f"{totals['wanted']} images wanted: {_ends(totals)}", *_asked_lines(result)]
     lines.append(
         f"{totals['posts']} purchases sent, ${totals['usd']:.2f} charged ({totals['credits_charged']} credits)"
     )
@@ -111,10 +121,32 @@ def result_lines(result: Result) -> list[str]:
     for stop in result.stops:
         lines.append(f"stopped: {stop.message}")
         lines += [f"  {stop.remedy}"] if stop.remedy else []
-    lines.append(f"{EXIT_REASONS[result.exit_code]}; manifest: {result.published.address}")
+    lines.append(f"{exit_reason(result)}; manifest: {result.published.address}")
     if result.gallery:
         lines.append(f"look at: {result.gallery}")
     return lines
+
+
+def _ends(counts: Mapping[Status, int]) -> str:
+    return ", ".join(f"{counts[status]} {status}" for status in Status if counts[status]) or "none"
+
+
+def _asked_lines(result: Result) -> list[str]:
+    """What a run in part was for, and what it left."""
+    published = result.published
+    if not published.selection:
+        return []
+    asked = published.asked
+    left = published.manifest["totals"]["open"] - asked[Status.OPEN]
+    rest = f"; {left} images of other rows stay open: run it without the selection to buy them" if left else ""
+    return [f"this run was for {sum(asked.values())} of them ({published.selection}): {_ends(asked)}{rest}"]
+
+
+def exit_reason(result: Result) -> str:
+    """How a run ended, in a few words."""
+    if result.exit_code == EXIT_OK and result.published.selection:
+        return "all that was selected is archived"
+    return EXIT_REASONS[result.exit_code]
 
 
 def result_summary(result: Result) -> dict[str, Any]:
@@ -126,7 +158,9 @@ def result_summary(result: Result) -> dict[str, Any]:
         "status": manifest["status"],
         "totals": manifest["totals"],
         "exit_code": result.exit_code,
-        "exit_reason": EXIT_REASONS[result.exit_code],
+        "exit_reason": exit_reason(result),
+        "selection": result.published.selection,
+        "selected": {status.value: result.published.asked[status] for status in Status},
         "stops": [{"reason": stop.reason, "message": stop.message, "remedy": stop.remedy} for stop in result.stops],
         "manifest": result.published.address,
         "gallery": result.gallery,

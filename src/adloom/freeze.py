@@ -7,6 +7,10 @@ revision that names it, so a revision that exists is whole.
 
 A run whose rows, cap and prices equal the newest revision's takes that one up; anything else makes revision N + 1,
 which withdraws what revision N had not bought yet and no longer wants.
+
+A run for some of the rows only takes up the whole plan too, where the cap has room for all of it, and leaves the rest
+of its calls to others. Where there is room for its own part only, it makes a revision that reserves no more than that:
+``selection`` says for what, and no other row has calls.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from adloom.core.facts import CallFacts, Decided, Stage
 from adloom.core.identity import row_digest, variant_key
 from adloom.core.outcomes import Outcome, Status
 from adloom.core.planned import PlannedCall, PlannedRow, Variant
+from adloom.core.selection import EVERYTHING, Choice
 from adloom.ledger import Edition, Ledger, from_json, newest_plan, to_json, utc
 from adloom.plan import Planner, Totals
 from adloom.ports import Clock, Store
@@ -66,6 +71,8 @@ class Revision:
     calls: int
     new_takes: int
     """Takes that this revision was the first to ask for: only a run that asks for them again takes it up."""
+    selection: str
+    """What a revision that reserves a part of the plan is for; empty where it reserves the whole."""
     shards: tuple[Shard, ...]
     sha256: str
 
@@ -75,21 +82,27 @@ class Survey:
     """One reading of a whole campaign against what the archive holds: nothing is written."""
 
     totals: Totals
+    asked: Totals
     rows_sha256: str
     files: tuple[Reference, ...] = ()
-    """The reference files of what is left to buy, each content once."""
+    """The reference files of what is asked for and left to buy, each content once."""
 
 
-def survey(source: CampaignSource, known: Mapping[str, Outcome], only: frozenset[Status] = frozenset()) -> Survey:
+def survey(
+    source: CampaignSource,
+    known: Mapping[str, Outcome],
+    only: frozenset[Status] = frozenset(),
+    choice: Choice = EVERYTHING,
+) -> Survey:
     """Plan every row without keeping any. Raises CampaignInvalid with every problem of the campaign's files."""
-    planner = Planner(known, source.campaign.prices, only)
+    planner = Planner(known, source.campaign.prices, only, choice.picker(), asked_only=True)
     rows = hashlib.sha256()
     files: dict[str, Reference] = {}
     for planned in planner.plan(source.rows()):
         rows.update(to_json(row_to_json(planned.row)))
         if planned.calls:
             files |= {each.content: each for each in planned.row.references if each.url is None}
-    return Survey(planner.totals, rows.hexdigest(), tuple(files.values()))
+    return Survey(planner.totals, planner.asked, rows.hexdigest(), tuple(files.values()))
 
 
 async def freeze(  # noqa: PLR0913 - each is another thing the reservation depends on
@@ -103,14 +116,20 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
     surveyed: Survey,
     cap_credits: Decimal,
     only: frozenset[Status] = frozenset(),
+    choice: Choice = EVERYTHING,
+    asked_only: bool = False,
     sandbox: bool = False,
     replace: bool = False,
 ) -> Revision:
     """Take up the newest revision if it says the same, else make the next one.
 
+    With ``asked_only`` it reserves nothing but what ``only`` and ``choice`` ask for.
+
     Raises PlanRefused when the campaign shares no row with what the archive holds under its name, PlanOutdated when
     ``known`` is older than a purchase of another run.
     """
+    part = choice if asked_only else EVERYTHING
+    selection = _selection_of(part, only) if asked_only else ""
     while True:
         newest = await read_newest(store, edition)
         if newest is not None:
@@ -124,10 +143,12 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
             if former is not None:  # its maker may have died before it had withdrawn everything
                 await _withdraw(store, edition, ledger, former, newest)
             same = _says_the_same(newest, surveyed, cap_credits, source.campaign.prices)
-            if same and (former is None or await _is_sound(store, edition, ledger, newest, known)):
+            same = same and newest.selection == selection
+            if same and (former is None or await _is_sound(store, edition, ledger, newest, known, part)):
                 return newest
-        planner = Planner(known, source.campaign.prices, only)
+        planner = Planner(known, source.campaign.prices, only, choice.picker(), asked_only)
         shards = [shard async for shard in _write_shards(store, edition, planner.plan(source.rows()))]
+        frozen = planner.asked if asked_only else planner.totals
         header = {
             "schema": SCHEMA,
             "campaign": edition.campaign,
@@ -138,13 +159,14 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
             "time": utc(clock.now()),
             "writer": ledger.writer,
             "cap_credits": str(cap_credits),
-            "total_credits": str(planner.totals.credits),
+            "selection": selection,
+            "total_credits": str(frozen.credits),
             "prices": {model: str(price) for model, price in source.campaign.prices.items()},
             "rows_sha256": surveyed.rows_sha256,
             "totals": {
                 "rows": planner.totals.rows,
                 "wanted": planner.totals.wanted,
-                "calls": planner.totals.calls,
+                "calls": frozen.calls,
                 "new_takes": planner.totals.new_takes,
             },
             "shards": [{"sha256": shard.sha256, "rows": shard.rows, "calls": shard.calls} for shard in shards],
@@ -265,6 +287,7 @@ def _revision(header: Mapping[str, Any], content: bytes) -> Revision:
         wanted=header["totals"]["wanted"],
         calls=header["totals"]["calls"],
         new_takes=header["totals"].get("new_takes", 0),
+        selection=header.get("selection", ""),
         shards=tuple(Shard(**shard) for shard in header["shards"]),
         sha256=hashlib.sha256(content).hexdigest(),
     )
@@ -293,15 +316,22 @@ async def _shares_a_row(
     return any(row_digest(row) in old for row in source.rows())
 
 
+def _selection_of(part: Choice, only: frozenset[Status]) -> str:
+    return " ".join((*(f"--only {status}" for status in sorted(only)), part.selection.words))
+
+
 async def _is_sound(
-    store: Store, edition: Edition, ledger: Ledger, newest: Revision, known: Mapping[str, Outcome]
+    store: Store, edition: Edition, ledger: Ledger, newest: Revision, known: Mapping[str, Outcome], part: Choice
 ) -> bool:
     """Whether what a revision has left to buy is what is still to be bought.
 
     It is not when an image was bought otherwise since it was planned, nor when an image that was under way then has
     come back free since: no call of the plan would ever buy that one again.
     """
+    picker = part.picker()
     async for planned in planned_rows(store, edition, newest):
+        if not picker.takes(planned.row):
+            continue
         left = [call for call in planned.calls if ledger.facts(call.id).stage is Stage.UNBOUGHT]
         to_buy = {variant.key for call in left for variant in call.variants}
         for variant in planned.variants:

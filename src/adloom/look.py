@@ -12,6 +12,7 @@ from adloom.core.facts import CallFacts, Money, Stage, money_of
 from adloom.core.identity import top_up_id
 from adloom.core.outcomes import Outcome, Status, missing, outcomes
 from adloom.core.pricing import cap_credits
+from adloom.core.selection import WHOLE, Choice, Selection, choose
 from adloom.freeze import Survey, survey
 from adloom.ledger import Edition, Ledger
 from adloom.ports import Clock, Store
@@ -25,6 +26,7 @@ class Wish:
     in_flight: int | None = None
     submits_per_minute: int | None = None
     only: frozenset[Status] = frozenset()
+    selection: Selection = WHOLE
     sandbox: bool = False
     replace: bool = False
 
@@ -38,6 +40,7 @@ class Outlook:
     wish: Wish
     ledger: Ledger
     known: dict[str, Outcome]
+    choice: Choice
     surveyed: Survey
     committed: Money
     owed: Decimal
@@ -46,8 +49,8 @@ class Outlook:
 
     @property
     def to_buy(self) -> Decimal:
-        """Credits that this plan may still spend."""
-        return self.surveyed.totals.credits + self.owed
+        """Credits that this run may still spend."""
+        return self.surveyed.asked.credits + self.owed
 
     @property
     def fits(self) -> bool:
@@ -56,26 +59,42 @@ class Outlook:
         return self.committed.committed + self.to_buy <= self.cap
 
     @property
+    def reserves_a_part(self) -> bool:
+        """Whether the cap has room for what this run is for, but not for the whole plan."""
+        rest = self.surveyed.totals.credits - self.surveyed.asked.credits
+        return self.fits and self.cap is not None and self.committed.committed + self.to_buy + rest > self.cap
+
+    @property
+    def left_out(self) -> int:
+        """Wanted images that nothing covers and that this run is not for."""
+        return self.surveyed.totals.images - self.surveyed.asked.images
+
+    @property
     def pace(self) -> Pace:
         own = self.source.campaign.pace
         return Pace(self.wish.in_flight or own.in_flight, self.wish.submits_per_minute or own.submits_per_minute)
 
 
 async def look(store: Store, clock: Clock, source: CampaignSource, edition: Edition, wish: Wish) -> Outlook:
-    """Read everything, write nothing. Raises CampaignInvalid with every problem of the campaign's files."""
-    return await _look(source, edition, wish, Ledger(store, edition, clock, writer=secrets.token_hex(8)))
+    """Read everything, write nothing.
+
+    Raises CampaignInvalid with every problem of the campaign's files, SettingInvalid for a selection that does not fit
+    them.
+    """
+    choice = choose(wish.selection, source.rows)
+    return await _look(source, edition, wish, choice, Ledger(store, edition, clock, writer=secrets.token_hex(8)))
 
 
 async def look_again(outlook: Outlook) -> Outlook:
     """The same, after others have written to the archive."""
-    return await _look(outlook.source, outlook.edition, outlook.wish, outlook.ledger)
+    return await _look(outlook.source, outlook.edition, outlook.wish, outlook.choice, outlook.ledger)
 
 
-async def _look(source: CampaignSource, edition: Edition, wish: Wish, ledger: Ledger) -> Outlook:
+async def _look(source: CampaignSource, edition: Edition, wish: Wish, choice: Choice, ledger: Ledger) -> Outlook:
     await ledger.load()
     calls = [ledger.facts(call) for call in ledger.calls()]
     known = outcomes(calls)
-    surveyed = survey(source, known, wish.only)
+    surveyed = survey(source, known, wish.only, choice)
     budget = wish.budget or source.campaign.budget
     return Outlook(
         source=source,
@@ -83,6 +102,7 @@ async def _look(source: CampaignSource, edition: Edition, wish: Wish, ledger: Le
         wish=wish,
         ledger=ledger,
         known=known,
+        choice=choice,
         surveyed=surveyed,
         committed=sum((money_of(facts) for facts in calls), start=Money()),
         owed=_owed(calls, ledger),

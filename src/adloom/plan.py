@@ -1,7 +1,8 @@
 """The planner: rows and what the archive already covers in, calls to buy out. Pure.
 
 For each row the wanted variants that no purchase covers are grouped into as few calls as the limits allow. What a
-variant *is* does not depend on the grouping, so a changed phrase, profile or order buys nothing again.
+variant *is* does not depend on the grouping, so a changed phrase, profile or order buys nothing again. A plan may be
+asked for in part: all rows are planned all the same, and what was asked for is counted beside the whole.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from adloom.core.identity import call_id, row_digest, variant_key
 from adloom.core.outcomes import Outcome, Status
 from adloom.core.planned import PlannedCall, PlannedRow, Variant
 from adloom.core.pricing import price_per_image
+from adloom.core.selection import EVERYTHING, Picker
 from adloom.core.split import fewest_calls, split
 
 
@@ -34,12 +36,12 @@ class Totals:
     known_rows: int = 0
     found: Counter[Status] = field(default_factory=Counter)
 
-    def add(self, planned: PlannedRow, price: Decimal) -> None:
-        """Count a row in."""
-        images = sum(len(call.variants) for call in planned.calls)
+    def add(self, planned: PlannedRow, calls: Sequence[PlannedCall], price: Decimal) -> None:
+        """Count a row in, with these calls."""
+        images = sum(len(call.variants) for call in calls)
         self.rows += 1
         self.wanted += len(planned.variants)
-        self.calls += len(planned.calls)
+        self.calls += len(calls)
         self.floor += fewest_calls(images, references=len(planned.row.references))
         self.images += images
         self.credits += images * price
@@ -51,24 +53,34 @@ class Planner:
     """Plans rows one by one, so that a campaign of any length needs little memory.
 
     ``known`` holds the outcome of every variant that was ever asked for, by key. ``only`` are the outcomes that are
-    wanted once more, as the next take. ``totals`` is complete once ``plan`` was read to its end.
+    wanted once more, as the next take, of the rows that ``picker`` takes. ``totals`` is the whole plan; ``asked`` is
+    the part that was asked for: the picked rows, with new takes alone where there is an ``only``. Both are complete
+    once ``plan`` was read to its end. With ``asked_only`` the planned rows have no other calls than those asked for.
     """
 
     known: Mapping[str, Outcome]
     prices: Mapping[str, Decimal]
     only: frozenset[Status] = frozenset()
+    picker: Picker = field(default_factory=EVERYTHING.picker)
+    asked_only: bool = False
     totals: Totals = field(default_factory=Totals)
+    asked: Totals = field(default_factory=Totals)
 
     def plan(self, rows: Iterable[Row]) -> Iterator[PlannedRow]:
         """Plan every row. Raises SettingInvalid for a model whose price is not known."""
         for row in rows:
-            planned = self._plan_row(row)
-            self.totals.add(planned, price_per_image(row.model, self.prices))
-            yield planned
+            picked = self.picker.takes(row)
+            planned = self._plan_row(row, self.only if picked else frozenset())
+            asked = tuple(call for call in planned.calls if picked and is_asked_for(call, self.only))
+            price = price_per_image(row.model, self.prices)
+            self.totals.add(planned, planned.calls, price)
+            if picked:
+                self.asked.add(planned, asked, price)
+            yield PlannedRow(row, planned.variants, asked) if self.asked_only else planned
 
-    def _plan_row(self, row: Row) -> PlannedRow:
+    def _plan_row(self, row: Row, only: frozenset[Status]) -> PlannedRow:
         row_key = row_digest(row)
-        variants = tuple(self._variant(row_key, number) for number in range(1, row.variants + 1))
+        variants = tuple(self._variant(row_key, number, only) for number in range(1, row.variants + 1))
         outcomes = [self.known.get(variant.key) for variant in variants]
         self.totals.known_rows += any(outcome is not None for outcome in outcomes)
         self.totals.found.update(outcome.status for outcome in outcomes if outcome is not None and outcome.covered)
@@ -78,16 +90,21 @@ class Planner:
         calls = (*_calls(row, first_takes), *_calls(row, retakes))
         return PlannedRow(row, variants, calls)
 
-    def _variant(self, row_key: str, number: int) -> Variant:
+    def _variant(self, row_key: str, number: int, only: frozenset[Status]) -> Variant:
         take = 1
         while variant_key(row_key, number, take + 1) in self.known:
             take += 1
         key = variant_key(row_key, number, take)
         outcome = self.known.get(key)
-        if outcome is not None and outcome.status in self.only and outcome.status is not Status.REFUSED:
+        if outcome is not None and outcome.status in only and outcome.status is not Status.REFUSED:
             self.totals.new_takes += 1
             return Variant(variant_key(row_key, number, take + 1), number, take + 1)
         return Variant(key, number, take)
+
+
+def is_asked_for(call: PlannedCall, only: frozenset[Status]) -> bool:
+    """Whether a run buys this call of a row that it is for: one for certain outcomes buys new takes alone."""
+    return not only or any(variant.take > 1 for variant in call.variants)
 
 
 def _calls(row: Row, variants: Sequence[Variant]) -> Iterator[PlannedCall]:

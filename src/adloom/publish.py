@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from adloom.core.exits import Stop
 from adloom.core.manifest import SCHEMA, Tally, asset_lines, csv_lines, jsonl_line, overall_status
 from adloom.core.outcomes import Outcome, Status, outcomes
+from adloom.core.planned import PlannedRow
+from adloom.core.selection import EVERYTHING, Choice, Picker
 from adloom.freeze import Revision, planned_rows
 from adloom.ledger import Edition, Ledger
 from adloom.ports import Store
@@ -28,26 +31,31 @@ class Derived:
 
     manifest: Mapping[str, Any]
     files: Mapping[str, bytes]
+    asked: Mapping[Status, int]
+    """The variants of the rows that a run was for, by their end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A written manifest: its content and where it is."""
+    """A written manifest: its content and where it is, and the ends of what a run was for."""
 
     manifest: Mapping[str, Any]
     address: str
-
-    def found(self) -> dict[Status, int]:
-        """Wanted variants by their end."""
-        return {status: self.manifest["totals"][status.value] for status in Status}
+    asked: Mapping[Status, int]
+    selection: str = ""
 
 
 async def publish(
-    store: Store, edition: Edition, ledger: Ledger, revision: Revision, stops: tuple[Stop, ...] = ()
+    store: Store,
+    edition: Edition,
+    ledger: Ledger,
+    revision: Revision,
+    stops: tuple[Stop, ...] = (),
+    choice: Choice = EVERYTHING,
 ) -> Published:
     """Write the manifest and its files; when the ledger grew meanwhile, read it and write them again."""
     for reading in range(1, LEDGER_READINGS + 1):
-        derived = await derive(store, edition, ledger, revision, stops)
+        derived = await derive(store, edition, ledger, revision, stops, choice)
         for name, content in derived.files.items():
             await store.replace(edition.key(name), content, media_type=_MEDIA_TYPES[name])
         content = json.dumps(derived.manifest, ensure_ascii=False, indent=2).encode() + b"\n"
@@ -55,18 +63,28 @@ async def publish(
         if reading == LEDGER_READINGS or not await ledger.grew():
             break
         await ledger.load()
-    return Published(derived.manifest, store.link(edition.key("manifest.json")))
+    address = store.link(edition.key("manifest.json"))
+    return Published(derived.manifest, address, derived.asked, choice.selection.words)
 
 
 async def derive(
-    store: Store, edition: Edition, ledger: Ledger, revision: Revision, stops: tuple[Stop, ...] = ()
+    store: Store,
+    edition: Edition,
+    ledger: Ledger,
+    revision: Revision,
+    stops: tuple[Stop, ...] = (),
+    choice: Choice = EVERYTHING,
 ) -> Derived:
     """Derive the manifest and its files from a plan and the ledger as it was last read; nothing is written."""
     calls = [ledger.facts(call) for call in ledger.calls()]
     tally = Tally()
     for facts in calls:
         tally.add_call(facts)
-    files = await _asset_files(store, edition, revision, outcomes(calls), tally)
+    assets = _Assets(outcomes(calls), choice.picker())
+    async for planned in planned_rows(store, edition, revision):
+        assets.add(planned)
+    tally.found.update(assets.found)
+    files = assets.files()
     manifest = {
         "schema": SCHEMA,
         "campaign": edition.campaign,
@@ -77,21 +95,34 @@ async def derive(
         "totals": tally.totals(revision.wanted),
         "files": {name: _described(content, tally.found.total()) for name, content in files.items()},
     }
-    return Derived(manifest, files)
+    return Derived(manifest, files, assets.asked)
 
 
 def _described(content: bytes, lines: int) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content), "lines": lines}
 
 
-async def _asset_files(
-    store: Store, edition: Edition, revision: Revision, known: Mapping[str, Outcome], tally: Tally
-) -> dict[str, bytes]:
-    jsonl: list[bytes] = []
-    table: list[bytes] = [csv_lines((), header=True).encode("utf-8-sig")]
-    async for planned in planned_rows(store, edition, revision):
-        lines = list(asset_lines(planned, known))
-        tally.found.update(Status(line["status"]) for line in lines)
-        jsonl.append("".join(map(jsonl_line, lines)).encode())
-        table.append(csv_lines(lines, header=False).encode())
-    return {"assets.jsonl": b"".join(jsonl), "assets.csv": b"".join(table)}
+class _Assets:
+    """The lines of all rows, and their ends counted."""
+
+    def __init__(self, known: Mapping[str, Outcome], picker: Picker) -> None:
+        self.found: Counter[Status] = Counter()
+        self.asked: Counter[Status] = Counter()
+        self._known = known
+        self._picker = picker
+        self._jsonl: list[bytes] = []
+        self._table: list[bytes] = [csv_lines((), header=True).encode("utf-8-sig")]
+
+    def add(self, planned: PlannedRow) -> None:
+        """Add the next row of the plan."""
+        lines = list(asset_lines(planned, self._known))
+        ends = Counter(Status(line["status"]) for line in lines)
+        self.found.update(ends)
+        if self._picker.takes(planned.row):
+            self.asked.update(ends)
+        self._jsonl.append("".join(map(jsonl_line, lines)).encode())
+        self._table.append(csv_lines(lines, header=False).encode())
+
+    def files(self) -> dict[str, bytes]:
+        """The two files by name."""
+        return {"assets.jsonl": b"".join(self._jsonl), "assets.csv": b"".join(self._table)}

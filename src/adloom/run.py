@@ -36,6 +36,7 @@ from adloom.ladder import Ladder, Steps
 from adloom.ledger import Edition
 from adloom.look import Outlook, look_again
 from adloom.owners import BEAT_EVERY_S, Heartbeat, Owners, Process
+from adloom.plan import is_asked_for
 from adloom.ports import Clock, Decoder, ImageApi, Store
 from adloom.publish import Published, publish
 from adloom.rescue import Rescuer
@@ -140,7 +141,9 @@ class Run:
         self._ledger = ledger
         self._prices = revision.prices
         self._known = outlook.known
-        self._retakes_only = bool(outlook.wish.only)
+        self._only = outlook.wish.only
+        self._choice = outlook.choice
+        self._left_out = outlook.left_out
         self._callback_url = outlook.source.campaign.callback_url
         self._scale = world.poll_interval_s / DEFAULT_INTERVAL_S
         self._heartbeat = heartbeat
@@ -254,7 +257,7 @@ class Run:
     def progress(self) -> Progress:
         counts = self._counts
         return Progress(
-            wanted=self.revision.wanted,
+            wanted=self.revision.wanted - self._left_out,
             archived=counts.archived,
             ended=counts.ended,
             in_flight=self._throttle.in_flight,
@@ -271,16 +274,22 @@ class Run:
         begun: list[Order] = []
         fresh: list[Order] = []
         if self._ledger.calls():
+            picker = self._choice.picker()
             async for planned in planned_rows(self._world.store, self.edition, self.revision):
-                begun.extend(self._begun(planned))
+                of_row = list(self._begun(planned))
+                begun.extend(of_row)
+                if not picker.takes(planned.row):  # seen through, but nothing more is bought for them
+                    self._strays.update(order.call for order in of_row)
             begun.extend(self._begun_for_no_row({order.call for order in begun}))
         begun.sort(key=self._began)
         downloads = [order for order in begun if self._ledger.facts(order.call).stage is Stage.COMPLETED]
         await self.fulfil(downloads)  # links die: what is paid and ready comes before anything is bought
         for start in range(0, len(begun), size):
             yield tuple(begun[start : start + size])
+        picker = self._choice.picker()
         async for planned in planned_rows(self._world.store, self.edition, self.revision):
-            fresh.extend(self._fresh(planned))
+            if picker.takes(planned.row):
+                fresh.extend(self._fresh(planned))
             while len(fresh) >= size:
                 yield tuple(fresh[:size])
                 del fresh[:size]
@@ -310,9 +319,11 @@ class Run:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._heartbeat.beat(ended=True)
-        published = await publish(self._world.store, self.edition, self._ledger, self.revision, self.gate.stops)
+        published = await publish(
+            self._world.store, self.edition, self._ledger, self.revision, self.gate.stops, self._choice
+        )
         await seal_finished(self._world.store, self.edition, self._ledger, self.revision)
-        code = exit_code(self.gate.stops, published.found())
+        code = exit_code(self.gate.stops, published.asked)
         return Result(published, self.gate.stops, code if not self._surprised else code or EXIT_UNEXPECTED)
 
     def _begun(self, planned: PlannedRow) -> Iterator[Order]:
@@ -349,9 +360,7 @@ class Run:
     def _fresh(self, planned: PlannedRow) -> Iterator[Order]:
         price = price_per_image(planned.row.model, self._prices)
         for call in planned.calls:
-            if self._retakes_only and all(variant.take == 1 for variant in call.variants):
-                continue
-            if self._ledger.facts(call.id).stage is Stage.UNBOUGHT:
+            if is_asked_for(call, self._only) and self._ledger.facts(call.id).stage is Stage.UNBOUGHT:
                 variants = tuple({"key": v.key, "number": v.number, "take": v.take} for v in call.variants)
                 yield Order(call.id, planned.row, variants, price * len(variants), self._callback_url)
 
@@ -557,6 +566,8 @@ async def _freeze(world: World, outlook: Outlook) -> Revision | None:
             surveyed=outlook.surveyed,
             cap_credits=outlook.cap or Decimal(0),
             only=outlook.wish.only,
+            choice=outlook.choice,
+            asked_only=outlook.reserves_a_part,
             sandbox=outlook.wish.sandbox,
             replace=outlook.wish.replace,
         )

@@ -23,6 +23,7 @@ from adloom.core.errors import PlanRefused, RecordUnreadable
 from adloom.core.facts import Stage
 from adloom.core.outcomes import Status, outcomes
 from adloom.core.pricing import price_per_image
+from adloom.core.selection import EVERYTHING, Selection, choose
 from adloom.freeze import PlanOutdated, freeze, planned_from_json, planned_rows, read_newest, survey
 from adloom.plan import Planner
 
@@ -48,12 +49,12 @@ class Desk:
     def known(self):
         return outcomes([self.ledger.facts(call) for call in self.ledger.calls()])
 
-    async def freeze(self, *rows, cap=CAP, only=frozenset(), prices=None, **more):
+    async def freeze(self, *rows, cap=CAP, only=frozenset(), prices=None, choice=EVERYTHING, **more):
         source = FakeSource(rows, prices=prices or {})
         known = self.known()
         return await freeze(
             source, self.store, EDITION, self.ledger, self.clock, known,
-            surveyed=survey(source, known, only), cap_credits=cap, only=only, **more,
+            surveyed=survey(source, known, only, choice), cap_credits=cap, only=only, choice=choice, **more,
         )  # fmt: skip
 
     async def calls(self, revision):
@@ -340,3 +341,40 @@ def test_a_planned_row_without_takes_reads_as_first_takes():
     record = json.loads(json.dumps({**freeze_module._planned_to_json(planned)}))
     assert "takes" not in record
     assert planned_from_json(record) == planned
+
+
+def _row_named(name):
+    return choose(Selection(where=f'row == "{name}"'), lambda: [MUG, JUG])
+
+
+async def test_a_part_takes_up_the_plan_of_the_whole_where_the_cap_has_room_for_that(store, clock):
+    desk = await a_desk(store, clock)
+    whole = await desk.freeze(MUG, JUG)
+    assert await desk.freeze(MUG, JUG, choice=_row_named("jug")) == whole
+    assert await desk.freeze(MUG, JUG) == whole
+
+
+async def test_a_revision_for_a_part_has_all_rows_and_reserves_that_part_alone(store, clock):
+    desk = await a_desk(store, clock)
+    revision = await desk.freeze(MUG, JUG, choice=_row_named("jug"), asked_only=True)
+    assert [len(call.variants) for call in await desk.calls(revision)] == [3]
+    assert (revision.wanted, revision.calls, revision.selection) == (23, 1, "--where 'row == \"jug\"'")
+    assert Decimal(json.loads(store.objects[EDITION.key("plan-r1.json")])["total_credits"]) == 3 * PRICE
+    assert await desk.freeze(MUG, JUG, choice=_row_named("jug"), asked_only=True) == revision
+    (call,) = await desk.calls(revision)
+    await desk.buy(call)
+    assert await desk.freeze(MUG, JUG, choice=_row_named("jug"), asked_only=True) == revision
+    whole = await desk.freeze(MUG, JUG)
+    assert [len(call.variants) for call in await desk.calls(whole)] == [15, 5]
+
+
+async def test_of_two_parts_under_one_cap_the_later_takes_back_what_the_former_has_not_bought(store, clock):
+    """Each fits the cap, both together do not: one that is still about to buy finds its calls withdrawn."""
+    first, second = await a_desk(store, clock, "run-a"), await a_desk(store, clock, "run-b")
+    jug = (await first.calls(await first.freeze(MUG, JUG, choice=_row_named("jug"), asked_only=True)))[0]
+    mug = await second.calls(await second.freeze(MUG, JUG, choice=_row_named("mug"), asked_only=True))
+    assert not await first.buy(jug)
+    assert all([await second.buy(call) for call in mug])
+    whole = await second.freeze(MUG, JUG)
+    assert [call.id for call in await second.calls(whole)] == [jug.id]
+    assert second.ledger.facts(jug.id).next_attempt == 2

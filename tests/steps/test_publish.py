@@ -108,7 +108,7 @@ async def test_what_people_asked_for_counts_how_it_ended(desk):
     await desk.buy(1, images=2)
     published = await desk.publish()
     assert published.manifest["status"] == "complete"
-    assert published.found()[Status.ARCHIVED] == 5
+    assert published.asked[Status.ARCHIVED] == 5
 
 
 async def test_a_stop_shows_in_the_manifest(desk):

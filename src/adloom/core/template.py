@@ -7,10 +7,11 @@ assignments or Python attributes: ``a.b`` looks only into mappings. Text without
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, UndefinedError, filters, nodes
+from jinja2.parser import Parser
 from jinja2.sandbox import SandboxedEnvironment
 
 from adloom.core.campaign import Variables
@@ -136,6 +137,50 @@ def prompt_template(text: str) -> PromptTemplate:
     return PromptTemplate(text)
 
 
+class Condition:
+    """A compiled expression that is true or false of a row. ``names`` are those that it uses."""
+
+    __slots__ = ("_expression", "names")
+
+    def __init__(self, expression: Callable[..., object], names: tuple[str, ...]) -> None:
+        self._expression = expression
+        self.names = names
+
+    def holds(self, values: Mapping[str, object]) -> bool:
+        """Whether it is true; it is not where a name is missing. Raises BadTemplate when it cannot be worked out."""
+        if any(name not in values for name in self.names):
+            return False
+        try:
+            return bool(self._expression(values))
+        except UndefinedError:
+            return False
+        except (TemplateError, TypeError, ValueError, OverflowError) as error:
+            if isinstance(error, BadTemplate):
+                raise
+            raise BadTemplate(str(error)[:80]) from error
+
+
+@lru_cache(maxsize=16)
+def condition(text: str) -> Condition:
+    """The compiled condition of a text like ``locale == "zh-CN"``. Raises BadTemplate."""
+    if len(text) > LONGEST:
+        raise BadTemplate(f"the condition has {len(text):,} characters", f"at most {LONGEST:,}")
+    try:
+        parser = Parser(_ENVIRONMENT, text, state="variable")
+        tree = parser.parse_expression()
+        if not parser.stream.eos:
+            raise BadTemplate(
+                f'"{parser.stream.current.value:.40}" cannot stand there', "== compares; and, or, not join"
+            )
+        names = [node.name for node in _checked(tree) if isinstance(node, nodes.Name)]
+        expression = _ENVIRONMENT.compile_expression(text, undefined_to_none=False)
+    except TemplateSyntaxError as error:
+        raise BadTemplate(f"it cannot be read: {str(error.message)[:80]}") from error
+    except (RecursionError, MemoryError, SyntaxError) as error:
+        raise BadTemplate("it is nested too deeply", "a simpler expression") from error
+    return Condition(expression, tuple(dict.fromkeys(names)))
+
+
 def is_template(text: str) -> bool:
     """Whether text is more than literal."""
     return "{{" in text or "{%" in text
@@ -146,8 +191,8 @@ def _compiled(text: str) -> Template:
         raise BadTemplate(f"the template has {len(text):,} characters", f"at most {LONGEST:,}")
     try:
         tree = _ENVIRONMENT.parse(text)
-        for node in _descendants(tree):
-            _check(node)
+        for _ in _checked(tree):
+            pass
         return _ENVIRONMENT.from_string(tree)
     except TemplateSyntaxError as error:
         raise BadTemplate(f"the template cannot be read: {str(error.message)[:80]}", "like {{ product }}") from error
@@ -155,10 +200,12 @@ def _compiled(text: str) -> Template:
         raise BadTemplate("the template is nested too deeply", "a simpler expression") from error
 
 
-def _descendants(tree: nodes.Node) -> Iterator[nodes.Node]:
+def _checked(tree: nodes.Node) -> Iterator[nodes.Node]:
+    """Every node of a tree. Raises BadTemplate for one that is not allowed."""
     waiting = [tree]
     while waiting:
         node = waiting.pop()
+        _check(node)
         yield node
         waiting.extend(node.iter_child_nodes())
 

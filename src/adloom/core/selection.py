@@ -1,0 +1,194 @@
+"""Which rows of a plan a run is for: by job, by a condition on variables and settings, the first so many, or a sample.
+
+A selection restricts what a run buys, never what is planned: the other rows stay in the plan and in the manifest, open.
+Conditions are expressions of the prompt templates' language. A row that lacks a name which the condition uses is not
+picked, so that one condition serves a campaign of many jobs; a name that no row has is an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import heapq
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from adloom.core.campaign import Row
+from adloom.core.errors import SettingInvalid
+from adloom.core.identity import digest, row_digest
+from adloom.core.template import BadTemplate, Condition, condition
+
+_EXAMPLE = "Write it like --where 'locale == \"zh-CN\"'."
+_NAMES_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a person asks for; nothing asked for means every row.
+
+    ``sample`` rows are chosen by a hash of ``seed`` and row, so the same command picks the same rows again, and rows
+    that come or go change few others. Raises SettingInvalid for what cannot be meant.
+    """
+
+    jobs: tuple[str, ...] = ()
+    where: str = ""
+    first: int | None = None
+    sample: int | None = None
+    seed: str = "0"
+
+    def __post_init__(self) -> None:
+        if self.first is not None and self.sample is not None:
+            raise SettingInvalid("--first and --sample exclude each other", remedy="Choose one of them.")
+        for name, count in (("--first", self.first), ("--sample", self.sample)):
+            if count is not None and count < 1:
+                raise SettingInvalid(f"{name} {count} picks nothing", remedy=f"Use 1 or more, like {name} 10.")
+        if self.where:
+            _condition(self.where)
+
+    @property
+    def is_whole(self) -> bool:
+        return not (self.jobs or self.where or self.first or self.sample)
+
+    @property
+    def words(self) -> str:
+        """The selection as the options that make it; empty for the whole."""
+        parts = [f"--job {job}" for job in self.jobs]
+        parts += [f"--where {shlex.quote(self.where)}"] if self.where else []
+        parts += [f"--first {self.first}"] if self.first else []
+        parts += [f"--sample {self.sample}"] if self.sample else []
+        parts += [f"--seed {shlex.quote(self.seed)}"] if self.sample and self.seed != "0" else []
+        return " ".join(parts)
+
+
+WHOLE = Selection()
+
+
+class Picker:
+    """Says of each row of a campaign, asked for all of them in plan order, whether a run is for it."""
+
+    def __init__(self, selection: Selection, sampled: frozenset[str] | None = None) -> None:
+        self._selection = selection
+        self._sampled = sampled
+        self._condition = _condition(selection.where) if selection.where else None
+        self._picked = 0
+
+    def takes(self, row: Row) -> bool:
+        """Whether the next row is one of those. Raises SettingInvalid where the condition cannot be worked out."""
+        first = self._selection.first
+        if first is not None and self._picked >= first:
+            return False
+        if self._sampled is not None:
+            return row_digest(row) in self._sampled
+        picked = (not self._selection.jobs or row.job in self._selection.jobs) and self._fulfils(row)
+        self._picked += picked
+        return picked
+
+    def _fulfils(self, row: Row) -> bool:
+        if self._condition is None:
+            return True
+        try:
+            return self._condition.holds(_names_of(row))
+        except BadTemplate as problem:
+            raise SettingInvalid(
+                f"--where {self._selection.where[:80]!r} for {row.job}/{row.name}: {problem.message}",
+                remedy='Variables are text: write "12" in quotes, or sku|int for the number.',
+            ) from problem
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A selection held against the rows of one campaign."""
+
+    selection: Selection = WHOLE
+    sampled: frozenset[str] | None = None
+    """The digests of a sample's rows."""
+
+    def picker(self) -> Picker:
+        """For one reading of all rows."""
+        return Picker(self.selection, self.sampled)
+
+
+EVERYTHING = Choice()
+
+
+def choose(selection: Selection, rows: Callable[[], Iterable[Row]]) -> Choice:
+    """Hold a selection against a campaign's rows, which are read once unless all are wanted.
+
+    Raises SettingInvalid for a job or a name that the campaign does not have, and when no row is picked.
+    """
+    if selection.is_whole:
+        return EVERYTHING
+    seen = _Seen()
+    picker = Picker(selection)
+    picked: Iterator[Row] = (row for row in seen.noting(rows()) if picker.takes(row))
+    if selection.sample is None:
+        choice, count = Choice(selection), sum(1 for _ in picked)
+    else:
+        digests = (row_digest(row) for row in picked)
+        hashed = ((digest("sample", selection.seed, each), each) for each in digests)
+        sampled = frozenset(each for _, each in heapq.nsmallest(selection.sample, hashed))
+        choice, count = Choice(selection, sampled), len(sampled)
+    seen.check(selection)
+    if not count:
+        raise SettingInvalid(
+            f"{selection.words} picks no row of the campaign", remedy="Look at the rows with `adloom plan` without it."
+        )
+    return choice
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The jobs and names of all rows, to tell a wrong word from one that picks nothing."""
+
+    jobs: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
+
+    def noting(self, rows: Iterable[Row]) -> Iterator[Row]:
+        for row in rows:
+            self.jobs.add(row.job)
+            self.names.update(row.variables)
+            yield row
+
+    def check(self, selection: Selection) -> None:
+        for job in selection.jobs:
+            _must_be_one_of(job, self.jobs, f"--job {job[:60]}: the campaign has no such job")
+        for name in _condition(selection.where).names if selection.where else ():
+            message = f"--where {selection.where[:80]!r}: no row has a {name[:60]!r}"
+            _must_be_one_of(name, {*self.names, *_SETTINGS}, message)
+
+
+def _must_be_one_of(word: str, known: set[str], message: str) -> None:
+    if word in known:
+        return
+    near = difflib.get_close_matches(word, known, 1, 0.6)
+    hint = f", did you mean {near[0][:60]!r}?" if near else ""
+    more = ", …" if len(known) > _NAMES_SHOWN else ""
+    raise SettingInvalid(message + hint, remedy=f"Known: {', '.join(sorted(known)[:_NAMES_SHOWN])}{more}.")
+
+
+def _condition(text: str) -> Condition:
+    try:
+        return condition(text)
+    except BadTemplate as problem:
+        allowed = f" ({problem.allowed})" if problem.allowed else ""
+        raise SettingInvalid(f"--where {text[:80]!r}: {problem.message}{allowed}", remedy=_EXAMPLE) from problem
+
+
+_SETTINGS = ("job", "row", "prompt", "model", "size", "quality", "priority", "grouping", "variants", "references")
+
+
+def _names_of(row: Row) -> Mapping[str, object]:
+    """What a condition sees of a row: its settings, and its variables over them."""
+    return {
+        "job": row.job,
+        "row": row.name,
+        "prompt": row.prompt,
+        "model": row.model,
+        "size": row.size,
+        "quality": row.quality,
+        "priority": row.priority,
+        "grouping": row.grouping.value,
+        "variants": row.variants,
+        "references": [reference.shown for reference in row.references],
+        **row.variables,
+    }
