@@ -3,17 +3,24 @@
 A run replaces ``runs/<token>.json`` every 10 s. It is dead when that stayed unchanged for 60 s of the *observer's*
 monotonic clock (no two machines' clocks are compared), at once when this machine shows that its process is gone, or
 when it said itself that it ended.
+
+A heartbeat holds ``schema`` (``adloom.run/1``), ``run`` (the token), ``process``, ``since`` and ``time`` (UTC, of the
+first and of this beat), ``beat`` (a count), ``ended``, and ``sha256`` over all of these: it changes under its name, so
+that it has to prove itself.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from adloom.ledger import Edition, to_json, utc
 from adloom.ports import Clock, Store
 
+SCHEMA = "adloom.run/1"
 BEAT_EVERY_S = 10
 DEAD_AFTER_S = 60
 
@@ -34,14 +41,30 @@ class Heartbeat:
         self._store = store
         self._key = edition.key(f"runs/{token}.json")
         self._clock = clock
-        self._process = process
         self._beats = 0
+        self._constant = {"schema": SCHEMA, "run": token, "process": asdict(process), "since": utc(clock.now())}
 
     async def beat(self, *, ended: bool = False) -> None:
         """Show that this run lives, or that it has ended."""
         self._beats += 1
-        record = {"process": asdict(self._process), "beat": self._beats, "ended": ended, "time": utc(self._clock.now())}
-        await self._store.replace(self._key, to_json(record))
+        record = {**self._constant, "beat": self._beats, "ended": ended, "time": utc(self._clock.now())}
+        await self._store.replace(self._key, to_json({**record, "sha256": _sha256(record)}))
+
+
+def read_heartbeat(content: bytes, token: str) -> dict[str, Any] | None:
+    """A run's heartbeat; None when the bytes are not what that run wrote."""
+    try:
+        record = json.loads(content)
+    except ValueError:
+        return None
+    if not isinstance(record, dict) or record.get("run") != token:
+        return None
+    sha256 = record.pop("sha256", None)
+    return record if sha256 == _sha256(record) and content == to_json({**record, "sha256": sha256}) else None
+
+
+def _sha256(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(to_json(record)).hexdigest()
 
 
 class Owners:
@@ -69,10 +92,9 @@ class Owners:
     async def _looks_dead(self, token: str) -> bool:
         now = self._clock.monotonic()
         content = await self._store.read(self._edition.key(f"runs/{token}.json"))
-        if content is not None:
-            record = json.loads(content)
-            if record["ended"] or self._is_surely_dead(Process(**record["process"])):
-                return True
+        record = None if content is None else read_heartbeat(content, token)
+        if record is not None and (record["ended"] or self._is_surely_dead(Process(**record["process"]))):
+            return True
         seen, since = self._seen.get(token, (b"", now))
         if content != seen:
             self._seen[token] = (content, now)

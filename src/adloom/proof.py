@@ -2,28 +2,36 @@
 
 ``checksums.txt`` has one line ``<sha256>  <key relative to the edition>`` for every object of the edition, sorted by
 key, as ``sha256sum`` writes and checks it, and a last line ``# <sha256>`` over the lines before. It is written after
-everything else. Heartbeats of runs that have not ended are left out: they change. The ledger stays the truth: checksums
-and manifest are derived from it, and ``verify`` derives both again.
+everything else. What was once in it stays in it, so that a loss is found however many runs come after. Heartbeats
+change while their run lives, so each is held against its own hash instead. The ledger stays the truth: checksums and
+manifest are derived from it, and ``verify`` derives both again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
-from adloom.core.errors import AdloomError, RecordUnreadable
+from adloom.core.errors import AdloomError, RecordUnreadable, StoreRefused, StoreUnavailable
 from adloom.core.facts import Image, ImageFate, images_of
-from adloom.freeze import planned_rows, read_newest
+from adloom.freeze import read_newest
 from adloom.ledger import Edition, Ledger
+from adloom.owners import read_heartbeat
 from adloom.ports import Store
 from adloom.publish import derive
 
 NAME = "checksums.txt"
-_PAID = ("assets/", "extras/", "quarantine/")
+PAID = ("assets/", "extras/", "quarantine/")
+DERIVED = ("manifest.json", "assets.jsonl", "assets.csv", "gallery", NAME)
+READINGS = 3
+"""Runs that end together overwrite each other's checksums, so each looks again; after this many looks others do."""
+
+UNREADABLE = (AdloomError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What reading a damaged record may raise: its fields are whatever the damage made of them."""
 
 
 class Damage(StrEnum):
@@ -57,16 +65,48 @@ class Verdict:
     hashed: int
 
 
-async def write_checksums(store: Store, edition: Edition, ledger: Ledger) -> None:
-    """Write down the hash of every object of an edition. Only what nobody has hashed before is read."""
-    known = {**await _former_sums(store, edition), **_certain_sums(ledger)}
-    sums: dict[str, str] = {}
+async def write_checksums(
+    store: Store, edition: Edition, ledger: Ledger, *, leave_out: frozenset[str] = frozenset()
+) -> None:
+    """Write down the hash of every object of an edition. Only what nobody has hashed before is read.
+
+    What is in ``leave_out`` is known to be wrong: it keeps the hash that it had, if any.
+    """
+    written: dict[str, str] = {}
+    for _ in range(READINGS):
+        sums = await _measure(store, edition, ledger, leave_out)
+        if sums == written:
+            return
+        await store.replace(edition.key(NAME), _to_text(sums), media_type="text/plain; charset=utf-8")
+        if await _is_alone(store, edition, ledger.writer):
+            return
+        written = sums
+
+
+async def _measure(store: Store, edition: Edition, ledger: Ledger, leave_out: frozenset[str]) -> dict[str, str]:
+    former = await _former_sums(store, edition)
+    known = {**former, **_certain_sums(ledger)}
+    sums = {name: sha256 for name, sha256 in former.items() if name in leave_out or not name.startswith(DERIVED)}
     async for name in _names(store, edition):
+        if name in leave_out:
+            continue
         if name in known and not _is_document(name):
             sums[name] = known[name]
-        elif (content := await store.read(edition.key(name))) is not None and not _is_alive(name, content):
+        elif (content := await store.read(edition.key(name))) is not None:
             sums[name] = hashlib.sha256(content).hexdigest()
-    await store.replace(edition.key(NAME), _to_text(sums), media_type="text/plain; charset=utf-8")
+    return sums
+
+
+async def _is_alone(store: Store, edition: Edition, writer: str) -> bool:
+    """Whether no other run was at work on the edition since this one began."""
+    beats = {}
+    async for listed in store.list(edition.key("runs/")):
+        token = _run_of(listed.key.removeprefix(edition.prefix))
+        if token and (content := await store.read(listed.key)) is not None:
+            beats[token] = read_heartbeat(content, token)
+    mine = beats.pop(writer, None)
+    since = mine["since"] if mine else ""
+    return all(beat is not None and beat["ended"] and beat["time"] < since for beat in beats.values())
 
 
 async def verify(
@@ -76,30 +116,47 @@ async def verify(
 
     ``share`` of the images are hashed (all records always are), chosen by ``random``. ``ledger`` is loaded here.
     """
-    sums, findings = await _read_sums(store, edition)
+    sums, findings = await read_sums(store, edition)
     present = {name async for name in _names(store, edition)}
     findings += await _against_the_ledger(store, edition, ledger, sums)
+    expected = expected_sums(ledger, sums)
     if not sums:  # without them an addition cannot be told; the ledger still vouches for its records and its images
-        sums = _certain_sums(ledger)
-        present &= sums.keys()
+        present &= expected.keys()
     chosen = random or Random(0)
-    findings += [Finding(name, Damage.MISSING) for name in sorted(sums.keys() - present)]
+    findings += [Finding(name, Damage.MISSING) for name in sorted(expected.keys() - present)]
     hashed = 0
     for name in sorted(present):
-        if share < 1 and name.startswith((*_PAID, "thumbs/")) and chosen.random() >= share:
+        if share < 1 and name.startswith((*PAID, "thumbs/")) and chosen.random() >= share:
             continue
         content = await store.read(edition.key(name))
         hashed += 1
-        findings += _hold(name, content, sums)
+        findings += _hold(name, content, expected)
     return Verdict(tuple(dict.fromkeys(findings)), len(present), hashed)
 
 
-def _hold(name: str, content: bytes | None, sums: Mapping[str, str]) -> list[Finding]:
+def expected_sums(ledger: Ledger, sums: Mapping[str, str]) -> dict[str, str]:
+    """The hash that each object should have: the checksums' word, else the ledger's."""
+    try:
+        return {**(_image_sums(ledger) if sums else _certain_sums(ledger)), **sums}
+    except UNREADABLE:
+        return dict(sums)
+
+
+def _hold(name: str, content: bytes | None, expected: Mapping[str, str]) -> list[Finding]:
     if content is None:
         return [Finding(name, Damage.MISSING)]
-    if name not in sums:
-        return [] if _is_alive(name, content) else [Finding(name, Damage.ADDED)]
-    return [] if hashlib.sha256(content).hexdigest() == sums[name] else [Finding(name, Damage.CHANGED)]
+    if token := _run_of(name):
+        damage = Damage.CHANGED if name in expected else Damage.ADDED
+        return [] if read_heartbeat(content, token) else [Finding(name, damage)]
+    if name not in expected:
+        return [Finding(name, Damage.ADDED)]
+    return [] if hashlib.sha256(content).hexdigest() == expected[name] else [Finding(name, Damage.CHANGED)]
+
+
+def _run_of(name: str) -> str:
+    """The run whose heartbeat an object is; empty for any other object."""
+    token = name.removeprefix("runs/").removesuffix(".json")
+    return token if name == f"runs/{token}.json" and not token.endswith(".probe") else ""
 
 
 async def _against_the_ledger(store: Store, edition: Edition, ledger: Ledger, sums: Mapping[str, str]) -> list[Finding]:
@@ -110,13 +167,12 @@ async def _against_the_ledger(store: Store, edition: Edition, ledger: Ledger, su
         revision = await read_newest(store, edition)
         if revision is None:
             return [Finding("plan-r1.json", Damage.MISSING)]
-        async for _ in planned_rows(store, edition, revision):
-            pass
         derived = await derive(store, edition, ledger, revision)
-    except AdloomError as error:
-        return [Finding("ledger/", Damage.UNREADABLE, error.message)]
-    except (KeyError, TypeError, ValueError) as error:
-        return [Finding("ledger/", Damage.UNREADABLE, f"a record has not the fields that it should have: {error!r}")]
+    except (StoreRefused, StoreUnavailable):
+        raise
+    except UNREADABLE as error:
+        cause = error.message if isinstance(error, AdloomError) else f"a record lacks what it should hold: {error!r}"
+        return [Finding("ledger/", Damage.UNREADABLE, cause)]
     findings = [
         Finding(image.key, Damage.CONTRADICTS, "its bytes are not those that were archived")
         for image in images
@@ -126,12 +182,12 @@ async def _against_the_ledger(store: Store, edition: Edition, ledger: Ledger, su
         if await store.read(edition.key(name)) != content:
             findings.append(Finding(name, Damage.CONTRADICTS, "plan and ledger say otherwise"))
     manifest = await store.read(edition.key("manifest.json"))
-    if manifest is None or not _same_facts(manifest, derived.manifest):
+    if manifest is None or not same_facts(manifest, derived.manifest):
         findings.append(Finding("manifest.json", Damage.CONTRADICTS, "plan and ledger say otherwise"))
     return findings
 
 
-def _same_facts(content: bytes, derived: Mapping[str, object]) -> bool:
+def same_facts(content: bytes, derived: Mapping[str, object]) -> bool:
     """Whether a manifest says what was derived; how its run stopped is its own word."""
     try:
         written = json.loads(content)
@@ -142,8 +198,11 @@ def _same_facts(content: bytes, derived: Mapping[str, object]) -> bool:
 
 def _certain_sums(ledger: Ledger) -> dict[str, str]:
     """Hashes that the ledger vouches for: its own records as they were read, and every image that it names."""
-    images = (image for call in ledger.calls() for image in _images(ledger, call))
-    return {**ledger.sums(), **{image.key: image.sha256 for image in images}}
+    return {**ledger.sums(), **_image_sums(ledger)}
+
+
+def _image_sums(ledger: Ledger) -> dict[str, str]:
+    return {image.key: image.sha256 for call in ledger.calls() for image in _images(ledger, call) if image.key}
 
 
 def _images(ledger: Ledger, call: str) -> Iterable[Image]:
@@ -153,11 +212,12 @@ def _images(ledger: Ledger, call: str) -> Iterable[Image]:
 
 
 async def _former_sums(store: Store, edition: Edition) -> dict[str, str]:
-    sums, findings = await _read_sums(store, edition)
+    sums, findings = await read_sums(store, edition)
     return {} if findings else sums
 
 
-async def _read_sums(store: Store, edition: Edition) -> tuple[dict[str, str], list[Finding]]:
+async def read_sums(store: Store, edition: Edition) -> tuple[dict[str, str], list[Finding]]:
+    """The edition's checksums by object, or what is wrong with them."""
     content = await store.read(edition.key(NAME))
     if content is None:
         return {}, [Finding(NAME, Damage.MISSING, "run the campaign again, or `adloom verify --repair`")]
@@ -177,8 +237,10 @@ def _from_text(content: bytes) -> dict[str, str]:
     text += b"\n" if text else b""
     if last != f"# {hashlib.sha256(text).hexdigest()}".encode():
         raise RecordUnreadable(f"{NAME} does not agree with its own last line")
-    lines = text.decode().splitlines()
-    return {line[66:]: line[:64] for line in lines}
+    sums = {line[66:]: line[:64] for line in text.decode().splitlines()}
+    if _to_text(sums) != content:
+        raise RecordUnreadable(f"{NAME} is not as it was written")
+    return sums
 
 
 async def _names(store: Store, edition: Edition) -> AsyncIterator[str]:
@@ -190,56 +252,4 @@ async def _names(store: Store, edition: Edition) -> AsyncIterator[str]:
 
 def _is_document(name: str) -> bool:
     """Whether an object may be written anew under its name."""
-    return not name.startswith(("ledger/", "plan/", "plan-r", "thumbs/", *_PAID))
-
-
-def _is_alive(name: str, content: bytes) -> bool:
-    """Whether this is the heartbeat of a run that has not ended."""
-    if not name.startswith("runs/") or name.endswith(".probe.json"):
-        return False
-    try:
-        return json.loads(content).get("ended") is False
-    except (ValueError, AttributeError):
-        return False
-
-
-Fetch = Callable[[str], Awaitable[bytes | None]]
-"""Fetches a result link: its bytes, None when it is dead."""
-
-
-async def repair(store: Store, edition: Edition, ledger: Ledger, verdict: Verdict, fetch: Fetch) -> tuple[str, ...]:
-    """Put right what can be: images from their links or from where they strayed to, and everything that is derived.
-
-    Damaged bytes are kept under ``quarantine/`` before they are replaced. Returns the keys that were put right; records
-    of the ledger and the plan cannot be made again, and what was added stays for a person to judge.
-    """
-    damaged = {finding.key for finding in verdict.findings if finding.damage is not Damage.ADDED}
-    strayed = await _strayed(store, edition, verdict)
-    mended = []
-    for call in ledger.calls():
-        for attempt in ledger.facts(call).attempts:
-            for image in attempt.images:
-                if image.key not in damaged or image.fate is ImageFate.LOST:
-                    continue
-                content = strayed.get(image.sha256) or await fetch(attempt.links[image.index])
-                if content is not None and hashlib.sha256(content).hexdigest() == image.sha256:
-                    await _replace(store, edition, image, content)
-                    mended.append(image.key)
-    return tuple(mended)
-
-
-async def _strayed(store: Store, edition: Edition, verdict: Verdict) -> dict[str, bytes]:
-    """The bytes of damaged and added images by their hash: two that were swapped mend each other."""
-    names = {finding.key for finding in verdict.findings if finding.key.startswith(_PAID)}
-    contents = [content for name in sorted(names) if (content := await store.read(edition.key(name))) is not None]
-    return {hashlib.sha256(content).hexdigest(): content for content in contents}
-
-
-async def _replace(store: Store, edition: Edition, image: Image, content: bytes) -> None:
-    damaged = await store.read(edition.key(image.key))
-    if damaged is not None:
-        name = hashlib.sha256(damaged).hexdigest()[:16]
-        await store.create(
-            edition.key(f"quarantine/damaged-{name}.bin"), damaged, media_type="application/octet-stream"
-        )
-    await store.replace(edition.key(image.key), content, media_type=image.media_type)
+    return not name.startswith(("ledger/", "plan/", "plan-r", "thumbs/", *PAID))

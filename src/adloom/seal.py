@@ -8,7 +8,7 @@ reads those.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 
 from adloom.core.outcomes import Outcome, Status, outcomes
 from adloom.core.planned import PlannedRow
@@ -25,20 +25,28 @@ async def seal_finished(store: Store, edition: Edition, ledger: Ledger, revision
     left = [shard for shard in revision.shards if edition.key(_name(shard)) not in sealed]
     if not left:
         return 0
+    count = 0
+    async for name, content in finished_seals(store, edition, ledger, left):
+        count += await store.create(edition.key(name), content)
+    return count
+
+
+async def finished_seals(
+    store: Store, edition: Edition, ledger: Ledger, shards: Iterable[Shard]
+) -> AsyncIterator[tuple[str, bytes]]:
+    """The seal of each of these shards that is finished, by its name in the edition."""
     facts = [ledger.facts(call) for call in ledger.calls()]
     known = outcomes(facts)
     calls_of: dict[str, set[str]] = {}
     for one in facts:
         for variant in one.intent["variants"] if one.intent else ():
             calls_of.setdefault(variant["key"], set()).add(one.call)
-    count = 0
-    for shard in left:
+    for shard in shards:
         rows = await read_shard(store, edition, shard)
         if all(_is_over(planned, known) for planned in rows):
             calls = {call for p in rows for variant in p.variants for call in calls_of.get(variant.key, ())}
             seal = {"schema": SEAL_SCHEMA, "calls": {call: ledger.records(call) for call in sorted(calls)}}
-            count += await store.create(edition.key(_name(shard)), to_json(seal))
-    return count
+            yield _name(shard), to_json(seal)
 
 
 def _name(shard: Shard) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 
 from adloom.core.campaign import CampaignSource
-from adloom.core.errors import CampaignInvalid, InputError, Problem, RecordUnreadable, SettingInvalid, StoreError
+from adloom.core.errors import CampaignInvalid, InputError, Problem, SettingInvalid, StoreError
 from adloom.core.exits import StopReason
 from adloom.core.order import Order
 from adloom.edges.campaign_files import Defaults, open_campaign
@@ -30,14 +30,12 @@ from adloom.edges.folder import FolderStore
 from adloom.edges.pictures import PictureDecoder
 from adloom.edges.processes import is_surely_dead, this_process
 from adloom.edges.settings import SecretText, Settings, read_settings
-from adloom.freeze import read_newest
 from adloom.gallery import THUMBS_AFTER_A_RUN, write_gallery
 from adloom.hosting import ReferenceFiles
 from adloom.ledger import Edition, Ledger
 from adloom.look import Outlook, Wish, look
 from adloom.ports import Store
-from adloom.proof import Verdict, write_checksums
-from adloom.publish import publish
+from adloom.proof import write_checksums
 from adloom.run import Result, Run, World, run_batches
 
 log = logging.getLogger(__name__)
@@ -184,27 +182,6 @@ async def open_world(settings: Settings, store: Store, folder: Path) -> AsyncIte
         await file_host.aclose()
         await decoder.aclose()
         await store.aclose()
-
-
-async def rewrite_projections(store: Store, edition: Edition, verdict: Verdict, mended: Sequence[str]) -> None:
-    """Write what is derived anew after a repair: manifest, page, thumbnails; the checksums only when all is right.
-
-    Checksums that vouched for damage would hide it.
-    """
-    ledger = new_ledger(store, edition)
-    try:
-        await ledger.load()
-        revision = await read_newest(store, edition)
-        if revision is None:
-            return
-        await publish(store, edition, ledger, revision)
-        await write_gallery(store, edition, [ledger.facts(call) for call in ledger.calls()])
-    except RecordUnreadable:
-        return
-    derived = ("manifest.json", "assets.jsonl", "assets.csv", "gallery", "checksums.txt")
-    left = [f for f in verdict.findings if f.key not in mended and not f.key.startswith(derived)]
-    if not left:
-        await write_checksums(store, edition, ledger)
 
 
 def new_ledger(store: Store, edition: Edition) -> Ledger:

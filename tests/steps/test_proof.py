@@ -1,16 +1,20 @@
 """Verification: any damage to any one object is found, and nothing else is."""
 
+import contextlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 
 import pytest
 from shop import Shop, campaign_text
+from torture import damages
 
 from adloom.cli_archive import _fetcher
-from adloom.proof import Damage, repair, verify
-from adloom.session import new_ledger, open_store, open_target, rewrite_projections
-
-DAMAGES = 150
+from adloom.core.errors import AdloomError
+from adloom.owners import Heartbeat, Process
+from adloom.proof import Damage, verify
+from adloom.repair import repair
+from adloom.session import WallClock, new_ledger, open_store, open_target
 
 
 async def an_archive(shop: Shop) -> Path:
@@ -36,46 +40,48 @@ def objects(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def change(path: Path, random: Random) -> None:
-    content = bytearray(path.read_bytes())
-    place = random.randrange(len(content))
-    content[place] ^= 1 << random.randrange(8)
-    path.write_bytes(content)
+@pytest.fixture
+def _quiet() -> Iterator[None]:
+    yield
+    logging.disable(logging.NOTSET)
 
 
-def damage(folder: Path, random: Random) -> list[Path]:
-    """Do one random damage; the files that are not what they were."""
-    path = random.choice(objects(folder))
-    match random.choice(("change", "cut", "delete", "swap", "add")):
-        case "change":
-            change(path, random)
-        case "cut":
-            path.write_bytes(path.read_bytes()[: random.randrange(path.stat().st_size)])
-        case "delete":
-            path.unlink()
-        case "swap":
-            twin = random.choice([other for other in objects(folder) if other.read_bytes() != path.read_bytes()])
-            mine, other = path.read_bytes(), twin.read_bytes()
-            path.write_bytes(other)
-            twin.write_bytes(mine)
-        case _:
-            path = path.with_name(f"added-{path.name}")
-            path.write_bytes(random.randbytes(20))
-    return [path]
+@pytest.mark.usefixtures("_quiet")
+@pytest.mark.parametrize("seeds", [range(start, start + 25) for start in (5000, 5025, 5050, 5075)])
+def test_any_damage_to_a_simulated_archive_is_found_and_no_repair_makes_it_worse(seeds: range):
+    trials = [damages.try_seed(seed) for seed in seeds]
+    assert [problem for trial in trials for problem in trial.problems] == []
+    assert sum(trial.counts["damages found"] for trial in trials) == len(seeds)
 
 
-async def test_every_random_damage_to_one_object_is_found(shop: Shop):
+@pytest.mark.usefixtures("_quiet")
+@pytest.mark.parametrize("seed", range(5))
+def test_any_damage_to_an_archive_of_real_runs_is_found_and_no_repair_makes_it_worse(seed: int):
+    trial = damages.try_campaign(seed)
+    assert trial.problems == []
+    assert trial.counts["damages found"] == damages.PER_REAL_ARCHIVE
+
+
+@pytest.mark.parametrize("lost", ["assets/**/*.jpg", "ledger/*/a1-completed.json", "thumbs/**/*.jpg", "plan/*.jsonl"])
+async def test_a_loss_is_still_found_after_another_run(shop: Shop, lost: str):
     folder = await an_archive(shop)
-    good = {path: path.read_bytes() for path in objects(folder)}
-    for seed in range(DAMAGES):
-        damage(folder, Random(seed))
-        assert await findings(shop), f"damage {seed} was not found"
-        for path in objects(folder):
-            if path not in good:
-                path.unlink()
-        for path, content in good.items():
-            path.write_bytes(content)
-        assert await findings(shop) == []
+    victim = next(iter(sorted(folder.glob(lost))))
+    victim.unlink()
+    with contextlib.suppress(AdloomError):
+        await shop.run()
+    if not victim.exists():
+        assert f"{victim.relative_to(folder)}" in await findings(shop)
+
+
+async def test_the_heartbeat_of_a_run_that_goes_on_is_no_damage_but_a_changed_one_is(shop: Shop):
+    folder = await an_archive(shop)
+    store, edition = open_target(str(folder), shop.settings)
+    heartbeat = Heartbeat(store, edition, WallClock(), "later", Process("elsewhere", 7, "1"))
+    await heartbeat.beat()
+    assert await findings(shop) == []
+    path = folder / "runs" / "later.json"
+    path.write_bytes(path.read_bytes().replace(b'"ended":false', b'"ended":true'))
+    assert await findings(shop) == ["runs/later.json"]
 
 
 async def test_a_deleted_image_comes_back_while_its_link_lives(shop: Shop):
@@ -98,11 +104,43 @@ async def test_two_swapped_images_mend_each_other_even_when_their_links_are_dead
     assert (first.read_bytes(), second.read_bytes()) == contents
 
 
-async def test_a_lost_record_of_the_ledger_is_never_papered_over(shop: Shop):
+async def test_a_lost_record_of_a_sealed_call_comes_back_from_its_seal(shop: Shop):
+    folder = await an_archive(shop)
+    record = next((folder / "ledger").rglob("a1-completed.json"))
+    content = record.read_bytes()
+    record.unlink()
+    assert await mend(shop) == []
+    assert record.read_bytes() == content
+
+
+async def test_a_lost_seal_is_made_again_from_its_records(shop: Shop):
+    folder = await an_archive(shop)
+    (seal,) = (folder / "ledger" / "sealed").iterdir()
+    content = seal.read_bytes()
+    seal.write_text("{}")
+    assert await mend(shop) == []
+    assert seal.read_bytes() == content
+
+
+async def test_a_record_that_is_nowhere_any_more_is_never_papered_over(shop: Shop):
     folder = await an_archive(shop)
     next((folder / "ledger").rglob("a1-completed.json")).unlink()
+    next((folder / "ledger" / "sealed").iterdir()).unlink()
+    lines = (folder / "assets.jsonl").read_bytes()
     assert await mend(shop)
     assert await mend(shop)
+    assert (folder / "assets.jsonl").read_bytes() == lines
+
+
+async def test_a_thumbnail_is_made_again_and_the_damaged_bytes_of_an_image_are_kept(shop: Shop):
+    folder = await an_archive(shop)
+    image, thumb = next((folder / "assets").rglob("*.jpg")), next((folder / "thumbs").rglob("*.jpg"))
+    good, damaged = (image.read_bytes(), thumb.read_bytes()), image.read_bytes()[:-9]
+    image.write_bytes(damaged)
+    thumb.write_bytes(b"")
+    assert await mend(shop) == []
+    assert (image.read_bytes(), thumb.read_bytes()) == good
+    assert [path.read_bytes() for path in (folder / "quarantine").iterdir()] == [damaged]
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "assets.jsonl", "assets.csv", "gallery.html", "checksums.txt"])
@@ -119,8 +157,7 @@ async def mend(shop: Shop) -> list[str]:
     store, edition = open_target(str(shop.edition()), shop.settings)
     ledger = new_ledger(store, edition)
     verdict = await verify(store, edition, ledger)
-    mended = await repair(store, edition, ledger, verdict, _fetcher(shop.settings))
-    await rewrite_projections(store, edition, verdict, mended)
+    await repair(store, edition, ledger, verdict, _fetcher(shop.settings))
     left = await verify(store, edition, new_ledger(store, edition))
     return [f"{finding}" for finding in left.findings]
 

@@ -15,10 +15,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-import io_errors
-import kill_points
-import random_kills
-from runner import NO_STRACE, STRACE
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
+
+from torture import io_errors, kill_points, random_kills
+from torture.runner import NO_STRACE, STRACE
 
 
 def main() -> int:

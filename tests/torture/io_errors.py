@@ -23,11 +23,13 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-import kill_points
-from kill_points import record, rows
-from oracle import Shop, Verdict, judge, resume
-from runner import NO_STRACE, STRACE, last_words, run_to_end
-from tally import Tally
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
+
+from torture import kill_points
+from torture.kill_points import record, rows
+from torture.oracle import Shop, Verdict, judge, resume
+from torture.runner import NO_STRACE, STRACE, last_words, run_to_end
+from torture.tally import Tally
 
 ERRORS = {
     "write": ("ENOSPC", "EIO"),

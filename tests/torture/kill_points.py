@@ -28,10 +28,13 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 
-from oracle import Market, RowSpec, Verdict, judge, resume
-from runner import NO_STRACE, STRACE, last_words, run_to_end
-from tally import Tally
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
+
+from torture.oracle import Market, RowSpec, Verdict, judge, resume
+from torture.runner import NO_STRACE, STRACE, last_words, run_to_end
+from torture.tally import Tally
 
 EFFECTS = (
     *("write", "pwrite64", "writev", "fsync", "fdatasync", "ftruncate", "link", "linkat", "unlink", "unlinkat"),

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from runner import Job, last_words, run_to_end, warm_up
+from torture.runner import Job, last_words, run_to_end, warm_up
 
 STATUSES = ("archived", "short", "refused", "failed", "held", "open")
 ROOM_BYTES = 6 * 1024**3

@@ -23,10 +23,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from multiprocessing import get_context
+from pathlib import Path
 
-from oracle import Market, RowSpec, Shop, Verdict, judge, resume
-from runner import Child, Job
-from tally import Tally
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
+
+from torture.oracle import Market, RowSpec, Shop, Verdict, judge, resume
+from torture.runner import Child, Job
+from torture.tally import Tally
 
 KILLS_A_ROUND = 10
 ROUND_S = 40

@@ -613,6 +613,20 @@ class Report:
 
 def simulate(seed: int, *, verbose: bool = False) -> Report:
     """Play one seed from start to end."""
+    world = play(seed, verbose=verbose)
+    return Report(
+        seed,
+        world.problems,
+        world.seen,
+        world.posts,
+        len(world.decisions),
+        world.trace.hexdigest(),
+        world.log or [],
+    )
+
+
+def play(seed: int, *, verbose: bool = False) -> World:
+    """The world after one seed's story."""
     loop = VirtualLoop()
     asyncio.set_event_loop(loop)
     world = World(seed, loop)
@@ -625,15 +639,7 @@ def simulate(seed: int, *, verbose: bool = False) -> Report:
         world.problem("I11 everybody waits for somebody else")
     finally:
         _close(loop)
-    return Report(
-        seed,
-        world.problems,
-        world.seen,
-        world.posts,
-        len(world.decisions),
-        world.trace.hexdigest(),
-        world.log or [],
-    )
+    return world
 
 
 def _close(loop: VirtualLoop) -> None:

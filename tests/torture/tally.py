@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from oracle import Verdict
+from torture.oracle import Verdict
 
 PROBLEMS_SHOWN = 20
 PROGRESS_EVERY = 100

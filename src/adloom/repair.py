@@ -1,0 +1,219 @@
+"""Putting an edition right: every object that is not what it should be, as far as its bytes exist somewhere.
+
+An object comes back only with the bytes that the checksums (else the ledger) tell of: from where they strayed to (two
+that were swapped, one that was renamed), from a seal or from the records that a seal was made of, from its living
+result link, or, as a thumbnail, from its image. What is derived is written anew only from a plan and a ledger that are
+whole, so that a damage never spreads. Nothing is deleted or bought: what was added stays for a person to judge, and
+damaged bytes of a paid image are kept under ``quarantine/`` before they are replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from adloom.core.errors import StoreRefused, StoreUnavailable
+from adloom.core.facts import Attempt, ImageFate
+from adloom.freeze import read_newest
+from adloom.gallery import write_gallery
+from adloom.gallery.thumbs import shrink
+from adloom.gallery.view import thumb_key
+from adloom.ledger import SEALED, Edition, Ledger, to_json
+from adloom.ports import Store
+from adloom.proof import (
+    DERIVED,
+    PAID,
+    UNREADABLE,
+    Damage,
+    Finding,
+    Verdict,
+    expected_sums,
+    read_sums,
+    same_facts,
+    write_checksums,
+)
+from adloom.publish import derive
+from adloom.seal import finished_seals
+
+log = logging.getLogger(__name__)
+
+Fetch = Callable[[str], Awaitable[bytes | None]]
+"""Fetches a result link: its bytes, None when it is dead."""
+
+
+async def repair(store: Store, edition: Edition, ledger: Ledger, verdict: Verdict, fetch: Fetch) -> tuple[str, ...]:
+    """Put right what can be; the keys that were. ``ledger`` is loaded here."""
+    sums, _ = await read_sums(store, edition)
+    repairer = _Repairer(store, edition, expected_sums(ledger, sums), verdict, fetch)
+    await repairer.bring_back(repairer.strayed())
+    await repairer.bring_back(repairer.from_seals())
+    try:
+        await ledger.load(trust_seals=False)
+        await repairer.bring_back(repairer.from_records(ledger))
+        await repairer.bring_back(repairer.from_links(ledger))
+        await repairer.bring_back(repairer.thumbnails(ledger))
+        await repairer.write_derived(ledger)
+    except (StoreRefused, StoreUnavailable):
+        raise
+    except UNREADABLE as error:
+        log.warning("the ledger cannot be read, so nothing more is put right: %r", error)
+    return tuple(repairer.mended)
+
+
+@dataclass
+class _Repairer:
+    """One repair. ``expected`` has the hash that each object should have."""
+
+    store: Store
+    edition: Edition
+    expected: Mapping[str, str]
+    verdict: Verdict
+    fetch: Fetch
+    mended: list[str] = field(default_factory=list)
+
+    @property
+    def left(self) -> list[Finding]:
+        """What is not right yet."""
+        return [finding for finding in self.verdict.findings if finding.key not in self.mended]
+
+    @property
+    def damaged(self) -> set[str]:
+        """What should have bytes that are known, but for what is derived."""
+        wrong = {finding.key for finding in self.left if finding.damage is not Damage.ADDED}
+        return {key for key in wrong & self.expected.keys() if not key.startswith(DERIVED)}
+
+    async def bring_back(self, found: AsyncIterator[tuple[str, bytes]]) -> None:
+        """Put the right bytes in their place, out of what may be they."""
+        offers = [(key, content) async for key, content in found if _sha256(content) == self.expected[key]]
+        for key, content in offers:
+            if key not in self.mended:
+                await self._keep_paid_bytes(key)
+                await self.store.replace(self.edition.key(key), content, media_type=_media_type(key))
+                self.mended.append(key)
+
+    async def _keep_paid_bytes(self, key: str) -> None:
+        if not key.startswith(PAID) or (content := await self._read(key)) is None:
+            return
+        sha256 = _sha256(content)
+        if sha256 not in self.expected.values():
+            name = f"quarantine/damaged-{sha256[:16]}.bin"
+            await self.store.create(self.edition.key(name), content, media_type="application/octet-stream")
+
+    async def strayed(self) -> AsyncIterator[tuple[str, bytes]]:
+        """Bytes that lie where others should, or where nothing should."""
+        wanted: dict[str, list[str]] = {}
+        for key in self.damaged:
+            wanted.setdefault(self.expected[key], []).append(key)
+        for name in sorted({finding.key for finding in self.verdict.findings}):
+            if name.endswith("/") or (content := await self._read(name)) is None:
+                continue
+            for key in wanted.get(_sha256(content), ()):
+                yield key, content
+
+    async def from_seals(self) -> AsyncIterator[tuple[str, bytes]]:
+        """Records of the ledger that a seal holds too."""
+        if not any(key.startswith("ledger/") for key in self.damaged):
+            return
+        async for listed in self.store.list(self.edition.key(f"ledger/{SEALED}/")):
+            content = await self.store.read(listed.key)
+            try:
+                calls = json.loads(content or b"")["calls"]
+                records = {f"ledger/{c}/{n}.json": e["record"] for c, named in calls.items() for n, e in named.items()}
+            except UNREADABLE:
+                continue
+            for key in self.damaged & records.keys():
+                yield key, to_json(records[key])
+
+    async def from_records(self, ledger: Ledger) -> AsyncIterator[tuple[str, bytes]]:
+        """Seals, from the records that they were made of."""
+        revision = await read_newest(self.store, self.edition)
+        if revision is None or not any(key.startswith(f"ledger/{SEALED}/") for key in self.damaged):
+            return
+        async for key, content in finished_seals(self.store, self.edition, ledger, revision.shards):
+            if key in self.damaged:
+                yield key, content
+
+    async def from_links(self, ledger: Ledger) -> AsyncIterator[tuple[str, bytes]]:
+        """Images, from the API while their links live."""
+        for attempt in _attempts(ledger):
+            for image in attempt.images:
+                if image.fate is ImageFate.LOST or image.key not in self.damaged:
+                    continue
+                if (content := await self.fetch(attempt.links[image.index])) is not None:
+                    yield image.key, content
+
+    async def thumbnails(self, ledger: Ledger) -> AsyncIterator[tuple[str, bytes]]:
+        """Thumbnails, made of their images."""
+        for attempt in _attempts(ledger):
+            for image in attempt.images:
+                if image.fate is not ImageFate.ARCHIVED or (key := thumb_key(image.key)) not in self.damaged:
+                    continue
+                content = await self._read(image.key)
+                if content is not None and _sha256(content) == image.sha256:
+                    small = await asyncio.to_thread(shrink, content)
+                    yield key, small or b""
+
+    async def write_derived(self, ledger: Ledger) -> None:
+        """Write anew what is derived and damaged, if all that it is derived from is right; then the checksums."""
+        if not any(_is_a_source(finding) for finding in self.left):
+            known = {finding.key for finding in self.left if finding.damage is not Damage.ADDED}
+            wrong = {key for key in known if key.startswith(DERIVED)}
+            await self._write_manifest(ledger, wrong)
+            if any(key.startswith("gallery") for key in wrong):
+                await write_gallery(self.store, self.edition, [ledger.facts(call) for call in ledger.calls()])
+            self.mended += sorted(wrong)
+        if self.mended:
+            leave_out = frozenset(finding.key for finding in self.left)
+            await write_checksums(self.store, self.edition, ledger, leave_out=leave_out)
+
+    async def _write_manifest(self, ledger: Ledger, wrong: set[str]) -> None:
+        revision = await read_newest(self.store, self.edition)
+        if revision is None:
+            return
+        derived = await derive(self.store, self.edition, ledger, revision)
+        manifest = json.dumps(derived.manifest, ensure_ascii=False, indent=2).encode() + b"\n"
+        for name, content in {**derived.files, "manifest.json": manifest}.items():
+            if name in wrong and not await self._is_right(name, content):
+                await self.store.replace(self.edition.key(name), content, media_type=_media_type(name))
+
+    async def _is_right(self, name: str, derived: bytes) -> bool:
+        """Whether a document contradicted only a ledger that is whole again by now."""
+        content = await self._read(name)
+        if content is None or _sha256(content) != self.expected.get(name):
+            return False
+        return content == derived or (name == "manifest.json" and same_facts(content, json.loads(derived)))
+
+    async def _read(self, name: str) -> bytes | None:
+        return await self.store.read(self.edition.key(name))
+
+
+def _is_a_source(finding: Finding) -> bool:
+    """Whether this is damage to a record that manifest and page are derived from; the ledger as a whole was read."""
+    return finding.key.startswith(("ledger/", "plan")) and finding.damage is not Damage.UNREADABLE
+
+
+def _attempts(ledger: Ledger) -> list[Attempt]:
+    return [attempt for call in ledger.calls() for attempt in ledger.facts(call).attempts]
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+_MEDIA_TYPES = {
+    "json": "application/json",
+    "jsonl": "application/x-ndjson",
+    "csv": "text/csv; charset=utf-8",
+    "html": "text/html; charset=utf-8",
+    "jpg": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+}
+
+
+def _media_type(key: str) -> str:
+    return _MEDIA_TYPES.get(key.rpartition(".")[2], "application/octet-stream")
