@@ -102,11 +102,36 @@ def test_a_bad_head_is_located(tmp_path, text, expected):
         ("prompt: x\n    size: 20000x100", "4:11: the size 20000x100 is too long"),
         ("prompt: x\n    size: 2k", '4:11: the size "2k" is not known, that is a quality'),
         ("prompt: x\n    size: 2048X2048", '4:11: the size "2048X2048" is not known, did you mean "2048x2048"?'),
-        ("prompt: x\n    size: 9:21", '4:11: the size "9:21" is not known'),
+        (
+            "prompt: x\n    size: 9:21",
+            '4:11: the size "9:21" is not known to the strict limits, `profile: wide` takes it',
+        ),
         ("prompt: x\n    size: 16：9", '4:11: the size "16：9" is not known, did you mean "16:9"?'),
         (
             "prompt: x\n    quality: 2k",
             '4:14: the quality "2k" is not one of doubao-seedream-4.0\'s, did you mean "2K"?',
+        ),
+        (
+            "prompt: x\n    model: [doubao-seedream-4.0, doubao-seedream-4.5]\n    quality: [2K, 1K]",
+            '5:14: the quality "1K" is not one of doubao-seedream-4.5\'s (one of 2K, 4K; doubao-seedream-4.0 takes it)',
+        ),
+        (
+            "prompt: x\n    model: doubao-seedream-5.0-lite\n    priority: fast",
+            (
+                '5:15: the priority "fast" is not one of doubao-seedream-5.0-lite\'s '
+                "(one of standard; doubao-seedream-4.0 takes it)"
+            ),
+        ),
+        (
+            "prompt: x\n    model: doubao-seedream-4.5\n    size: 1024x1024",
+            (
+                "5:11: the size 1024x1024 has 1,048,576 pixels (3,686,400 to 16,777,216 for doubao-seedream-4.5; "
+                "doubao-seedream-4.0 takes it)"
+            ),
+        ),
+        (
+            "prompt: x\n    model: doubao-seedream-5.0",
+            '4:12: the model "doubao-seedream-5.0" is not known, did you mean',
         ),
         ("prompt: x\n    quality: [2K, 8K]", '4:14: the quality "8K" is not one of'),
         ("prompt: x\n    priority: urgent", '4:15: the priority "urgent" is not known (one of standard, fast)'),

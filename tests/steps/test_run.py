@@ -62,6 +62,17 @@ async def test_more_variants_buy_only_the_new_ones(shop: Shop):
     assert result.published.manifest["plan_revision"] == 2
 
 
+async def test_each_model_of_an_axis_is_sent_by_its_name_and_paid_at_its_price(shop: Shop):
+    models = {"doubao-seedream-4.0": "1.53", "doubao-seedream-4.5": "2.04", "doubao-seedream-5.0-lite": "1.904"}
+    job = f"  - {{id: mug, prompt: a mug, variants: 2, quality: 2K, model: [{', '.join(models)}]}}\n"
+    shop.write(campaign_text(job))
+    result = await shop.run()
+    assert result.exit_code == 0
+    charged = {charge.model: charge.charged / charge.made for charge in shop.sandbox.charges()}
+    assert charged == {model: Decimal(price) for model, price in models.items()}
+    assert [(line["model"], str(line["credits"])) for line in shop.lines()[::2]] == list(models.items())
+
+
 async def test_reordered_rows_buy_nothing(shop: Shop):
     jobs = [f"  - {{id: {name}, prompt: '{name} on a shelf', variants: 2}}\n" for name in ("cup", "jug", "pan")]
     shop.write(campaign_text("".join(jobs)))

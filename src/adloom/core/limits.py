@@ -1,7 +1,8 @@
 """Every number that belongs to the image API rather than to adloom, with its source and date.
 
 Two profiles exist because EvoLink's own pages contradict each other: ``strict`` is the API reference of the Seedream
-4.0 landing page, ``wide`` the newer reference pages. What ``strict`` allows, both allow.
+4.0 landing page, ``wide`` the newer reference pages. What ``strict`` allows, both allow. They hold for the whole
+family; what one model takes and another does not is in ``MODELS``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 IMAGES_PER_CALL = 15
-"""``n`` is 1…15 (EvoLink Seedream 4.0 reference, read 2026-11)."""
+"""``n`` is 1…15 (EvoLink reference pages of Seedream 4.0, 4.5 and 5.0 lite, read 2026-11)."""
 
 REFERENCES_AND_IMAGES = 15
 """Reference images + generated images ≤ 15 (same page; Volcengine 82379/1541523 says the same)."""
@@ -35,11 +36,8 @@ RATIOS = ("auto", "1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9
 WIDE_RATIOS = (*RATIOS, "9:21")
 PRIORITIES = ("standard", "fast")
 
-PIXELS_PER_IMAGE = (921_600, 16_777_216)
-"""Total pixels of ``size: WxH`` for 4.0: 1280×720 … 4096×4096 (EvoLink OpenAPI text, 2026-10)."""
-
 SIDE_RATIO = 16
-"""``size: WxH`` may be at most this times as wide as high, or as high as wide (same source)."""
+"""``size: WxH`` may be at most this times as wide as high, or as high as wide (EvoLink OpenAPI text, 2026-10)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +82,61 @@ PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in (STRICT,
 class Model:
     """What one model of the family takes and costs.
 
-    ``credits_per_image`` is the list price for every quality and size: the price list of 2026-10-10 has no resolution
-    dimension for these models.
+    ``pixels`` bounds the total of ``size: WxH``, both ends allowed; ``source`` and ``read_on`` are where and when that,
+    the qualities and the priorities were read. ``credits_per_image`` is the list price for every quality and size: the
+    price list of 2026-10-10 has no resolution dimension for these models.
     """
 
     name: str
     qualities: tuple[str, ...]
     default_quality: str
     priorities: tuple[str, ...]
+    pixels: tuple[int, int]
+    source: str
+    read_on: str
     credits_per_image: Decimal
     priced_on: str
     price_source: str
 
 
 _PRICE_LIST = "EvoLink public price list"
-MODELS: Mapping[str, Model] = {
-    model.name: model
-    for model in (
-        Model("doubao-seedream-4.0", ("1K", "2K", "4K"), "2K", PRIORITIES, Decimal("1.53"), "2026-10-10", _PRICE_LIST),
-    )
-}
+_MODELS = (
+    Model(
+        name="doubao-seedream-4.0",
+        qualities=("1K", "2K", "4K"),
+        default_quality="2K",
+        priorities=PRIORITIES,
+        pixels=(921_600, 16_777_216),  # 1280×720 … 4096×4096
+        source="EvoLink Seedream 4.0 reference page and its OpenAPI text",
+        read_on="2026-11-01",
+        credits_per_image=Decimal("1.53"),
+        priced_on="2026-10-10",
+        price_source=_PRICE_LIST,
+    ),
+    Model(
+        name="doubao-seedream-4.5",
+        qualities=("2K", "4K"),
+        default_quality="2K",
+        priorities=("standard",),
+        pixels=(3_686_400, 16_777_216),  # 2560×1440 and up; no page names another top than 4.0's
+        source="EvoLink Seedream 4.5 reference page and its OpenAPI text",
+        read_on="2026-11-01",
+        credits_per_image=Decimal("2.04"),
+        priced_on="2026-10-10",
+        price_source=_PRICE_LIST,
+    ),
+    Model(
+        name="doubao-seedream-5.0-lite",
+        qualities=("2K", "3K", "4K"),  # an older page ends at 3K
+        default_quality="2K",
+        priorities=("standard",),
+        pixels=(3_686_400, 16_777_216),  # as for 4.5
+        source="EvoLink Seedream 5.0 lite reference page and its OpenAPI text",
+        read_on="2026-11-01",
+        credits_per_image=Decimal("1.904"),
+        priced_on="2026-10-10",
+        price_source=_PRICE_LIST,
+    ),
+)
+MODELS: Mapping[str, Model] = {model.name: model for model in _MODELS}
 DEFAULT_MODEL = "doubao-seedream-4.0"

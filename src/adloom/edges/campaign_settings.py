@@ -13,15 +13,16 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from adloom.core.campaign import Grouping, Reference
+from adloom.core.family import Misfit, misfits
 from adloom.core.limits import (
     DEFAULT_MODEL,
     IMAGES_PER_CALL,
     MODELS,
-    PIXELS_PER_IMAGE,
     PRIORITIES,
     REFERENCES_AND_IMAGES,
     SIDE_RATIO,
     VARIANTS_PER_ROW,
+    WIDE_RATIOS,
     Profile,
 )
 from adloom.edges.campaign_references import BadReference, ReferenceReader
@@ -42,6 +43,7 @@ _PIXELS = re.compile(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})")
 _WHOLE = re.compile(r"[1-9][0-9]{0,5}")
 _MISTYPED = str.maketrans("：×*/", ":xx:")
 _CACHED = 4096
+_QUALITIES = frozenset(quality for model in MODELS.values() for quality in model.qualities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +99,23 @@ class SettingsReader:
     def _check(self, values: tuple[Texts, ...]) -> Making:
         settings = dict(zip(STANDARD, values, strict=True))
         faults: list[Fault] = []
-        looks = self._looks(settings, faults)
+        priority = _word("priority", str(settings["priority"]), PRIORITIES, faults)
+        looks = self._looks(settings, priority, faults)
         references = self._read_references(settings["references"], faults)
         variants = _variants(str(settings["variants"]), faults)
         grouping = _word("grouping", str(settings["grouping"]), tuple(Grouping), faults)
-        priorities = MODELS[looks[0].model].priorities if looks else PRIORITIES
-        priority = _word("priority", str(settings["priority"]), priorities, faults)
         return Making(looks, priority, Grouping(grouping), variants, references, tuple(faults))
 
-    def _looks(self, settings: Settings, faults: list[Fault]) -> tuple[Look, ...]:
+    def _looks(self, settings: Settings, priority: str, faults: list[Fault]) -> tuple[Look, ...]:
         """Every allowed choice once; a quality beside pixels is dropped, because the API has it for ratios only."""
         models = [name for name in _listed(settings["model"]) if _model_is_known(name, faults)]
         sizes = [size for size in _listed(settings["size"]) if self._size_is_legal(size, faults)]
         looks: dict[tuple[str, str, str], Look] = {}
         for size, quality, model in itertools.product(sizes, _listed(settings["quality"]), models):
-            if quality and quality not in MODELS[model].qualities:
-                known = MODELS[model].qualities
-                message = f"the quality {shown(quality)} is not one of {model}'s{did_you_mean(quality, known)}"
-                _add(faults, Fault("quality", message, "one of " + ", ".join(known)))
+            wrong = tuple(_as_fault(each, quality) for each in misfits(MODELS[model], size, quality, priority))
+            for fault in wrong:
+                _add(faults, fault)
+            if wrong:
                 continue
             used = "" if _PIXELS.fullmatch(size) else quality or MODELS[model].default_quality
             chosen = {"size": size, "quality": used, "model": model}
@@ -125,9 +126,8 @@ class SettingsReader:
     def _size_is_legal(self, size: str, faults: list[Fault]) -> bool:
         if size in self._profile.ratios:
             return True
-        fault = (
-            _pixel_fault(int(pixels[1]), int(pixels[2])) if (pixels := _PIXELS.fullmatch(size)) else self._unknown(size)
-        )
+        pixels = _PIXELS.fullmatch(size)
+        fault = _side_fault(int(pixels[1]), int(pixels[2])) if pixels else self._unknown(size)
         if fault is not None:
             _add(faults, fault)
         return fault is None
@@ -136,8 +136,10 @@ class SettingsReader:
         ratios = self._profile.ratios
         meant = re.sub(r"\s", "", size.lower()).translate(_MISTYPED)
         near = f", did you mean {shown(meant)}?" if meant in ratios or _PIXELS.fullmatch(meant) else ""
-        if size.upper() in MODELS[DEFAULT_MODEL].qualities:
+        if size.upper() in _QUALITIES:
             near = ", that is a quality"
+        if size in WIDE_RATIOS:
+            near = f" to the {self._profile.name} limits, `profile: wide` takes it"
         return Fault(
             "size", f"the size {shown(size)} is not known{near}", ", ".join(ratios) + ", or pixels like 2048x2048"
         )
@@ -161,14 +163,16 @@ class SettingsReader:
         return tuple(read)
 
 
-def _pixel_fault(width: int, height: int) -> Fault | None:
-    low, high = PIXELS_PER_IMAGE
-    size = f"the size {width}x{height}"
-    if not low <= width * height <= high:
-        return Fault("size", f"{size} has {width * height:,} pixels", f"{low:,} to {high:,}, 1280x720 to 4096x4096")
+def _side_fault(width: int, height: int) -> Fault | None:
     if max(width, height) > SIDE_RATIO * min(width, height):
-        return Fault("size", f"{size} is too long", f"no side more than {SIDE_RATIO} times the other")
+        message = f"the size {width}x{height} is too long"
+        return Fault("size", message, f"no side more than {SIDE_RATIO} times the other")
     return None
+
+
+def _as_fault(misfit: Misfit, quality: str) -> Fault:
+    near = did_you_mean(quality, _QUALITIES) if misfit.field == "quality" and quality not in _QUALITIES else ""
+    return Fault(misfit.field, misfit.message + near, misfit.allowed)
 
 
 def _listed(texts: Texts) -> tuple[str, ...]:
