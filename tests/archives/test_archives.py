@@ -1,0 +1,93 @@
+"""Archives of former versions: every later version resumes them without buying, and verifies them clean."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from shop import Shop
+
+from adloom.core.errors import RecordUnreadable
+from adloom.ledger import Edition
+from adloom.proof import verify
+from adloom.resolve import held_calls
+from adloom.session import new_ledger, open_store
+
+HERE = Path(__file__).parent
+VERSIONS = sorted(path.name for path in HERE.glob("v*"))
+ENDS = {"finished": 3, "waiting": 6}
+"""The campaigns of a version and the exit codes that their runs had."""
+
+
+@pytest.fixture(params=VERSIONS)
+def old(request: pytest.FixtureRequest, shop: Shop) -> Shop:
+    """A shop with the archive and the campaigns of a version."""
+    shutil.copytree(HERE / request.param, shop.folder / "old")
+    return shop.with_settings(archive=str(shop.folder / "old" / "store"))
+
+
+def campaign(old: Shop, name: str) -> Path:
+    old.campaign = old.folder / "old" / f"{name}.yaml"
+    return old.edition(name)
+
+
+async def findings(old: Shop, name: str) -> list[str]:
+    store, edition = open_store(old.settings.archive), Edition(name, "main")
+    verdict = await verify(store, edition, new_ledger(store, edition))
+    return [str(finding) for finding in verdict.findings]
+
+
+@pytest.mark.parametrize("name", ENDS)
+async def test_an_old_archive_resumes_without_a_purchase_and_is_as_it_was(old: Shop, name: str):
+    edition = campaign(old, name)
+    before = (edition / "assets.jsonl").read_bytes(), (edition / "assets.csv").read_bytes()
+    assert await findings(old, name) == []
+    assert (await old.run()).exit_code == ENDS[name]
+    assert old.sandbox.state()["posts_received"] == 0
+    assert ((edition / "assets.jsonl").read_bytes(), (edition / "assets.csv").read_bytes()) == before
+    assert await findings(old, name) == []
+
+
+async def test_every_outcome_of_an_old_archive_is_still_told(old: Shop):
+    campaign(old, "finished")
+    totals = (await old.run()).published.manifest["totals"]
+    assert {name: totals[name] for name in ("archived", "short", "refused", "failed", "held", "open")} == {
+        "archived": 11, "short": 1, "refused": 1, "failed": 1, "held": 0, "open": 0,
+    }  # fmt: skip
+    assert len(list(old.edition("finished").glob("extras/*"))) == 1
+    assert len(list(old.edition("finished").glob("ledger/sealed/*"))) == 1
+
+
+async def test_a_purchase_that_an_old_archive_holds_stays_held(old: Shop):
+    campaign(old, "waiting")
+    old = old.with_settings(dedicated_key=True)
+    campaign(old, "waiting")
+    await old.run()
+    store, edition = open_store(old.settings.archive), Edition("waiting", "main")
+    ledger = new_ledger(store, edition)
+    await ledger.load()
+    (held,) = held_calls(ledger, 0)
+    assert (held.job, held.images) == ("unknown", 2)
+    assert old.sandbox.state()["posts_received"] == 0
+
+
+@pytest.mark.parametrize("pattern", ["ledger/c-*/a1-intent.json", "plan-r1.json"])
+async def test_a_record_of_a_newer_version_is_refused_with_what_to_do(old: Shop, pattern: str):
+    edition = campaign(old, "waiting")
+    path = next(iter(sorted(edition.glob(pattern))))
+    record = json.loads(path.read_bytes())
+    kind, _, version = record["schema"].partition("/")
+    path.write_text(json.dumps({**record, "schema": f"{kind}/{int(version) + 1}"}))
+    with pytest.raises(RecordUnreadable) as refused:
+        await old.run()
+    assert f"{kind}/{int(version) + 1}" in refused.value.message
+    assert "newer" in refused.value.remedy
+    assert old.sandbox.state()["posts_received"] == 0
+
+
+async def test_a_seal_of_a_newer_version_is_passed_over_for_the_records_themselves(old: Shop):
+    edition = campaign(old, "finished")
+    (seal,) = edition.glob("ledger/sealed/*.json")
+    seal.write_text(json.dumps({**json.loads(seal.read_bytes()), "schema": "adloom.seal/2", "calls": "otherwise"}))
+    assert (await old.run()).exit_code == ENDS["finished"]
+    assert old.sandbox.state()["posts_received"] == 0
