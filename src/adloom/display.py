@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from adloom.changes import Changes
 from adloom.core.exits import EXIT_OK, EXIT_REASONS
 from adloom.core.manifest import number
 from adloom.core.outcomes import Status
@@ -50,6 +51,7 @@ def plan_lines(outlook: Outlook) -> list[str]:
     calls = f"{asked.calls} call{'s' if asked.calls != 1 else ''}"
     lines = [
         f"{outlook.edition.campaign}, edition {outlook.edition.edition}: {totals.rows} rows, {totals.wanted} images",
+        *_change_lines(outlook),
         *_selection_lines(outlook),
         f"to buy    {asked.images} images in {calls} (the fewest possible: {asked.floor})",
         f"price     {dollars(asked.credits)}",
@@ -64,6 +66,25 @@ def plan_lines(outlook: Outlook) -> list[str]:
     lines += [f"warning   {warning}" for warning in warnings[:WARNINGS_SHOWN]]
     if len(warnings) > WARNINGS_SHOWN:
         lines.append(f"warning   … and {len(warnings) - WARNINGS_SHOWN} more warnings")
+    return lines
+
+
+def _change_lines(outlook: Outlook) -> list[str]:
+    """What the file says otherwise than the edition's last plan."""
+    if (changes := outlook.changes) is None:
+        return []
+    counts = {name: getattr(changes, name) for name in ("new", "edited", "kept", "removed")}
+    rows = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"
+    lines = [f"changed   since plan {changes.revision}: rows {rows}; the change costs {dollars(changes.credits)}"]
+    if changes.more_images or changes.fewer_images:
+        lines.append(f"          of kept rows {changes.more_images} images more and {changes.fewer_images} fewer")
+    if changes.removed_images:
+        kept = f"{changes.removed_images} images of removed or edited rows are paid for and stay in the archive"
+        lines.append(f"          {kept}, outside the manifest")
+    if changes.renamed:
+        names = ", ".join(f"{old} is now {new}" for old, new in changes.examples)
+        more = ", …" if changes.renamed > len(changes.examples) else ""
+        lines.append(f"warning   renamed rows are new ones and bought again: {changes.renamed} ({names}{more})")
     return lines
 
 
@@ -102,11 +123,18 @@ def plan_summary(outlook: Outlook) -> dict[str, Any]:
         "usd": number(usd(asked.credits)),
         "forecast_s": forecast_s(outlook),
         "already": {status.value: totals.found[status] for status in Status},
+        "change": None if outlook.changes is None else _change_summary(outlook.changes),
         "credits_committed": number(outlook.committed.committed),
         "budget_credits": None if outlook.cap is None else number(outlook.cap),
         "fits_budget": outlook.fits,
         "warnings": list(outlook.source.warnings),
     }
+
+
+def _change_summary(changes: Changes) -> dict[str, Any]:
+    fields = ("new", "edited", "kept", "removed", "renamed", "removed_images", "more_images", "fewer_images")
+    counts = {name: getattr(changes, name) for name in fields}
+    return {"since_revision": changes.revision, **counts, "credits": number(changes.credits)}
 
 
 def result_lines(result: Result) -> list[str]:

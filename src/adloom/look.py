@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from adloom.changes import Changes, compare
 from adloom.core.campaign import Budget, CampaignSource, Pace
 from adloom.core.facts import CallFacts, Money, Stage, money_of
 from adloom.core.identity import top_up_id
 from adloom.core.outcomes import Outcome, Status, missing, outcomes
 from adloom.core.pricing import cap_credits
 from adloom.core.selection import WHOLE, Choice, Selection, choose
-from adloom.freeze import Survey, survey
+from adloom.freeze import Survey, planned_rows, read_newest, survey
 from adloom.ledger import Edition, Ledger
 from adloom.ports import Clock, Store
 
@@ -46,6 +47,8 @@ class Outlook:
     owed: Decimal
     """Credits of top-ups that calls have given their reserve back for."""
     cap: Decimal | None
+    changes: Changes | None = None
+    """What the file says otherwise than the newest plan; None where there is none, or where nothing is changed."""
 
     @property
     def to_buy(self) -> Decimal:
@@ -82,7 +85,12 @@ async def look(store: Store, clock: Clock, source: CampaignSource, edition: Edit
     them.
     """
     choice = choose(wish.selection, source.rows)
-    return await _look(source, edition, wish, choice, Ledger(store, edition, clock, writer=secrets.token_hex(8)))
+    outlook = await _look(source, edition, wish, choice, Ledger(store, edition, clock, writer=secrets.token_hex(8)))
+    newest = await read_newest(store, edition)
+    if newest is None or newest.rows_sha256 == outlook.surveyed.rows_sha256:
+        return outlook
+    former = planned_rows(store, edition, newest)
+    return replace(outlook, changes=await compare(source, outlook.known, newest.number, former))
 
 
 async def look_again(outlook: Outlook) -> Outlook:
