@@ -29,7 +29,8 @@ from pydantic import ValidationError
 from adloom.core.exits import EXIT_REASONS
 from adloom.core.pricing import usd
 from adloom.ledger import Edition
-from adloom.run import Progress, Result, Run
+from adloom.progress import Progress
+from adloom.run import Result, Run
 
 log = logging.getLogger(__name__)
 

@@ -28,6 +28,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import Field
 
+from adloom.batches import DRAIN_S
 from adloom.core.campaign import Budget
 from adloom.core.errors import AdloomError
 from adloom.core.exits import (
@@ -46,7 +47,7 @@ from adloom.edges.settings import Settings
 from adloom.flows.board import PREFECT_FAULTS, Board
 from adloom.look import Outlook, Wish
 from adloom.ports import Store
-from adloom.run import DRAIN_S, Result, Run
+from adloom.run import Result, Run
 from adloom.session import RunRequest, embedded_sandbox, execute, open_store, outlook_of, settings_for
 
 PUBLISH_S = 8

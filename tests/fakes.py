@@ -21,7 +21,8 @@ from adloom.ledger import Edition, Ledger
 from adloom.look import Outlook, Wish, look
 from adloom.owners import Process
 from adloom.ports import ImageApi, Listed, Store
-from adloom.run import Result, Run, World, run_batches
+from adloom.run import Result, Run
+from adloom.world import World
 
 MODEL = "doubao-seedream-4.0"
 PRICE = Decimal("1.53")
@@ -386,7 +387,7 @@ def a_world(store: Store, clock: ManualClock, api: ImageApi, **more: object) -> 
 async def run_all(world: World, outlook: Outlook) -> Result:
     """Run what was looked at, from the reservation to the manifest."""
     run = await Run.start(world, outlook)
-    await run_batches(run, run.fulfil)
+    await run.work()
     return await run.finish()
 
 

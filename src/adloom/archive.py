@@ -13,7 +13,6 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
-from random import Random
 
 from adloom.core.backoff import RESULT
 from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed
@@ -21,7 +20,7 @@ from adloom.core.facts import CallFacts, Image, ImageFate, Record
 from adloom.core.identity import asset_stems
 from adloom.core.task import Download, Picture
 from adloom.ledger import Edition, Ledger
-from adloom.ports import Clock, Decoder, ImageApi, Store
+from adloom.world import World
 
 log = logging.getLogger(__name__)
 
@@ -38,26 +37,15 @@ _EXTENSIONS = ("jpg", "png", "webp")
 class Archiver:
     """Archives the images of completed calls."""
 
-    def __init__(  # noqa: PLR0913 - the parts of one run
-        self,
-        *,
-        store: Store,
-        edition: Edition,
-        ledger: Ledger,
-        api: ImageApi,
-        decoder: Decoder,
-        clock: Clock,
-        random: Random,
-        scale: float,
-    ) -> None:
-        self._store = store
+    def __init__(self, world: World, edition: Edition, ledger: Ledger) -> None:
+        self._store = world.store
         self._edition = edition
         self._ledger = ledger
-        self._api = api
-        self._decoder = decoder
-        self._clock = clock
-        self._random = random
-        self._scale = scale
+        self._api = world.api
+        self._decoder = world.decoder
+        self._clock = world.clock
+        self._random = world.random
+        self._scale = world.scale
         self._places = asyncio.Semaphore(IMAGES_AT_ONCE)
         self.left = 0
         """Paid images that could not be fetched this time."""

@@ -14,8 +14,9 @@ from adloom.core.manifest import number
 from adloom.core.outcomes import Status
 from adloom.core.pricing import usd
 from adloom.look import Outlook
+from adloom.progress import Progress
 from adloom.resolve import Held
-from adloom.run import Progress, Result, Run
+from adloom.run import Result, Run
 
 SECONDS_PER_TASK = 45
 """``estimated_time`` in the example of EvoLink's reference; real jobs were seen to take 4…60 s."""

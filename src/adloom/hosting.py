@@ -14,12 +14,10 @@ it. Who a variant or a call is depends on the content alone.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from random import Random
 from typing import NoReturn, TypeVar
 
 from adloom.core.backoff import READ, advised_wait_s
@@ -29,7 +27,8 @@ from adloom.core.exits import Stop, StopReason
 from adloom.core.order import Order
 from adloom.gate import Gate, GateClosed
 from adloom.ledger import UPLOADS, Edition, from_json, to_json, utc
-from adloom.ports import Clock, FileHost, Store
+from adloom.ports import FileHost
+from adloom.world import World
 
 log = logging.getLogger(__name__)
 
@@ -39,32 +38,6 @@ UPLOADS_AT_ONCE = 4
 """A file of 10 MB is held some four times in memory while it is sent."""
 
 _Answer = TypeVar("_Answer")
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceFiles:
-    """The reference files of one campaign, and who hosts them.
-
-    ``read`` gives the bytes of a file by its path relative to the campaign's folder. It raises InputError.
-    """
-
-    host: FileHost
-    read: Callable[[str], Awaitable[bytes]]
-
-    async def content(self, reference: Reference) -> bytes:
-        """The bytes that were planned. Raises InputError when the file has others now."""
-        content = await self.read(reference.shown)
-        if f"sha256:{hashlib.sha256(content).hexdigest()}" != reference.content:
-            raise InputError(
-                f"the reference {reference.shown} was changed after this run had planned with it",
-                remedy="Run the campaign again: the changed picture makes new images.",
-            )
-        return content
-
-    async def check(self, references: Iterable[Reference]) -> None:
-        """Read files that are about to be bought for. Raises InputError."""
-        for reference in references:
-            await self.content(reference)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,29 +60,19 @@ class Upload:
 class Hosting:
     """Hosts the files of one run. ``planned`` are those of all that it has to buy."""
 
-    def __init__(  # noqa: PLR0913 - the parts of one run
-        self,
-        *,
-        files: ReferenceFiles | None,
-        planned: Sequence[Reference],
-        store: Store,
-        edition: Edition,
-        gate: Gate,
-        clock: Clock,
-        random: Random,
-        writer: str,
-        scale: float,
+    def __init__(
+        self, world: World, edition: Edition, gate: Gate, *, planned: Sequence[Reference], writer: str
     ) -> None:
-        self._files = files
-        self._account = files.host.account if files else ""
+        self._files = world.files
+        self._account = world.files.host.account if world.files else ""
         self._planned = {reference.content for reference in planned}
-        self._store = store
+        self._store = world.store
         self._edition = edition
         self._gate = gate
-        self._clock = clock
-        self._random = random
+        self._clock = world.clock
+        self._random = world.random
         self._writer = writer
-        self._scale = scale
+        self._scale = world.scale
         self._uploads: dict[str, Upload | None] = {}
         """The newest upload of each content that was looked for."""
         self._recorded: dict[str, list[str]] | None = None

@@ -29,7 +29,8 @@ from adloom.core.order import Order
 from adloom.core.task import ListedTask
 from adloom.gate import Gate
 from adloom.ledger import NOT_CALLS, Ledger, from_json, to_json, utc
-from adloom.ports import Clock, ImageApi, Store
+from adloom.ports import Store
+from adloom.world import World
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ PURSUED_INTERVALS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class Rungs:
     """Which steps of the ladder there are: for this account, in this run."""
 
     capabilities: Capabilities
@@ -74,24 +75,22 @@ class Ladder:
     ``resend`` sends an order again under its own key. ``settled`` is told of every order whose task was found.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of one run
+    def __init__(
         self,
-        *,
+        world: World,
         ledger: Ledger,
-        api: ImageApi,
-        store: Store,
         gate: Gate,
-        clock: Clock,
-        steps: Steps,
+        *,
+        rungs: Rungs,
         calls: int,
         settled: Callable[[Order], None],
     ) -> None:
         self._ledger = ledger
-        self._api = api
-        self._store = store
+        self._api = world.api
+        self._store = world.store
         self._gate = gate
-        self._clock = clock
-        self._steps = steps
+        self._clock = world.clock
+        self._rungs = rungs
         self._most = max(LEAST_TO_STOP, int(calls * SHARE_TO_STOP))
         self._settled = settled
         self._one_at_a_time = asyncio.Lock()
@@ -127,7 +126,7 @@ class Ladder:
         """Take note of a purchase of this run whose outcome is unknown."""
         self._seen_unknown = True
         self._open.append(order)
-        if not self._steps.any_for(self._ledger.facts(order.call), self._api.account, self._clock.now()):
+        if not self._rungs.any_for(self._ledger.facts(order.call), self._api.account, self._clock.now()):
             self._give_up(order)
 
     async def climb(self, resend: Callable[[Order], Awaitable[None]]) -> None:
@@ -145,7 +144,7 @@ class Ladder:
         for _ in range(PURSUED_INTERVALS):
             now = self._clock.now()
             facts = [self._ledger.facts(order.call) for order in self._open]
-            if self._gate.is_interrupted or not any(self._steps.any_for(f, self._api.account, now) for f in facts):
+            if self._gate.is_interrupted or not any(self._rungs.any_for(f, self._api.account, now) for f in facts):
                 break
             async with self._one_at_a_time:
                 await self.climb(resend)
@@ -179,10 +178,10 @@ class Ladder:
 
     async def _climb_for(self, order: Order, resend: Callable[[Order], Awaitable[None]]) -> bool:
         facts = await self._ledger.refresh(order.call)
-        if facts.stage is Stage.UNKNOWN and self._steps.may_resend(facts, self._api.account, self._clock.now()):
+        if facts.stage is Stage.UNKNOWN and self._rungs.may_resend(facts, self._api.account, self._clock.now()):
             await resend(order)
             facts = self._ledger.facts(order.call)
-        if facts.stage is Stage.UNKNOWN and self._steps.dedicated_key:
+        if facts.stage is Stage.UNKNOWN and self._rungs.dedicated_key:
             await self._eliminate(order, facts)
             facts = self._ledger.facts(order.call)
         return facts.stage is not Stage.UNKNOWN

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
-from random import Random
 
 from adloom.archive import DOWNLOAD_TRIES
 from adloom.collect import Poller
@@ -24,7 +23,7 @@ from adloom.core.facts import Attempt, Image, ImageFate, task_name
 from adloom.core.task import Task, TaskState
 from adloom.ladder import claimed_tasks
 from adloom.ledger import Edition, Ledger, to_json, utc
-from adloom.ports import Clock, Decoder, ImageApi, Store
+from adloom.world import World
 
 log = logging.getLogger(__name__)
 
@@ -34,28 +33,16 @@ LINKS_LIVE_S = 24 * 3600
 class Rescuer:
     """Rescues for one run, after everything else."""
 
-    def __init__(  # noqa: PLR0913 - the parts of one run
-        self,
-        *,
-        store: Store,
-        edition: Edition,
-        ledger: Ledger,
-        api: ImageApi,
-        decoder: Decoder,
-        poller: Poller,
-        clock: Clock,
-        random: Random,
-        scale: float,
-    ) -> None:
-        self._store = store
+    def __init__(self, world: World, edition: Edition, ledger: Ledger, poller: Poller) -> None:
+        self._store = world.store
         self._edition = edition
         self._ledger = ledger
-        self._api = api
-        self._decoder = decoder
+        self._api = world.api
+        self._decoder = world.decoder
         self._poller = poller
-        self._clock = clock
-        self._random = random
-        self._scale = scale
+        self._clock = world.clock
+        self._random = world.random
+        self._scale = world.scale
 
     async def second_tasks(self) -> None:
         """Collect every task beside the one that counts, and record its charge and its images."""

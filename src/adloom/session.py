@@ -31,12 +31,13 @@ from adloom.edges.pictures import PictureDecoder
 from adloom.edges.processes import is_surely_dead, this_process
 from adloom.edges.settings import SecretText, Settings, read_settings
 from adloom.gallery import THUMBS_AFTER_A_RUN, write_gallery
-from adloom.hosting import ReferenceFiles
 from adloom.ledger import Edition, Ledger
 from adloom.look import Outlook, Wish, look
 from adloom.ports import Store
 from adloom.proof import write_checksums
-from adloom.run import Result, Run, World, run_batches
+from adloom.references import ReferenceFiles
+from adloom.run import Result, Run
+from adloom.world import World
 
 log = logging.getLogger(__name__)
 
@@ -220,7 +221,7 @@ async def execute(
     async with open_world(settings, store, folder) as world:
         run = await Run.start(world, outlook)
         started(run)
-        await run_batches(run, lambda orders: fulfil(run, orders))
+        await run.work(lambda orders: fulfil(run, orders))
         result = await run.finish()
         return replace(result, gallery=await _show_and_prove(store, outlook, result))
 

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from random import Random
 
 from adloom.core.backoff import READ, THROTTLE, advised_wait_s
 from adloom.core.errors import (
@@ -36,7 +35,8 @@ from adloom.core.task import Accepted
 from adloom.gate import Gate, GateClosed, Throttle
 from adloom.ladder import Ladder
 from adloom.ledger import Ledger
-from adloom.ports import Clock, ImageApi
+from adloom.ports import ImageApi
+from adloom.world import World
 
 log = logging.getLogger(__name__)
 
@@ -112,28 +112,25 @@ class Spender:
 
     def __init__(  # noqa: PLR0913 - the parts of one run
         self,
-        *,
+        world: World,
         ledger: Ledger,
-        api: ImageApi,
+        *,
         gate: Gate,
         throttle: Throttle,
         prices: PriceWatch,
         ladder: Ladder,
         buyer: Buyer,
-        clock: Clock,
-        random: Random,
-        scale: float,
     ) -> None:
         self._ledger = ledger
-        self._api = api
+        self._api = world.api
         self._gate = gate
         self._throttle = throttle
         self._prices = prices
         self._ladder = ladder
         self._buyer = buyer
-        self._clock = clock
-        self._random = random
-        self._scale = scale
+        self._clock = world.clock
+        self._random = world.random
+        self._scale = world.scale
 
     async def buy(self, order: Order) -> None:
         """Buy one order, or leave it as somebody else's or as it is when buying stops; the ledger says which."""

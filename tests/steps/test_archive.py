@@ -1,17 +1,16 @@
 import asyncio
 import hashlib
-from random import Random
 
 import pytest
 from fakes import (
     EDITION,
     PRICE,
     Crash,
-    FakeDecoder,
     ManualClock,
     MemoryStore,
     ScriptedApi,
     a_ledger,
+    a_world,
     an_intent,
     completed,
     picture_bytes,
@@ -31,10 +30,7 @@ class Room:
 
     def __init__(self, store, clock, api, ledger):
         self.store, self.clock, self.api, self.ledger = store, clock, api, ledger
-        self.archiver = Archiver(
-            store=store, edition=EDITION, ledger=ledger, api=api, decoder=FakeDecoder(), clock=clock,
-            random=Random(1), scale=1.0,
-        )  # fmt: skip
+        self.archiver = Archiver(a_world(store, clock, api), EDITION, ledger)
 
     async def completed(self, *links, n=3, call="c-1", label="mug", keys=None):
         """Record a call of ``n`` variants that was completed with these links."""

@@ -6,10 +6,9 @@ import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
 
 import pytest
-from fakes import EDITION, ManualClock, MemoryStore, a_row, references, until
+from fakes import EDITION, ManualClock, MemoryStore, ScriptedApi, a_row, a_world, references, until
 from PIL import Image
 from shop import Shop, campaign_text
 
@@ -18,9 +17,10 @@ from adloom.core.errors import AccountStopped, InputError, ReadFailed, RequestRe
 from adloom.core.exits import Stop, StopReason
 from adloom.core.order import Order
 from adloom.gate import Gate, GateClosed
-from adloom.hosting import TRIES, Hosting, ReferenceFiles
+from adloom.hosting import TRIES, Hosting
 from adloom.ports import HostedFile
 from adloom.proof import verify
+from adloom.references import ReferenceFiles
 from adloom.session import execute, new_ledger, open_store, open_target, outlook_of
 
 HOUR = 3600.0
@@ -297,17 +297,9 @@ class Bench:
 
     def run(self, *planned: Reference, writer: str = "run-a") -> Hosting:
         self.gate = Gate()
-        return Hosting(
-            files=ReferenceFiles(self.host, self.read),
-            planned=planned,
-            store=self.store,
-            edition=EDITION,
-            gate=self.gate,
-            clock=self.clock,
-            random=Random(1),
-            writer=writer,
-            scale=1.0,
-        )
+        files = ReferenceFiles(self.host, self.read)
+        world = a_world(self.store, self.clock, ScriptedApi(self.clock), files=files)
+        return Hosting(world, EDITION, self.gate, planned=planned, writer=writer)
 
     async def read(self, name: str) -> bytes:
         await asyncio.sleep(0)

@@ -42,7 +42,7 @@ from adloom.ledger import Ledger, to_json
 from adloom.owners import Heartbeat, Process
 from adloom.plan import Planner
 from adloom.ports import Listed
-from adloom.run import Run, run_batches
+from adloom.run import Run
 
 
 @dataclass
@@ -216,7 +216,7 @@ async def test_a_run_whose_plan_was_replaced_before_it_bought_does_not_claim_to_
     run = await Run.start(old, outlook)
     await run_all(new, await look_at(new, FakeSource([a_row(variants=9)])))
     posts = len(api.posts)
-    await run_batches(run, run.fulfil)
+    await run.work()
     result = await run.finish()
     assert len(api.posts) == posts
     assert [stop.reason for stop in result.stops] == [StopReason.NEWER_PLAN]

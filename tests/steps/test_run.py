@@ -419,13 +419,13 @@ async def test_what_is_ready_to_download_comes_before_anything_is_bought(shop: S
     downloaded = []
 
     def watch(run: Run) -> None:
-        buy = run._spender.buy
+        buy = run._steps.spender.buy
 
         async def watched(order):
             downloaded.append(shop.sandbox.state()["requests"].get("image whole", 0))
             await buy(order)
 
-        run._spender.buy = watched
+        run._steps.spender.buy = watched
 
     assert (await shop.run(started=watch)).exit_code == 0
     assert downloaded == [2]

@@ -2,7 +2,6 @@ import asyncio
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import pairwise
-from random import Random
 
 import pytest
 from fakes import (
@@ -16,6 +15,7 @@ from fakes import (
     a_fact,
     a_ledger,
     a_row,
+    a_world,
     accepted,
     until,
 )
@@ -36,7 +36,7 @@ from adloom.core.facts import Stage, money_of
 from adloom.core.identity import call_id
 from adloom.core.order import Order, idempotency_key
 from adloom.gate import Gate, Throttle
-from adloom.ladder import Ladder, Steps
+from adloom.ladder import Ladder, Rungs
 from adloom.ledger import Ledger, to_json
 from adloom.spend import Buyer, PriceWatch, Spender
 
@@ -67,14 +67,15 @@ class Till:
     async def open(self) -> "Till":
         self.ledger = await a_ledger(self.store, self.clock, self.writer)
         self.throttle = Throttle(self.pace, self.gate, self.clock)
+        world = a_world(self.store, self.clock, self.api)
         ladder = Ladder(
-            ledger=self.ledger, api=self.api, store=self.store, gate=self.gate, clock=self.clock,
-            steps=Steps(Capabilities({}), dedicated_key=False), calls=100, settled=lambda _: None,
+            world, self.ledger, self.gate,
+            rungs=Rungs(Capabilities({}), dedicated_key=False), calls=100, settled=lambda _: None,
         )  # fmt: skip
         self.spender = Spender(
-            ledger=self.ledger, api=self.api, gate=self.gate, throttle=self.throttle,
+            world, self.ledger, gate=self.gate, throttle=self.throttle,
             prices=PriceWatch(self.gate, self.cap, self.planned), ladder=ladder,
-            buyer=Buyer("token", 1, self.api.account), clock=self.clock, random=Random(1), scale=1.0,
+            buyer=Buyer("token", 1, self.api.account),
         )  # fmt: skip
         return self
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from adloom import archive, collect, freeze, ladder, run, spend
+from adloom import agenda, archive, collect, freeze, fulfilment, ladder, spend
 from adloom.core import facts as facts_module
 from adloom.core import order as order_module
 from adloom.core import outcomes as outcomes_module
@@ -146,7 +146,7 @@ def a_time_out_was_not_sent(put: Put) -> None:
 
 @plant
 def an_unknown_is_sent_again_without_proof(put: Put) -> None:
-    put(ladder.Steps, "may_resend", lambda _self, facts, _account, _now: facts.latest.intent is not None)
+    put(ladder.Rungs, "may_resend", lambda _self, facts, _account, _now: facts.latest.intent is not None)
 
 
 @plant
@@ -162,17 +162,17 @@ def an_unknown_is_bought_again(put: Put) -> None:
 
 @plant
 def the_purchase_of_a_dead_owner_is_free(put: Put) -> None:
-    original = run.Run._collect
+    original = fulfilment.Fulfilment._collect
 
     async def collect_(self: Any, order: Any) -> None:
         facts = self._ledger.facts(order.call)
-        if facts.stage is Stage.SENDING and await self._owners.is_dead(facts.latest.owner):
+        if facts.stage is Stage.SENDING and await self._steps.owners.is_dead(facts.latest.owner):
             free = {"outcome": Decided.FREE, "kind": RefusalKind.TASK, "reason": "dead", "final": False}
             await self._ledger.decide(order.call, f"a{facts.latest.number}-settled", free)
             return
         await original(self, order)
 
-    put(run.Run, "_collect", collect_)
+    put(fulfilment.Fulfilment, "_collect", collect_)
 
 
 @plant
@@ -187,7 +187,7 @@ def a_kept_charge_is_taken_for_free(put: Put) -> None:
 
 
 def _with_missing(put: Put, missing: Callable[[Any], TopUp | None]) -> None:
-    for module in (outcomes_module, run):
+    for module in (outcomes_module, agenda, fulfilment):
         put(module, "missing", missing)
 
 
@@ -204,9 +204,9 @@ def a_top_up_asks_for_everything_again(put: Put) -> None:
 
 @plant
 def every_run_makes_its_own_top_up(put: Put) -> None:
-    original = run._top_up_order
+    original = agenda.top_up_order
     count = iter(range(10**6))
-    put(run, "_top_up_order", lambda order, top_up: original(order, replace(top_up, round=next(count) + 10)))
+    put(fulfilment, "top_up_order", lambda order, top_up: original(order, replace(top_up, round=next(count) + 10)))
 
 
 @plant
@@ -345,7 +345,7 @@ def nobody_ever_dies(put: Put) -> None:
         return False
 
     put(Owners, "is_dead", is_dead)
-    put(run, "OTHERS_INTERVALS", 10**9)
+    put(fulfilment, "OTHERS_INTERVALS", 10**9)
 
 
 @plant

@@ -51,8 +51,8 @@ from adloom.core.outcomes import Status
 from adloom.ledger import Edition
 from adloom.look import Wish, look
 from adloom.owners import Process as ProcessName
-from adloom.run import Result, Run, run_batches
-from adloom.run import World as RunWorld
+from adloom.run import Result, Run
+from adloom.world import World as RunWorld
 
 EDITION = Edition("test", "main")
 RUNS_TO_QUIET = 12
@@ -267,7 +267,7 @@ class Scenario:
             if interrupt_after:
                 world.note("interrupt")
                 world.loop.call_later(interrupt_after, run.interrupt)
-            await run_batches(run, run.fulfil)
+            await run.work()
             result = await run.finish()
         except PlanRefused:
             world.note("plan refused")

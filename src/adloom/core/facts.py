@@ -307,6 +307,9 @@ class Money:
     def __add__(self, other: Money) -> Money:
         return Money(self.charged + other.charged, self.reserved + other.reserved, self.at_risk + other.at_risk)
 
+    def __sub__(self, other: Money) -> Money:
+        return Money(self.charged - other.charged, self.reserved - other.reserved, self.at_risk - other.at_risk)
+
     @property
     def committed(self) -> Decimal:
         """What counts against the cap."""

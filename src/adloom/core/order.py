@@ -19,7 +19,8 @@ class Order:
     """A call ready to be bought.
 
     ``variants`` are records with ``key``, ``number`` and ``take``, 1…15 of them, all of one row. ``parent``, ``round``
-    and ``fruitless`` place a top-up in its chain; a first call has round 0.
+    and ``fruitless`` place a top-up in its chain; a first call has round 0. A stray
+    belongs to a row that is not this run's: it is seen through, and nothing more is bought for it.
     """
 
     call: str
@@ -30,6 +31,7 @@ class Order:
     parent: str = ""
     round: int = 0
     fruitless: int = 0
+    is_stray: bool = False
 
     @property
     def n(self) -> int:

@@ -1,0 +1,180 @@
+"""One call's way through the steps: bought, collected, archived, asked for again where it brought too little.
+
+Each call goes its way alone; what surprises one does not stop the others. A call that another living run is at is set
+aside and looked at again when everything else is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from adloom.agenda import top_up_order
+from adloom.archive import Archiver
+from adloom.collect import Collector, Unreachable
+from adloom.core.errors import AdloomError
+from adloom.core.exits import Stop, StopReason
+from adloom.core.facts import RefusalKind, Stage
+from adloom.core.order import Order
+from adloom.core.outcomes import missing
+from adloom.core.triage import NEXT_ATTEMPT_INTERVALS
+from adloom.gate import Gate, GateClosed, Throttle
+from adloom.hosting import Hosting
+from adloom.ladder import Ladder
+from adloom.ledger import Ledger
+from adloom.owners import Owners
+from adloom.progress import Counts
+from adloom.spend import Spender
+from adloom.world import World
+
+log = logging.getLogger(__name__)
+
+OTHERS_INTERVALS = 200
+"""What another run that lives has begun is waited for this long (10 min), then collected beside it: reading is free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What a call goes through, in this order; ``owners`` and ``ladder`` are asked about calls of other runs."""
+
+    owners: Owners
+    throttle: Throttle
+    hosting: Hosting
+    spender: Spender
+    ladder: Ladder
+    collector: Collector
+    archiver: Archiver
+
+
+class Fulfilment:
+    """The calls of one run. ``surprised`` tells whether one met an error that nobody expected."""
+
+    def __init__(self, world: World, ledger: Ledger, gate: Gate, steps: Steps, *, at_once: int) -> None:
+        self._world = world
+        self._ledger = ledger
+        self._gate = gate
+        self._steps = steps
+        self._window = asyncio.Semaphore(at_once)
+        self._others: list[Order] = []
+        self._waited_long = False
+        self._under_way: set[str] = set()
+        self._adoptions: set[asyncio.Task[None]] = set()
+        self.surprised = False
+        self.counts = Counts()
+
+    async def fulfil(self, orders: Sequence[Order]) -> None:
+        """Bring every order as far as it goes: archived, ended, or left for a later run."""
+        async with asyncio.TaskGroup() as group:
+            for order in orders:
+                await self._window.acquire()
+                group.create_task(self._bring_in_window(order))
+
+    async def see_to_others(self) -> None:
+        """Wait for the calls that other runs have begun; take over from those that died.
+
+        A run that lives may have given a call up, and may itself be waiting for one of ours: nobody waits for ever.
+        """
+        since = self._world.clock.monotonic()
+        while self._others and not self._gate.is_interrupted:
+            waiting, self._others = self._others, []
+            waited_s = self._world.clock.monotonic() - since
+            self._waited_long = waited_s >= OTHERS_INTERVALS * self._world.poll_interval_s
+            await self._world.clock.sleep(self._world.poll_interval_s)
+            for order in waiting:
+                await self._ledger.refresh(order.call)
+            await self.fulfil(waiting)
+
+    def adopt(self, order: Order) -> None:
+        """The ladder found an order's task: see it through beside everything else."""
+        self._adoptions.add(asyncio.create_task(self.fulfil((order,))))
+
+    async def see_to_adoptions(self) -> None:
+        await asyncio.gather(*self._adoptions)
+
+    async def _bring_in_window(self, order: Order) -> None:
+        try:
+            await self._bring(order)
+        except GateClosed:
+            pass
+        except Unreachable:
+            log.warning("call %s is left for a later run: the API cannot be read", order.call)
+        except AdloomError as error:
+            self._gate.close(Stop(StopReason.OUTAGE, error.message, error.remedy))
+        except Exception:  # the one broad except: a surprise in one call must not take the others down
+            log.exception("call %s met an error that nobody expected; it is left for a later run", order.call)
+            self.surprised = True
+        finally:
+            self._window.release()
+
+    async def _bring(self, first: Order) -> None:
+        order: Order | None = first
+        while order is not None and order.call not in self._under_way:
+            self._under_way.add(order.call)
+            try:
+                await self._see_through(order)
+            finally:
+                self._under_way.discard(order.call)
+            order = await self._next(order)
+
+    async def _see_through(self, order: Order) -> None:
+        """Bring one call to its end, or as far as it goes now."""
+        if self._ledger.facts(order.call).stage in (Stage.UNBOUGHT, Stage.WAITING):
+            if order.is_stray:
+                return
+            async with self._steps.throttle.place():
+                await self._steps.spender.buy(await self._steps.hosting.hosted(order))
+                self._count(order.call)
+                await self._collect(order)
+        else:
+            await self._collect(order)
+        self._count(order.call)
+        if self._ledger.facts(order.call).stage is Stage.COMPLETED:
+            await self._steps.archiver.archive(order.call)
+            self._count(order.call)
+
+    async def _collect(self, order: Order) -> None:
+        """See a call through to the end of its task, unless another run that lives is at it."""
+        facts = self._ledger.facts(order.call)
+        if facts.stage is Stage.UNKNOWN and facts.latest.owner != self._ledger.writer:
+            self._steps.ladder.inherit(order)
+        if facts.stage not in (Stage.SENDING, Stage.ACCEPTED):
+            return
+        owner = facts.latest.owner
+        if owner != self._ledger.writer and not self._waited_long and not await self._steps.owners.is_dead(owner):
+            self._others.append(order)
+            raise GateClosed
+        if facts.stage is Stage.SENDING:
+            facts = await self._ledger.refresh(order.call)  # the dead can have said more since this run read
+        if facts.stage is Stage.SENDING:
+            reason = "the run that bought it died before it saw an answer"
+            name = f"a{facts.latest.number}-unknown-{facts.latest.sends}"
+            await self._ledger.note(order.call, name, {"reason": reason})
+            self._steps.ladder.inherit(order)
+        if facts.stage is not Stage.ACCEPTED:
+            return
+        accepted = facts.latest.accepted
+        assert accepted is not None  # noqa: S101 - that is what the stage means
+        await self._steps.collector.collect(order.call, datetime.fromisoformat(accepted["time"]).timestamp())
+
+    async def _next(self, order: Order) -> Order | None:
+        """What follows from a call's end: a top-up for what it did not bring, another attempt, or nothing."""
+        if order.is_stray:
+            return None
+        facts = self._ledger.facts(order.call)
+        if (top_up := missing(facts)) is not None:
+            child = top_up_order(order, top_up)
+            await self._ledger.refresh(child.call)
+            return child
+        settled = facts.latest.settled if facts.attempts else None
+        if facts.stage is Stage.UNBOUGHT and settled is not None and settled["kind"] == RefusalKind.TASK:
+            low, high = NEXT_ATTEMPT_INTERVALS
+            intervals = low + (high - low) * self._world.random.random()
+            await self._gate.sleep(intervals * self._world.poll_interval_s, self._world.clock)
+            return order
+        return None
+
+    def _count(self, call: str) -> None:
+        self.counts.update(self._ledger.facts(call))

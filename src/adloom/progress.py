@@ -1,0 +1,48 @@
+"""Where a run is: counted as it goes, not anew each time somebody looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from adloom.core.facts import CallFacts, Money, money_of
+from adloom.core.outcomes import Status, outcomes
+from adloom.core.pricing import usd
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run is. Money is in credits."""
+
+    wanted: int
+    archived: int
+    ended: int
+    in_flight: int
+    charged: Decimal
+    reserved: Decimal
+    cap: Decimal
+
+    @property
+    def usd(self) -> Decimal:
+        return usd(self.charged)
+
+
+@dataclass(slots=True)
+class Counts:
+    """Images and money of all calls that were counted in; a call counts as it was seen last."""
+
+    archived: int = 0
+    ended: int = 0
+    money: Money = field(default_factory=Money)
+    _by_call: dict[str, tuple[Money, int, int]] = field(default_factory=dict)
+
+    def update(self, facts: CallFacts) -> None:
+        """Count a call in, instead of what it was before."""
+        ends = [outcome.status for outcome in outcomes([facts]).values()]
+        archived, ended = ends.count(Status.ARCHIVED), sum(1 for end in ends if end is not Status.OPEN)
+        money = money_of(facts)
+        old_money, old_archived, old_ended = self._by_call.get(facts.call, (Money(), 0, 0))
+        self._by_call[facts.call] = (money, archived, ended)
+        self.archived += archived - old_archived
+        self.ended += ended - old_ended
+        self.money += money - old_money

@@ -1,0 +1,95 @@
+"""How a run begins: the archive is tried, a heartbeat shows that it lives, the plan is frozen as the reservation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from adloom.core.errors import SettingInvalid, StoreRefused
+from adloom.core.exits import Stop, StopReason
+from adloom.core.pricing import usd
+from adloom.freeze import PlanOutdated, Revision, freeze
+from adloom.ledger import Edition
+from adloom.look import Outlook, look_again
+from adloom.owners import Heartbeat
+from adloom.ports import Store
+from adloom.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A frozen plan, and the campaign as it was held against the archive when it was frozen."""
+
+    outlook: Outlook
+    revision: Revision
+    heartbeat: Heartbeat
+
+
+async def reserve(world: World, outlook: Outlook) -> Reservation:
+    """Check the archive, begin to show a heartbeat and freeze the plan.
+
+    Raises SettingInvalid without a budget, InputError for a reference file that has changed since it was planned,
+    StoreRefused for an archive that cannot be used, PlanRefused.
+    """
+    if outlook.cap is None:
+        raise SettingInvalid(
+            f"{outlook.source.campaign.source} has no budget",
+            remedy="Add `budget: {usd: 12.00}` or --budget-usd 12.",
+        )
+    if world.files is not None:
+        await world.files.check(outlook.surveyed.files)
+    ledger, edition = outlook.ledger, outlook.edition
+    await _probe(world.store, edition, ledger.writer)
+    heartbeat = Heartbeat(world.store, edition, world.clock, ledger.writer, world.process)
+    await heartbeat.beat()
+    if await ledger.grew():  # a person may have taken long to say yes
+        outlook = await look_again(outlook)
+    while (revision := await _freeze(world, outlook)) is None:
+        outlook = await look_again(outlook)
+    return Reservation(outlook, revision, heartbeat)
+
+
+def over_budget(outlook: Outlook) -> Stop:
+    """Why nothing of a plan that does not fit its cap is bought."""
+    committed, to_buy, cap = outlook.committed.committed, outlook.to_buy, outlook.cap or Decimal(0)
+    message = (
+        f"the plan needs {usd(to_buy):f} USD ({to_buy:f} credits) more, {usd(committed):f} USD are spent or reserved, "
+        f"and the budget is {usd(cap):f} USD"
+    )
+    remedy = (
+        f"Raise the budget to at least {usd(committed + to_buy):f} USD, or ask for fewer variants; nothing was sent."
+    )
+    return Stop(StopReason.BUDGET, message, remedy)
+
+
+async def _freeze(world: World, outlook: Outlook) -> Revision | None:
+    """The revision to buy from, None when the archive has to be read again first."""
+    try:
+        return await freeze(
+            outlook.source,
+            world.store,
+            outlook.edition,
+            outlook.ledger,
+            world.clock,
+            outlook.known,
+            surveyed=outlook.surveyed,
+            cap_credits=outlook.cap or Decimal(0),
+            only=outlook.wish.only,
+            choice=outlook.choice,
+            asked_only=outlook.reserves_a_part,
+            sandbox=outlook.wish.sandbox,
+            replace=outlook.wish.replace,
+        )
+    except PlanOutdated:
+        return None
+
+
+async def _probe(store: Store, edition: Edition, token: str) -> None:
+    """Refuse a store that cannot be written or does not keep its word about create-once."""
+    key = edition.key(f"runs/{token}.probe.json")
+    first, second = [await store.create(key, content) for content in (b"1\n", b"2\n")]
+    if not first or second or await store.read(key) != b"1\n":
+        raise StoreRefused(
+            f"the archive {store.address} does not keep create-once: two runs could buy the same image",
+            remedy="Use a folder on a local disk, or an S3 store that honours If-None-Match.",
+        )

@@ -1,0 +1,62 @@
+"""What a run keeps an eye on: that others see it live, that its plan is the newest, that the store has room."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from adloom.core.errors import StoreError
+from adloom.core.exits import Stop, StopReason
+from adloom.freeze import read_newest
+from adloom.gate import Gate
+from adloom.owners import BEAT_EVERY_S
+from adloom.ports import Store
+from adloom.reserve import Reservation
+from adloom.world import World
+
+log = logging.getLogger(__name__)
+
+
+class Vigil:
+    """The watch that one run keeps. ``run`` is its one loop."""
+
+    def __init__(self, world: World, reserved: Reservation, gate: Gate) -> None:
+        self._world = world
+        self._reserved = reserved
+        self._gate = gate
+
+    async def run(self) -> None:
+        """Beat and look up until cancelled."""
+        while True:
+            await self._world.clock.sleep(BEAT_EVERY_S)
+            try:
+                await self._reserved.heartbeat.beat()
+                await self.heed_a_newer_plan()
+                await self.heed_a_full_store()
+            except StoreError as error:
+                log.warning("%s", error.message)
+
+    async def heed_a_newer_plan(self) -> None:
+        """Stop buying when a newer revision of the plan exists."""
+        mine = self._reserved.revision.number
+        newest = await read_newest(self._world.store, self._reserved.outlook.edition)
+        if newest is not None and newest.number > mine:
+            message = f"plan revision {newest.number} of this edition exists; this run bought for {mine}"
+            self._gate.close(Stop(StopReason.NEWER_PLAN, message, "Run the newer campaign file; nothing is lost."))
+
+    async def heed_a_full_store(self) -> None:
+        """Stop buying when the store has no room for more images."""
+        if not await self._world.store.has_room():
+            self._gate.close(_no_room(self._world.store))
+
+    async def end(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Say that the run has ended, once its loops have."""
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._reserved.heartbeat.beat(ended=True)
+
+
+def _no_room(store: Store) -> Stop:
+    message = f"the archive {store.address} is nearly full: no image is bought that could not be stored"
+    return Stop(StopReason.OUTAGE, message, "Make room, then run the same command again.")
