@@ -1,14 +1,15 @@
 """A shop: a sandbox, an archive and campaign files, and the campaigns that tests write."""
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from adloom.edges.settings import Settings
+from adloom.edges.settings import SecretText, Settings
 from adloom.look import Wish
 from adloom.run import Result, Run
-from adloom.sandbox import Sandbox
+from adloom.sandbox import Sandbox, SandboxSettings, running_sandbox
 from adloom.session import RunRequest, execute, open_store, outlook_of
 
 
@@ -49,6 +50,22 @@ class Shop:
 
     def with_settings(self, **changes: object) -> "Shop":
         return replace(self, settings=replace(self.settings, **changes))
+
+
+@asynccontextmanager
+async def open_shop(folder: Path) -> AsyncIterator[Shop]:
+    """A shop in a folder, with a sandbox in this process."""
+    async with running_sandbox(SandboxSettings(task_seconds=0.03, fast_pictures=True)) as sandbox:
+        settings = Settings(
+            api_key=SecretText("sk-test-canary"),
+            base_url=sandbox.base_url,
+            files_url=sandbox.base_url,
+            archive=str(folder / "archive"),
+            poll_interval_s=0.02,
+            dedicated_key=False,
+            loopback=True,
+        )
+        yield Shop(sandbox, folder, settings)
 
 
 def campaign_text(jobs: str, *, budget: str = "{usd: 50}", more: str = "") -> str:

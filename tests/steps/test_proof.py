@@ -1,13 +1,13 @@
 """Verification: any damage to any one object is found, and nothing else is."""
 
 import contextlib
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from shop import Shop, campaign_text
 from torture import damages
+from torture.simulation import quiet
 
 from adloom.cli_archive import _fetcher
 from adloom.core.errors import AdloomError
@@ -42,8 +42,8 @@ def objects(folder: Path) -> list[Path]:
 
 @pytest.fixture
 def _quiet() -> Iterator[None]:
-    yield
-    logging.disable(logging.NOTSET)
+    with quiet():
+        yield
 
 
 @pytest.mark.usefixtures("_quiet")

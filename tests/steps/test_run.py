@@ -2,18 +2,16 @@
 
 import json
 import math
-import time
 from decimal import Decimal
 
 import pytest
 from PIL import Image
 from shop import Shop, campaign_text, one_row
 
-from adloom.capabilities import record_capability
 from adloom.core.outcomes import Status
 from adloom.edges.evolink import EvoLink
 from adloom.run import Run
-from adloom.session import new_ledger, open_store, open_target
+from adloom.session import new_ledger, open_target
 
 
 @pytest.mark.parametrize("references", [0, 1, 5, 6, 9, 10])
@@ -323,36 +321,6 @@ async def test_no_key_and_no_signed_link_outside_the_ledger(shop: Shop):
             if "ledger" not in path.parts:
                 assert b"sig=" not in content, path
     assert shop.sandbox.state()["violation_count"] == 0
-
-
-LOSING = "  - {id: many, prompt: 'mug {{ n }}', variants: 2, matrix: {n: " + str([f"m{n}" for n in range(24)]) + "}}\n"
-
-
-@pytest.mark.parametrize("listed", [True, False])
-@pytest.mark.parametrize("honoured", [True, False])
-async def test_a_third_of_all_answers_lost_buys_nothing_twice(shop: Shop, *, honoured: bool, listed: bool):
-    shop = shop.with_settings(dedicated_key=listed)
-    shop.write(campaign_text(LOSING))
-    shop.sandbox.change(
-        lose_reply_rate=0.33,
-        lose_reply_kinds=("drop", "broken_json", "status"),
-        idempotency="honoured" if honoured else "ignored",
-        list_status=200 if listed else 404,
-        seed=3,
-    )
-    if honoured:
-        async with EvoLink(shop.settings) as api:
-            store = open_store(shop.settings.archive)
-            await record_capability(store, api.account, replays_keys=True, now=time.time())
-    await shop.run()
-    shop.sandbox.change(lose_reply_rate=0.0)
-    await shop.run()
-    totals = (await shop.run()).published.manifest["totals"]
-    prompts = [charge.prompt for charge in shop.sandbox.charges()]
-    assert len(prompts) == len(set(prompts))
-    assert shop.bought() == 48
-    assert totals["archived"] + totals["held"] == totals["wanted"]
-    assert totals["held"] == 0 or not (honoured or listed)
 
 
 async def test_a_task_that_nothing_claims_is_copied_before_its_links_die(shop: Shop):

@@ -18,10 +18,10 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import re
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -35,19 +35,17 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
 
 from fakes import MemoryStore
-from shop import Shop, campaign_text
+from shop import Shop, campaign_text, open_shop
 from torture.simulation import EDITION as SIMULATED
 from torture.simulation import play
 from torture.simulation_world import World
 from torture.tally import Tally
 
 from adloom.cli_archive import _fetcher
-from adloom.edges.settings import SecretText, Settings
 from adloom.gallery import write_gallery
 from adloom.ledger import Edition
 from adloom.proof import NAME, Verdict, verify, write_checksums
 from adloom.repair import Fetch, repair
-from adloom.sandbox import SandboxSettings, running_sandbox
 from adloom.session import new_ledger
 
 REAL = Edition("test", "main")
@@ -377,19 +375,9 @@ def try_campaign(seed: int) -> Trial:
 
 
 async def _try_campaign(seed: int) -> Trial:
-    options = SandboxSettings(task_seconds=0.01, fast_pictures=True)
     with tempfile.TemporaryDirectory(prefix="adloom-damages-") as folder:
-        async with running_sandbox(options) as sandbox:
-            settings = Settings(
-                api_key=SecretText("sk-torture"),
-                base_url=sandbox.base_url,
-                files_url=sandbox.base_url,
-                archive=str(Path(folder) / "archive"),
-                poll_interval_s=0.01,
-                dedicated_key=seed % 2 == 0,
-                loopback=True,
-            )
-            sample = await bought(Shop(sandbox, Path(folder), settings), seed)
+        async with open_shop(Path(folder)) as shop:
+            sample = await bought(shop.with_settings(dedicated_key=seed % 2 == 0), seed)
             return await try_sample(sample, PER_REAL_ARCHIVE, partial(_chance, seed))
 
 
@@ -397,16 +385,14 @@ def _chance(seed: int, number: int) -> Random:
     return Random(f"{seed}/{number}")
 
 
-def torture(*, archives: int, real: int, seed: int, workers: int) -> Tally:
+def torture(*, archives: int, real: int, seed: int, workers: int, until: float = math.inf) -> Tally:
     """Simulated archives with one damage each, and archives of real runs with ten each."""
-    started = time.monotonic()
     tally = Tally(f"damages, seeds from {seed}")
     with ProcessPoolExecutor(workers) as pool:
-        for trial in pool.map(try_seed, range(seed, seed + archives), chunksize=8):
+        for trial in tally.of_each(pool, try_seed, range(seed, seed + archives), until):
             _add(tally, trial)
-        for trial in pool.map(try_campaign, range(seed, seed + real)):
+        for trial in tally.of_each(pool, try_campaign, range(seed, seed + real), until):
             _add(tally, trial)
-    tally.seconds = time.monotonic() - started
     return tally
 
 

@@ -1,42 +1,73 @@
 """The long forms one after another, and what they counted: ``make torture``.
 
-Every system call of the small campaign is a kill point, every one that touches the disk gets its errors, and random
-kills go on to a thousand. About 45 minutes on two cores.
+Every system call of the small campaign is a kill point, every one that touches the disk or the network gets its errors;
+random kills go on to a thousand; ten thousand seeds, a thousand damages. Under an hour on two quiet cores: what that
+hour does not hold is left out, and the counts say how much.
 
-    python tests/torture/everything.py [--workers 3] [--kills 1000] [--seed 1]
+    python tests/torture/everything.py [--only kills] [--workers 2] [--seed 1] [--minutes 60]
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
 
-from torture import io_errors, kill_points, random_kills
+from torture import damages, io_errors, kill_points, lost_replies, random_kills, simulation
 from torture.runner import NO_STRACE, STRACE
+from torture.tally import Tally
+
+SEEDS = 10_000
+NEED_STRACE = ("points", "errors")
+
+
+def parts(seed: int, workers: int, until: float) -> dict[str, Callable[[], Tally]]:
+    """The parts by name, the quick ones first."""
+    return {
+        "losses": partial(lost_replies.torture, seeds=20, workers=workers, until=until),
+        "twenty": partial(random_kills.twenty_at_once, rounds=5, workers=1, until=until),
+        "damages": partial(damages.torture, archives=1000, real=100, seed=seed, workers=workers, until=until),
+        "kills": partial(random_kills.torture, kills=1000, seed=seed, workers=workers, until=until),
+        "simulation": partial(simulation.torture, seeds=range(SEEDS), workers=workers, until=until),
+        "points": partial(kill_points.torture, sample=None, seed=seed, workers=workers, until=until),
+        "errors": partial(io_errors.torture, sample=None, seed=seed, workers=workers, until=until),
+    }
 
 
 def main() -> int:
+    names = list(parts(0, 1, 0))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workers", type=int, default=3)
-    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--only", choices=names, help="one part")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 2)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=60, help="after this long nothing more is begun")
     wanted = parser.parse_args()
-    machine = f"{platform.platform()}, Python {platform.python_version()}"
-    sys.stdout.write(f"torture of {_commit()}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine}\n")
-    sys.stdout.flush()
-    failed = random_kills.torture(kills=wanted.kills, seed=wanted.seed, workers=wanted.workers).show()
-    if STRACE is None:
-        sys.stdout.write(f"kill points, errors of disk and network: {NO_STRACE}\n")
-        return failed
-    failed += kill_points.torture(sample=None, seed=wanted.seed, workers=wanted.workers).show()
-    failed += io_errors.torture(sample=None, seed=wanted.seed, workers=wanted.workers).show()
+    machine = f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    _say(f"torture of {_commit()}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine}")
+    until = time.monotonic() + wanted.minutes * 60
+    failed = 0
+    for name, torture in parts(wanted.seed, wanted.workers, until).items():
+        if wanted.only not in {None, name}:
+            continue
+        if name in NEED_STRACE and STRACE is None:
+            _say(f"{name}: {NO_STRACE}")
+            continue
+        failed += torture().show()
     return 1 if failed else 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def _commit() -> str:

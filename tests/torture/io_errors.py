@@ -13,11 +13,11 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import os
 import random
 import re
 import sys
-import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -114,15 +114,14 @@ def _require_no_send_without_sync(shop: Shop, trace: Path, verdict: Verdict) -> 
         if line.startswith("fsync(") and "(INJECTED)" in line and linked.endswith("-intent.json"):
             folder = re.search(r"<([^>]*)>", line)
             if folder and folder[1] == str(Path(linked).parent):
-                prompt = json.loads(json.loads(Path(linked).read_bytes())["body"])["prompt"]
-                sold = [charge for charge in shop.charges() if charge["prompt"] == prompt]
+                key = json.loads(Path(linked).read_bytes())["idempotency_key"]
+                sold = [charge for charge in shop.charges() if charge["idempotency_key"] == key]
                 verdict.require(not sold, f"{linked} could not be synced, and was sent all the same")
                 verdict.unsynced += 1
 
 
-def torture(*, sample: int | None, seed: int, workers: int) -> Tally:
+def torture(*, sample: int | None, seed: int, workers: int, until: float = math.inf) -> Tally:
     """Errors at all points, or at a seeded sample of them."""
-    started = time.monotonic()
     tally = Tally("errors of disk and network" + ("" if sample is None else f" (sample, seed {seed})"))
     with ProcessPoolExecutor(workers, get_context("fork"), kill_points.open_market) as pool:
         seen = list(pool.map(record, ["ignored"] * (kill_points.RECORDINGS if sample is None else 1)))
@@ -135,7 +134,7 @@ def torture(*, sample: int | None, seed: int, workers: int) -> Tally:
         ]
         if sample is not None:
             chosen = kill_points._sample(chosen, sample, random.Random(seed))
-        for outcome in pool.map(fail_at, chosen):
+        for outcome in tally.of_each(pool, fail_at, chosen, until):
             point = outcome.point
             kind = "wire" if point.name in WIRE else "disk"
             tally.add(outcome.verdict, f"{point.name} {point.error} {point.k}", kind)
@@ -143,7 +142,6 @@ def torture(*, sample: int | None, seed: int, workers: int) -> Tally:
             tally.count(f"struck {kind}", outcome.struck)
             tally.count(f"exit {outcome.code} {kind}")
             tally.count("unsynced decisions, unsent", outcome.verdict.unsynced)
-    tally.seconds = time.monotonic() - started
     return tally
 
 

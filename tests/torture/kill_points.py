@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import os
 import random
 import re
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -126,9 +126,10 @@ def points(counts: dict[str, dict[str, int]]) -> Iterator[Point]:
                 yield Point(kind, name, k)
 
 
-def torture(*, sample: int | None, seed: int, workers: int, kinds: tuple[str, ...] = KINDS) -> Tally:
+def torture(
+    *, sample: int | None, seed: int, workers: int, kinds: tuple[str, ...] = KINDS, until: float = math.inf
+) -> Tally:
     """Kill at all points, or at a seeded sample of them."""
-    started = time.monotonic()
     tally = Tally("kill points" + ("" if sample is None else f" (sample, seed {seed})"))
     with ProcessPoolExecutor(workers, get_context("fork"), open_market) as pool:
         recorded = {kind: list(pool.map(record, [kind] * (RECORDINGS if sample is None else 1))) for kind in kinds}
@@ -136,12 +137,11 @@ def torture(*, sample: int | None, seed: int, workers: int, kinds: tuple[str, ..
         chosen = list(points(counts))
         if sample is not None:
             chosen = _sample(chosen, sample, random.Random(seed))
-        for outcome in pool.map(kill_at, chosen):
+        for outcome in tally.of_each(pool, kill_at, chosen, until):
             point = outcome.point
             tally.add(outcome.verdict, f"{point.kind} {point.name} {point.k}", point.kind)
             tally.count(f"points {point.kind}")
             tally.count(f"killed {point.kind}", outcome.killed)
-    tally.seconds = time.monotonic() - started
     return tally
 
 

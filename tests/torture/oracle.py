@@ -1,11 +1,13 @@
 """A sandbox of one's own, campaigns for it, and the judgement of an archive by the sandbox's charge log.
 
-Nothing here asks adloom what it bought. Each row's prompt begins with a token of its own; charges are grouped by that
-token, images are fetched from the sandbox by the task ids of the charge log, and compared with files by SHA-256.
+Nothing here asks adloom what it bought; it is only told to verify its own archive at the end. Each row's prompt begins
+with a token of its own; charges are grouped by that token, images are fetched from the sandbox by the task ids of the
+charge log, and compared with files by SHA-256.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
@@ -25,6 +27,10 @@ from typing import Any
 
 from PIL import Image
 from torture.runner import Job, last_words, run_to_end, warm_up
+
+from adloom.ledger import Edition
+from adloom.proof import verify
+from adloom.session import new_ledger, open_store
 
 STATUSES = ("archived", "short", "refused", "failed", "held", "open")
 ROOM_BYTES = 6 * 1024**3
@@ -199,10 +205,18 @@ def judge(shop: Shop) -> Verdict:
     verdict.require(charged == told, f"the manifest says {told} credits charged, the sandbox {charged}")
     risk = Decimal(str(manifest["totals"]["credits_at_risk"]))
     verdict.require(bool(risk) == bool(verdict.held), f"{verdict.held} held, but {risk} credits at risk")
+    require_proof(shop, verdict)
     posts, sent = manifest["totals"]["posts"], shop.market.posts()
     verdict.require(sent <= shop.sends_decided(), f"{sent} POSTs with {shop.sends_decided()} decisions to send")
     verdict.require(posts >= sent, f"the manifest tells {posts} POSTs, the sandbox saw {sent}")
     return verdict
+
+
+def require_proof(shop: Shop, verdict: Verdict) -> None:
+    """``adloom verify`` must find nothing."""
+    store, edition = open_store(str(shop.folder / "archive")), Edition(shop.name, "main")
+    found = asyncio.run(verify(store, edition, new_ledger(store, edition))).findings
+    verdict.require(not found, f"verify finds {[str(finding) for finding in found[:5]]}")
 
 
 def _read_ledger(shop: Shop, verdict: Verdict) -> set[str]:

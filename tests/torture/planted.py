@@ -1,6 +1,16 @@
 """Bugs planted in the product on purpose: each is a mistake that somebody could make, and each must be caught.
 
-A plant is a function that is given ``put(owner, name, replacement)``; ``planted`` applies one and takes it back.
+A plant is a function that is given ``put(owner, name, replacement)``; ``planted`` applies one and takes it back. With
+it stands the invariant of the simulation that it breaks:
+
+====  ==============================================  =====  ==================================================
+I1    an image is bought once                         I7     an unchanged run sends nothing
+I2    no paid image is lost                           I9     a POST has a durable decision with its bytes
+I3    one task for an attempt, one attempt for a task I10    what is unknown is shown, with its money
+I4    what is written once is never replaced          I11    every run ends
+I5    the manifest tells the truth                    I12    every variant ends
+I6    reserved and charged stay under the cap         I13    short only after two calls that brought nothing
+====  ==============================================  =====  ==================================================
 """
 
 from __future__ import annotations
@@ -21,14 +31,21 @@ from adloom.core.task import Picture, Task, TaskState
 from adloom.ledger import Ledger
 from adloom.look import Outlook
 from adloom.owners import Owners
+from adloom.records import Entry
 
 Put = Callable[[Any, str, Any], None]
 PLANTS: dict[str, Callable[[Put], None]] = {}
+BREAKS: dict[str, str] = {}
+"""The invariant that each plant must be seen to break: a plant that merely fails would prove nothing."""
 
 
-def plant(function: Callable[[Put], None]) -> Callable[[Put], None]:
-    PLANTS[function.__name__] = function
-    return function
+def plant(invariant: str) -> Callable[[Callable[[Put], None]], Callable[[Put], None]]:
+    def register(function: Callable[[Put], None]) -> Callable[[Put], None]:
+        PLANTS[function.__name__] = function
+        BREAKS[function.__name__] = invariant
+        return function
+
+    return register
 
 
 @contextmanager
@@ -52,19 +69,19 @@ def _remembers_intents_only(original: Any) -> Any:
     async def decide(self: Ledger, call: str, name: str, fields: Any) -> Any:
         if name.endswith("-intent") and fields["outcome"] == Decided.BOUGHT:
             record = self._record(fields)
-            self._remember(call, name, record)
+            self._records.put(call, name, Entry(record, ""))
             return record, True
         return await original(self, call, name, fields)
 
     return decide
 
 
-@plant
+@plant("I9")
 def the_intent_is_not_written(put: Put) -> None:
     put(Ledger, "decide", _remembers_intents_only(Ledger.decide))
 
 
-@plant
+@plant("I9")
 def the_intent_is_written_after_the_post(put: Put) -> None:
     decide, send = Ledger.decide, spend.Spender._send
 
@@ -78,7 +95,7 @@ def the_intent_is_written_after_the_post(put: Put) -> None:
     put(spend.Spender, "_send", send_then_write)
 
 
-@plant
+@plant("I9")
 def every_send_has_a_new_key(put: Put) -> None:
     send = spend.Spender._send
 
@@ -93,7 +110,7 @@ def every_send_has_a_new_key(put: Put) -> None:
     put(spend.Spender, "_send", send_anew)
 
 
-@plant
+@plant("I9")
 def whoever_asks_has_decided(put: Put) -> None:
     original = Ledger.decide
 
@@ -134,22 +151,22 @@ def _takes_for_free(unknown: Callable[[str], bool]) -> Callable[[Put], None]:
     return apply
 
 
-@plant
+@plant("I1")
 def a_5xx_is_free(put: Put) -> None:
     _takes_for_free(lambda reason: reason.startswith("a "))(put)
 
 
-@plant
+@plant("I1")
 def a_time_out_was_not_sent(put: Put) -> None:
     _takes_for_free(lambda reason: reason == "no answer")(put)
 
 
-@plant
+@plant("I1")
 def an_unknown_is_sent_again_without_proof(put: Put) -> None:
     put(ladder.Rungs, "may_resend", lambda _self, facts, _account, _now: facts.latest.intent is not None)
 
 
-@plant
+@plant("I1")
 def an_unknown_is_bought_again(put: Put) -> None:
     original = facts_module._stage
 
@@ -160,7 +177,7 @@ def an_unknown_is_bought_again(put: Put) -> None:
     put(facts_module, "_stage", stage)
 
 
-@plant
+@plant("I1")
 def the_purchase_of_a_dead_owner_is_free(put: Put) -> None:
     original = fulfilment.Fulfilment._collect
 
@@ -175,13 +192,13 @@ def the_purchase_of_a_dead_owner_is_free(put: Put) -> None:
     put(fulfilment.Fulfilment, "_collect", collect_)
 
 
-@plant
+@plant("I10")
 def held_money_is_free(put: Put) -> None:
     original = facts_module._attempt_money
     put(facts_module, "_attempt_money", lambda attempt: Money() if attempt.unknown else original(attempt))
 
 
-@plant
+@plant("I1")
 def a_kept_charge_is_taken_for_free(put: Put) -> None:
     put(collect, "_was_charged", lambda _task: False)
 
@@ -191,7 +208,7 @@ def _with_missing(put: Put, missing: Callable[[Any], TopUp | None]) -> None:
         put(module, "missing", missing)
 
 
-@plant
+@plant("I1")
 def a_top_up_asks_for_everything_again(put: Put) -> None:
     original = outcomes_module.missing
 
@@ -202,19 +219,19 @@ def a_top_up_asks_for_everything_again(put: Put) -> None:
     _with_missing(put, missing)
 
 
-@plant
+@plant("I1")
 def every_run_makes_its_own_top_up(put: Put) -> None:
     original = agenda.top_up_order
     count = iter(range(10**6))
     put(fulfilment, "top_up_order", lambda order, top_up: original(order, replace(top_up, round=next(count) + 10)))
 
 
-@plant
+@plant("I13")
 def a_top_up_stops_after_one_fruitless_call(put: Put) -> None:
     put(outcomes_module, "FRUITLESS_CALLS", 1)
 
 
-@plant
+@plant("I5")
 def bytes_are_trusted_without_decoding(put: Put) -> None:
     async def fetch(self: Any, _call: str, _index: int, link: str) -> Any:
         return await self._api.download(link), Picture("image/png", "png", 1024, 1024)
@@ -222,7 +239,7 @@ def bytes_are_trusted_without_decoding(put: Put) -> None:
     put(archive.Archiver, "_fetch", fetch)
 
 
-@plant
+@plant("I2")
 def images_above_n_are_dropped(put: Put) -> None:
     original = archive.Archiver._image
 
@@ -234,7 +251,7 @@ def images_above_n_are_dropped(put: Put) -> None:
     put(archive.Archiver, "_image", image)
 
 
-@plant
+@plant("I2")
 def bytes_that_do_not_decode_are_dropped(put: Put) -> None:
     async def quarantine(_self: Any, _facts: Any, index: int, number: int, _download: Any) -> Image:
         return Image(index, number, ImageFate.QUARANTINED, reason="no image")
@@ -242,7 +259,7 @@ def bytes_that_do_not_decode_are_dropped(put: Put) -> None:
     put(archive.Archiver, "_quarantine", quarantine)
 
 
-@plant
+@plant("I4")
 def assets_are_overwritten(put: Put) -> None:
     async def put_(self: Any, keys: Any, download: Any, *_more: Any) -> str:
         await self._store.replace(self._edition.key(keys[0]), download.content)
@@ -251,7 +268,7 @@ def assets_are_overwritten(put: Put) -> None:
     put(archive.Archiver, "_put", put_)
 
 
-@plant
+@plant("I2")
 def the_last_image_is_forgotten(put: Put) -> None:
     original = archive.Archiver._image
 
@@ -263,12 +280,12 @@ def the_last_image_is_forgotten(put: Put) -> None:
     put(archive.Archiver, "_image", image)
 
 
-@plant
+@plant("I6")
 def the_cap_is_ignored(put: Put) -> None:
     put(Outlook, "fits", property(lambda _self: True))
 
 
-@plant
+@plant("I1")
 def an_absent_task_has_failed(put: Put) -> None:
     original = collect.Poller._judge
 
@@ -279,7 +296,7 @@ def an_absent_task_has_failed(put: Put) -> None:
     put(collect.Poller, "_judge", judge)
 
 
-@plant
+@plant("I1")
 def nothing_is_withdrawn(put: Put) -> None:
     async def withdraw(*_everything: Any) -> None:
         """Leave the old plan's calls to whoever still wants to buy them."""
@@ -287,7 +304,7 @@ def nothing_is_withdrawn(put: Put) -> None:
     put(freeze, "_withdraw", withdraw)
 
 
-@plant
+@plant("I3")
 def any_task_of_the_list_will_do(put: Put) -> None:
     async def nobody(_self: Any, _sent: float) -> set[str]:
         return set()
@@ -304,7 +321,7 @@ def any_task_of_the_list_will_do(put: Put) -> None:
     put(ladder.Ladder, "_eliminate", eliminate)
 
 
-@plant
+@plant("I3")
 def tasks_are_not_claimed(put: Put) -> None:
     async def nothing(_store: Any) -> set[str]:
         return set()
@@ -312,7 +329,7 @@ def tasks_are_not_claimed(put: Put) -> None:
     put(ladder, "claimed_tasks", nothing)
 
 
-@plant
+@plant("I3")
 def rivals_are_overlooked(put: Put) -> None:
     async def is_rival(_self: Any, *_what: Any) -> bool:
         return False
@@ -328,7 +345,7 @@ def rivals_are_overlooked(put: Put) -> None:
     put(ladder.Ladder, "_rivals", rivals)
 
 
-@plant
+@plant("I10")
 def the_manifest_ignores_what_is_held(put: Put) -> None:
     original = outcomes_module._without_images
 
@@ -339,7 +356,7 @@ def the_manifest_ignores_what_is_held(put: Put) -> None:
     put(outcomes_module, "_without_images", without_images)
 
 
-@plant
+@plant("I11")
 def nobody_ever_dies(put: Put) -> None:
     async def is_dead(_self: Any, _token: str) -> bool:
         return False
@@ -348,13 +365,13 @@ def nobody_ever_dies(put: Put) -> None:
     put(fulfilment, "OTHERS_INTERVALS", 10**9)
 
 
-@plant
+@plant("I9")
 def every_attempt_has_the_same_key(put: Put) -> None:
     original = order_module.idempotency_key
     put(order_module, "idempotency_key", lambda token, call, _attempt: original(token, call, 1))
 
 
-@plant
+@plant("I1")
 def a_newer_plan_is_not_looked_for(put: Put) -> None:
     put(freeze, "_is_sound", _always_sound)
     put(freeze, "_withdraw", _always_sound)

@@ -8,12 +8,13 @@ Times are real, so a seed fixes what is tried, not how it interleaves.
 
 ``twenty`` is the round without kills: twenty processes at once must buy and archive exactly what is wanted.
 
-    python tests/torture/random_kills.py [--kills 1000] [--seed 1] [--workers 3]
+    python tests/torture/random_kills.py [--kills 1000] [--seed 1] [--workers 3] [--twenties 3]
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import signal
@@ -27,7 +28,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
 
-from torture.oracle import Market, RowSpec, Shop, Verdict, judge, resume
+from torture.oracle import Market, RowSpec, Shop, Verdict, judge, require_proof, resume
 from torture.runner import Child, Job
 from torture.tally import Tally
 
@@ -175,6 +176,7 @@ def twenty(seed: int) -> Round:
     for child in children:
         code = child.wait()
         verdict.require(code == 0 and not child.hung, f"one of twenty ended with {code}: {child.last_words}")
+    require_proof(shop, verdict)
     judged = _judged(shop, verdict)
     judged.require(judged.bought == judged.archived == judged.wanted, "twenty runs did not bring what is wanted")
     return Round(seed, "twenty", 0, 0, TWENTY, judged)
@@ -189,20 +191,24 @@ def _judged(shop: Shop, verdict: Verdict) -> Verdict:
     return judged
 
 
-def torture(*, kills: int, seed: int, workers: int, twenties: int = 3) -> Tally:
+def torture(*, kills: int, seed: int, workers: int, until: float = math.inf) -> Tally:
     """Rounds until there were so many kills."""
-    started = time.monotonic()
     tally = Tally(f"random kills, seeds from {seed}")
     with ProcessPoolExecutor(workers, get_context("fork"), open_market) as pool:
         seeds = count(seed)
-        while tally.counts["kills"] < kills:
+        while tally.counts["kills"] < kills and time.monotonic() < until:
             rounds = max(workers, -(-(kills - tally.counts["kills"]) // KILLS_A_ROUND))
-            for done in pool.map(besiege, [next(seeds) for _ in range(rounds)]):
+            for done in tally.of_each(pool, besiege, [next(seeds) for _ in range(rounds)], until):
                 _add(tally, done)
-        for done in pool.map(twenty, range(twenties)):
-            tally.count("campaigns of 20 processes")
+    return tally
+
+
+def twenty_at_once(*, rounds: int, workers: int, until: float = math.inf) -> Tally:
+    """Rounds of twenty processes that nobody kills."""
+    tally = Tally("twenty processes on one campaign")
+    with ProcessPoolExecutor(workers, get_context("fork"), open_market) as pool:
+        for done in tally.of_each(pool, twenty, range(rounds), until):
             _add(tally, done)
-    tally.seconds = time.monotonic() - started
     return tally
 
 
@@ -218,9 +224,11 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=3)
-    parser.add_argument("--twenties", type=int, default=3)
+    parser.add_argument("--twenties", type=int, help="instead: so many rounds of twenty processes that nobody kills")
     wanted = parser.parse_args()
-    return torture(kills=wanted.kills, seed=wanted.seed, workers=wanted.workers, twenties=wanted.twenties).show()
+    if wanted.twenties:
+        return twenty_at_once(rounds=wanted.twenties, workers=wanted.workers).show()
+    return torture(kills=wanted.kills, seed=wanted.seed, workers=wanted.workers).show()
 
 
 if __name__ == "__main__":

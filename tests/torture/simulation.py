@@ -1,7 +1,7 @@
 """Seeded simulation: several runs of one campaign, killed, paused and lied to, then checked against the oracle.
 
-    python tests/torture/simulation.py --seeds 0:10000
-    python tests/torture/simulation.py --seed 17 -v
+    python tests/torture/simulation.py --seeds 0:10000 [--workers 2]
+    python tests/torture/simulation.py --seed 17
 
 A seed draws a campaign, an API, a store, a mix of faults and a crowd of processes. After the faulty phase all faults
 are off, runs go on until one sends nothing, and the invariants are checked. Exit code 1 names the seeds to replay.
@@ -12,13 +12,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import hashlib
 import json
 import logging
+import math
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -40,6 +42,7 @@ from torture.simulation_world import (
     VirtualLoop,
     World,
 )
+from torture.tally import Tally
 
 from adloom.capabilities import record_capability
 from adloom.core.campaign import Budget, Campaign, Grouping, Pace, Reference, Row
@@ -658,41 +661,52 @@ def _close(loop: VirtualLoop) -> None:
     loop.close()
 
 
+def torture(*, seeds: range, workers: int, until: float = math.inf) -> Tally:
+    """Many seeds; what they reached, and which of them broke an invariant."""
+    tally = Tally(f"simulation, seeds {seeds.start} to {seeds.stop - 1}")
+    with ProcessPoolExecutor(workers, initializer=_be_quiet) as pool:
+        for report in tally.of_each(pool, simulate, seeds, until):
+            tally.count("seeds")
+            tally.count("POSTs", report.posts)
+            for name, number in report.seen.items():
+                tally.count(name, number)
+            if report.problems:
+                tally.failures.append(f"seed {report.seed}: {'; '.join(report.problems[:4])}")
+    return tally
+
+
+def _be_quiet() -> None:
+    logging.disable(logging.CRITICAL)
+    sys.unraisablehook = lambda _: None
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No logs, and nothing of what Python says when it throws away the coroutines of the killed."""
+    hook = sys.unraisablehook
+    _be_quiet()
+    try:
+        yield
+    finally:
+        gc.collect()
+        sys.unraisablehook = hook
+        logging.disable(logging.NOTSET)
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0:1000", help="from:to, the end not included")
-    parser.add_argument("--seed", type=int, help="one seed")
-    parser.add_argument("-v", "--verbose", action="store_true", help="tell one seed's story")
-    parser.add_argument("--most", type=int, default=20, help="stop after this many seeds with violations")
+    parser.add_argument("--seed", type=int, help="tell one seed's story")
+    parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    logging.disable(logging.CRITICAL)
-    start, end = (options.seed, options.seed + 1) if options.seed is not None else map(int, options.seeds.split(":"))
-    seen: Counter[str] = Counter()
-    bad: list[int] = []
-    calls = 0
-    began = time.monotonic()
-    done = 0
-    for seed in range(start, end):
-        report = simulate(seed, verbose=options.verbose)
-        done += 1
-        seen.update(report.seen)
-        seen["POSTs"] += report.posts
-        calls += report.calls
-        if options.verbose:
-            print("\n".join(report.log))  # noqa: T201
-        if report.problems:
-            bad.append(seed)
-            print(f"seed {seed}: " + "; ".join(report.problems[:4]), flush=True)  # noqa: T201
-            if len(bad) >= options.most:
-                break
-    took = time.monotonic() - began
-    for name, count in sorted(seen.items()):
-        print(f"{count:9d}  {name}")  # noqa: T201
-    print(f"{done} seeds, {calls} calls, {took:.1f} s, {done / took:.1f} seeds/s, {len(bad)} with violations")  # noqa: T201
-    if bad:
-        print("replay with --seed N -v:", *bad)  # noqa: T201
-    return 1 if bad else 0
+    if options.seed is not None:
+        logging.disable(logging.CRITICAL)
+        report = simulate(options.seed, verbose=True)
+        sys.stdout.write("\n".join((*report.log, *report.problems)) + "\n")
+        return 1 if report.problems else 0
+    start, end = map(int, options.seeds.split(":"))
+    return torture(seeds=range(start, end), workers=options.workers).show()
 
 
 if __name__ == "__main__":

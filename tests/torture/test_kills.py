@@ -38,11 +38,11 @@ def test_an_error_of_disk_or_network_ends_a_run_cleanly_and_costs_nothing():
 
 
 def test_processes_that_are_killed_and_paused_at_random_share_a_campaign_without_harm():
-    table = torture("random_kills.py", "--kills", "30", "--workers", "2", "--twenties", "0")
+    table = torture("random_kills.py", "--kills", "30", "--workers", "2")
     assert count(table, "kills") >= 30
     assert count(table, "double purchases") == count(table, "lost images") == 0
 
 
 def test_twenty_processes_on_one_campaign_buy_exactly_what_is_wanted():
-    table = torture("random_kills.py", "--kills", "0", "--workers", "1", "--twenties", "1")
+    table = torture("random_kills.py", "--workers", "1", "--twenties", "1")
     assert count(table, "images bought") == count(table, "images archived") == count(table, "images wanted") == 30

@@ -1,11 +1,10 @@
 """Seeded stories of killed, paused and misinformed processes, each checked against the oracle."""
 
-import logging
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from torture.simulation import Report, simulate
+from torture.simulation import Report, quiet, simulate
 
 SEEDS = range(200)
 RARE = (371, 372, 475)
@@ -53,9 +52,8 @@ MUST_HAPPEN = (
 
 @pytest.fixture(scope="module")
 def reports() -> Iterator[list[Report]]:
-    logging.disable(logging.CRITICAL)
-    yield [simulate(seed) for seed in (*SEEDS, *RARE)]
-    logging.disable(logging.NOTSET)
+    with quiet():
+        yield [simulate(seed) for seed in (*SEEDS, *RARE)]
 
 
 def test_no_story_breaks_an_invariant(reports: list[Report]):
