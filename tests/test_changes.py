@@ -68,3 +68,10 @@ async def test_what_the_archive_has_of_an_older_plan_costs_nothing_again():
 
 async def test_what_was_left_open_before_is_no_cost_of_the_change():
     assert (await _changes((MUG, CUP), (CUP, MUG))).credits == 0
+
+
+async def test_rows_that_share_their_images_are_told_apart_by_their_number():
+    shared = replace(MUG, name="beaker", shared=2)
+    assert await _changes((MUG, shared), (MUG, shared), bought=(MUG,)) == Changes(4, kept=2)
+    assert await _changes((MUG,), (MUG, shared), bought=(MUG,)) == Changes(4, kept=1, new=1)
+    assert await _changes((MUG, shared), (MUG,), bought=(MUG,)) == Changes(4, kept=1, removed=1)

@@ -67,7 +67,8 @@ class Agenda:
         return planned_rows(self._store, self._edition, self._revision)
 
     def _begun(self, planned: PlannedRow) -> Iterator[Order]:
-        outcomes = (self._known.get(variant.key) for variant in planned.variants)
+        own = planned.variants[planned.row.shared :]
+        outcomes = (self._known.get(variant.key) for variant in own)
         calls = {outcome.call for outcome in outcomes if outcome is not None}
         for call in sorted(calls):
             facts = self._ledger.facts(call)

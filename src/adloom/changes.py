@@ -56,18 +56,21 @@ async def compare(
     source: CampaignSource, known: Mapping[str, Outcome], revision: int, planned: AsyncIterator[PlannedRow]
 ) -> Changes:
     """Hold a campaign file against the rows of the plan with this number."""
-    former = {_short(row_digest(old.row)): _former(old, known) async for old in planned}
-    gone = dict(former)
+    gone: dict[int, tuple[_Former, ...]] = {}  # rows that share their images have one digest
+    async for old in planned:
+        key = _short(row_digest(old.row))
+        gone[key] = (*gone.get(key, ()), _former(old, known))
     fresh: list[tuple[PlannedRow, Decimal]] = []
     changes = Changes(revision)
     for row in Planner(known, source.campaign.prices).plan(source.rows()):
         price = price_per_image(row.row.model, source.campaign.prices)
-        before = gone.pop(_short(row_digest(row.row)), None)
-        if before is None:
-            fresh.append((row, price))
+        key = _short(row_digest(row.row))
+        if before := gone.get(key):
+            gone[key] = before[1:]
+            _count_kept(changes, row, before[0], price)
         else:
-            _count_kept(changes, row, before, price)
-    _count_fresh(changes, fresh, gone)
+            fresh.append((row, price))
+    _count_fresh(changes, fresh, [former for formers in gone.values() for former in formers])
     return changes
 
 
@@ -79,9 +82,9 @@ def _count_kept(changes: Changes, row: PlannedRow, before: _Former, price: Decim
     changes.credits += added * price
 
 
-def _count_fresh(changes: Changes, fresh: list[tuple[PlannedRow, Decimal]], gone: Mapping[int, _Former]) -> None:
-    names = {before.name for before in gone.values()}
-    requests = {before.request: before.name for before in gone.values()}
+def _count_fresh(changes: Changes, fresh: list[tuple[PlannedRow, Decimal]], gone: list[_Former]) -> None:
+    names = {before.name for before in gone}
+    requests = {before.request: before.name for before in gone}
     for row, price in fresh:
         name = _name(row.row)
         changes.credits += price * sum(len(call.variants) for call in row.calls)
@@ -94,11 +97,11 @@ def _count_fresh(changes: Changes, fresh: list[tuple[PlannedRow, Decimal]], gone
             if len(changes.examples) < EXAMPLES:
                 changes.examples = (*changes.examples, (old_name, name))
     changes.removed = len(gone) - changes.edited
-    changes.removed_images = sum(before.archived for before in gone.values())
+    changes.removed_images = sum(before.archived for before in gone)
 
 
 def _former(old: PlannedRow, known: Mapping[str, Outcome]) -> _Former:
-    ends = (known.get(variant.key) for variant in old.variants)
+    ends = (known.get(variant.key) for variant in old.variants[old.row.shared :])
     archived = sum(end is not None and end.status is Status.ARCHIVED for end in ends)
     return _Former(_request(old.row), _name(old.row), len(old.variants), archived)
 

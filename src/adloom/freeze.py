@@ -226,7 +226,7 @@ def row_to_json(row: Row) -> dict[str, Any]:
         "references": [{"content": r.content, "url": r.url, "shown": r.shown} for r in row.references],
         "grouping": row.grouping,
         "variants": row.variants,
-    }
+    } | ({"shared": row.shared} if row.shared else {})
 
 
 def planned_from_json(record: Mapping[str, Any]) -> PlannedRow:
@@ -245,6 +245,7 @@ def planned_from_json(record: Mapping[str, Any]) -> PlannedRow:
         references=tuple(Reference(**reference) for reference in record["references"]),
         grouping=Grouping(record["grouping"]),
         variants=record["variants"],
+        shared=record.get("shared", 0),
     )
     row_key = row_digest(row)
     takes = {int(number): take for number, take in record.get("takes", {}).items()}
@@ -334,7 +335,7 @@ async def _is_sound(
             continue
         left = [call for call in planned.calls if ledger.facts(call.id).stage is Stage.UNBOUGHT]
         to_buy = {variant.key for call in left for variant in call.variants}
-        for variant in planned.variants:
+        for variant in planned.variants[planned.row.shared :]:
             covered = variant.key in known and known[variant.key].covered
             if covered == (variant.key in to_buy):
                 return False

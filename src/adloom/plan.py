@@ -85,8 +85,9 @@ class Planner:
         self.totals.known_rows += any(outcome is not None for outcome in outcomes)
         self.totals.found.update(outcome.status for outcome in outcomes if outcome is not None and outcome.covered)
         wanted = [v for v, outcome in zip(variants, outcomes, strict=True) if not (outcome and outcome.covered)]
-        first_takes = [variant for variant in wanted if variant.take == 1]
-        retakes = [variant for variant in wanted if variant.take > 1]  # apart: a run may be for these only
+        own = [variant for variant in wanted if variant.number > row.shared]
+        first_takes = [variant for variant in own if variant.take == 1]
+        retakes = [variant for variant in own if variant.take > 1]  # apart: a run may be for these only
         calls = (*_calls(row, first_takes), *_calls(row, retakes))
         return PlannedRow(row, variants, calls)
 

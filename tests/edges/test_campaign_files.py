@@ -154,21 +154,42 @@ def test_look_alike_texts_are_one_content(opened):
 
 
 @pytest.mark.parametrize(
-    ("policy", "count", "warning"),
-    [("keep", 4, "2 rows of job"), ("merge", 2, "2 rows of job"), ("", 4, "buy further images")],
+    ("policy", "count", "shared", "warning"),
+    [
+        ("keep", 4, [0, 0, 0, 0], "buy further images"),
+        ("merge", 2, [0, 0, 3, 3], "share its images"),
+        ("", 4, [0, 0, 0, 0], "buy further images"),
+    ],
 )
-def test_repeated_rows_are_kept_or_merged_and_said(opened, policy, count, warning):
+def test_repeated_rows_are_kept_or_merged_and_said(opened, policy, count, shared, warning):
     chosen = f"duplicates: {policy}\n" if policy else ""
     source = opened(chosen + HEAD + "  - {id: a, prompt: '{{ s }}', matrix: {s: [x, y, x, x]}, variants: 3}\n")
     rows = list(source.rows())
-    assert len({row.identity for row in rows}) == len(rows) == count
+    assert (len({row.identity for row in rows}), [row.shared for row in rows]) == (count, shared)
+    assert len({row.name for row in rows}) == 4
+    assert source.warnings[0].startswith("2 rows of job")
     assert warning in source.warnings[0]
+
+
+def test_an_id_tells_equal_rows_apart_unless_they_are_to_share_their_images(opened, tmp_path):
+    (tmp_path / "rows.csv").write_text("id,prompt,variants\na,x,2\nb,x,3\nc,x,1\n")
+    job = "  - {id: a, rows: rows.csv}\n"
+    kept = opened(HEAD + job)
+    assert [row.shared for row in kept.rows()] == [0, 0, 0]
+    assert (len(set(identities(kept))), kept.warnings) == (3, ())
+    merged = opened("duplicates: merge\n" + HEAD + job)
+    rows = list(merged.rows())
+    assert [(row.name, row.variants, row.shared) for row in rows] == [("a", 2, 0), ("b", 3, 2), ("c", 1, 1)]
+    assert len({row.identity for row in rows}) == 1
 
 
 def test_repeated_rows_can_be_an_error(opened, tmp_path):
     (tmp_path / "rows.csv").write_text("mood\ncalm\nloud\ncalm\n")
     source = opened("duplicates: error\n" + HEAD + "  - {id: a, prompt: '{{ mood }}', rows: rows.csv}\n")
     with pytest.raises(CampaignInvalid, match=r"rows\.csv:4:1: this row of job \"a\" is the same .* from line 2"):
+        list(source.rows())
+    (tmp_path / "rows.csv").write_text("id,mood\na,calm\nb,loud\nc,calm\n")
+    with pytest.raises(CampaignInvalid, match=r"rows\.csv:4:1: "):
         list(source.rows())
 
 

@@ -24,7 +24,7 @@ class Grouping(StrEnum):
 
 
 class Duplicates(StrEnum):
-    """What repeated content means: kept as further images, merged into one row, or an error."""
+    """What rows of a job with the same request mean: further images, the same images for all of them, or an error."""
 
     KEEP = "keep"
     MERGE = "merge"
@@ -50,7 +50,8 @@ class Row:
 
     ``identity`` survives reordering: the explicit id, else the content with an occurrence number. ``name`` is unique
     within the job and safe in a file name; ``label`` is the readable part of it. ``quality`` is empty when ``size`` is
-    in pixels: the API documents it for ratios only.
+    in pixels: the API documents it for ratios only. The first ``shared`` variants are those of an earlier row with the
+    same request and the same identity, which buys them.
     """
 
     job: str
@@ -66,6 +67,7 @@ class Row:
     references: tuple[Reference, ...]
     grouping: Grouping
     variants: int
+    shared: int = 0
 
 
 @dataclass(frozen=True, slots=True)

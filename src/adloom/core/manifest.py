@@ -32,6 +32,9 @@ _FORMULA_STARTS = tuple("=+-@＝＋－＠\t\r\n\0")
 """OWASP's list; spreadsheets in Chinese and Japanese take the full-width signs for formulas too."""
 
 
+_SHARED = "the image of an earlier row with the same request"
+
+
 def asset_lines(planned: PlannedRow, known: Mapping[str, Outcome]) -> Iterator[dict[str, Any]]:
     """The lines of one row's variants."""
     for variant in planned.variants:
@@ -42,6 +45,7 @@ def _line(planned: PlannedRow, variant: Variant, outcome: Outcome | None) -> dic
     row = planned.row
     image = outcome.image if outcome else None
     archived = image is not None and outcome is not None and outcome.status is Status.ARCHIVED
+    shared = variant.number <= row.shared
     return {
         "job": row.job,
         "row": row.name,
@@ -64,8 +68,8 @@ def _line(planned: PlannedRow, variant: Variant, outcome: Outcome | None) -> dic
         "attempt": outcome.attempt if outcome else None,
         "task": (outcome.task or None) if outcome else None,
         "result_index": image.index if image else None,
-        "credits": number(outcome.credits) if outcome else 0,
-        "reason": (outcome.reason if outcome else "not bought yet") or None,
+        "credits": number(outcome.credits) if outcome and not shared else 0,
+        "reason": (outcome.reason if outcome else "not bought yet") or (_SHARED if shared else None),
     }
 
 

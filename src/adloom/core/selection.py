@@ -66,20 +66,23 @@ WHOLE = Selection()
 class Picker:
     """Says of each row of a campaign, asked for all of them in plan order, whether a run is for it."""
 
-    def __init__(self, selection: Selection, sampled: frozenset[str] | None = None) -> None:
+    def __init__(self, selection: Selection, digests: frozenset[str] = frozenset()) -> None:
         self._selection = selection
-        self._sampled = sampled
+        self._digests = digests
         self._condition = _condition(selection.where) if selection.where else None
         self._picked = 0
 
     def takes(self, row: Row) -> bool:
         """Whether the next row is one of those. Raises SettingInvalid where the condition cannot be worked out."""
-        first = self._selection.first
-        if first is not None and self._picked >= first:
+        picked = self._selection.sample is None and self.fits(row)
+        return picked or (bool(self._digests) and row_digest(row) in self._digests)
+
+    def fits(self, row: Row) -> bool:
+        """Whether the next row is picked by itself, whatever the sample."""
+        selection = self._selection
+        if selection.first is not None and self._picked >= selection.first:
             return False
-        if self._sampled is not None:
-            return row_digest(row) in self._sampled
-        picked = (not self._selection.jobs or row.job in self._selection.jobs) and self._fulfils(row)
+        picked = (not selection.jobs or row.job in selection.jobs) and self._fulfils(row)
         self._picked += picked
         return picked
 
@@ -100,12 +103,12 @@ class Choice:
     """A selection held against the rows of one campaign."""
 
     selection: Selection = WHOLE
-    sampled: frozenset[str] | None = None
-    """The digests of a sample's rows."""
+    digests: frozenset[str] = frozenset()
+    """Of a sample's rows; else of picked rows that share their images with an earlier one, which is picked too."""
 
     def picker(self) -> Picker:
         """For one reading of all rows."""
-        return Picker(self.selection, self.sampled)
+        return Picker(self.selection, self.digests)
 
 
 EVERYTHING = Choice()
@@ -120,26 +123,26 @@ def choose(selection: Selection, rows: Callable[[], Iterable[Row]]) -> Choice:
         return EVERYTHING
     seen = _Seen()
     picker = Picker(selection)
-    picked: Iterator[Row] = (row for row in seen.noting(rows()) if picker.takes(row))
+    picked = (row for row in seen.noting(rows()) if picker.fits(row))
     if selection.sample is None:
-        choice, count = Choice(selection), sum(1 for _ in picked)
+        digests = frozenset(row_digest(row) for row in seen.counting(picked) if row.shared)
     else:
-        digests = (row_digest(row) for row in picked)
-        hashed = ((digest("sample", selection.seed, each), each) for each in digests)
-        sampled = frozenset(each for _, each in heapq.nsmallest(selection.sample, hashed))
-        choice, count = Choice(selection, sampled), len(sampled)
+        every = (row_digest(row) for row in seen.counting(picked))
+        hashed = ((digest("sample", selection.seed, each), each) for each in every)
+        digests = frozenset(each for _, each in heapq.nsmallest(selection.sample, hashed))
     seen.check(selection)
-    if not count:
+    if not seen.picked:
         raise SettingInvalid(
             f"{selection.words} picks no row of the campaign", remedy="Look at the rows with `adloom plan` without it."
         )
-    return choice
+    return Choice(selection, digests)
 
 
 @dataclass(slots=True)
 class _Seen:
     """The jobs and names of all rows, to tell a wrong word from one that picks nothing."""
 
+    picked: int = 0
     jobs: set[str] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
 
@@ -147,6 +150,11 @@ class _Seen:
         for row in rows:
             self.jobs.add(row.job)
             self.names.update(row.variables)
+            yield row
+
+    def counting(self, rows: Iterable[Row]) -> Iterator[Row]:
+        for row in rows:
+            self.picked += 1
             yield row
 
     def check(self, selection: Selection) -> None:

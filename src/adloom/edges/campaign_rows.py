@@ -35,6 +35,8 @@ class _Register:
     ids: dict[int, Place] = field(default_factory=dict)
     contents: dict[int, int] = field(default_factory=dict)
     repeats: dict[int, int] = field(default_factory=dict)
+    most: dict[int, int] = field(default_factory=dict)
+    """The most variants that rows with one request have wanted so far, where such rows share their images."""
     names: set[int] = field(default_factory=set)
 
 
@@ -161,7 +163,7 @@ class RowReader:
                 self._report.warn(f"{where}: this exclude matches no row, so it leaves nothing out")
 
     def _row(self, source: SourceRow, making: Making, look: Look) -> Row | None:
-        """The row, or None when it has a problem or was merged into an earlier one."""
+        """The row, or None when it has a problem."""
         prompt = self._prompt(source)
         if prompt is None or not self._prompt_is_good(prompt, source, making):
             return None
@@ -171,14 +173,16 @@ class RowReader:
             model=look.model, prompt=prompt, size=look.size, quality=look.quality, priority=making.priority,
             references=making.references,
         )  # fmt: skip
-        identity = self._identity(source, content)
-        if identity is None:
+        found = self._identity(source, content, making.variants)
+        if found is None:
             return None
-        name, label = self._name(source, look, prompt, identity)
+        identity, repetition, shared = found
+        own = content_identity(self._job.name, content, repetition) if shared else identity
+        name, label = self._name(source, look, prompt, own)
         return Row(
             job=self._job.name, identity=identity, name=name, label=label, prompt=prompt, variables=source.variables,
             model=look.model, size=look.size, quality=look.quality, priority=making.priority,
-            references=making.references, grouping=making.grouping, variants=making.variants,
+            references=making.references, grouping=making.grouping, variants=making.variants, shared=shared,
         )  # fmt: skip
 
     def _prompt(self, source: SourceRow) -> str | None:
@@ -219,31 +223,41 @@ class RowReader:
             self._report.count(_BRACES, place)
         return True
 
-    def _identity(self, source: SourceRow, content: tuple[object, ...]) -> str | None:
-        """The row's identity, None when it is merged or refused as a repetition."""
-        job = self._job.name
-        if (row_id := source.overrides.get("id")) is not None:
-            return explicit_identity(job, str(row_id))
+    def _identity(self, source: SourceRow, content: tuple[object, ...], variants: int) -> tuple[str, int, int] | None:
+        """The row's identity, how often its request has come, and how many of its variants an earlier row has.
+
+        None when it is refused as a repetition. An id tells rows apart whatever they ask for, but not where equal rows
+        are to share their images: then the request alone is who they are, so that no order or removal buys again.
+        """
+        job, row_id = self._job.name, source.overrides.get("id")
+        if row_id is not None and self._duplicates is Duplicates.KEEP:
+            return explicit_identity(job, str(row_id)), 1, 0
         identity = content_identity(job, content, 1)
         key = int(identity[:32], 16)
         if key not in self._seen.contents:
             self._seen.contents[key] = source.place.line
-            return identity
-        return self._repetition(source, content, key)
+            self._seen.most[key] = variants
+            if row_id is not None and self._duplicates is Duplicates.ERROR:
+                identity = explicit_identity(job, str(row_id))
+            return identity, 1, 0
+        return self._repetition(source, content, key, variants)
 
-    def _repetition(self, source: SourceRow, content: tuple[object, ...], key: int) -> str | None:
+    def _repetition(
+        self, source: SourceRow, content: tuple[object, ...], key: int, variants: int
+    ) -> tuple[str, int, int] | None:
         job, seen = self._job.name, self._seen
-        seen.repeats[key] = seen.repeats.get(key, 1) + 1
+        number = seen.repeats[key] = seen.repeats.get(key, 1) + 1
         if self._duplicates is Duplicates.ERROR:
             message = f"this row of job {shown(job)} is the same as an earlier one, from line {seen.contents[key]}"
-            self._report.add(source.place, message, "other words, an id for each, or duplicates: keep or merge")
+            self._report.add(source.place, message, "other words, or duplicates: keep or merge")
             return None
         what = f"{{n}} rows of job {shown(job)} are the same as an earlier one and "
         if self._duplicates is Duplicates.MERGE:
-            self._report.count(what + "were left out; the first one's variants count (duplicates: merge)", source.place)
-            return None
+            self._report.count(what + "share its images (duplicates: merge)", source.place)
+            shared, seen.most[key] = min(variants, seen.most[key]), max(variants, seen.most[key])
+            return content_identity(job, content, 1), number, shared
         self._report.count(what + "buy further images (duplicates: keep)", source.place)
-        return content_identity(job, content, seen.repeats[key])
+        return content_identity(job, content, number), number, 0
 
     def _name(self, source: SourceRow, look: Look, prompt: str, identity: str) -> tuple[str, str]:
         """The row's name, unique in the job whatever the case of its letters, and its readable part."""
