@@ -8,7 +8,7 @@ from torture.simulation import quiet, simulate
 
 CATCHING = {
     "a_5xx_is_free": (12, 52, 63),
-    "a_kept_charge_is_taken_for_free": (12, 47, 50),
+    "a_kept_charge_is_taken_for_free": (80, 132, 210),
     "a_newer_plan_is_not_looked_for": (61, 148, 105),
     "a_time_out_was_not_sent": (50, 18, 24),
     "a_top_up_asks_for_everything_again": (8, 39, 58),
@@ -28,11 +28,12 @@ CATCHING = {
     "rivals_are_overlooked": (74, 63, 52),
     "tasks_are_not_claimed": (117, 24, 106),
     "the_cap_is_ignored": (2, 10, 26),
-    "the_purchase_of_a_dead_owner_is_free": (38, 10, 53),
+    "the_purchase_of_a_dead_owner_is_free": (61, 169, 175),
 }
-"""Seeds that are known to meet a plant, so that the first few already catch it."""
+"""Seeds that are known to meet a plant, so that the first few already catch it. What the product does in another order
+makes other stories of them: then the others find the plant, and its new seeds belong here."""
 
-OTHERS = range(60)
+OTHERS = range(240)
 
 
 @pytest.fixture(autouse=True)
