@@ -55,6 +55,7 @@ def test_an_adopted_task_is_collected_by_the_next_run(desk: Desk):
     task = str(desk.charges()[0]["task_id"])
     assert desk.run("resolve", str(desk.edition), call, "--adopt", "task-unified-1-nowhere0").returncode == 2
     assert desk.run("resolve", str(desk.edition), call, "--adopt", task).returncode == 0
+    assert desk.run("verify", str(desk.edition)).returncode == 0
     assert desk.run("run", str(desk.folder / "campaign.yaml")).returncode == 0
     assert len(desk.charges()) == 1
     assert desk.manifest()["totals"]["archived"] == 2

@@ -135,7 +135,7 @@ async def resolve_calls(  # noqa: D103 - the command's own help says it
     from adloom.display import held_lines  # noqa: PLC0415
     from adloom.edges.evolink import EvoLink  # noqa: PLC0415
     from adloom.resolve import adopt, held_calls, release  # noqa: PLC0415
-    from adloom.session import WallClock, new_ledger, open_target  # noqa: PLC0415
+    from adloom.session import WallClock, new_ledger, open_target, publish_again  # noqa: PLC0415
 
     settings = _settings(archive)
     store, found = open_target(target, settings, edition)
@@ -159,6 +159,8 @@ async def resolve_calls(  # noqa: D103 - the command's own help says it
         if call is not None and not held:
             raise InputError(f"call {call[:80]!r} is not held", remedy="Leave it out to see the held calls.")
         lines = held_lines(held)
+    if adopt_task or let_go:
+        await publish_again(store, found)
     remaining = held_calls(ledger, WallClock().now())
     _say(lines, {"held": [_held_answer(one) for one in remaining]}, as_json=as_json)
     return EXIT_OK

@@ -30,11 +30,13 @@ from adloom.edges.folder import FolderStore
 from adloom.edges.pictures import PictureDecoder
 from adloom.edges.processes import is_surely_dead, this_process
 from adloom.edges.settings import SecretText, Settings, read_settings
+from adloom.freeze import read_newest
 from adloom.gallery import THUMBS_AFTER_A_RUN, write_gallery
 from adloom.ledger import Edition, Ledger
 from adloom.look import Outlook, Wish, look
 from adloom.ports import Store
 from adloom.proof import write_checksums
+from adloom.publish import publish
 from adloom.references import ReferenceFiles
 from adloom.run import Result, Run
 from adloom.world import World
@@ -250,6 +252,16 @@ async def rewrite_gallery(store: Store, edition: Edition) -> str:
     address = await write_gallery(store, edition, [ledger.facts(call) for call in ledger.calls()])
     await write_checksums(store, edition, ledger)
     return address
+
+
+async def publish_again(store: Store, edition: Edition) -> None:
+    """Write anew what is derived from the ledger, after a person has added to it."""
+    ledger = new_ledger(store, edition)
+    await ledger.load()
+    revision = await read_newest(store, edition)
+    if revision is not None:
+        await publish(store, edition, ledger, revision)
+        await rewrite_gallery(store, edition)
 
 
 @contextmanager
