@@ -14,12 +14,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from decimal import Decimal, InvalidOperation
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from adloom import __version__
 from adloom.cli_archive import examine, resolve_calls, status_of, verify_edition
+from adloom.cli_campaign import explain_rows, make_project, write_schema
 from adloom.core.campaign import Budget
 from adloom.core.errors import AdloomError, InputError, SettingInvalid, StoreRefused, StoreUnavailable
 from adloom.core.exits import (
@@ -94,6 +96,9 @@ def plan(
     quality: Quality = None,
     variants: Variants = None,
     prompt: Prompt = None,
+    explain: Annotated[
+        str | None, typer.Option(metavar="JOB[/ROW]", help="Show how these prompts came about, from which lines.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a run would buy, and send nothing."""
@@ -107,6 +112,8 @@ def plan(
         selection = Selection(tuple(jobs or ()), where, first, sample, seed)
         wish = Wish(budget=_budget(budget_usd), only=_only(only or []), selection=selection)
         request = _request(source, archive, edition, _defaults(model, size, quality, variants, prompt), wish)
+        if explain is not None:
+            return explain_rows(request, explain, as_json=as_json)
         settings = settings_for(request)
         store = open_store(settings.archive)
         outlook = await outlook_of(request, settings, store, to_run=False)
@@ -267,6 +274,30 @@ def doctor(
 ) -> None:
     """Check key, API, archive, clock and Prefect: what works, what does not, what to do."""
     _end(lambda: examine(archive, buy=probe, yes=yes, as_json=as_json), as_json=as_json)
+
+
+@app.command(epilog="Example: adloom init my-campaign")
+def init(
+    folder: Annotated[Path, typer.Argument(help="The folder to make; nothing in it is overwritten.")],
+) -> None:
+    """Make a starter project that plans and runs at once."""
+
+    async def work() -> int:
+        return make_project(folder)
+
+    _end(work, as_json=False)
+
+
+@app.command(epilog="Example: adloom schema campaign.schema.json")
+def schema(
+    path: Annotated[Path | None, typer.Argument(help="The file to write; left out: to the terminal.")] = None,
+) -> None:
+    """Write the JSON schema of campaign files, by which editors complete and check them."""
+
+    async def work() -> int:
+        return write_schema(path)
+
+    _end(work, as_json=False)
 
 
 async def _run(request: RunRequest, *, yes: bool, through_prefect: bool) -> Result | None:

@@ -22,7 +22,7 @@ from adloom.core.campaign import CampaignSource
 from adloom.core.errors import CampaignInvalid, InputError, Problem, SettingInvalid, StoreError
 from adloom.core.exits import StopReason
 from adloom.core.order import Order
-from adloom.edges.campaign_files import Defaults, open_campaign
+from adloom.edges.campaign_files import Defaults, FileCampaign, open_campaign
 from adloom.edges.campaign_references import read_file
 from adloom.edges.evolink import EvoLink
 from adloom.edges.evolink_files import EvoLinkFiles
@@ -88,7 +88,7 @@ def open_store(archive: str) -> Store:
     return FolderStore(Path(archive))
 
 
-def open_source(request: RunRequest, settings: Settings) -> CampaignSource:
+def open_source(request: RunRequest, settings: Settings) -> FileCampaign:
     """The campaign that a request names. Raises InputError when there is no such file."""
     if "://" in request.source:
         raise InputError(f"{request.source}: campaigns are read from files", remedy="Give the path of a file.")

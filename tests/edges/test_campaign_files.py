@@ -8,6 +8,7 @@ import pytest
 
 from adloom.core.campaign import Budget, Grouping, Pace
 from adloom.core.errors import CampaignInvalid, InputError
+from adloom.core.prompt import sent_prompt
 from adloom.edges.campaign_files import Defaults, open_campaign
 
 CAMPAIGNS = Path(__file__).parents[2] / "campaigns"
@@ -252,3 +253,23 @@ def test_a_missing_or_foreign_file_is_said_plainly(tmp_path):
     (tmp_path / "a.xlsx").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"a campaign is a \.yaml or a \.csv file"):
         open_campaign(tmp_path / "a.xlsx")
+
+
+def test_every_setting_of_a_row_can_be_excluded_by(opened):
+    source = opened(
+        HEAD + "  - id: a\n    prompt: '{{ s }}'\n    matrix: {s: [x, y], priority: [standard, fast]}\n"
+        "    exclude: [{s: x, priority: fast}, {s: y, priority: standard, grouping: set, variants: '1'}]\n"
+    )
+    assert [(row.prompt, row.priority) for row in source.rows()] == [("x", "standard"), ("y", "fast")]
+    assert source.warnings == ()
+
+
+def test_an_axis_of_languages_gives_each_prompt_the_count_phrase_of_its_own(opened):
+    source = opened(
+        HEAD + "  - id: a\n    variants: 3\n    matrix: {locale: [en, zh-CN]}\n"
+        "    prompt: \"{% if locale == 'zh-CN' %}红色杯子{% else %}red mug{% endif %}\"\n"
+    )
+    assert [sent_prompt(row.prompt, 3) for row in source.rows()] == [
+        "Generate 3 different images: red mug",
+        "生成3张不同的图片：红色杯子",
+    ]

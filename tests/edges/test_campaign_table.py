@@ -9,7 +9,7 @@ import sys
 import tracemalloc
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from adloom.core.errors import CampaignInvalid
@@ -66,6 +66,8 @@ def test_cells_are_text_whatever_they_look_like(path):
     st.sampled_from(QUOTING),
 )
 def test_variables_reach_the_row_exactly_as_a_csv_writer_wrote_them(path, cells, ending, quoting):
+    # Python 3.11's writer quotes only the line ends that it writes itself, which leaves "\n" bare between "\r".
+    assume(ending != "\r" or quoting == csv.QUOTE_ALL or "\n" not in "".join(map("".join, cells)))
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator=ending, quoting=quoting)
     writer.writerows([["a", "prompt", "b"], *([first, "a cup", second] for first, second in cells)])

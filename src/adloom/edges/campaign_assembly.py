@@ -9,16 +9,20 @@ from pathlib import Path
 
 from adloom.core.campaign import Campaign
 from adloom.core.limits import PROFILES
+from adloom.core.matrix import Value
 from adloom.core.template import BadTemplate, is_template, prompt_template
 from adloom.edges.campaign_jobs import (
+    AxisPlace,
     Job,
     Pattern,
     RowSource,
+    axes_file_place,
     axes_file_source,
     included,
     matrix_source,
     plain_source,
     table_source,
+    value_of,
 )
 from adloom.edges.campaign_references import BadReference, ReferenceReader, check_url
 from adloom.edges.campaign_report import Place, Report, shown
@@ -91,7 +95,7 @@ class _JobBuilder:
         self._head = head
         self._report = report
         self._standard: dict[str, Texts] = dict(STANDARD)
-        self._origins: dict[str, Place] = dict.fromkeys(STANDARD, document.place(()))
+        self._origins: dict[str, Place] = dict.fromkeys(STANDARD, Place(document.file))
         if head.model is not None:
             self._standard["model"] = head.model
             self._origins["model"] = document.place(("model",))
@@ -111,6 +115,7 @@ class _JobBuilder:
             settings=settings,
             origins=origins,
             source=self._source(job, at),
+            axis_place=self._axis_place(job, at),
             looks=looks,
             exclude=tuple(
                 Pattern(names, self._document.place((*at, "exclude", number)))
@@ -150,6 +155,20 @@ class _JobBuilder:
             file = self._file(job.matrix, (*at, "matrix"))
             return axes_file_source(file, str(file), place) if file else _nothing
         return matrix_source(job.matrix, place)
+
+    def _axis_place(self, job: JobFile, at: Keys) -> AxisPlace | None:
+        if job.matrix is None:
+            return None
+        if isinstance(job.matrix, str):
+            file = self._path.parent / job.matrix
+            return axes_file_place(file, str(file))
+        axes = job.matrix
+
+        def place(axis: str, value: Value | Texts) -> Place:
+            number = next((number for number, each in enumerate(axes[axis]) if value_of(axis, each) == value), 0)
+            return self._document.place((*at, "matrix", axis, number))
+
+        return place
 
     def _file(self, text: str, keys: Keys) -> Path | None:
         """A CSV that the campaign names, None when it is none of its own."""

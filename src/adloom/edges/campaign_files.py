@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from adloom.core.campaign import Campaign, CampaignSource, Duplicates, Pace, Row
+from adloom.core.campaign import Campaign, Duplicates, Pace, Row
 from adloom.core.errors import InputError, Problem
 from adloom.core.identity import digest, slug
 from adloom.core.limits import PROFILES
 from adloom.core.matrix import ROWS_PER_CAMPAIGN
 from adloom.edges.campaign_assembly import assemble
-from adloom.edges.campaign_jobs import Job, table_source
+from adloom.edges.campaign_jobs import Job, SourceRow, table_source
 from adloom.edges.campaign_references import ReferenceReader
 from adloom.edges.campaign_report import Place, Report
 from adloom.edges.campaign_rows import RowReader
@@ -37,7 +38,7 @@ class Defaults:
     prompt: str | None = None
 
 
-def open_campaign(path: Path, *, defaults: Defaults = Defaults(), loopback_urls: bool = False) -> CampaignSource:
+def open_campaign(path: Path, *, defaults: Defaults = Defaults(), loopback_urls: bool = False) -> FileCampaign:
     """Open a campaign: its head is read now, its rows when they are asked for.
 
     ``loopback_urls`` allows addresses on this machine, for when the API itself is there. Raises InputError when there
@@ -56,8 +57,16 @@ def open_campaign(path: Path, *, defaults: Defaults = Defaults(), loopback_urls:
     raise InputError(f"{path}: a campaign is a .yaml or a .csv file.", remedy="Rename the file, or name another one.")
 
 
+class TracedRow(NamedTuple):
+    """A row with what it was made from."""
+
+    row: Row
+    source: SourceRow
+    job: Job
+
+
 @dataclass(slots=True)
-class _Source:
+class FileCampaign:
     """A campaign whose head has been read."""
 
     head: Campaign
@@ -75,21 +84,25 @@ class _Source:
         return self.head
 
     def rows(self) -> Iterator[Row]:
+        return (traced.row for traced in self.traced_rows())
+
+    def traced_rows(self) -> Iterator[TracedRow]:
+        """Yield what ``rows`` yields, each with what it was made from. Raises CampaignInvalid as ``rows`` does."""
         report = Report(self.head.source, self.problems)
         left = ROWS_PER_CAMPAIGN
         count = 0
         for job in self.jobs:
-            for row in RowReader(job, self.settings, self.duplicates, report).rows(left):
+            for row, source in RowReader(job, self.settings, self.duplicates, report).rows(left):
                 left -= 1
                 count += 1
-                yield row
+                yield TracedRow(row, source, job)
         if not count and not report.problems:
             report.add(Place(self.head.source), "the campaign has no rows", "at least one, after exclude and sample")
         self.warnings = report.warnings
         report.close()
 
 
-def _open_table(path: Path, defaults: Defaults, *, loopback_urls: bool) -> CampaignSource:
+def _open_table(path: Path, defaults: Defaults, *, loopback_urls: bool) -> FileCampaign:
     file = str(path)
     name = slug(path.stem, 63) or "campaign-" + digest(path.stem)[:6]
     given = {
@@ -99,16 +112,16 @@ def _open_table(path: Path, defaults: Defaults, *, loopback_urls: bool) -> Campa
         "variants": None if defaults.variants is None else str(defaults.variants),
     }
     settings: dict[str, Texts] = {**STANDARD, **{key: value for key, value in given.items() if value is not None}}
-    origins = {key: Place(f"--{key}") for key in settings}
+    origins = {key: Place(f"--{key}" if given.get(key) else file) for key in settings}
     origins["prompt"] = Place("--prompt") if defaults.prompt else Place(file)
     job = Job(name, defaults.prompt or "", settings, origins, table_source(path, file))
     profile = PROFILES["strict"]
     references = ReferenceReader({}, path.parent, profile.references, loopback_urls=loopback_urls)
     head = Campaign(name, file, None, Pace(), profile.name, None, {})
-    return _Source(head, (job,), SettingsReader(profile, references), Duplicates.KEEP)
+    return FileCampaign(head, (job,), SettingsReader(profile, references), Duplicates.KEEP)
 
 
-def _open_document(path: Path, *, loopback_urls: bool) -> CampaignSource:
+def _open_document(path: Path, *, loopback_urls: bool) -> FileCampaign:
     report = Report(str(path))
     try:
         with path.open("rb") as handle:
@@ -123,4 +136,4 @@ def _open_document(path: Path, *, loopback_urls: bool) -> CampaignSource:
             document.place(()), "this is no campaign", "a mapping that begins with a line like: campaign: my-name"
         )
     read = assemble(path, document, document.content, report, loopback_urls=loopback_urls)
-    return _Source(read.campaign, read.jobs, read.settings, read.head.duplicates, report.problems)
+    return FileCampaign(read.campaign, read.jobs, read.settings, read.head.duplicates, report.problems)

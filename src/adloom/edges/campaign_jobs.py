@@ -22,9 +22,9 @@ _WORDS_OF_A_PROMPT = re.compile(r"\w+")
 class SourceRow:
     """One row before templating.
 
-    ``overrides`` holds the reserved keys that this row sets itself, ``columns`` their cells in a CSV. ``axes`` are the
-    texts of its matrix values, for its name. A ``combination`` stands nowhere in a file by itself. An ``extra`` row is
-    neither excluded nor sampled.
+    ``overrides`` holds the reserved keys that this row sets itself, ``columns`` the number of each name's cell in a
+    CSV. ``axes`` are the texts of its matrix values, for its name. A ``combination`` stands nowhere in a file by
+    itself. An ``extra`` row is neither excluded nor sampled.
     """
 
     variables: Variables
@@ -53,7 +53,8 @@ class Job:
     """One job, ready to be read.
 
     ``settings`` are complete; ``origins`` says where each of them, and the prompt, was set. ``source`` yields the rows;
-    its argument ``most`` is how many rows the campaign has left before it is too large.
+    its argument ``most`` is how many rows the campaign has left before it is too large. ``axis_place`` says where a
+    value of the matrix stands, None without a matrix.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Job:
     settings: Settings
     origins: Mapping[str, Place]
     source: RowSource
+    axis_place: AxisPlace | None = None
     looks: int = 1
     exclude: tuple[Pattern, ...] = ()
     include: tuple[SourceRow, ...] = ()
@@ -68,6 +70,7 @@ class Job:
 
 
 RowSource: TypeAlias = Callable[[Report, int], Iterable[SourceRow]]
+AxisPlace: TypeAlias = "Callable[[str, Value | Texts], Place]"
 
 
 def plain_source(place: Place) -> RowSource:
@@ -91,7 +94,7 @@ def matrix_source(axes: Mapping[str, Sequence[Value]], place: Place) -> RowSourc
             return
         for combination in combinations(axes):
             variables = {name: value for name, value in combination.items() if name not in OVERRIDES}
-            overrides = {n: _override(n, str(v).strip()) for n, v in combination.items() if n in OVERRIDES}
+            overrides = {n: override_of(n, str(v).strip()) for n, v in combination.items() if n in OVERRIDES}
             texts = tuple(first_text(value) for name, value in combination.items() if name != "prompt")
             yield SourceRow(variables, overrides, place, {}, texts, combination=True)
 
@@ -123,6 +126,22 @@ def axes_file_source(path: Path, file: str, place: Place) -> RowSource:
     return rows
 
 
+def axes_file_place(path: Path, file: str) -> AxisPlace:
+    """Where a value of a matrix that is a CSV stands, by the axis and the value."""
+
+    def place(axis: str, value: Value | Texts) -> Place:
+        unheard = Report("")
+        table = survey(path, file, unheard, most_rows=ROWS_PER_CAMPAIGN)
+        if table is None or axis not in table.columns:
+            return Place(file)
+        number = table.columns.index(axis)
+        written = ((line, value_of(axis, cells[number])) for line, cells in cells_of(table, unheard))
+        lines = (line for line, each in written if each == value)
+        return Place(file, next(lines, 0), number + 1)
+
+    return place
+
+
 def table_source(path: Path, file: str) -> RowSource:
     """The source of a job with a CSV of rows."""
 
@@ -137,13 +156,13 @@ def table_source(path: Path, file: str) -> RowSource:
 def _table_rows(table: Table, report: Report) -> Iterator[SourceRow]:
     reserved = [(number, name) for number, name in enumerate(table.columns) if name in OVERRIDES]
     others = [(number, name) for number, name in enumerate(table.columns) if name not in OVERRIDES]
-    columns = {name: number + 1 for number, name in reserved}
+    columns = {name: number for number, name in enumerate(table.columns, start=1)}
     _warn_of_near_names(table, report)
     for line, cells in cells_of(table, report):
         if not any(cells):
             report.count("{n} rows of the CSV are empty and were skipped", Place(table.file, line))
             continue
-        overrides = {name: _override(name, cells[number]) for number, name in reserved if cells[number].strip()}
+        overrides = {name: override_of(name, cells[number]) for number, name in reserved if cells[number].strip()}
         yield SourceRow(
             {name: cells[number] for number, name in others}, overrides, Place(table.file, line, 1), columns
         )
@@ -161,13 +180,21 @@ def _warn_of_near_names(table: Table, report: Report) -> None:
             )
 
 
-def _override(name: str, cell: str) -> Texts:
-    """A reserved cell. References are separated by ``|``, or without one by blanks; a prompt stays as written."""
+def override_of(name: str, cell: str) -> Texts:
+    """A reserved cell as a setting.
+
+    References are separated by ``|``, or without one by blanks; a prompt stays as written.
+    """
     if name == "prompt":
         return cell
     if name == "references":
         return tuple(part.strip() for part in (cell.split("|") if "|" in cell else cell.split()) if part.strip())
     return cell.strip()
+
+
+def value_of(axis: str, written: Value) -> Value | Texts:
+    """What a row gets from a value of an axis."""
+    return override_of(axis, str(written).strip()) if axis in OVERRIDES else written
 
 
 def included(row: Mapping[str, object], place: Place) -> SourceRow:
@@ -176,7 +203,7 @@ def included(row: Mapping[str, object], place: Place) -> SourceRow:
     variables: dict[str, Value] = {}
     for name, value in row.items():
         if name in OVERRIDES:
-            overrides[name] = tuple(map(str, value)) if isinstance(value, list) else _override(name, str(value))
+            overrides[name] = tuple(map(str, value)) if isinstance(value, list) else override_of(name, str(value))
         else:
             variables[name] = value  # type: ignore[assignment]  # the schema has checked its shape
     return SourceRow(variables, overrides, place, {}, tuple(map(first_text, variables.values())), extra=True)

@@ -19,6 +19,7 @@ from adloom.edges.campaign_settings import AXES, Look, Making, SettingsReader
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DIGIT = re.compile(r"\d")
 _NO_LOOK = Look("", "", "", ())  # of a row whose model, size or quality is wrong: only its prompt is still examined
+_EXCLUDABLE = (*AXES, "priority", "grouping", "variants")
 _LABEL_LENGTH = 48
 _HEX_LENGTHS = (6, 12, 64)
 _SURELY_SHORT = 1200  # characters: even all Chinese and with a count phrase this is below every limit of the prompt
@@ -53,8 +54,8 @@ class RowReader:
         self._some_variables: Mapping[str, object] | None = None
         self._references_are_templates = any(map(is_template, job.settings["references"]))
 
-    def rows(self, most: int) -> Iterator[Row]:
-        """Yield the rows in order; ``most`` is what the campaign may still have."""
+    def rows(self, most: int) -> Iterator[tuple[Row, SourceRow]]:
+        """Yield the rows in order, each with what it was made from; ``most`` is what the campaign may still have."""
         picked = self._sample(most)
         position = -1
         for source, making, look in self._candidates(self._report, most):
@@ -63,7 +64,7 @@ class RowReader:
                 if picked is not None and position not in picked:
                     continue
             if (row := self._row(source, making, look)) is not None:
-                yield row
+                yield row, source
         self._report_useless_exclusions()
 
     def _sample(self, most: int) -> frozenset[int] | None:
@@ -93,7 +94,7 @@ class RowReader:
             if making.faults:
                 self._report_faults(source, making, report)
             for look in making.looks or (_NO_LOOK,):
-                if source.extra or not self._is_excluded(source, look):
+                if source.extra or not self._is_excluded(source, making, look):
                     yield source, making, look
 
     def _sources(self, report: Report, most: int) -> Iterator[SourceRow]:
@@ -137,10 +138,11 @@ class RowReader:
                 "each id once in a job",
             )
 
-    def _is_excluded(self, source: SourceRow, look: Look) -> bool:
+    def _is_excluded(self, source: SourceRow, making: Making, look: Look) -> bool:
         if not self._job.exclude:
             return False
-        whole = {"size": look.size, "quality": look.quality, "model": look.model, **source.variables}
+        settings = (look.size, look.quality, look.model, making.priority, making.grouping.value, str(making.variants))
+        whole = {**dict(zip(_EXCLUDABLE, settings, strict=True)), **source.variables}
         excluded = False
         for number, pattern in enumerate(self._job.exclude):
             if matches(whole, pattern.names):
@@ -151,7 +153,7 @@ class RowReader:
     def _report_useless_exclusions(self) -> None:
         if self._some_variables is None:
             return
-        known = [*self._some_variables, *AXES]
+        known = [*self._some_variables, *_EXCLUDABLE]
         for pattern, count in zip(self._job.exclude, self._excluded, strict=True):
             if count:
                 continue

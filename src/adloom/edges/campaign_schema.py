@@ -11,10 +11,11 @@ from decimal import Decimal
 from typing import Annotated, Any, ClassVar, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
-from pydantic_core import ErrorDetails
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import ErrorDetails, core_schema
 
-from adloom.core.campaign import Budget, Duplicates, Pace
-from adloom.core.limits import MODELS, PROFILES
+from adloom.core.campaign import Budget, Duplicates, Grouping, Pace
+from adloom.core.limits import MODELS, PRIORITIES, PROFILES, WIDE_RATIOS
 from adloom.edges.campaign_checks import (
     amount,
     axes,
@@ -82,11 +83,11 @@ class SettingsFile(_File):
     """What a row is made with. A list of sizes, qualities or models is an axis."""
 
     variants: _Counted | None = Field(None, description="images wanted of each row, 1 to 1,000")
-    size: Texts | None = Field(None, description="a ratio such as 4:5, or pixels such as 2048x2048")
-    quality: Texts | None = Field(None, description="1K, 2K or 4K")
-    grouping: Text | None = Field(None, description="set or independent")
-    priority: Text | None = Field(None, description="standard or fast")
-    model: Texts | None = None
+    size: Texts | None = Field(None, description="a ratio or pixels such as 2048x2048", examples=[*WIDE_RATIOS])
+    quality: Texts | None = Field(None, examples=["1K", "2K", "3K", "4K"])
+    grouping: Text | None = Field(None, json_schema_extra={"enum": [*Grouping]})
+    priority: Text | None = Field(None, json_schema_extra={"enum": [*PRIORITIES]})
+    model: Texts | None = Field(None, examples=[*MODELS])
 
 
 class ReferenceFile(_File):
@@ -100,6 +101,11 @@ class ReferenceFile(_File):
         if len(self.model_fields_set) != 1:
             raise fault("a reference is one address or one file", "{url: https://…} or {file: path}")
         return self
+
+
+_NamedReference: TypeAlias = Annotated[
+    ReferenceFile, BeforeValidator(reference, json_schema_input_type=str | ReferenceFile)
+]
 
 
 class SampleFile(_File):
@@ -135,9 +141,11 @@ class HeadFile(_File):
     model: Text | None = None
     budget: BudgetFile | None = None
     limits: PaceFile = PaceFile()
-    profile: Annotated[str, BeforeValidator(one_of(*PROFILES))] = "strict"
+    profile: Annotated[str, BeforeValidator(one_of(*PROFILES)), Field(json_schema_extra={"enum": [*PROFILES]})] = (
+        "strict"
+    )
     defaults: SettingsFile = SettingsFile()
-    references: dict[str, Annotated[ReferenceFile, BeforeValidator(reference)]] = Field(default_factory=dict)
+    references: dict[str, _NamedReference] = Field(default_factory=dict)
     prices: dict[Annotated[str, BeforeValidator(one_of(*MODELS))], Amount] = Field(default_factory=dict)
     callback_url: Text | None = None
     duplicates: Annotated[Duplicates, BeforeValidator(one_of(*Duplicates))] = Duplicates.KEEP
@@ -156,6 +164,25 @@ class CampaignFile(HeadFile):
     }
 
     jobs: list[JobFile] = Field(min_length=1)
+
+
+def editor_schema() -> dict[str, Any]:
+    """The JSON schema of a campaign file, by which editors complete and check one while it is written."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **CampaignFile.model_json_schema(schema_generator=_EditorSchema),
+        "title": "adloom campaign",
+    }
+
+
+class _EditorSchema(GenerateJsonSchema):
+    """Keys may be left out but not left empty, and names speak for themselves."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401, ARG002 - pydantic's own signature
+        return False
 
 
 def read_head(document: Document, content: Mapping[str, Tree], report: Report) -> HeadFile:
