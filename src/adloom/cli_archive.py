@@ -147,7 +147,7 @@ async def resolve_calls(  # noqa: D103 - the command's own help says it
         raise SettingInvalid("--adopt and --release exclude each other", remedy="Choose one of them.")
     if call is not None and adopt_task:
         async with EvoLink(settings) as api:
-            await adopt(ledger, store, found, api, call, adopt_task, by=_person())
+            await adopt(ledger, store, api, call, adopt_task, by=_person())
         lines = [f"{call} has the task {adopt_task} now; run the campaign to collect its images"]
     elif call is not None and let_go:
         if not reason:

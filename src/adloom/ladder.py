@@ -15,21 +15,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 from adloom.capabilities import Capabilities
+from adloom.claims import claim_task, claimant, claims_of
 from adloom.core.errors import AccountStopped, ReadFailed
 from adloom.core.exits import Stop, StopReason
 from adloom.core.facts import CallFacts, Stage, fold, task_name
 from adloom.core.order import Order
 from adloom.core.task import ListedTask
 from adloom.gate import Gate
-from adloom.ledger import NOT_CALLS, Ledger, from_json, to_json, utc
-from adloom.ports import Store
+from adloom.ledger import NOT_CALLS, Ledger, from_json, utc
 from adloom.world import World
 
 log = logging.getLogger(__name__)
@@ -197,12 +197,17 @@ class Ladder:
         except (ReadFailed, AccountStopped) as error:
             log.warning("the task list cannot be read: %s", error.message)
             return
-        rivals, claimed = await self._rivals(sent), await claimed_tasks(self._store)
+        claims = await claims_of(self._store)
+        for task in listed or ():
+            if claims.dangling.get(task_name(task.task_id)) == claimant(self._ledger, facts):
+                await self._adopt(order, facts, task)
+                return
+        rivals, claimed = await self._rivals(sent), claims.tasks
         candidates = [task for task in listed or () if self._could_be(task, order, sent, claimed)]
         if rivals == {order.call} and len(candidates) == 1:
             await self._adopt(order, facts, candidates[0])
 
-    def _could_be(self, task: ListedTask, order: Order, sent: float, claimed: set[str]) -> bool:
+    def _could_be(self, task: ListedTask, order: Order, sent: float, claimed: Collection[str]) -> bool:
         in_window = sent - WINDOW_S <= task.created_at <= sent + LATE_S
         return in_window and task_name(task.task_id) not in claimed and task.model in ("", order.row.model)
 
@@ -229,21 +234,8 @@ class Ladder:
         return sent - LATE_S - 2 * WINDOW_S <= rival_sent <= sent + LATE_S + 2 * WINDOW_S
 
     async def _adopt(self, order: Order, facts: CallFacts, task: ListedTask) -> None:
-        claim = {"call": order.call, "writer": self._ledger.writer, "time": utc(self._clock.now())}
-        if await self._store.create(f"tasks/{task_name(task.task_id)}.json", to_json(claim)):
+        if await claim_task(self._store, self._ledger, facts, task.task_id, time=utc(self._clock.now())):
             await self._ledger.accept(
                 order.call, facts.latest.number, task.task_id, str(order.credits), via="task list"
             )
             log.warning("call %s: its task %s was found in the task list", order.call, task.task_id)
-
-
-async def claimed_tasks(store: Store) -> set[str]:
-    """The names of all tasks that anything in an archive claims: an adoption's claim, or a ledger's accepted fact."""
-    claimed = set()
-    async for listed in store.list(""):
-        name = listed.key.rpartition("/")[2].removesuffix(".json")
-        if listed.key.startswith("tasks/"):
-            claimed.add(name)
-        elif "/ledger/" in listed.key and "-accepted." in name:
-            claimed.add(name.split("-accepted.", 1)[1])
-    return claimed

@@ -80,13 +80,13 @@ class Ledger:
         self._written = 0
         """Counts this writer's records, so that no two records anywhere are equal."""
 
-    def go_through(self, store: Store) -> None:
-        """Read and write through another way to the same store from now on."""
-        self._store = store
-
     @property
     def writer(self) -> str:
         return self._writer
+
+    @property
+    def edition(self) -> Edition:
+        return self._edition
 
     async def load(self, *, trust_seals: bool = True) -> None:
         """Read every fact of the edition: those of sealed calls from their seals, if these are to be trusted."""

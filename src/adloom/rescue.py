@@ -16,17 +16,18 @@ from datetime import datetime
 from decimal import Decimal
 
 from adloom.archive import DOWNLOAD_TRIES
+from adloom.claims import claims_of
 from adloom.collect import Poller
 from adloom.core.backoff import RESULT
 from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed
 from adloom.core.facts import Attempt, Image, ImageFate, task_name
 from adloom.core.task import Task, TaskState
-from adloom.ladder import claimed_tasks
 from adloom.ledger import Edition, Ledger, to_json, utc
 from adloom.world import World
 
 log = logging.getLogger(__name__)
 
+SCHEMA = "adloom.orphan/1"
 LINKS_LIVE_S = 24 * 3600
 
 
@@ -60,7 +61,7 @@ class Rescuer:
         except (ReadFailed, AccountStopped) as error:
             log.warning("the task list cannot be read, so no orphan is looked for: %s", error.message)
             return 0
-        claimed = await claimed_tasks(self._store)
+        claimed = (await claims_of(self._store)).tasks
         ids = [one.task_id for one in listed or () if one.state is TaskState.COMPLETED]
         lost = [task_id for task_id in ids if task_name(task_id) not in claimed]
         tasks = await self._api.tasks(lost) if lost else {}
@@ -96,7 +97,12 @@ class Rescuer:
         images = await self._save(task.results, f"{folder}/image")
         if images is None:
             return
-        record = {"task": task.task_id, "time": utc(self._clock.now()), "images": [asdict(image) for image in images]}
+        record = {
+            "schema": SCHEMA,
+            "task": task.task_id,
+            "time": utc(self._clock.now()),
+            "images": [asdict(image) for image in images],
+        }
         await self._store.create(f"{folder}/task.json", to_json(record))
         log.error("task %s is claimed by nothing in the archive: its images are in %s", task.task_id, folder)
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from adloom.claims import claim_task
 from adloom.core.errors import InputError
-from adloom.core.facts import CallFacts, Decided, Stage, money_of, task_name
-from adloom.ledger import Edition, Ledger, to_json, utc
+from adloom.core.facts import CallFacts, Decided, Stage, money_of
+from adloom.ledger import Ledger, utc
 from adloom.ports import Clock, ImageApi, Store
 
 RELEASE_AFTER_S = 15 * 60
@@ -66,7 +67,7 @@ def _last_sent(facts: CallFacts) -> float:
     return max(datetime.fromisoformat(time).timestamp() for time in times)
 
 
-async def adopt(ledger: Ledger, store: Store, edition: Edition, api: ImageApi, call: str, task: str, by: str) -> None:  # noqa: PLR0913, PLR0917 - who settles what, where
+async def adopt(ledger: Ledger, store: Store, api: ImageApi, call: str, task: str, by: str) -> None:
     """Record that a held purchase made this task.
 
     Raises InputError when the call is not held, the API does not know the task, or another call has it.
@@ -76,10 +77,8 @@ async def adopt(ledger: Ledger, store: Store, edition: Edition, api: ImageApi, c
         raise InputError(
             f"the API does not know a task {task[:80]!r}", remedy="Copy the task's id from the API's console."
         )
-    claim = {"call": call, "edition": edition.prefix, "writer": ledger.writer, "by": by}
     owners = {task_id: other for other in ledger.calls() for a in ledger.facts(other).attempts for task_id in a.tasks}
-    claimed = await store.create(f"tasks/{task_name(task)}.json", to_json(claim))
-    if task in owners or not claimed:
+    if task in owners or not await claim_task(store, ledger, facts, task, by=by):
         raise InputError(f"task {task} belongs to {owners.get(task, 'another call')}", remedy="Adopt another task.")
     intent = facts.latest.intent
     await ledger.accept(call, facts.latest.number, task, intent["credits"] if intent else "0", via=f"adopted by {by}")

@@ -54,10 +54,7 @@ class Vigil:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        try:
-            await self._reserved.heartbeat.beat(ended=True)
-        except StoreError as error:  # others then find out by themselves, a minute later
-            log.warning("%s", error.message)
+        await self._reserved.heartbeat.beat(ended=True)
 
 
 def _no_room(store: Store) -> Stop:

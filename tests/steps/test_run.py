@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 from shop import Shop, campaign_text, one_row
 
+from adloom.claims import claim_task
 from adloom.core.outcomes import Status
 from adloom.edges.evolink import EvoLink
+from adloom.ledger import Edition
 from adloom.run import Run
 from adloom.session import new_ledger, open_target
 
@@ -335,6 +337,23 @@ async def test_a_task_that_nothing_claims_is_copied_before_its_links_die(shop: S
     folder = shop.edition().parents[1] / "orphans" / stranger.task_id
     assert sorted(path.name for path in folder.iterdir()) == ["image-0.jpg", "task.json"]
     assert len(list((shop.edition().parents[1] / "orphans").iterdir())) == 1
+
+
+async def test_a_task_whose_finder_died_after_its_claim_is_still_collected_and_by_no_other_call(shop: Shop):
+    shop.write(campaign_text("  - {id: cup, prompt: a cup}\n"))
+    shop.sandbox.script(route="submit", fault="drop", after=True)
+    assert (await shop.run()).exit_code == 6
+    (charge,) = shop.sandbox.charges()
+    store, edition = open_target(str(shop.edition()), shop.settings)
+    ledger = new_ledger(store, edition)
+    await ledger.load()
+    (call,) = ledger.calls()
+    assert await claim_task(store, ledger, ledger.facts(call), charge.task_id)
+    assert not await claim_task(store, new_ledger(store, Edition("test", "other")), ledger.facts(call), charge.task_id)
+    shop = shop.with_settings(dedicated_key=True)
+    shop.write(campaign_text("  - {id: cup, prompt: a cup}\n"))
+    assert (await shop.run()).exit_code == 0
+    assert len(shop.sandbox.charges()) == 1
 
 
 async def test_a_second_task_of_one_attempt_is_kept_and_its_charge_shown(shop: Shop):

@@ -21,6 +21,7 @@ from dataclasses import replace
 from typing import Any
 
 from adloom import agenda, archive, collect, freeze, fulfilment, ladder, spend
+from adloom.claims import Claims
 from adloom.core import facts as facts_module
 from adloom.core import order as order_module
 from adloom.core import outcomes as outcomes_module
@@ -311,7 +312,7 @@ def any_task_of_the_list_will_do(put: Put) -> None:
 
     async def eliminate(self: Any, order: Any, facts: Any) -> None:
         listed = await self._api.list_tasks(0)
-        claimed = await ladder.claimed_tasks(self._store)
+        claimed = (await ladder.claims_of(self._store)).tasks
         for task in listed or ():
             if ladder.task_name(task.task_id) not in claimed:
                 await self._adopt(order, facts, task)
@@ -323,10 +324,10 @@ def any_task_of_the_list_will_do(put: Put) -> None:
 
 @plant("I3")
 def tasks_are_not_claimed(put: Put) -> None:
-    async def nothing(_store: Any) -> set[str]:
-        return set()
+    async def nothing(_store: Any) -> Claims:
+        return Claims(frozenset(), {})
 
-    put(ladder, "claimed_tasks", nothing)
+    put(ladder, "claims_of", nothing)
 
 
 @plant("I3")
