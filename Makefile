@@ -1,6 +1,6 @@
 # make demo    a real campaign through the Prefect flow, on this machine alone: no key, no money
 # make test    all tests
-# make torture every crash that we can think of, about 45 minutes (needs strace)
+# make torture every crash that we can think of, an hour at most (needs strace)
 # make install only the environment, in .venv
 # make lint    style, types, import contract
 # make lock    resolve the dependencies anew (needs uv)
