@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 from adloom.core.errors import AdloomError
 from adloom.core.exits import Stop, StopReason
 from adloom.core.order import Order
 from adloom.gate import Gate
+from adloom.ports import Clock
 
 DRAIN_S = 20
 """After Ctrl-C or SIGTERM finished work is collected for this long."""
@@ -46,23 +48,31 @@ async def drive(
 ) -> None:
     """Send every batch through ``fulfil``, a few at a time, until the work or the buying ends.
 
-    After an interruption what is under way has ``DRAIN_S`` seconds to come to a good end.
+    What is still under way when an interrupted run's time is over is cancelled.
     """
-    working = asyncio.create_task(_all(gate, batches, fulfil))
-    closed = asyncio.create_task(gate.closed.wait())
+    await while_time_is_left(gate, _all(gate, batches, fulfil))
+
+
+async def bound_drain(gate: Gate, clock: Clock) -> None:
+    """Give an interrupted run ``DRAIN_S`` seconds for what is under way, then say that its time is over."""
+    await gate.interrupted.wait()
+    await clock.sleep(DRAIN_S)
+    gate.over.set()
+
+
+async def while_time_is_left(gate: Gate, work: Coroutine[Any, Any, None]) -> None:
+    """Do something to its end, or until an interrupted run's time is over."""
+    working = asyncio.create_task(work)
+    over = asyncio.create_task(gate.over.wait())
     try:
-        while not working.done():
-            await asyncio.wait(
-                {working, closed} if not closed.done() else {working}, return_when=asyncio.FIRST_COMPLETED
-            )
-            if gate.is_interrupted and not working.done():
-                await asyncio.wait({working}, timeout=DRAIN_S)
-                working.cancel()
-                await asyncio.gather(working, return_exceptions=True)
-                return
-        working.result()
+        await asyncio.wait({working, over}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+            return
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
     finally:
-        closed.cancel()
+        over.cancel()
         working.cancel()  # whoever is cancelled here must not go on buying behind its caller's back
 
 

@@ -1,6 +1,7 @@
 """Whether buying may go on, and how fast.
 
-The gate knows why a run stops buying; once closed it stays closed for this run. The pace bounds the tasks that run at
+The gate knows why a run stops buying; once closed it stays closed for this run. Somebody may also hold it for a while:
+then buyers wait. The pace bounds the tasks that run at
 the API at once and the submits a minute: only a 429 lowers it, successes raise it back to the campaign's own number.
 """
 
@@ -28,12 +29,37 @@ class Gate:
     def __init__(self) -> None:
         self.stops: tuple[Stop, ...] = ()
         self.closed = asyncio.Event()
+        self.interrupted = asyncio.Event()
+        self.over = asyncio.Event()
+        """The time that an interrupted run has is over: whatever still waits gives up."""
+        self._holders: set[object] = set()
+        self._changed = asyncio.Event()
 
     def close(self, stop: Stop) -> None:
         """Stop buying. The first message for a reason is the one that is shown."""
         if stop.reason not in {known.reason for known in self.stops}:
             self.stops = (*self.stops, stop)
+        if stop.reason is StopReason.INTERRUPTED:
+            self.interrupted.set()
         self.closed.set()
+        self._changed.set()
+
+    def hold(self, holder: object) -> None:
+        """Let nobody buy until this holder lifts its hold."""
+        self._holders.add(holder)
+
+    def lift(self, holder: object) -> None:
+        """End a hold, if there is one."""
+        self._holders.discard(holder)
+        self._changed.set()
+
+    async def passage(self) -> None:
+        """Wait while anybody holds the gate. Raises GateClosed once buying has stopped."""
+        self.check()
+        while self._holders:
+            self._changed.clear()
+            await self._changed.wait()
+            self.check()
 
     def check(self) -> None:
         """Raises GateClosed once buying has stopped."""
@@ -42,18 +68,26 @@ class Gate:
 
     @property
     def is_interrupted(self) -> bool:
-        return any(stop.reason is StopReason.INTERRUPTED for stop in self.stops)
+        return self.interrupted.is_set()
 
     async def sleep(self, seconds: float, clock: Clock) -> None:
         """Wait, but not longer than buying goes on. Raises GateClosed."""
-        closed = asyncio.ensure_future(self.closed.wait())
-        waiting = asyncio.ensure_future(clock.sleep(seconds))
-        try:
-            await asyncio.wait({closed, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            closed.cancel()
-            waiting.cancel()
+        await _sleep_or(self.closed, seconds, clock)
         self.check()
+
+    async def doze(self, seconds: float, clock: Clock) -> None:
+        """Wait, but not longer than the run has."""
+        await _sleep_or(self.over, seconds, clock)
+
+
+async def _sleep_or(event: asyncio.Event, seconds: float, clock: Clock) -> None:
+    happened = asyncio.ensure_future(event.wait())
+    waiting = asyncio.ensure_future(clock.sleep(seconds))
+    try:
+        await asyncio.wait({happened, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        happened.cancel()
+        waiting.cancel()
 
 
 class Throttle:
@@ -89,9 +123,10 @@ class Throttle:
 
     async def turn(self) -> None:
         """Wait for the next submit's turn. Raises GateClosed."""
+        await self._gate.passage()
         while (wait_s := self._next_submit - self._clock.monotonic()) > 0:  # a 429 may come while this waits
             await self._gate.sleep(wait_s, self._clock)
-        self._gate.check()
+            await self._gate.passage()
         self._next_submit = self._clock.monotonic() + self._spacing_s
 
     def slow_down(self, pause_s: float) -> None:

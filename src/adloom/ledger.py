@@ -80,6 +80,10 @@ class Ledger:
         self._written = 0
         """Counts this writer's records, so that no two records anywhere are equal."""
 
+    def go_through(self, store: Store) -> None:
+        """Read and write through another way to the same store from now on."""
+        self._store = store
+
     @property
     def writer(self) -> str:
         return self._writer

@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adloom.agenda import Agenda
 from adloom.archive import Archiver
-from adloom.batches import Batch, batch_size, drive, in_batches
+from adloom.batches import Batch, batch_size, bound_drain, drive, in_batches, while_time_is_left
 from adloom.capabilities import Capabilities, read_capabilities
 from adloom.collect import Collector, Poller, Unreachable
 from adloom.core.errors import AdloomError
@@ -33,6 +33,7 @@ from adloom.rescue import Rescuer
 from adloom.reserve import Reservation, over_budget, reserve
 from adloom.seal import seal_finished
 from adloom.spend import Buyer, PriceWatch, Spender
+from adloom.steady import SteadyStore
 from adloom.vigil import Vigil
 from adloom.world import World
 
@@ -58,11 +59,13 @@ class Run:
         self.revision = reserved.revision
         self.gate = Gate()
         self.edition = outlook.edition
-        self._world = world
+        self._vigil = Vigil(world, reserved, self.gate)
+        steady = SteadyStore(world.store, self.gate, world.clock, world.random, world.poll_interval_s)
+        world = self._world = replace(world, store=steady)
+        outlook.ledger.go_through(steady)
         self._outlook = outlook
         self._ledger = outlook.ledger
         self._agenda = Agenda(world.store, outlook, reserved.revision)
-        self._vigil = Vigil(world, reserved, self.gate)
         self._poller = Poller(
             api=world.api,
             gate=self.gate,
@@ -120,7 +123,7 @@ class Run:
         await run._vigil.heed_a_full_store()
         for call in run._ledger.calls():
             run._fulfilment.counts.update(run._ledger.facts(call))
-        loops = (run._poller.run(), run._vigil.run(), run._wake_on_close())
+        loops = (run._poller.run(), run._vigil.run(), run._wake_on_close(), bound_drain(run.gate, world.clock))
         run._background = [asyncio.create_task(loop) for loop in loops]
         return run
 
@@ -160,11 +163,7 @@ class Run:
 
     async def finish(self) -> Result:
         """Wait for what other runs have begun, write the manifest, and say how it ended."""
-        await self._fulfilment.see_to_others()
-        await self._steps.ladder.pursue(self._steps.spender.resend, self._world.poll_interval_s)
-        await self._fulfilment.see_to_adoptions()
-        if not self.gate.is_interrupted:
-            await self._rescue()
+        await while_time_is_left(self.gate, self._see_to_the_rest())
         if left := self._steps.archiver.left:
             message = f"{left} paid images could not be downloaded"
             self.gate.close(Stop(StopReason.OUTAGE, message, "Run the same command again soon: links live 24 hours."))
@@ -176,6 +175,14 @@ class Run:
         await seal_finished(self._world.store, self.edition, self._ledger, self.revision)
         code = exit_code(self.gate.stops, published.asked)
         return Result(published, self.gate.stops, code if not self._fulfilment.surprised else code or EXIT_UNEXPECTED)
+
+    async def _see_to_the_rest(self) -> None:
+        """The calls of other runs, what is unknown, and paid images that no variant waits for."""
+        await self._fulfilment.see_to_others()
+        await self._steps.ladder.pursue(self._steps.spender.resend, self._world.poll_interval_s)
+        await self._fulfilment.see_to_adoptions()
+        if not self.gate.is_interrupted:
+            await self._rescue()
 
     async def _rescue(self) -> None:
         """Fetch what is paid for and nobody waits for. What cannot be fetched now does not keep back the manifest."""

@@ -14,8 +14,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import count
 
-from adloom.core.backoff import READ, THROTTLE, advised_wait_s
+from adloom.core.backoff import READ, STORE, THROTTLE, advised_wait_s
 from adloom.core.errors import (
     AccountStopped,
     ApiError,
@@ -25,6 +26,7 @@ from adloom.core.errors import (
     NotSent,
     OutcomeUnknown,
     RequestRefused,
+    StoreUnavailable,
     Throttled,
 )
 from adloom.core.exits import Stop, StopReason
@@ -232,18 +234,33 @@ class Spender:
 
     async def _record_accepted(self, order: Order, attempt: int, accepted: Accepted) -> None:
         reserved = accepted.credits_reserved
-        await self._ledger.accept(
-            order.call,
-            attempt,
-            accepted.task_id,
-            str(order.credits if reserved is None else reserved),
-            credits_told=reserved is not None,
-            model=accepted.model,
-            replayed=accepted.replayed,
-            request_id=accepted.request_id,
-        )
+        fields = {
+            "credits_told": reserved is not None,
+            "model": accepted.model,
+            "replayed": accepted.replayed,
+            "request_id": accepted.request_id,
+        }
+        credits_ = str(order.credits if reserved is None else reserved)
+        for tries in count():
+            try:
+                await self._ledger.accept(order.call, attempt, accepted.task_id, credits_, **fields)
+                break
+            except StoreUnavailable as error:
+                await self._keep_in_mind(order, accepted.task_id, tries, error)
         self._prices.compare(order, reserved)
         await self._throttle.speed_up()
+
+    async def _keep_in_mind(self, order: Order, task_id: str, tries: int, error: StoreUnavailable) -> None:
+        """Wait to write down a task that nothing but this process knows of; only the end of the run's time ends that.
+
+        Raises StoreUnavailable then.
+        """
+        log.warning("call %s made task %s, and the archive does not take that: %s", order.call, task_id, error.message)
+        self._gate.close(Stop(StopReason.OUTAGE, error.message, error.remedy))
+        if self._gate.over.is_set():
+            log.error("write it down: `adloom resolve … %s --adopt %s` adopts it later", order.call, task_id)
+            raise error
+        await self._gate.doze(STORE.wait_s(tries, self._random.random()) * self._scale, self._clock)
 
     async def _record_unknown(
         self, order: Order, attempt: int, send: int, reason: str, *, conflict: bool = False

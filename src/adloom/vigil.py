@@ -54,7 +54,10 @@ class Vigil:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._reserved.heartbeat.beat(ended=True)
+        try:
+            await self._reserved.heartbeat.beat(ended=True)
+        except StoreError as error:  # others then find out by themselves, a minute later
+            log.warning("%s", error.message)
 
 
 def _no_room(store: Store) -> Stop:
