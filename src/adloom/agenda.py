@@ -104,6 +104,7 @@ class Agenda:
             intent["parent"],
             intent["round"],
             intent["fruitless"],
+            fallback_model="" if intent["model"] == row.model else intent["model"],
         )
 
 

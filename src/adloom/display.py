@@ -63,6 +63,7 @@ def plan_lines(outlook: Outlook) -> list[str]:
     if outlook.committed.committed:
         lines.append(f"spent     {dollars(outlook.committed.committed)}")
     lines.append(_budget_line(outlook))
+    lines += _fallback_lines(outlook)
     warnings = outlook.source.warnings
     lines += [f"warning   {warning}" for warning in warnings[:WARNINGS_SHOWN]]
     if len(warnings) > WARNINGS_SHOWN:
@@ -105,6 +106,19 @@ def _budget_line(outlook: Outlook) -> str:
     return f"budget    {dollars(outlook.cap)}: WARNING, {dollars(lacking)} too little; a run would buy nothing"
 
 
+def _fallback_lines(outlook: Outlook) -> list[str]:
+    """The models that a run may fall back on, and what that may come to."""
+    usable, wanted = outlook.fallback, outlook.source.campaign.fallback
+    lines = []
+    if usable:
+        most = dollars(outlook.most_credits(usable))
+        lines.append(f"fallback  {', '.join(usable)}: at most {most} for the edition if all is bought there")
+    if lacking := [model for model in wanted if model not in usable]:
+        needed = dollars(outlook.most_credits(lacking))
+        lines.append(f"warning   the budget does not allow the fallback {', '.join(lacking)}: that may need {needed}")
+    return lines
+
+
 def plan_summary(outlook: Outlook) -> dict[str, Any]:
     """The plan as data."""
     totals, asked = outlook.surveyed.totals, outlook.surveyed.asked
@@ -128,6 +142,7 @@ def plan_summary(outlook: Outlook) -> dict[str, Any]:
         "credits_committed": number(outlook.committed.committed),
         "budget_credits": None if outlook.cap is None else number(outlook.cap),
         "fits_budget": outlook.fits,
+        "fallback": list(outlook.fallback),
         "warnings": list(outlook.source.warnings),
     }
 

@@ -73,6 +73,8 @@ class Revision:
     """Takes that this revision was the first to ask for: only a run that asks for them again takes it up."""
     selection: str
     """What a revision that reserves a part of the plan is for; empty where it reserves the whole."""
+    fallback: tuple[str, ...]
+    """The models that its runs may fall back on: its cap has room for all of it at the dearest of them."""
     shards: tuple[Shard, ...]
     sha256: str
 
@@ -118,12 +120,14 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
     only: frozenset[Status] = frozenset(),
     choice: Choice = EVERYTHING,
     asked_only: bool = False,
+    fallback: tuple[str, ...] = (),
     sandbox: bool = False,
     replace: bool = False,
 ) -> Revision:
     """Take up the newest revision if it says the same, else make the next one.
 
-    With ``asked_only`` it reserves nothing but what ``only`` and ``choice`` ask for.
+    With ``asked_only`` it reserves nothing but what ``only`` and ``choice`` ask for. ``fallback`` are the models that
+    the cap has room for.
 
     Raises PlanRefused when the campaign shares no row with what the archive holds under its name, PlanOutdated when
     ``known`` is older than a purchase of another run.
@@ -143,7 +147,7 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
             if former is not None:  # its maker may have died before it had withdrawn everything
                 await _withdraw(store, edition, ledger, former, newest)
             same = _says_the_same(newest, surveyed, cap_credits, source.campaign.prices)
-            same = same and newest.selection == selection
+            same = same and newest.selection == selection and newest.fallback == fallback
             if same and (former is None or await _is_sound(store, edition, ledger, newest, known, part)):
                 return newest
         planner = Planner(known, source.campaign.prices, only, choice.picker(), asked_only)
@@ -160,6 +164,7 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
             "writer": ledger.writer,
             "cap_credits": str(cap_credits),
             "selection": selection,
+            "fallback": list(fallback),
             "total_credits": str(frozen.credits),
             "prices": {model: str(price) for model, price in source.campaign.prices.items()},
             "rows_sha256": surveyed.rows_sha256,
@@ -289,6 +294,7 @@ def _revision(header: Mapping[str, Any], content: bytes) -> Revision:
         calls=header["totals"]["calls"],
         new_takes=header["totals"].get("new_takes", 0),
         selection=header.get("selection", ""),
+        fallback=tuple(header.get("fallback", ())),
         shards=tuple(Shard(**shard) for shard in header["shards"]),
         sha256=hashlib.sha256(content).hexdigest(),
     )

@@ -209,7 +209,7 @@ class Ladder:
 
     def _could_be(self, task: ListedTask, order: Order, sent: float, claimed: Collection[str]) -> bool:
         in_window = sent - WINDOW_S <= task.created_at <= sent + LATE_S
-        return in_window and task_name(task.task_id) not in claimed and task.model in ("", order.row.model)
+        return in_window and task_name(task.task_id) not in claimed and task.model in ("", order.model)
 
     async def _rivals(self, sent: float) -> set[str]:
         """The calls of the whole archive that had no answer around a time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -12,7 +13,7 @@ from adloom.core.campaign import Budget, CampaignSource, Pace
 from adloom.core.facts import CallFacts, Money, Stage, money_of
 from adloom.core.identity import top_up_id
 from adloom.core.outcomes import Outcome, Status, missing, outcomes
-from adloom.core.pricing import cap_credits
+from adloom.core.pricing import cap_credits, price_per_image
 from adloom.core.selection import WHOLE, Choice, Selection, choose
 from adloom.freeze import Survey, planned_rows, read_newest, survey
 from adloom.ledger import Edition, Ledger
@@ -47,6 +48,8 @@ class Outlook:
     owed: Decimal
     """Credits of top-ups that calls have given their reserve back for."""
     cap: Decimal | None
+    outstanding: Counter[str]
+    """Images that are bought and not charged yet, or owed as top-ups, by the model that they were sent to."""
     changes: Changes | None = None
     """What the file says otherwise than the newest plan; None where there is none, or where nothing is changed."""
 
@@ -66,6 +69,28 @@ class Outlook:
         """Whether the cap has room for what this run is for, but not for the whole plan."""
         rest = self.surveyed.totals.credits - self.surveyed.asked.credits
         return self.fits and self.cap is not None and self.committed.committed + self.to_buy + rest > self.cap
+
+    @property
+    def fallback(self) -> tuple[str, ...]:
+        """The fallback models that the cap has room for, should all that is left be bought from the dearest of them.
+
+        Which these are is part of the reservation, so that no number of runs together can pass the cap.
+        """
+        models = self.source.campaign.fallback
+        while models and self.cap is not None and self.most_credits(models) > self.cap:
+            dearest = max(models, key=self._price)
+            models = tuple(model for model in models if model != dearest)
+        return models
+
+    def most_credits(self, fallback: Sequence[str]) -> Decimal:
+        """The most that the edition can come to if all that is not charged yet goes to the dearest of these models."""
+        part = self.surveyed.asked if self.reserves_a_part else self.surveyed.totals
+        dearest = max((self._price(model) for model in fallback), default=Decimal(0))
+        images = (part.images_by_model + self.outstanding).items()
+        return self.committed.charged + sum(count * max(dearest, self._price(model)) for model, count in images)
+
+    def _price(self, model: str) -> Decimal:
+        return price_per_image(model, self.source.campaign.prices)
 
     @property
     def left_out(self) -> int:
@@ -114,6 +139,7 @@ async def _look(source: CampaignSource, edition: Edition, wish: Wish, choice: Ch
         surveyed=surveyed,
         committed=sum((money_of(facts) for facts in calls), start=Money()),
         owed=_owed(calls, ledger),
+        outstanding=_outstanding(calls, ledger),
         cap=None if budget is None else cap_credits(budget, surveyed.totals.dearest),
     )
 
@@ -121,9 +147,23 @@ async def _look(source: CampaignSource, edition: Edition, wish: Wish, choice: Ch
 def _owed(calls: Sequence[CallFacts], ledger: Ledger) -> Decimal:
     total = Decimal(0)
     for facts in calls:
-        top_up = missing(facts)
-        if top_up is None or facts.intent is None:
-            continue
-        if ledger.facts(top_up_id(top_up.parent, top_up.round)).stage is Stage.UNBOUGHT:
-            total += Decimal(facts.intent["credits"]) / len(facts.intent["variants"]) * len(top_up.variants)
+        if facts.intent is not None and (images := _owed_images(facts, ledger)):
+            total += Decimal(facts.intent["credits"]) / len(facts.intent["variants"]) * images
     return total
+
+
+def _owed_images(facts: CallFacts, ledger: Ledger) -> int:
+    """How many images a call has given the reserve back for and nobody has asked for again."""
+    top_up = missing(facts)
+    if top_up is None or ledger.facts(top_up_id(top_up.parent, top_up.round)).stage is not Stage.UNBOUGHT:
+        return 0
+    return len(top_up.variants)
+
+
+def _outstanding(calls: Sequence[CallFacts], ledger: Ledger) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for facts in calls:
+        if facts.intent is not None:
+            reserved = len(facts.intent["variants"]) if money_of(facts).reserved else 0
+            found[facts.intent["model"]] += reserved + _owed_images(facts, ledger)
+    return found

@@ -32,6 +32,7 @@ class Totals:
     images: int = 0
     credits: Decimal = Decimal(0)
     dearest: Decimal = Decimal(0)
+    images_by_model: Counter[str] = field(default_factory=Counter)
     new_takes: int = 0
     known_rows: int = 0
     found: Counter[Status] = field(default_factory=Counter)
@@ -46,6 +47,7 @@ class Totals:
         self.images += images
         self.credits += images * price
         self.dearest = max(self.dearest, price)
+        self.images_by_model[planned.row.model] += images
 
 
 @dataclass(slots=True)

@@ -77,6 +77,7 @@ async def _freeze(world: World, outlook: Outlook) -> Revision | None:
             only=outlook.wish.only,
             choice=outlook.choice,
             asked_only=outlook.reserves_a_part,
+            fallback=outlook.fallback,
             sandbox=outlook.wish.sandbox,
             replace=outlook.wish.replace,
         )

@@ -20,6 +20,7 @@ from adloom.capabilities import Capabilities, read_capabilities
 from adloom.collect import Collector, Poller, Unreachable
 from adloom.core.errors import AdloomError
 from adloom.core.exits import EXIT_UNEXPECTED, Stop, StopReason, exit_code
+from adloom.core.fallback import Fallback
 from adloom.core.order import Order
 from adloom.fulfilment import Fulfilment, Steps
 from adloom.gate import Gate, Throttle
@@ -97,6 +98,7 @@ class Run:
             prices=PriceWatch(self.gate, reserved.revision.cap_credits, outlook.committed.committed + outlook.to_buy),
             ladder=ladder,
             buyer=Buyer(reserved.revision.edition_token, reserved.revision.number, world.api.account),
+            fallback=Fallback(reserved.revision.fallback, reserved.revision.prices, ledger.writer),
         )
         return Steps(
             owners=Owners(

@@ -22,6 +22,7 @@ from adloom.core.errors import (
     ApiError,
     InputError,
     KeyConflict,
+    ModelUnavailable,
     ModerationRefused,
     NotSent,
     OutcomeUnknown,
@@ -31,6 +32,7 @@ from adloom.core.errors import (
 )
 from adloom.core.exits import Stop, StopReason
 from adloom.core.facts import Decided, Record, RefusalKind, Stage
+from adloom.core.fallback import Fallback
 from adloom.core.order import Order
 from adloom.core.pricing import has_moved
 from adloom.core.task import Accepted
@@ -53,6 +55,7 @@ _KINDS: tuple[tuple[type[ApiError], RefusalKind], ...] = (
     (Throttled, RefusalKind.THROTTLED),
     (AccountStopped, RefusalKind.ACCOUNT),
     (ModerationRefused, RefusalKind.MODERATION),
+    (ModelUnavailable, RefusalKind.MODEL),
     (RequestRefused, RefusalKind.REQUEST),
 )
 
@@ -73,7 +76,7 @@ class PriceWatch:
     @asynccontextmanager
     async def first_alone(self, order: Order) -> AsyncIterator[None]:
         """Hold everyone else of the same model and quality back until one reserve was read."""
-        kind = (order.row.model, order.row.quality)
+        kind = (order.model, order.row.quality)
         lock = self._locks.setdefault(kind, asyncio.Lock())
         await lock.acquire()
         if kind in self._seen:
@@ -87,13 +90,13 @@ class PriceWatch:
 
     def compare(self, order: Order, reserved: Decimal | None) -> None:
         """Take note of a reserve; closes the gate when the price has moved."""
-        self._seen.add((order.row.model, order.row.quality))
+        self._seen.add((order.model, order.row.quality))
         if reserved is None:
             return
         if has_moved(order.credits, reserved):
             now, then = reserved / order.n, order.credits / order.n
-            message = f"{order.row.model} costs {now:f} credits an image now, the plan says {then:f}"
-            remedy = f"Set `prices: {{{order.row.model}: {now:f}}}` in the campaign and run it again."
+            message = f"{order.model} costs {now:f} credits an image now, the plan says {then:f}"
+            remedy = f"Set `prices: {{{order.model}: {now:f}}}` in the campaign and run it again."
             self._gate.close(Stop(StopReason.PRICE, message, remedy))
         elif reserved > order.credits and self._planned * reserved / order.credits > self._cap:
             message = f"at the {reserved / order.n:f} credits an image that are charged now the plan passes its budget"
@@ -122,6 +125,7 @@ class Spender:
         prices: PriceWatch,
         ladder: Ladder,
         buyer: Buyer,
+        fallback: Fallback,
     ) -> None:
         self._ledger = ledger
         self._api = world.api
@@ -130,19 +134,28 @@ class Spender:
         self._prices = prices
         self._ladder = ladder
         self._buyer = buyer
+        self._fallback = fallback
         self._clock = world.clock
         self._random = world.random
         self._scale = world.scale
 
     async def buy(self, order: Order) -> None:
-        """Buy one order, or leave it as somebody else's or as it is when buying stops; the ledger says which."""
+        """Buy one order, or leave it as somebody else's or as it is when buying stops; the ledger says which.
+
+        A model that is unavailable gives way to the next one: at once, since its refusal was free.
+        """
         try:
-            async with self._prices.first_alone(order):
-                await self._throttle.turn()
-                if self._ledger.facts(order.call).stage in _TO_BUY:
-                    await self._attempt(order)
+            while isinstance(await self._buy_once(order), ModelUnavailable):
+                pass
         except GateClosed:
             return
+
+    async def _buy_once(self, order: Order) -> ApiError | None:
+        """One attempt, with the model whose turn it is; what it ended with where it was no purchase."""
+        order = self._fallback.order_for(order, self._ledger.facts(order.call))
+        async with self._prices.first_alone(order):
+            await self._throttle.turn()
+            return await self._attempt(order) if self._ledger.facts(order.call).stage in _TO_BUY else None
 
     async def resend(self, order: Order) -> None:
         """Send an unknown purchase again under its own key. Only the ladder asks for this, where it is proven safe."""
@@ -150,7 +163,7 @@ class Spender:
         if await self._decide_to_send(order, latest.number, latest.sends + 1):
             await self._send(order, latest.number, latest.sends + 1)
 
-    async def _attempt(self, order: Order) -> None:
+    async def _attempt(self, order: Order) -> ApiError | None:
         attempt, send = await self._place(order)
         started = self._clock.monotonic()
         unsent = 0
@@ -158,11 +171,11 @@ class Spender:
             while True:
                 async with self._ladder.turn(self.resend):
                     if not await self._decide_to_send(order, attempt, send):
-                        return
+                        return None
                     refusal = await self._send(order, attempt, send)
                 send += 1
                 if not isinstance(refusal, NotSent | Throttled):
-                    return
+                    return refusal
                 unsent += isinstance(refusal, NotSent)
                 late = self._clock.monotonic() - started > THROTTLED_FOR_S
                 if late or unsent >= SENDS_WITHOUT_CONNECTION:
@@ -191,7 +204,8 @@ class Spender:
 
     def _can_go_on(self, order: Order, intent: Record) -> bool:
         urls = json.loads(intent["body"]).get("image_urls", [])
-        return bool(intent["account"] == self._buyer.account) and urls == order.image_urls()
+        same = intent["account"] == self._buyer.account and intent["model"] == order.model
+        return bool(same) and urls == order.image_urls()
 
     async def _decide_to_send(self, order: Order, attempt: int, send: int) -> bool:
         """Make the intention durable; then look once more whether anyone has said anything about the call since."""
@@ -289,9 +303,11 @@ class Spender:
                 "outcome": Decided.FREE,
                 "kind": kind,
                 "reason": error.message,
-                "final": kind != RefusalKind.ACCOUNT,
+                "final": kind not in (RefusalKind.ACCOUNT, RefusalKind.MODEL),
             }
             await self._ledger.decide(order.call, f"a{attempt}-settled", free)
+            if kind == RefusalKind.MODEL and self._fallback.is_exhausted(order, self._ledger.facts(order.call)):
+                self._gate.close(Stop(StopReason.OUTAGE, error.message, error.remedy))
         if isinstance(error, AccountStopped):
             self._gate.close(Stop(StopReason.ACCOUNT, error.message, error.remedy))
 

@@ -66,6 +66,21 @@ def problems(path, **options) -> list[str]:
             "campaign: a\ncallback_url: https://10.0.0.1/\n" + JOB,
             'c.yaml:2:15: callback_url: "10.0.0.1" is an internal',
         ),
+        (
+            "campaign: a\nfallback: [doubao-seedream-9]\n" + JOB,
+            'c.yaml:2:12: the text "doubao-seedream-9" is not known here, did you mean',
+        ),
+        (
+            "campaign: a\nfallback: [doubao-seedream-4.5, doubao-seedream-4.5]\n" + JOB,
+            "c.yaml:2:11: fallback: something stands here twice",
+        ),
+        (
+            "campaign: a\nfallback: [doubao-seedream-4.5]\njobs:\n  - {id: a, prompt: x, quality: 1K}\n",
+            (
+                'c.yaml:2:11: the fallback doubao-seedream-4.5 does not fit every row: the quality "1K" is not one of '
+                "doubao-seedream-4.5's (one of 2K, 4K; doubao-seedream-4.0 takes it)"
+            ),
+        ),
         ("campaign: a\nduplicates: drop\n" + JOB, 'c.yaml:2:13: duplicates: the text "drop" is not known here'),
         (
             "campaign: a\nreferences: {x: {url: a, file: b}}\n" + JOB,

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from adloom.core.errors import (
     AccountStopped,
     KeyConflict,
+    ModelUnavailable,
     ModerationRefused,
     OutcomeUnknown,
     ReadFailed,
@@ -44,7 +45,12 @@ PAGE = b"<html><title>502 Bad Gateway</title></html>"
     ("status", "body", "error"),
     [
         (400, envelope(400, "invalid_request_error", param="size"), RequestRefused),
-        (404, envelope(404, "not_found_error"), RequestRefused),
+        (404, envelope(404, "not_found_error"), ModelUnavailable),
+        (400, envelope("model_unavailable"), ModelUnavailable),
+        (404, envelope("no_available_channel"), ModelUnavailable),
+        (429, envelope("model_unavailable", "rate_limit_error"), Throttled),
+        (503, envelope("model_unavailable"), OutcomeUnknown),
+        (403, envelope("key_model_not_allowed"), AccountStopped),
         (413, envelope(413, "request_too_large_error"), RequestRefused),
         (422, envelope("nobody_has_heard_of_it"), RequestRefused),
         (400, envelope("content_policy_violation"), ModerationRefused),

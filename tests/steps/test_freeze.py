@@ -65,7 +65,7 @@ class Desk:
         variants = [{"key": v.key, "number": v.number, "take": v.take} for v in call.variants]
         intent = {
             "outcome": "bought", "variants": variants, "credits": str(PRICE * len(variants)), "parent": "", "round": 0,
-            "fruitless": 0,
+            "fruitless": 0, "model": MUG.model,
         }  # fmt: skip
         decided, mine = await self.ledger.decide(call.id, "a1-intent", intent)
         if status:

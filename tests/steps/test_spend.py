@@ -33,6 +33,7 @@ from adloom.core.errors import (
 )
 from adloom.core.exits import Stop, StopReason
 from adloom.core.facts import Stage, money_of
+from adloom.core.fallback import Fallback
 from adloom.core.identity import call_id
 from adloom.core.order import Order, idempotency_key
 from adloom.gate import Gate, Throttle
@@ -75,7 +76,7 @@ class Till:
         self.spender = Spender(
             world, self.ledger, gate=self.gate, throttle=self.throttle,
             prices=PriceWatch(self.gate, self.cap, self.planned), ladder=ladder,
-            buyer=Buyer("token", 1, self.api.account),
+            buyer=Buyer("token", 1, self.api.account), fallback=Fallback((), {}, self.writer),
         )  # fmt: skip
         return self
 

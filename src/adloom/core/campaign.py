@@ -92,7 +92,8 @@ class Campaign:
     """The head of a campaign.
 
     ``profile`` names the limits profile that its rows were checked against. ``prices`` are the file's own prices in
-    credits an image, by model, over the built-in table.
+    credits an image, by model, over the built-in table. ``fallback`` are models for calls whose own is unavailable, in
+    the order in which they are tried; every row fits them.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Campaign:
     profile: str
     callback_url: str | None
     prices: Mapping[str, Decimal]
+    fallback: tuple[str, ...] = ()
 
 
 class CampaignSource(Protocol):

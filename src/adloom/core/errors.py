@@ -10,7 +10,8 @@ AdloomError                      everything adloom raises on purpose
 │   ├── NotSent                  no byte of the request left: free, same key again at once
 │   ├── Throttled                intact 429: free, same key later
 │   ├── RequestRefused           intact 4xx: free, final for this call, the others go on
-│   │   └── ModerationRefused    the content was refused: never sent again unchanged
+│   │   ├── ModerationRefused    the content was refused: never sent again unchanged
+│   │   └── ModelUnavailable     the model cannot be had now: another one, or later
 │   ├── AccountStopped           401, 402, 403: free, and every further purchase would end the same (exit 5)
 │   ├── OutcomeUnknown           may have been accepted: money may have left, never send again
 │   │   └── KeyConflict          the API knows this idempotency key with another body: held for a person
@@ -140,6 +141,10 @@ class RequestRefused(ApiError):
 
 class ModerationRefused(RequestRefused):
     """The content was refused."""
+
+
+class ModelUnavailable(RequestRefused):
+    """The API says that it does not have the model, or not now."""
 
 
 class AccountStopped(ApiError):

@@ -64,6 +64,8 @@ class RefusalKind(StrEnum):
     ACCOUNT = "account"
     REQUEST = "request"
     MODERATION = "moderation"
+    MODEL = "model"
+    """The model is unavailable: another one may do, or this one later."""
     TASK = "task"
     """The task failed and its charge was given back."""
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from adloom.core.campaign import Row
 from adloom.core.exits import Stop
 from adloom.core.facts import CallFacts, Money, Stage, money_of
 from adloom.core.outcomes import Outcome, Status
@@ -30,6 +31,14 @@ COLUMNS = (
 )  # fmt: skip
 _FORMULA_STARTS = tuple("=+-@＝＋－＠\t\r\n\0")
 """OWASP's list; spreadsheets in Chinese and Japanese take the full-width signs for formulas too."""
+
+
+def _reason(row: Row, outcome: Outcome | None, *, shared: bool) -> str | None:
+    if outcome is None:
+        return "not bought yet"
+    if outcome.image is not None and outcome.model not in ("", row.model):
+        return outcome.reason or f"{row.model} was unavailable"
+    return outcome.reason or (_SHARED if shared else None)
 
 
 _SHARED = "the image of an earlier row with the same request"
@@ -60,7 +69,7 @@ def _line(planned: PlannedRow, variant: Variant, outcome: Outcome | None) -> dic
         "height_px": image.height_px if image and archived else None,
         "prompt": row.prompt,
         "vars": row.variables,
-        "model": row.model,
+        "model": (outcome.model if outcome and image else "") or row.model,
         "size": row.size,
         "quality": row.quality or None,
         "references": [reference.shown for reference in row.references],
@@ -69,7 +78,7 @@ def _line(planned: PlannedRow, variant: Variant, outcome: Outcome | None) -> dic
         "task": (outcome.task or None) if outcome else None,
         "result_index": image.index if image else None,
         "credits": number(outcome.credits) if outcome and not shared else 0,
-        "reason": (outcome.reason if outcome else "not bought yet") or (_SHARED if shared else None),
+        "reason": _reason(row, outcome, shared=shared),
     }
 
 

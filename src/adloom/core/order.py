@@ -20,7 +20,8 @@ class Order:
 
     ``variants`` are records with ``key``, ``number`` and ``take``, 1…15 of them, all of one row. ``parent``, ``round``
     and ``fruitless`` place a top-up in its chain; a first call has round 0. A stray
-    belongs to a row that is not this run's: it is seen through, and nothing more is bought for it.
+    belongs to a row that is not this run's: it is seen through, and nothing more is bought for it. ``fallback_model``
+    is sent in place of the row's own model where that was unavailable; ``credits`` are its price then.
     """
 
     call: str
@@ -32,10 +33,16 @@ class Order:
     round: int = 0
     fruitless: int = 0
     is_stray: bool = False
+    fallback_model: str = ""
 
     @property
     def n(self) -> int:
         return len(self.variants)
+
+    @property
+    def model(self) -> str:
+        """The model that is sent: the row's own, unless that was unavailable."""
+        return self.fallback_model or self.row.model
 
     def with_addresses(self, urls: Mapping[str, str]) -> Order:
         """The same order with addresses for its files, by content. What the order is does not change with them."""
@@ -52,7 +59,7 @@ class Order:
     def body(self) -> str:
         """The request as it is sent. Fields at their defaults are sent too: a default of the API may change."""
         body: dict[str, Any] = {
-            "model": self.row.model,
+            "model": self.model,
             "prompt": sent_prompt(self.row.prompt, self.n),
             "n": self.n,
             "size": self.row.size,
@@ -78,7 +85,7 @@ class Order:
             "job": self.row.job,
             "row": self.row.name,
             "label": self.row.label,
-            "model": self.row.model,
+            "model": self.model,
             "quality": self.row.quality,
             "variants": [dict(variant) for variant in self.variants],
             "parent": self.parent,

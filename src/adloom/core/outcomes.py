@@ -41,6 +41,8 @@ class Outcome:
     image: Image | None = None
     credits: Decimal = Decimal(0)
     reason: str = ""
+    model: str = ""
+    """The model that its call was sent to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def _call_outcomes(facts: CallFacts, intent: Record) -> Mapping[str, Outcome]:
         return _image_outcomes(facts, intent, attempt, task)
     status, covered, reason = _without_images(stage, attempt)
     covered = covered or bool(intent["parent"])  # its parent asks for it again, so nobody else may
-    outcome = Outcome(status, covered, facts.call, attempt.number, task, reason=reason)
+    outcome = Outcome(status, covered, facts.call, attempt.number, task, reason=reason, model=intent["model"])
     return {variant["key"]: outcome for variant in intent["variants"]}
 
 
@@ -135,7 +137,13 @@ def _image_outcomes(facts: CallFacts, intent: Record, attempt: Attempt, task: st
             status = Status.OPEN if goes_on or facts.stage is Stage.COMPLETED else Status.SHORT
             reason = f"the API made {len(links)} of {len(intent['variants'])} images"
             result[variant["key"]] = Outcome(
-                status, covered=True, call=facts.call, attempt=attempt.number, task=task, reason=reason
+                status,
+                covered=True,
+                call=facts.call,
+                attempt=attempt.number,
+                task=task,
+                reason=reason,
+                model=intent["model"],
             )
             continue
         image = by_index.get(index)
@@ -150,6 +158,7 @@ def _image_outcomes(facts: CallFacts, intent: Record, attempt: Attempt, task: st
             image=image,
             credits=share,
             reason=reason,
+            model=intent["model"],
         )
     return result
 

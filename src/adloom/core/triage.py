@@ -27,6 +27,9 @@ TRANSIENT_CODES = frozenset(
 )
 """``quota_exceeded`` of a task is the provider's rate, not the account's balance (EvoLink CLI, 2026-10)."""
 
+MODEL_UNAVAILABLE_CODES = frozenset({"model_unavailable"})
+"""Of the transient ones, those that speak of the model itself: another model may do."""
+
 TASK_ATTEMPTS = 3
 """A transient failure is tried at most twice more."""
 

@@ -63,8 +63,9 @@ def assemble(
         profile=head.profile,
         callback_url=head.callback_url,
         prices=head.prices,
+        fallback=head.fallback,
     )
-    return Assembled(head, campaign, jobs, SettingsReader(profile, references))
+    return Assembled(head, campaign, jobs, SettingsReader(profile, references, head.fallback))
 
 
 def _check_head(
@@ -96,6 +97,7 @@ class _JobBuilder:
         self._report = report
         self._standard: dict[str, Texts] = dict(STANDARD)
         self._origins: dict[str, Place] = dict.fromkeys(STANDARD, Place(document.file))
+        self._origins["fallback"] = document.place(("fallback",))
         if head.model is not None:
             self._standard["model"] = head.model
             self._origins["model"] = document.place(("model",))

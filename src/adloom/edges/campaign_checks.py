@@ -90,6 +90,15 @@ def texts(value: object) -> object:
     return stripped if isinstance(value, list) else stripped[0]
 
 
+def each_once(value: object) -> object:
+    """A list of texts, or one, without a repetition."""
+    items = value if isinstance(value, list) else [value]
+    texts(items)
+    if len(set(items)) < len(items):
+        raise fault("something stands here twice", "each once")
+    return items
+
+
 def reference_list(value: object) -> object:
     """Texts, or an empty list, which takes a default away."""
     return [] if value == [] else texts(value)

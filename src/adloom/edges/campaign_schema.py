@@ -19,6 +19,7 @@ from adloom.core.limits import MODELS, PRIORITIES, PROFILES, WIDE_RATIOS
 from adloom.edges.campaign_checks import (
     amount,
     axes,
+    each_once,
     extra_rows,
     fault,
     kind,
@@ -147,6 +148,9 @@ class HeadFile(_File):
     defaults: SettingsFile = SettingsFile()
     references: dict[str, _NamedReference] = Field(default_factory=dict)
     prices: dict[Annotated[str, BeforeValidator(one_of(*MODELS))], Amount] = Field(default_factory=dict)
+    fallback: Annotated[tuple[Annotated[str, BeforeValidator(one_of(*MODELS))], ...], BeforeValidator(each_once)] = (
+        Field((), description="models to try where a row's own is unavailable")
+    )
     callback_url: Text | None = None
     duplicates: Annotated[Duplicates, BeforeValidator(one_of(*Duplicates))] = Duplicates.KEEP
 

@@ -87,9 +87,11 @@ class Making:
 class SettingsReader:
     """Checks the settings of a campaign's rows."""
 
-    def __init__(self, profile: Profile, references: ReferenceReader) -> None:
+    def __init__(self, profile: Profile, references: ReferenceReader, fallback: tuple[str, ...] = ()) -> None:
+        """Take ``fallback`` as the models that every row has to fit beside its own."""
         self._profile = profile
         self._references = references
+        self._fallback = fallback
         self._checked = lru_cache(_CACHED)(self._check)
 
     def read(self, settings: Settings) -> Making:
@@ -117,11 +119,18 @@ class SettingsReader:
                 _add(faults, fault)
             if wrong:
                 continue
+            self._check_fallback(size, quality, priority, faults)
             used = "" if _PIXELS.fullmatch(size) else quality or MODELS[model].default_quality
             chosen = {"size": size, "quality": used, "model": model}
             axes = tuple(chosen[name] for name in AXES if not isinstance(settings[name], str) and chosen[name])
             looks.setdefault((model, size, used), Look(model, size, used, axes))
         return tuple(looks.values())
+
+    def _check_fallback(self, size: str, quality: str, priority: str, faults: list[Fault]) -> None:
+        for model in self._fallback:
+            for misfit in misfits(MODELS[model], size, quality, priority):
+                message = f"the fallback {model} does not fit every row: {misfit.message}"
+                _add(faults, Fault("fallback", message, misfit.allowed))
 
     def _size_is_legal(self, size: str, faults: list[Fault]) -> bool:
         if size in self._profile.ratios:

@@ -20,6 +20,7 @@ from adloom.core.errors import (
     AccountStopped,
     ApiError,
     KeyConflict,
+    ModelUnavailable,
     ModerationRefused,
     OutcomeUnknown,
     ReadFailed,
@@ -33,6 +34,7 @@ TASK_ID = re.compile(r"(?!\.{1,2}$)[!-.0-~]{1,200}")  # printable ASCII but the 
 _ADVICE = re.compile(r"\b(?:after|in|wait)\s+(\d{1,6}(?:\.\d{1,3})?)\s*s", re.IGNORECASE)
 
 MODERATION = {"content_policy_violation", "sensitive_content", "moderation_blocked", "input_moderation_failed"}
+MODEL_UNAVAILABLE = {"model_unavailable", "model_not_found", "no_available_channel"}
 _AMBIGUOUS = {408, 409, 425}  # a gateway may answer these while the request goes on behind it
 _RESUMABLE = "Nothing was charged for this call; run again afterwards to go on."
 _LOOKED_FOR = "It may have been charged, so it is not sent again: its task is looked for first."
@@ -144,6 +146,12 @@ def _refusal(answer: Answer, clean: Cleaner, now: float, envelope: Envelope) -> 
             _told(answer, clean, "EvoLink asks for fewer requests", envelope),
             remedy="It is sent again later under the same key; nothing was charged.",
             retry_after_s=advised_s(answer, now, envelope),
+            **ids,
+        )
+    if envelope.code in MODEL_UNAVAILABLE or envelope.type == "not_found_error":  # a purchase names nothing else
+        return ModelUnavailable(
+            _told(answer, clean, "EvoLink does not have the model now", envelope),
+            remedy="Run again later, or name another model in `fallback:`. Nothing was charged.",
             **ids,
         )
     named = f"EvoLink refused the request's {envelope.param}" if envelope.param else "EvoLink refused the request"

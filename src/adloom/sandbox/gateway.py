@@ -125,6 +125,13 @@ class Gateway:
         return task
 
     def _passes_checks(self, wanted: Wanted, now: float, settings: SandboxSettings) -> None:
+        if settings.unavailable_at == "submit" and wanted.model.name in settings.unavailable_models:
+            raise Refusal(
+                settings.unavailable_status,
+                f"{wanted.model.name} is unavailable",
+                code="model_unavailable",
+                param="model",
+            )
         if any(word in wanted.prompt for word in settings.moderated_at_submit):
             raise Refusal(400, "the prompt was refused by moderation", code=settings.moderation_code, param="prompt")
         if settings.reference_check == "submit":

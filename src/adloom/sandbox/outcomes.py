@@ -38,8 +38,8 @@ class Outcome:
 
 def fated(wanted: Wanted, ordinal: int, settings: SandboxSettings, dice: Dice) -> Outcome:
     """The outcome that rates and words of the prompt give to the task of this ordinal."""
-    if any(word in wanted.prompt for word in settings.moderated_in_task):
-        return Outcome(Ending.FAILED, settings.moderation_code)
+    if code := _code_of_request(wanted, settings):
+        return Outcome(Ending.FAILED, code)
     for ending, rate in _rates(settings):
         if dice.hits(rate, f"ending {ending}", ordinal):
             return Outcome(ending)
@@ -50,6 +50,13 @@ def fated(wanted: Wanted, ordinal: int, settings: SandboxSettings, dice: Dice) -
     if dice.hits(settings.unknown_failure_rate, "unknown", ordinal):
         return Outcome(Ending.FAILED, settings.unknown_code)
     return Outcome(Ending.COMPLETED)
+
+
+def _code_of_request(wanted: Wanted, settings: SandboxSettings) -> str:
+    """The code with which a task fails for its model or for a word of its prompt."""
+    if settings.unavailable_at == "task" and wanted.model.name in settings.unavailable_models:
+        return "model_unavailable"
+    return settings.moderation_code if any(word in wanted.prompt for word in settings.moderated_in_task) else ""
 
 
 def images_made(wanted: Wanted, outcome: Outcome, ordinal: int, settings: SandboxSettings, dice: Dice) -> int:

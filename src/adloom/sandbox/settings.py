@@ -67,6 +67,9 @@ class SandboxSettings(BaseModel):
     moderated_at_submit: tuple[str, ...] = ()  # a prompt that contains one of these is refused with 400
     moderated_in_task: tuple[str, ...] = ()  # … or its task fails with content_policy_violation
     moderation_code: str = "content_policy_violation"
+    unavailable_models: tuple[str, ...] = ()
+    unavailable_at: Literal["submit", "task"] = "submit"  # refused at once, or a task that fails with model_unavailable
+    unavailable_status: int = Field(default=404, ge=400, le=599)
     key_states: dict[str, KeyState] = {}  # by the key itself or by its fingerprint
 
     # Money
