@@ -46,7 +46,10 @@ app = typer.Typer(
     help="Buy marketing images in bulk from a paid image API: once each, and archived with proof.",
 )
 
-Source = Annotated[str, typer.Argument(help="A campaign: a .yaml or a .csv file.", show_default=False)]
+Source = Annotated[
+    str,
+    typer.Argument(help="A campaign: a .yaml, .csv or .xlsx file; book.xlsx#May is its sheet May.", show_default=False),
+]
 Target = Annotated[str, typer.Argument(help="A campaign file, or <archive>/<campaign>/<edition>.", show_default=False)]
 Archive = Annotated[str | None, typer.Option(help="Where the images go; default: ADLOOM_ARCHIVE, else ./archive.")]
 EditionName = Annotated[str, typer.Option(help="One issue of the campaign. The same again resumes it.")]

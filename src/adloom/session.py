@@ -24,6 +24,7 @@ from adloom.core.exits import StopReason
 from adloom.core.order import Order
 from adloom.edges.campaign_files import Defaults, FileCampaign, open_campaign
 from adloom.edges.campaign_references import read_file
+from adloom.edges.campaign_workbook import file_of
 from adloom.edges.evolink import EvoLink
 from adloom.edges.evolink_files import EvoLinkFiles
 from adloom.edges.folder import FolderStore
@@ -117,7 +118,7 @@ def open_target(target: str, settings: Settings, edition: str = "main") -> tuple
     folder = Path(target)
     if folder.is_dir():
         return _open_edition_folder(folder)
-    if not folder.is_file():
+    if not file_of(folder).is_file():
         raise InputError(
             f"{target}: there is no such campaign file and no such folder",
             remedy="Give a campaign file, or the folder <archive>/<campaign>/<edition>.",

@@ -250,9 +250,9 @@ def test_a_missing_or_foreign_file_is_said_plainly(tmp_path):
         open_campaign(tmp_path / "none.yaml")
     with pytest.raises(InputError, match="is not a file"):
         open_campaign(tmp_path)
-    (tmp_path / "a.xlsx").write_bytes(b"PK")
-    with pytest.raises(InputError, match=r"a campaign is a \.yaml or a \.csv file"):
-        open_campaign(tmp_path / "a.xlsx")
+    (tmp_path / "a.ods").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"a campaign is a \.yaml, \.csv or \.xlsx file"):
+        open_campaign(tmp_path / "a.ods")
 
 
 def test_every_setting_of_a_row_can_be_excluded_by(opened):

@@ -28,6 +28,7 @@ from adloom.edges.campaign_references import BadReference, ReferenceReader, chec
 from adloom.edges.campaign_report import Place, Report, shown
 from adloom.edges.campaign_schema import HeadFile, JobFile, SettingsFile, read_head, read_jobs
 from adloom.edges.campaign_settings import AXES, STANDARD, SettingsReader, Texts
+from adloom.edges.campaign_workbook import file_of, is_workbook
 from adloom.edges.campaign_yaml import Document, Tree
 from adloom.edges.campaign_yaml import Path as Keys
 
@@ -178,15 +179,16 @@ class _JobBuilder:
         place = self._document.place(keys)
         try:
             inside = (root / text).resolve().is_relative_to(root.resolve())
-            found = (root / text).is_file()
+            found = file_of(root / text).is_file()
         except (OSError, ValueError, RuntimeError):
             inside, found = True, False
         if not inside:
-            self._report.add(place, f"{shown(text)} leads out of the campaign file's folder", "a CSV inside it")
-        elif not found or not text.lower().endswith(".csv"):
-            self._report.add(
-                place, f"there is no CSV file {shown(text)} beside the campaign file", "the path of a .csv file"
-            )
+            self._report.add(place, f"{shown(text)} leads out of the campaign file's folder", "a table inside it")
+        elif not found:
+            message = f"there is no file {shown(text)} beside the campaign file"
+            self._report.add(place, message, "the path of a .csv or .xlsx file, from the campaign file's folder")
+        elif not (text.lower().endswith(".csv") or is_workbook(root / text)):
+            self._report.add(place, f"{shown(text)} is no table that can be read", "a .csv or .xlsx file")
         else:
             return root / text
         return None

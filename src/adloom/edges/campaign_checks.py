@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from pydantic_core import PydanticCustomError
 
+from adloom.core.identity import slug
 from adloom.edges.campaign_report import did_you_mean, shown
 
 OVERRIDES = ("id", "prompt", "variants", "size", "quality", "references", "grouping", "priority", "model")
@@ -45,7 +46,9 @@ def text(value: object) -> object:
 def slug_text(value: object) -> object:
     """A name that is safe in every store and file system."""
     if not isinstance(value, str) or not _SLUG.fullmatch(value):
-        raise fault(f"{kind(value)} cannot be a name", "1 to 63 of a-z, 0-9 and -, for example spring-launch")
+        meant = slug(value, 63) if isinstance(value, str) else ""
+        near = f", did you mean {shown(meant)}?" if meant else ""
+        raise fault(f"{kind(value)} cannot be a name{near}", "1 to 63 of a-z, 0-9 and -, for example spring-launch")
     return value
 
 

@@ -1,7 +1,8 @@
 """Campaign files: a YAML or a CSV becomes a campaign and a stream of rows, or one report of everything wrong with it.
 
 The files of a campaign are the YAML file and the CSVs it names, or one CSV by itself. A CSV by itself is one job; job
-and campaign are named after the file. Its reserved columns are ``id prompt variants size quality references grouping
+and campaign are named after the file. A sheet of a workbook, ``book.xlsx`` or ``book.xlsx#May``, may stand for any CSV.
+Its reserved columns are ``id prompt variants size quality references grouping
 priority model``; an empty cell in one of them means that the option, else the default, counts. ``references`` holds
 names, addresses or paths, separated by ``|``, or without one by blanks. All other columns are variables, untouched.
 """
@@ -24,6 +25,7 @@ from adloom.edges.campaign_references import ReferenceReader
 from adloom.edges.campaign_report import Place, Report
 from adloom.edges.campaign_rows import RowReader
 from adloom.edges.campaign_settings import STANDARD, SettingsReader, Texts
+from adloom.edges.campaign_workbook import file_of, is_workbook
 from adloom.edges.campaign_yaml import LARGEST_FILE_BYTES, read_yaml
 
 
@@ -45,16 +47,19 @@ def open_campaign(path: Path, *, defaults: Defaults = Defaults(), loopback_urls:
     is no such file and CampaignInvalid when it cannot be read at all. Problems of the head that leave the rows readable
     are raised with theirs: by ``rows`` after the last row, or by ``campaign``, which then reads all rows first.
     """
-    if not path.is_file():
-        what = "is not a file" if path.exists() else "does not exist"
+    file = file_of(path)
+    if not file.is_file():
+        what = "is not a file" if file.exists() else "does not exist"
         raise InputError(
             f"{path}: this campaign {what}.", remedy="Check the path, or make a campaign with: adloom init"
         )
-    if path.suffix.lower() == ".csv":
+    if path.suffix.lower() == ".csv" or is_workbook(path):
         return _open_table(path, defaults, loopback_urls=loopback_urls)
     if path.suffix.lower() in (".yaml", ".yml"):
         return _open_document(path, loopback_urls=loopback_urls)
-    raise InputError(f"{path}: a campaign is a .yaml or a .csv file.", remedy="Rename the file, or name another one.")
+    raise InputError(
+        f"{path}: a campaign is a .yaml, .csv or .xlsx file.", remedy="Save it as one of these, or name another file."
+    )
 
 
 class TracedRow(NamedTuple):
@@ -104,7 +109,9 @@ class FileCampaign:
 
 def _open_table(path: Path, defaults: Defaults, *, loopback_urls: bool) -> FileCampaign:
     file = str(path)
-    name = slug(path.stem, 63) or "campaign-" + digest(path.stem)[:6]
+    book = file_of(path)
+    stem = book.stem + path.name.removeprefix(book.name)
+    name = slug(stem, 63) or "campaign-" + digest(stem)[:6]
     given = {
         "model": defaults.model,
         "size": defaults.size,

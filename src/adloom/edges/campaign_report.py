@@ -25,8 +25,7 @@ class Place(NamedTuple):
 
 def shown(text: str, limit: int = _TEXT_SHOWN) -> str:
     """Text of a file as a message may quote it: in quotes, on one line, without control characters, cut short."""
-    cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    return '"' + "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in cut) + '"'
+    return f'"{_printable(text if len(text) <= limit else text[: limit - 1] + "…")}"'
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
@@ -63,7 +62,7 @@ class Report:
 
     def add(self, place: Place, message: str, allowed: str = "") -> None:
         """Record one problem."""
-        problem = Problem(*place, message, allowed)
+        problem = Problem(*place, _printable(message), _printable(allowed))
         self._files.setdefault(place.file, len(self._files))
         if problem in self._problems:
             return
@@ -79,7 +78,7 @@ class Report:
 
     def warn(self, text: str) -> None:
         """Record one warning."""
-        self._warnings[text] = None
+        self._warnings[_printable(text)] = None
 
     def count(self, text: str, place: Place) -> None:
         """Count one more place of a warning. ``text`` holds ``{n}`` where the count belongs."""
@@ -92,6 +91,13 @@ class Report:
         """Raise CampaignInvalid when there was any problem."""
         if self._problems:
             raise CampaignInvalid(self.problems)
+
+
+def _printable(text: str) -> str:
+    """Text that a terminal shows and does not obey: words of a file may hold its control characters."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def _counted(text: str, count: int, places: list[Place]) -> str:

@@ -235,7 +235,7 @@ def report_errors(document: Document, prefix: Path, errors: Sequence[ErrorDetail
                 "known here: " + ", ".join(known),
             )
         elif error["type"] == "missing":
-            report.add(document.place(path[:-1]), f"{shown(name)} is missing")
+            report.add(document.place(path[:-1]), f"{shown(name)} is missing", _MISSING.get(name, ""))
             continue
         else:
             at = "" if name.isdecimal() else f"{name}: "
@@ -246,6 +246,7 @@ def report_errors(document: Document, prefix: Path, errors: Sequence[ErrorDetail
         report.add(document.place(path, of_key=of_key), message, allowed)
 
 
+_MISSING = {"campaign": "a name, like campaign: spring-launch", "id": "a name for the job, like id: hero"}
 _NEEDED = {
     "dict_type": "a mapping, key: value",
     "model_type": "a mapping, key: value",

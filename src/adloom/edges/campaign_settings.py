@@ -40,6 +40,7 @@ STANDARD: Settings = {
 }  # fmt: skip
 
 _PIXELS = re.compile(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})")
+_TIME_OF_DAY = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::00)?(?: [AP]M)?")
 _WHOLE = re.compile(r"[1-9][0-9]{0,5}")
 _MISTYPED = str.maketrans("：×*/", ":xx:")
 _CACHED = 4096
@@ -147,6 +148,8 @@ class SettingsReader:
         near = f", did you mean {shown(meant)}?" if meant in ratios or _PIXELS.fullmatch(meant) else ""
         if size.upper() in _QUALITIES:
             near = ", that is a quality"
+        if (clock := _TIME_OF_DAY.fullmatch(size)) and (meant := f"{int(clock[1])}:{int(clock[2])}") in WIDE_RATIOS:
+            near = f", a spreadsheet made a time of {shown(meant)}: give the column the format Text"
         if size in WIDE_RATIOS:
             near = f" to the {self._profile.name} limits, `profile: wide` takes it"
         return Fault(

@@ -1,4 +1,4 @@
-"""A CSV as a stream of rows of text, in bounded memory.
+"""A CSV as a stream of rows of text, in bounded memory; a sheet of a workbook as the same.
 
 Two passes: the csv module walks the file for its structure (encoding, quotes, ragged rows, sizes, the line on which
 each row begins), then pandas reads the same rows in chunks as text. When the structure has problems, nothing will be
@@ -13,12 +13,14 @@ from __future__ import annotations
 import csv
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from adloom.core.matrix import ROWS_PER_CAMPAIGN
 from adloom.edges.campaign_report import Place, Report, shown
+from adloom.edges.campaign_workbook import is_workbook, read_sheet
 
 if TYPE_CHECKING:
     import _csv
@@ -27,6 +29,8 @@ LONGEST_LINE_BYTES = 1 << 20
 LONGEST_CELL = 8192
 ROWS_A_CHUNK = 5000
 _HEADER_COLUMNS = 256
+_TEXT_BEFORE = 20
+_TOO_MANY = f"at most {ROWS_PER_CAMPAIGN:,} rows in a campaign"
 _BLANKS = " \t"  # what pandas takes for a blank line, too
 _ENCODING = 'save it as "CSV UTF-8"'
 _QUOTES = 'a quoted cell begins and ends with ", and "" stands for a quote inside it'
@@ -48,6 +52,8 @@ class Table:
     lines: array[int] = field(repr=False)
     sound: bool
     chunked: bool
+    sheet: tuple[tuple[str, ...], ...] | None = field(default=None, repr=False)
+    """The rows below the header when they come from a workbook, which is small and read at once."""
 
 
 class _Broken(Exception):
@@ -63,6 +69,8 @@ class _Broken(Exception):
 
 def survey(path: Path, file: str, report: Report, *, most_rows: int) -> Table | None:
     """Walk the file for its structure and report what is wrong. None when not even the header can be read."""
+    if is_workbook(path):
+        return _survey_sheet(path, file, report, most_rows)
     try:
         with path.open("rb") as handle:
             return _survey(handle, path, file, report, most_rows)
@@ -89,7 +97,7 @@ def _survey(handle: BinaryIO, path: Path, file: str, report: Report, most_rows: 
                 sound = False
                 report.add(Place(file, line, found[0]), *found[1:])
             if len(lines) > most_rows:
-                report.add(Place(file, line), f"more than {most_rows:,} rows", "several campaigns")
+                report.add(Place(file, line), f"more than {most_rows:,} rows", _TOO_MANY)
                 return None
     except _Broken as broken:
         sound = False
@@ -102,9 +110,30 @@ def _survey(handle: BinaryIO, path: Path, file: str, report: Report, most_rows: 
     return Table(path, file, separator, columns, lines, sound, chunked=sound and not physical.has_lone_returns)
 
 
+def _survey_sheet(path: Path, file: str, report: Report, most_rows: int) -> Table | None:
+    rows = read_sheet(path, file, report)
+    if rows is None:
+        return None
+    columns = tuple(cell.strip() for cell in rows[0]) if rows else ()
+    sound = _header_is_good(columns, Place(file, 1), report)
+    if not columns:
+        return None
+    filled = [(line, cells) for line, cells in enumerate(rows[1:], start=2) if any(map(str.strip, cells))]
+    if len(filled) > most_rows:
+        report.add(Place(file, filled[most_rows][0]), f"more than {most_rows:,} rows", _TOO_MANY)
+        return None
+    for line, cells in filled:
+        if (found := _row_fault(cells, columns)) is not None:
+            sound = False
+            report.add(Place(file, line, found[0]), *found[1:])
+    lines = array("L", (line for line, _ in filled))
+    return Table(path, file, ",", columns, lines, sound, chunked=False, sheet=tuple(cells for _, cells in filled))
+
+
 def cells_of(table: Table, report: Report) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yield (line, cells) of every row that has the header's number of cells."""
-    if not table.lines:
+    if table.sheet is not None:
+        yield from zip(table.lines, table.sheet, strict=True)
         return
     if table.chunked:
         yield from _with_pandas(table, report)
@@ -161,6 +190,9 @@ def _header_is_good(columns: tuple[str, ...], place: Place, report: Report) -> b
     if not columns:
         report.add(Place(place.file, 1, 1), "the file is empty", "a first line with the names of the columns")
         return False
+    if columns[0].lower().startswith("sep="):
+        report.add(place, f"the first line {shown(columns[0])} is a mark for Excel", "delete it: the names come first")
+        return False
     if len(columns) > _HEADER_COLUMNS:
         report.add(place, f"the header has {len(columns):,} columns", f"at most {_HEADER_COLUMNS}")
         return False
@@ -177,9 +209,9 @@ def _header_is_good(columns: tuple[str, ...], place: Place, report: Report) -> b
     return good
 
 
-def _row_fault(cells: list[str], columns: tuple[str, ...]) -> tuple[int, str, str] | None:
+def _row_fault(cells: Sequence[str], columns: tuple[str, ...]) -> tuple[int, str, str] | None:
     if len(cells) != len(columns):
-        message = f"this row has {len(cells)} cells, the header has {len(columns)}"
+        message = f"this row has {_count(cells)}, the header has {len(columns)}: {shown(' | '.join(cells))}"
         allowed = "one cell for each column; quote a cell that holds the separator"
         return min(len(cells), len(columns)) + 1, message, allowed
     if len(max(cells, key=len)) > LONGEST_CELL:
@@ -187,6 +219,10 @@ def _row_fault(cells: list[str], columns: tuple[str, ...]) -> tuple[int, str, st
         message = f"the cell in column {shown(columns[number])} has {len(cells[number]):,} characters"
         return number + 1, message, f"at most {LONGEST_CELL:,}; perhaps a quote is not closed"
     return None
+
+
+def _count(cells: Sequence[str]) -> str:
+    return "1 cell" if len(cells) == 1 else f"{len(cells):,} cells"
 
 
 def _records(lines: _Lines, separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -199,6 +235,9 @@ def _records(lines: _Lines, separator: str) -> Iterator[tuple[int, list[str]]]:
         except StopIteration:
             return
         except csv.Error as error:
+            if reader.line_num == line and lines.longest_of_line > csv.field_size_limit():
+                message = f"a cell of this row has more than {csv.field_size_limit():,} characters"
+                raise _Broken(line, 1, message, f"at most {LONGEST_CELL:,}") from error
             message = f"the quotes of this row do not match (read until line {reader.line_num})"
             raise _Broken(line, 1, message, _QUOTES) from error
         if cells and (len(cells) > 1 or cells[0].strip(_BLANKS)):
@@ -211,6 +250,7 @@ class _Lines:
     def __init__(self, handle: BinaryIO) -> None:
         self._handle = handle
         self.has_lone_returns = False
+        self.longest_of_line = 0
 
     def __iter__(self) -> Iterator[str]:
         offset, number = 0, 1
@@ -219,6 +259,7 @@ class _Lines:
             if offset == 0:
                 text = text.removeprefix("\ufeff")
             offset += len(content)
+            self.longest_of_line = len(text)
             if "\r" not in text:
                 number += 1
                 yield text
@@ -236,12 +277,23 @@ def _decoded(content: bytes, offset: int, number: int) -> str:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        at = f"this is not UTF-8 text from byte {offset + error.start:,} on"
-        raise _Broken(number, 1, at, _ENCODING) from error
+        before = content[: error.start].decode()
+        byte = f"byte {offset + error.start:,} (0x{content[error.start]:02X}"
+        at = (
+            f"{byte}, after {shown(before[-_TEXT_BEFORE:])}) is not UTF-8 text"
+            if before
+            else f"{byte}) is not UTF-8 text"
+        )
+        raise _Broken(number, 1, at + _other_encoding(content), _ENCODING) from error
     if "\0" in text:
         at = f"a NUL character at byte {offset + content.index(0):,} cannot stand in a CSV"
         raise _Broken(number, 1, at, _ENCODING)
     return text
+
+
+def _other_encoding(line: bytes) -> str:
+    """The end of a message that names the encoding a line seems to have; empty where that is a guess."""
+    return ", it looks like UTF-16" if line[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
 
 
 def _separator(handle: BinaryIO) -> str:

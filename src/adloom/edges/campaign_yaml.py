@@ -27,6 +27,8 @@ DEEPEST = 20
 MOST_NODES = 100_000
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where the wheel has it: twenty times as fast
+_QUOTE_TEMPLATES = 'text that begins with {{ or {% needs quotes, like "{{ product }} on oak"'
+_BARE_TEMPLATE = re.compile(r"(?:[:,\[]|^\s*-)\s+\{[{%]")
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _UNSENDABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -84,11 +86,23 @@ def read_yaml(content: bytes, file: str, report: Report) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
-        report.fatal(
-            place, f"this is not valid YAML: {error.problem or error.context}", "check indentation, quotes and colons"
-        )
+        lines = text.splitlines()[: place.line]
+        nearest = next((line for line in reversed(lines) if line.strip()), "")
+        quoted = f" near {shown(nearest.strip())}" if nearest.strip() else ""
+        report.fatal(place, f"this is not valid YAML{quoted}: {error.problem or error.context}", _advice(nearest))
     except yaml.YAMLError as error:
         report.fatal(Place(file), f"this is not valid YAML: {shown(str(error))}")
+
+
+def _advice(line: str) -> str:
+    """What is most likely wrong with a line that is not YAML."""
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return "indent with blanks, not with tabs"
+    if _BARE_TEMPLATE.search(line):
+        return _QUOTE_TEMPLATES
+    if line.count(": ") > 1:
+        return 'put text that holds ": " in quotes, or in a block after |'
+    return "check indentation, quotes, colons and brackets, here and in the lines before"
 
 
 class _Builder:
@@ -125,7 +139,9 @@ class _Builder:
         if isinstance(event, yaml.AliasEvent):
             self._usable = False
             self._report.add(
-                self._place(event), f"aliases like *{str(event.anchor)[:40]} are not allowed", "write the value out"
+                self._place(event),
+                f"aliases like {shown('*' + str(event.anchor), 40)} are not allowed",
+                "write the value out, or put text that begins with * in quotes",
             )
             return ""
         self._refuse_tag_and_anchor(event)
@@ -161,7 +177,7 @@ class _Builder:
         """The text of a key, None when it cannot be one."""
         key = self._node(event, path, depth + 1)
         if not isinstance(key, str):
-            self._report.add(self._place(event), "a key must be text", "not a list or a mapping")
+            self._report.add(self._place(event), "a list or a mapping cannot be a key", _QUOTE_TEMPLATES)
             return None
         if key == "<<" and isinstance(event, yaml.ScalarEvent) and not event.style:
             self._usable = False
@@ -185,9 +201,11 @@ class _Builder:
 
     def _refuse_tag_and_anchor(self, event: Event) -> None:
         if tag := getattr(event, "tag", None):
-            self._report.add(self._place(event), f"tags like {shown(tag, 40)} are not allowed", "plain text")
+            allowed = "plain text; in quotes when it begins with !"
+            self._report.add(self._place(event), f"tags like {shown(tag, 40)} are not allowed", allowed)
         if anchor := getattr(event, "anchor", None):
-            self._report.add(self._place(event), f"anchors like &{anchor[:40]} are not allowed", "write values out")
+            allowed = "write values out, and put text that begins with & in quotes"
+            self._report.add(self._place(event), f"anchors like {shown('&' + anchor, 40)} are not allowed", allowed)
 
     def _place(self, event: Event) -> Place:
         mark = event.start_mark
