@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from desk import Desk, open_desk
+from s3_server import S3Server, running_s3_server
 from shop import Shop, open_shop
 
 
@@ -18,3 +19,15 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
 def desk(tmp_path: Path) -> Iterator[Desk]:
     with open_desk(tmp_path) as desk:
         yield desk
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with running_s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_over_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with running_s3_server(tmp_path_factory.mktemp("s3"), tls=True) as server:
+        yield server

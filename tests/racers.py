@@ -8,9 +8,10 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from adloom.edges.folder import FolderStore
+from adloom.edges.s3 import S3Store
 from adloom.ports import Store
 
-OPEN: dict[str, Callable[[str], Store]] = {"folder": lambda address: FolderStore(Path(address))}
+OPEN: dict[str, Callable[[str], Store]] = {"folder": lambda address: FolderStore(Path(address)), "s3": S3Store}
 """How to open a store of each kind at an address, in whichever process."""
 
 

@@ -82,11 +82,21 @@ def settings_for(request: RunRequest) -> Settings:
 
 def open_store(archive: str) -> Store:
     """The archive that an address names. Raises SettingInvalid for an address of no known kind."""
+    if archive.startswith(S3):
+        from adloom.edges.s3 import S3Store  # noqa: PLC0415 - boto3 takes half a second, which a folder need not wait
+        from adloom.edges.s3_protection import read_protection  # noqa: PLC0415
+
+        return S3Store(archive, read_protection(os.environ))
     if "://" in archive:
         raise SettingInvalid(
-            f"{archive}: this kind of archive is not known", remedy="Give the path of a folder with --archive."
+            f"{archive}: this kind of archive is not known",
+            remedy="Give the path of a folder or s3://bucket/prefix with --archive.",
         )
     return FolderStore(Path(archive))
+
+
+S3 = "s3://"
+CAMPAIGN_FILES = (".yaml", ".yml", ".csv")
 
 
 def open_source(request: RunRequest, settings: Settings) -> FileCampaign:
@@ -115,6 +125,8 @@ def open_target(target: str, settings: Settings, edition: str = "main") -> tuple
 
     ``edition`` names the edition of a campaign file. Raises InputError when the target is neither.
     """
+    if target.startswith(S3) and not target.endswith(CAMPAIGN_FILES):
+        return _open_edition_address(target)
     folder = Path(target)
     if folder.is_dir():
         return _open_edition_folder(folder)
@@ -135,6 +147,16 @@ def _open_edition_folder(folder: Path) -> tuple[Store, Edition]:
             remedy="Give a campaign file, or the folder <archive>/<campaign>/<edition>.",
         )
     return open_store(str(folder.parents[1])), Edition(folder.parent.name, folder.name)
+
+
+def _open_edition_address(address: str) -> tuple[Store, Edition]:
+    parts = address.removeprefix(S3).strip("/").split("/")
+    if len(parts) < EDITION_PARTS:
+        raise InputError(
+            f"{address} is not the address of an edition",
+            remedy="Give s3://<bucket>/<prefix>/<campaign>/<edition>.",
+        )
+    return open_store(S3 + "/".join(parts[:-2])), Edition(*parts[-2:])
 
 
 async def outlook_of(request: RunRequest, settings: Settings, store: Store, *, to_run: bool) -> Outlook:

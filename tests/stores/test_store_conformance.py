@@ -19,9 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import url2pathname
+from uuid import uuid4
 
 import pytest
 from racers import OPEN, content_of, run_race
+from s3_server import BUCKET
 
 from adloom.core.errors import StoreRefused, StoreUnavailable
 from adloom.edges import folder as folder_module
@@ -40,9 +42,13 @@ class Place:
         return OPEN[self.kind](self.address)
 
 
-@pytest.fixture(params=["folder"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return Place(request.param, str(tmp_path / "archive"))
+@pytest.fixture(params=["folder", "s3", "s3_over_tls"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    if request.param == "folder":
+        return Place("folder", str(tmp_path / "archive"))
+    for name, value in request.getfixturevalue(request.param).environment().items():
+        monkeypatch.setenv(name, value)
+    return Place("s3", f"s3://{BUCKET}/{uuid4()}/archive")
 
 
 @pytest.fixture
@@ -77,8 +83,8 @@ async def test_what_is_not_there_reads_as_none(store: Store):
 
 async def test_of_racing_tasks_exactly_one_creates(place: Place):
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32))
+    stores = [place.open() for _ in range(4)] * 8
     for key in [f"deep/er/{number}.json" for number in range(8)]:
-        stores = [place.open() for _ in range(32)]
         won = await asyncio.gather(*(store.create(key, content_of(n, key)) for n, store in enumerate(stores)))
         assert won.count(True) == 1
         assert await stores[0].read(key) == content_of(won.index(True), key)
@@ -87,11 +93,12 @@ async def test_of_racing_tasks_exactly_one_creates(place: Place):
 def test_of_racing_processes_exactly_one_creates(place: Place):
     raced = [f"ledger/c-{number}/a1-intent.json" for number in range(25)]
     won = run_race(place.kind, place.address, raced, racers=4)
+    store = place.open()
     for position, key in enumerate(raced):
         makers = [racer for racer in range(4) if won[racer][position]]
         assert len(makers) == 1
-        assert asyncio.run(place.open().read(key)) == content_of(makers[0], key)
-    assert asyncio.run(keys(place.open())) == set(raced)
+        assert asyncio.run(store.read(key)) == content_of(makers[0], key)
+    assert asyncio.run(keys(store)) == set(raced)
 
 
 async def test_a_prefix_is_the_beginning_of_a_key_and_not_only_a_folder(store: Store):
@@ -123,9 +130,10 @@ async def test_a_document_is_replaced_as_a_whole(place: Place):
                 await store.replace("manifest.json", content)
 
     async def read() -> None:
+        reader = place.open()
         for _ in range(60):
-            assert await place.open().read("manifest.json") in contents
-            assert await keys(place.open()) == {"manifest.json"}
+            assert await reader.read("manifest.json") in contents
+            assert await keys(reader) == {"manifest.json"}
 
     await asyncio.gather(write(), read(), read())
     assert await store.read("manifest.json") == contents[-1]
@@ -156,7 +164,7 @@ async def test_a_key_that_leads_elsewhere_is_refused(place: Place, key: str):
     for action in (lambda: store.create(key, b"x"), lambda: store.replace(key, b"x"), lambda: store.read(key)):
         with pytest.raises(ValueError, match="not a key"):
             await action()
-    assert not Path(place.address).exists()
+    assert await keys(store) == set()
 
 
 # What is told of a folder alone.
