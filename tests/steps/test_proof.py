@@ -1,6 +1,7 @@
 """Verification: any damage to any one object is found, and nothing else is."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,22 @@ async def test_a_loss_is_still_found_after_another_run(shop: Shop, lost: str):
         await shop.run()
     if not victim.exists():
         assert f"{victim.relative_to(folder)}" in await findings(shop)
+
+
+async def test_checksums_without_their_last_newline_are_damaged(shop: Shop):
+    folder = await an_archive(shop)
+    path = folder / "checksums.txt"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert await findings(shop) == ["checksums.txt"]
+
+
+async def test_a_field_of_another_type_is_damage_and_no_traceback(shop: Shop):
+    folder = await an_archive(shop)
+    path = next(folder.glob("ledger/c-*/a1-completed.json"))
+    for value in ("many", None, [], {}):
+        path.write_text(json.dumps({**json.loads(path.read_bytes()), "credits": value}))
+        assert f"{path.relative_to(folder)}" in await findings(shop)
+        assert await mend(shop) == []
 
 
 async def test_the_heartbeat_of_a_run_that_goes_on_is_no_damage_but_a_changed_one_is(shop: Shop):
