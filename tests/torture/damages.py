@@ -23,11 +23,10 @@ import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -35,102 +34,20 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
 
 from fakes import MemoryStore
-from shop import Shop, campaign_text, open_shop
-from torture.simulation import EDITION as SIMULATED
+from shop import open_shop
+from torture.samples import Objects, Sample, bought, simulated
 from torture.simulation import play
-from torture.simulation_world import World
 from torture.tally import Tally
 
-from adloom.cli_archive import _fetcher
-from adloom.gallery import write_gallery
 from adloom.ledger import Edition
-from adloom.proof import NAME, Verdict, verify, write_checksums
-from adloom.repair import Fetch, repair
+from adloom.proof import NAME, Verdict, verify
+from adloom.repair import repair
 from adloom.session import new_ledger
 
-REAL = Edition("test", "main")
 DERIVED = re.compile(r"manifest\.json|assets\.(jsonl|csv)|gallery(-\d+)?\.html|checksums\.txt")
 RECORDS = re.compile(r".*\.(json|jsonl)")
 PER_ARCHIVE = 1
 PER_REAL_ARCHIVE = 10
-
-Objects = dict[str, bytes]
-
-
-# --- archives
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One clean archive: its objects by key, and where its result links lead while they live."""
-
-    name: str
-    edition: Edition
-    objects: Objects
-    fetch: Fetch
-
-
-async def simulated(seed: int, world: World) -> Sample:
-    """What a story left, with the page and the checksums that a run writes at its end."""
-    store = MemoryStore()
-    store.objects = dict(world.objects)
-    ledger = new_ledger(store, SIMULATED)
-    await ledger.load()
-    await write_gallery(store, SIMULATED, [ledger.facts(call) for call in ledger.calls()])
-    await write_checksums(store, SIMULATED, ledger)
-    links_live = seed % 2 == 0
-
-    async def fetch(link: str) -> bytes | None:
-        task, index = link.removeprefix("https://results.example/").split("?")[0].split("/")
-        return world.tasks[task].images[int(index)] if links_live else None
-
-    return Sample(f"seed {seed}", SIMULATED, store.objects, fetch)
-
-
-ENDINGS: tuple[Mapping[str, Any], ...] = (
-    {"fault": "completed", "images": 1},
-    {"fault": "completed", "images": 0},
-    {"fault": "completed", "images": 9},
-    {"fault": "failed", "code": "service_error"},
-    {"fault": "failed", "code": "content_policy_violation"},
-    {"fault": "failed", "code": "invalid_parameters"},
-    {"fault": "completed"},
-)
-"""Ends of tasks: short, none, more than asked for, given back, refused, failed, well."""
-
-
-async def bought(shop: Shop, seed: int) -> Sample:
-    """What one to three real runs left of a campaign that changes between them."""
-    random = Random(seed)
-    shop.sandbox.change(
-        seed=seed,
-        moderated_at_submit=("forbidden",),
-        picture_damage_rate=random.choice((0, 0, 0.3)),
-        picture_damage_kinds=("html", "truncated"),
-        picture_format=random.choice(("jpeg", "png")),
-        lose_reply_rate=random.choice((0, 0, 0.3)),
-    )
-    numbers = count()
-    rows = [a_row(random, next(numbers)) for _ in range(random.randint(1, 4))]
-    for _ in range(random.randint(1, 3)):
-        for ending in random.sample(ENDINGS, random.randint(0, 4)):
-            shop.sandbox.script(route="outcome", **ending)
-        shop.write(campaign_text("".join(rows)))
-        await shop.run(replace=True)
-        rows[random.randrange(len(rows))] = a_row(random, next(numbers))
-        random.shuffle(rows)
-    return Sample(f"campaign {seed}", REAL, _objects(Path(shop.settings.archive)), _fetcher(shop.settings))
-
-
-def _objects(root: Path) -> Objects:
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-
-def a_row(random: Random, number: int) -> str:
-    what = random.choice(("a cup", "a jug", "花瓶", "forbidden fruit"))
-    grouping = random.choice(("set", "independent"))
-    prompt = f"{what} {number}-{random.randrange(10**6)}"
-    return f"  - {{id: r{number}, prompt: {prompt}, variants: {random.randint(1, 4)}, grouping: {grouping}}}\n"
 
 
 # --- damages
