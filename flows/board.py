@@ -9,13 +9,14 @@ signed ones.
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
 import httpx
 from prefect.artifacts import (
     acreate_link_artifact,
+    acreate_markdown_artifact,
     acreate_progress_artifact,
     acreate_table_artifact,
     aupdate_progress_artifact,
@@ -61,6 +62,11 @@ class Board:
     async def name_run(self) -> None:
         """Call the flow run ``<campaign>-<edition>``."""
         await _kindly(self._rename())
+
+    async def show_plan(self, lines: Sequence[str]) -> None:
+        """Show what would be bought."""
+        text = "```\n" + "\n".join(lines) + "\n```"
+        await _kindly(acreate_markdown_artifact(text, self._key("plan"), lines[0]))
 
     async def watch(self, run: Run) -> None:
         """Show a run's progress until cancelled: in the artifact every few seconds, in the log now and then."""

@@ -1,293 +1,172 @@
-"""A campaign as a Prefect flow: one Prefect task run for each batch of calls, one honest final state.
+"""The flows behind Prefect's forms: a campaign file, by hand or on a schedule, and a CSV in bulk.
 
-The flow is thin. What is bought, collected and archived, and every retry, is the run's own business; Prefect shows it,
-schedules it and can stop it. State lives in the archive: a flow run that dies, is retried or exists twice resumes the
-same edition and buys nothing twice. Batches run in the flow's own event loop, over one client, ledger and pace. Prefect
-sees no row, prompt, key or link: a batch reaches its Prefect task through a context variable, and the task's one
-parameter says in words what it makes.
+A form's fields are flat and have defaults, choices and bounds; its help is the ``Args:`` of the docstring, the only
+place where Prefect looks for it. No field is a secret: key and archive are those of the worker's environment.
 """
 
-import asyncio
-import signal
-import threading
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from contextvars import ContextVar
-from dataclasses import dataclass, field
-from datetime import UTC
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
-from typing import Annotated, Any
-from zoneinfo import ZoneInfo
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun, State
-from prefect.context import FlowRunContext
-from prefect.logging import get_run_logger
-from prefect.states import Cancelled, Completed, Failed
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 from pydantic import Field
 
-from adloom.batches import DRAIN_S
 from adloom.core.campaign import Budget
-from adloom.core.errors import AdloomError
-from adloom.core.exits import (
-    EXIT_ACCOUNT,
-    EXIT_BUDGET,
-    EXIT_HELD,
-    EXIT_INCOMPLETE,
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-    EXIT_OUTAGE,
-    EXIT_REASONS,
-)
-from adloom.core.order import Order
+from adloom.core.errors import AdloomError, SettingInvalid
+from adloom.core.identity import slug
 from adloom.core.outcomes import Status
-from adloom.edges.settings import Settings
-from adloom.flows.board import PREFECT_FAULTS, Board
-from adloom.look import Outlook, Wish
-from adloom.ports import Store
-from adloom.run import Result, Run
-from adloom.session import RunRequest, embedded_sandbox, execute, open_store, outlook_of, settings_for
+from adloom.core.selection import Selection
+from adloom.display import plan_lines
+from adloom.edges.campaign_files import Defaults
+from adloom.flows.approval import ask_for_approval
+from adloom.flows.board import Board
+from adloom.flows.editions import edition_of_flow_run
+from adloom.flows.ending import bad_input
+from adloom.flows.purchase import Prepared, buy, interrupt_on_sigterm
+from adloom.look import Wish
+from adloom.session import RunRequest, open_store, outlook_of, settings_for
 
-PUBLISH_S = 8
-"""Prefect's workers kill a cancelled flow 30 s after its SIGTERM: what the drain leaves of that is for the manifest."""
+CAMPAIGNS = "campaigns"
+"""The folder whose YAML files the form offers, beside prefect.yaml."""
 
-NAME_LENGTH = 100
+PASTED_CHARACTERS = 100_000
+"""Prefect's server takes 512 KiB of parameters; a letter can need six bytes there. More rows come as a file."""
 
-STATE_NAMES = {
-    EXIT_INCOMPLETE: "Incomplete",
-    EXIT_BUDGET: "OverBudget",
-    EXIT_ACCOUNT: "AccountStopped",
-    EXIT_HELD: "Held",
-    EXIT_OUTAGE: "Outage",
-}
-
-
-@dataclass(slots=True)
-class Prepared:
-    """A run that was looked at before its flow began, and the place where the flow leaves how it ended."""
-
-    settings: Settings
-    store: Store
-    outlook: Outlook
-    started: Callable[[Run], None]
-    named: Callable[[FlowRun], None] = lambda _: None
-    has_begun: bool = False
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-    result: Result | None = None
-    error: AdloomError | None = None
+Only: TypeAlias = Literal["what is missing", "failed", "short", "refused"]
+Size: TypeAlias = Literal["auto", "1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9"]
+Quality: TypeAlias = Literal["1K", "2K", "4K"]
+Dollars: TypeAlias = Annotated[float, Field(ge=0)]
 
 
-prepared_run: ContextVar[Prepared | None] = ContextVar("prepared_run", default=None)
-"""Set by a caller in this process that has already prepared the run; the flow's parameters then only describe it."""
+def campaign_files() -> list[str]:
+    """The campaign files in the folder of this deployment, by their paths."""
+    return sorted(path.as_posix() for path in Path(CAMPAIGNS).glob("*.y*ml"))
+
+
+FILES = campaign_files() or [""]
+CampaignFile: TypeAlias = Annotated[str, Field(json_schema_extra={"enum": FILES})]
+"""A list to choose from in the form, frozen when the deployment is made; the run itself takes any path."""
 
 
 @flow(name="campaign", retries=0, persist_result=False)
 async def run_campaign(
-    campaign: str,
+    campaign: CampaignFile = FILES[0],
+    other_campaign: str = "",
     edition: str = "",
-    budget_usd: Annotated[float, Field(ge=0)] = 0,
-    archive: str = "",
-    sandbox: bool = False,  # noqa: FBT001, FBT002 - a switch in Prefect's form
+    budget_usd: Dollars = 0,
+    dry_run: bool = True,
+    only: Only = "what is missing",
+    first_rows: Annotated[int, Field(ge=0)] = 0,
+    approve_above_usd: Dollars = 20,
 ) -> State[Any]:
     """Buy what is missing of a campaign, archive every image, write the manifest.
 
     Args:
-        campaign: Path of the campaign file (.yaml or .csv), from the folder that the deployment was made in.
-        edition: One issue of the campaign; the same again resumes it. Empty: the scheduled date of a scheduled run,
-            else "main".
-        budget_usd: The cap in US dollars. 0: the file's own budget.
-        archive: Where the images go, a path or s3://bucket/prefix. Empty: the worker's ADLOOM_ARCHIVE.
-        sandbox: Buy from a stand-in API: no key, no money.
+        campaign: The campaign file. A new file is in this list once `make up` or `prefect deploy --all` has run again.
+        other_campaign: A campaign file that the list does not have, by its path. Empty: the one chosen above.
+        edition: One issue of the campaign, such as 2026-03-01. The same again buys only what is missing, another one
+            buys new images. Empty: "main", and for a scheduled run its date.
+        budget_usd: The most that this edition may cost in US dollars. 0: the budget in the campaign file.
+        dry_run: On: show what would be bought and what it costs, and send nothing.
+        only: Ask once more for images that ended failed, short or refused. They are paid again.
+        first_rows: Only the first so many rows of the campaign, to have a look. 0: all.
+        approve_above_usd: Above this sum the run waits for a person's yes before the first purchase. 0: never.
     """
-    prepared = prepared_run.get()
+    wish = Wish(
+        budget=Budget(usd=Decimal(str(budget_usd))) if budget_usd else None,
+        only=frozenset() if only == "what is missing" else frozenset({Status(only)}),
+        selection=Selection(first=first_rows or None),
+    )
     try:
-        if prepared is not None:
-            prepared.has_begun = True
-            return await _run_prepared(prepared)
-        request = RunRequest(
-            campaign,
-            archive.strip() or None,
-            edition.strip() or await _edition_of_flow_run(),
-            Wish(budget=Budget(usd=Decimal(str(budget_usd))) if budget_usd else None, sandbox=sandbox),
-        )
-        return await _prepare_and_run(request)
+        name = edition.strip() or await edition_of_flow_run()
+        request = RunRequest(other_campaign.strip() or campaign, None, name, wish)
+        return await _plan_or_buy(request, dry_run=dry_run, approve_above_usd=approve_above_usd)
     except AdloomError as error:
-        if prepared is not None:
-            prepared.error = error
-        return Failed(message=str(error))
+        return bad_input(error)
 
 
-async def _prepare_and_run(request: RunRequest) -> State[Any]:
+@flow(name="csv", retries=0, persist_result=False)
+async def run_csv(
+    csv_file: str = "",
+    csv_text: Annotated[str, Field(max_length=PASTED_CHARACTERS)] = "",
+    name: str = "",
+    prompt: str = "",
+    size: Size = "auto",
+    quality: Quality = "2K",
+    variants: Annotated[int, Field(ge=1, le=1000)] = 1,
+    budget_usd: Annotated[float, Field(gt=0)] = 5,
+    edition: str = "",
+    dry_run: bool = True,
+    approve_above_usd: Dollars = 20,
+) -> State[Any]:
+    """Buy the images of a CSV: one row is one prompt, other columns are variables of the prompt template.
+
+    Args:
+        csv_file: Path of a .csv file that the worker can read. Empty: the text pasted below.
+        csv_text: The CSV itself, pasted from a spreadsheet, with its header line. For small jobs; a large one is a
+            file.
+        name: What a pasted CSV is called, such as lip-balm-banners. The same name again, in the same edition, buys only
+            what is missing.
+        prompt: The prompt of rows that have none, with columns in double braces, as in "{{ product }} on marble".
+        size: The shape of images whose row names none.
+        quality: The quality of images whose row names none.
+        variants: How many images a row without a number gets.
+        budget_usd: The most that this edition may cost in US dollars.
+        edition: One issue of the job, such as 2026-03-01. Empty: "main", and for a scheduled run its date.
+        dry_run: On: show what would be bought and what it costs, and send nothing.
+        approve_above_usd: Above this sum the run waits for a person's yes before the first purchase. 0: never.
+    """
+    wish = Wish(budget=Budget(usd=Decimal(str(budget_usd))))
+    defaults = Defaults(size=size, quality=quality, variants=variants, prompt=prompt.strip() or None)
+    try:
+        issue = edition.strip() or await edition_of_flow_run()
+        with csv_source(csv_file.strip(), csv_text, name.strip()) as source:
+            request = RunRequest(source, None, issue, wish, defaults)
+            return await _plan_or_buy(request, dry_run=dry_run, approve_above_usd=approve_above_usd)
+    except AdloomError as error:
+        return bad_input(error)
+
+
+@contextmanager
+def csv_source(file: str, text: str, name: str) -> Iterator[str]:
+    """The file that a CSV job is read from. A pasted one is named after the job: its rows are known by that name.
+
+    Raises SettingInvalid for a form that does not say which.
+    """
+    if bool(file) == bool(text.strip()):
+        which = "both csv_file and csv_text are" if file else "neither csv_file nor csv_text is"
+        raise SettingInvalid(f"{which} filled in", remedy="Fill in one of them.")
+    if file:
+        if not file.lower().endswith(".csv"):
+            raise SettingInvalid(f"csv_file: {file[:80]!r} is no .csv file", remedy="Save the spreadsheet as CSV.")
+        yield file
+        return
+    if not name or slug(name, 63) != name:
+        meant = f", such as {slug(name, 63)}" if slug(name, 63) else ", such as lip-balm-banners"
+        raise SettingInvalid(
+            f"name: {name[:80]!r} is no name for a job", remedy=f"Use lower-case letters, digits and dashes{meant}."
+        )
+    with tempfile.TemporaryDirectory(prefix="adloom-") as folder:
+        path = Path(folder) / f"{name}.csv"
+        path.write_text(text, encoding="utf-8", newline="")
+        yield str(path)
+
+
+async def _plan_or_buy(request: RunRequest, *, dry_run: bool, approve_above_usd: float) -> State[Any]:
     settings = settings_for(request)
-    with embedded_sandbox(settings) if request.wish.sandbox else nullcontext(settings) as settings:
-        store = open_store(settings.archive)
-        outlook = await outlook_of(request, settings, store, to_run=True)
-        return await _run_prepared(Prepared(settings, store, outlook, interrupt_on_sigterm))
-
-
-async def _run_prepared(prepared: Prepared) -> State[Any]:
-    board = Board(prepared.outlook.edition)
+    store = open_store(settings.archive)
+    outlook = await outlook_of(request, settings, store, to_run=not dry_run)
+    board = Board(outlook.edition)
     await board.name_run()
-    if (context := FlowRunContext.get()) is not None and context.flow_run is not None:
-        prepared.named(context.flow_run)
-    runs: list[Run] = []
-    watching: list[asyncio.Task[None]] = []
-
-    def started(run: Run) -> None:
-        runs.append(run)
-        prepared.started(run)
-        watching.append(asyncio.create_task(board.watch(run)))
-
-    running = asyncio.create_task(
-        execute(prepared.settings, prepared.store, prepared.outlook, started=started, fulfil=fulfil_as_prefect_task)
-    )
-    try:
-        prepared.result = await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await _come_to_rest(runs, running)
-        raise
-    finally:
-        for watch in watching:
-            watch.cancel()
-        await asyncio.gather(*watching, return_exceptions=True)
-        prepared.over.set()
-    await board.end(prepared.result, runs[0].progress())
-    return final_state(prepared.result)
-
-
-async def _come_to_rest(runs: Sequence[Run], running: "asyncio.Task[Result]") -> None:
-    """After a cancellation: buy nothing more, collect what is in flight, write the manifest."""
-    for run in runs:
-        run.interrupt()
-    if not runs:
-        running.cancel()
-    await asyncio.wait({running}, timeout=DRAIN_S + PUBLISH_S)
-
-
-def interrupt_on_sigterm(run: Run) -> None:
-    """Let a worker's SIGTERM stop the buying instead of tearing calls apart, as Prefect's own handler would.
-
-    Does nothing off the main thread, where Python takes no signals.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return
-    logger = get_run_logger()
-
-    def on_signal() -> None:
-        logger.warning("Stopping: nothing more is bought, what is in flight is collected for up to %d s.", DRAIN_S)
-        run.interrupt()
-
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, on_signal)
-
-
-# One Prefect task run per batch
-
-
-@dataclass(slots=True)
-class _Batch:
-    run: Run
-    orders: Sequence[Order]
-    has_begun: bool = field(default=False, init=False)
-    has_ended: bool = field(default=False, init=False)
-
-    async def fulfil(self) -> None:
-        self.has_begun = True
-        await self.run.fulfil(self.orders)
-        self.has_ended = True
-
-
-_batch: ContextVar[_Batch] = ContextVar("_batch")
-
-
-@task(
-    name="batch",
-    task_run_name="{what}",
-    retries=0,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
-async def fulfil_batch(what: str) -> None:  # noqa: ARG001 - read by Prefect, as the task run's name
-    """Bring the batch of the context variable as far as it goes. Its ends are facts of the ledger, not of this task."""
-    await _batch.get().fulfil()
-
-
-async def fulfil_as_prefect_task(run: Run, orders: Sequence[Order]) -> None:
-    """Do a batch as a Prefect task run; when Prefect fails at that, the batch is done all the same.
-
-    Once buying has stopped, what is left is collected without: a task run would claim to make images.
-    """
-    if run.gate.closed.is_set():
-        await run.fulfil(orders)
-        return
-    batch = _Batch(run, orders)
-    token = _batch.set(batch)
-    try:
-        await fulfil_batch(what_is_made(orders))
-    except PREFECT_FAULTS as error:
-        if batch.has_begun and not batch.has_ended:
-            raise
-        get_run_logger().warning("Prefect did not record a batch (%s); the images are not concerned", error)
-        if not batch.has_begun:
-            await batch.fulfil()
-    finally:
-        _batch.reset(token)
-
-
-def what_is_made(orders: Sequence[Order]) -> str:
-    """A batch in words, for the name of its task run: its jobs, calls and images, no prompt."""
-    images = sum(order.n for order in orders)
-    jobs = ", ".join(dict.fromkeys(order.row.job for order in orders))
-    names = f"{jobs} {orders[0].row.label}" if len(orders) == 1 else jobs
-    calls = f"{len(orders)} calls, " if len(orders) > 1 else ""
-    return f"{names[:NAME_LENGTH].strip()}: {calls}{images} image{'s' if images != 1 else ''}"
-
-
-# How a run ended, for Prefect
-
-
-def final_state(result: Result) -> State[Any]:
-    """Completed when everything is archived; else a state of another name that says why, and what to do."""
-    message = final_message(result)
-    if result.exit_code == EXIT_OK:
-        return Completed(message=message)
-    if result.exit_code == EXIT_INTERRUPTED:
-        return Cancelled(name="Interrupted", message=message)
-    return Failed(name=STATE_NAMES.get(result.exit_code, "Failed"), message=message)
-
-
-def final_message(result: Result) -> str:
-    """How a run ended, in one paragraph."""
-    totals = result.published.manifest["totals"]
-    others = (f", {totals[status]} {status}" for status in Status if status is not Status.ARCHIVED and totals[status])
-    counts = (
-        f"{totals['archived']} of {totals['wanted']} images archived{''.join(others)}; ${totals['usd']:.2f} charged."
-    )
-    stops = (f" Stopped: {stop.message}. {stop.remedy}".rstrip() for stop in result.stops)
-    reason = "" if result.stops or result.exit_code == EXIT_OK else f" {EXIT_REASONS[result.exit_code].capitalize()}."
-    return f"{counts}{''.join(stops)}{reason} Manifest: {result.published.address}"
-
-
-async def _edition_of_flow_run() -> str:
-    """The edition of a flow run that names none: its scheduled date, in the schedule's time zone, or ``main``."""
-    context = FlowRunContext.get()
-    flow_run = context.flow_run if context else None
-    if flow_run is None or not flow_run.auto_scheduled or flow_run.expected_start_time is None:
-        return "main"
-    zone = await _time_zone(flow_run)
-    return flow_run.expected_start_time.astimezone(zone).date().isoformat()
-
-
-async def _time_zone(flow_run: FlowRun) -> Any:  # noqa: ANN401 - a tzinfo
-    """The time zone of the deployment's schedules, UTC when they have several or Prefect cannot tell."""
-    if flow_run.deployment_id is None:
-        return UTC
-    try:
-        async with get_client() as client:
-            deployment = await client.read_deployment(flow_run.deployment_id)
-    except PREFECT_FAULTS:
-        return UTC
-    names = {getattr(schedule.schedule, "timezone", None) for schedule in deployment.schedules}
-    name = names.pop() if len(names) == 1 else None
-    return ZoneInfo(name) if name else UTC
+    if dry_run:
+        lines = plan_lines(outlook)
+        await board.show_plan(lines)
+        return Completed(name="Planned", message="\n".join((*lines, "Nothing was sent: switch dry_run off to buy.")))
+    if (declined := await ask_for_approval(outlook, approve_above_usd)) is not None:
+        return declined
+    return await buy(Prepared(settings, store, outlook, interrupt_on_sigterm))

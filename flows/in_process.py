@@ -24,7 +24,7 @@ from adloom.session import RunRequest
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
 
-    from adloom.flows.campaign import Prepared
+    from adloom.flows.purchase import Prepared
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +60,11 @@ async def run_through_prefect(
     from prefect.exceptions import PrefectSignal  # noqa: PLC0415 - after the settings
 
     from adloom.flows.board import PREFECT_FAULTS  # noqa: PLC0415
-    from adloom.flows.campaign import Prepared, prepared_run, run_campaign  # noqa: PLC0415
+    from adloom.flows.purchase import Prepared, prepared_run, run_prepared  # noqa: PLC0415
 
     prepared = Prepared(settings, store, outlook, started, _say_where)
     token = prepared_run.set(prepared)
-    flowing = asyncio.create_task(run_campaign(**_shown(request), return_state=True))
+    flowing = asyncio.create_task(run_prepared(**_shown(request), return_state=True))
     try:
         state = await _ended(flowing, prepared)
     except (*PREFECT_FAULTS, PrefectSignal) as error:

@@ -1,0 +1,121 @@
+"""The forms of the deployments: what the UI is given to render, and what a person's entries are held against."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect import Flow
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools.validation import validate
+
+from adloom.core.errors import SettingInvalid
+from adloom.core.limits import DEFAULT_MODEL, MODELS, PROFILES
+from adloom.flows.campaign import PASTED_CHARACTERS, csv_source, run_campaign, run_csv
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = Path(__file__).with_name("forms.json")
+DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+SECRET_WORDS = ("key", "token", "secret", "password", "archive")
+
+
+def flow_of(deployment: dict[str, Any]) -> Flow[Any, Any]:
+    path, _, name = deployment["entrypoint"].partition(":")
+    assert (ROOT / path).is_file()
+    found = getattr(importlib.import_module(f"adloom.flows.{Path(path).stem}"), name)
+    assert isinstance(found, Flow)
+    return found
+
+
+def form(flow: Flow[Any, Any]) -> dict[str, Any]:
+    return parameter_schema(flow).model_dump()
+
+
+def test_the_forms_are_those_that_were_looked_at():
+    """After a change on purpose: look at the form in the UI, then write this file anew."""
+    forms = {flow.__name__: form(flow) for flow in dict.fromkeys(flow_of(deployment) for deployment in DEPLOYMENTS)}
+    text = json.dumps(forms, indent=2, ensure_ascii=False) + "\n"
+    assert text == GOLDEN.read_text(), text
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
+def test_every_field_is_flat_has_a_default_and_help_and_is_no_secret(deployment: dict[str, Any]):
+    schema = form(flow_of(deployment))
+    assert not schema["required"]
+    assert not schema["definitions"]
+    for name, field in schema["properties"].items():
+        assert field["type"] in {"string", "number", "integer", "boolean"}, name
+        assert field["description"].rstrip().endswith("."), name
+        assert not any(word in name for word in SECRET_WORDS)
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
+def test_every_deployment_has_parameters_that_its_form_takes_and_a_schedule_in_a_time_zone(deployment: dict[str, Any]):
+    schema = form(flow_of(deployment))
+    validate(deployment["parameters"], schema, raise_on_error=True)
+    assert set(deployment["parameters"]) <= set(schema["properties"])
+    for schedule in deployment.get("schedules", ()):
+        CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])  # refuses what it cannot read
+        assert schedule["slug"]
+    assert "pull" not in deployment
+
+
+def test_nothing_that_a_clean_clone_schedules_spends_money():
+    for deployment in DEPLOYMENTS:
+        for schedule in deployment.get("schedules", ()):
+            assert not schedule["active"] or deployment["name"] == "sweep"
+    for flow in (run_campaign, run_csv):
+        assert form(flow)["properties"]["dry_run"]["default"] is True
+
+
+def test_the_choices_are_those_of_the_api():
+    fields = form(run_csv)["properties"]
+    assert tuple(fields["size"]["enum"]) == PROFILES["strict"].ratios
+    assert tuple(fields["quality"]["enum"]) == MODELS[DEFAULT_MODEL].qualities
+    assert form(run_campaign)["properties"]["campaign"]["enum"] == ["campaigns/spring-launch.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("flow", "entry"),
+    [
+        (run_campaign, {"budget_usd": -1}),
+        (run_campaign, {"campaign": "no-such.yaml"}),
+        (run_campaign, {"only": "everything"}),
+        (run_campaign, {"first_rows": "many"}),
+        (run_csv, {"variants": 0}),
+        (run_csv, {"budget_usd": 0}),
+        (run_csv, {"size": "969"}),
+        (run_csv, {"csv_text": "x" * (PASTED_CHARACTERS + 1)}),
+    ],
+)
+def test_a_wrong_entry_is_refused_by_the_form(flow: Flow[Any, Any], entry: dict[str, Any]):
+    with pytest.raises(Exception, match=r"\S"):
+        validate(entry, form(flow), raise_on_error=True)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "name", "message"),
+    [
+        ("", "", "", "neither csv_file nor csv_text is filled in"),
+        ("a.csv", "id,prompt\n", "", "both csv_file and csv_text are filled in"),
+        ("a.xlsx", "", "", "is no .csv file"),
+        ("", "id,prompt\n", "", "is no name for a job"),
+        ("", "id,prompt\n", "Lip Balm", "such as lip-balm"),
+        ("", "id,prompt\n", "../../etc", "is no name for a job"),
+    ],
+)
+def test_a_csv_form_that_does_not_fit_is_told_in_a_sentence(file: str, text: str, name: str, message: str):
+    with pytest.raises(SettingInvalid) as refused, csv_source(file, text, name):
+        pass
+    assert message in str(refused.value)
+
+
+def test_a_pasted_csv_is_read_under_its_own_name_wherever_it_lies():
+    with csv_source("", "id,prompt\na,一个杯子\n", "cups") as first, csv_source("", "id,prompt\n", "cups") as second:
+        assert first != second
+        assert Path(first).name == Path(second).name == "cups.csv"
+        assert Path(first).read_text(encoding="utf-8") == "id,prompt\na,一个杯子\n"
+    assert not Path(first).exists()
