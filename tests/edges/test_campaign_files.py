@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from decimal import Decimal
 from pathlib import Path
 
@@ -226,6 +227,37 @@ def test_references_come_by_name_address_or_template(opened):
     ]
     assert row.references[0].shown == "https://example.com/logo.png"
     assert row.references[0].content == "url:https://example.com/logo.png?token=1#x"
+
+
+def test_references_may_differ_by_job_by_row_and_by_value_of_an_axis(opened, tmp_path):
+    shutil.copytree(CAMPAIGNS / "references", tmp_path / "pictures")
+    (tmp_path / "rows.csv").write_text("id,prompt,references\na,x,logo\nb,y,\nc,z,pictures/bottle.png|logo\n")
+    source = opened(
+        "campaign: spring\ndefaults: {size: '1:1'}\n"
+        "references: {logo: 'https://example.com/logo.png', bottle: {file: pictures/bottle.png}}\njobs:\n"
+        "  - {id: job, prompt: x, references: [bottle, logo]}\n"
+        "  - {id: row, references: bottle, rows: rows.csv}\n"
+        "  - {id: axis, prompt: x, matrix: {references: [bottle, 'https://example.com/2.png']}}\n"
+        "  - {id: value, prompt: 'x {{ p.n }}', references: ['{{ p.photo }}', logo],\n"
+        "     matrix: {p: [{n: '1', photo: bottle}, {n: '2', photo: ''}, {n: '3', photo: pictures/bottle.png}]}}\n"
+        "  - {id: none, prompt: x, references: bottle, include: [{prompt: y, references: []}]}\n"
+    )
+    found = [(row.job, [each.shown for each in row.references]) for row in source.rows()]
+    bottle, logo = "pictures/bottle.png", "https://example.com/logo.png"
+    assert found == [
+        ("job", [bottle, logo]),
+        ("row", [logo]),
+        ("row", [bottle]),
+        ("row", [bottle, logo]),
+        ("axis", [bottle]),
+        ("axis", ["https://example.com/2.png"]),
+        ("value", [bottle, logo]),
+        ("value", [logo]),
+        ("value", [bottle, logo]),
+        ("none", []),
+    ]
+    contents = {each.content for row in source.rows() for each in row.references if each.url is None}
+    assert len(contents) == 1
 
 
 def test_a_cell_of_references_is_split_at_bars_or_blanks(opened):

@@ -110,7 +110,7 @@ def reference_list(value: object) -> object:
 def reference(value: object) -> object:
     """A bare address or path in its long form."""
     if isinstance(value, str) and value:
-        return {"url": value} if "://" in value else {"file": value}
+        return {"url": value} if "://" in value and not value.startswith("s3://") else {"file": value}
     return value
 
 
@@ -153,7 +153,7 @@ def extra_rows(value: object) -> object:
         raise fault(f"a list of rows is needed here, this is {kind(value)}", "[{surface: snow, light: dawn}]")
     for name, part in (entry for row in value for entry in row.items()):
         if name in _LISTED and isinstance(part, list):
-            texts(part)
+            (reference_list if name == "references" else texts)(part)
         elif not _value_is_good(part) or (name in OVERRIDES and not isinstance(part, str)):
             raise fault(f"{shown(name)} of an included row cannot be {kind(part)}", "text, or for a variable a mapping")
     return value

@@ -1,7 +1,8 @@
 """Reference images: names, addresses and files turned into values, or into the reason why not.
 
 An address is passed on to the API unfetched: only its text is judged, no name is looked up and nothing is requested. A
-file must lie inside the campaign file's folder, also after symbolic links, and be an image that the API takes.
+file must lie inside the campaign file's folder, also after symbolic links, and be an image that the API takes. So must
+an object in S3, which is read like a file.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import io
 import re
 import stat
 import unicodedata
@@ -24,6 +26,7 @@ from adloom.edges.addresses import is_internal_host, is_loopback_host
 from adloom.edges.campaign_report import did_you_mean, shown
 
 LONGEST_URL = 2048
+S3 = "s3://"
 HOSTABLE = ("jpeg", "png", "gif", "webp")
 """What EvoLink's file service takes (its file API page, 2026-10); bmp and tiff can only be given as addresses."""
 
@@ -61,6 +64,10 @@ class ReferenceReader:
     def read(self, text: str) -> Reference:
         """The reference that a name, an address or a path stands for. Raises BadReference."""
         kind, value = self._named.get(text, ("", text))
+        if value.startswith(S3):
+            if value not in self._files:
+                self._files[value] = self._object(value)
+            return self._files[value]
         if kind == "url" or (not kind and "://" in value):
             return url_reference(value, loopback_urls=self._loopback_urls)
         if not kind and not re.search(r"[./\\]", value):
@@ -93,27 +100,40 @@ class ReferenceReader:
         if state.st_size > self._limits.size_bytes:
             size = f"{state.st_size / 1e6:.1f} MB"
             raise BadReference(f"{shown(text)} has {size}", f"at most {self._limits.size_bytes / 1e6:g} MB")
-        return Reference(f"sha256:{self._checked(path, text)}", None, (root / text).relative_to(root).as_posix())
-
-    def _checked(self, path: Path, text: str) -> str:
-        """The file's SHA-256, after its type and its pixels were found to be allowed."""
         try:
             content = path.read_bytes()
         except OSError as error:
             raise BadReference(f"{shown(text)} cannot be read: {error.strerror}", "a readable file") from error
+        return Reference(self._checked(content, text), None, (root / text).relative_to(root).as_posix())
+
+    def _object(self, address: str) -> Reference:
+        from adloom.edges.s3_objects import ObjectUnreadable, read_object  # noqa: PLC0415 - boto3 takes half a second
+
+        most = self._limits.size_bytes
+        try:
+            content = read_object(address, most + 1)
+        except ObjectUnreadable as error:
+            allowed = "an object like s3://bucket/folder/picture.png that your AWS settings let you read"
+            raise BadReference(f"{shown(address)} cannot be read: {error}", allowed) from error
+        if len(content) > most:
+            raise BadReference(f"{shown(address)} is too large", f"at most {most / 1e6:g} MB")
+        return Reference(self._checked(content, address), None, address)
+
+    def _checked(self, content: bytes, text: str) -> str:
+        """Who a picture is, after its type and its pixels were found to be allowed."""
         formats = [name for name in self._limits.formats if name in HOSTABLE]
         kind = _image_type(content)
         if kind not in formats:
             what = f"is a {kind} image" if kind else "is no image of a known type"
             raise BadReference(f"{shown(text)} {what}", "one of " + ", ".join(formats))
-        self._check_pixels(path, text, kind)
-        return hashlib.sha256(content).hexdigest()
+        self._check_pixels(content, text, kind)
+        return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
-    def _check_pixels(self, path: Path, text: str, kind: str) -> None:
+    def _check_pixels(self, content: bytes, text: str, kind: str) -> None:
         from PIL import Image  # noqa: PLC0415 - slow to import, and most campaigns have no files
 
         try:
-            with warnings.catch_warnings(action="ignore"), Image.open(path, formats=[kind]) as image:
+            with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content), formats=[kind]) as image:
                 (width, height), frames = image.size, int(getattr(image, "n_frames", 1))
         except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
             raise BadReference(f"{shown(text)} is a damaged {kind} image", "a picture that opens") from error
@@ -130,17 +150,32 @@ class ReferenceReader:
 
 
 async def read_file(folder: Path, name: str) -> bytes:
-    """The bytes of a reference file that was found good before. Raises InputError when it cannot be read any more."""
+    """The bytes of a reference that was found good before. Raises InputError when it cannot be read any more."""
+    if name.startswith(S3):
+        return await asyncio.to_thread(_read_object_again, name)
     path = folder / name
     try:
         if not path.is_file():
             raise FileNotFoundError(errno.ENOENT, "it is gone")
         return await asyncio.to_thread(_read_up_to, path, LARGEST_BYTES + 1)
     except OSError as error:
-        raise InputError(
-            f"the reference {name} cannot be read any more: {error.strerror}",
-            remedy="Put the file back, or change the campaign; then run it again.",
-        ) from error
+        raise _gone(name, str(error.strerror)) from error
+
+
+def _read_object_again(address: str) -> bytes:
+    from adloom.edges.s3_objects import ObjectUnreadable, read_object  # noqa: PLC0415 - as above
+
+    try:
+        return read_object(address, LARGEST_BYTES + 1)
+    except ObjectUnreadable as error:
+        raise _gone(address, str(error)) from error
+
+
+def _gone(name: str, why: str) -> InputError:
+    return InputError(
+        f"the reference {name} cannot be read any more: {why}",
+        remedy="Put the file back, or change the campaign; then run it again.",
+    )
 
 
 def _read_up_to(path: Path, size_bytes: int) -> bytes:

@@ -100,7 +100,7 @@ class ReferenceFile(_File):
     @model_validator(mode="after")
     def _exactly_one(self) -> ReferenceFile:
         if len(self.model_fields_set) != 1:
-            raise fault("a reference is one address or one file", "{url: https://…} or {file: path}")
+            raise fault("a reference is one address or one file", "{url: https://…} or {file: path or s3://…}")
         return self
 
 
@@ -121,7 +121,7 @@ class JobFile(SettingsFile):
 
     id: Slug
     prompt: Text | None = None
-    references: References | None = Field(None, description="names, http(s) addresses or paths")
+    references: References | None = Field(None, description="names, addresses (http, https, s3) or paths")
     matrix: Annotated[str | dict[str, list[_Value]], BeforeValidator(axes)] | None = None
     rows: Text | None = Field(None, description="the path of a CSV with one row a line")
     exclude: Annotated[list[dict[str, _Value]], BeforeValidator(patterns)] = Field(default_factory=list)
