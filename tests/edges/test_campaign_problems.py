@@ -27,7 +27,7 @@ def problems(path, **options) -> list[str]:
     [
         ("", "c.yaml:1:1: the file is empty"),
         ("- a\n", "c.yaml:1:1: this is no campaign"),
-        ("campaign: [a\n", "c.yaml:2:1: this is not valid YAML"),
+        ("campaign: [a\n", "c.yaml:1:11: this is not valid YAML"),
         ("campaign: a\n\tb: c\n", "c.yaml:2:1: this is not valid YAML"),
         ("campaign: a\n---\nb: c\n", "c.yaml:2:1: a second document begins here"),
         ("campaign: a\ncampaign: b\n" + JOB, 'c.yaml:2:1: the key "campaign" is here twice, first in line 1'),
@@ -54,13 +54,16 @@ def problems(path, **options) -> list[str]:
         ("campaign: a\nbudget: {usd: 3, images: 4}\n" + JOB, "c.yaml:2:9: budget: a budget has exactly one amount"),
         ("campaign: a\nbudget: {usd: $3}\n" + JOB, 'c.yaml:2:15: usd: the text "$3" is not an amount'),
         ("campaign: a\nbudget: {images: 012}\n" + JOB, 'c.yaml:2:18: images: the text "012" is not a whole number'),
-        ("campaign: a\nbudget: 12\n" + JOB, 'c.yaml:2:9: budget: the text "12" cannot stand here (a mapping'),
+        (
+            "campaign: a\nbudget: 12\n" + JOB,
+            'c.yaml:2:9: budget: the text "12" cannot stand here (like budget: {usd: 12.50}',
+        ),
         ("campaign: a\nlimits: {in_flight: 1.0}\n" + JOB, 'c.yaml:2:21: in_flight: the text "1.0" is not a whole'),
         (
             "campaign: a\nprofile: strickt\n" + JOB,
             'c.yaml:2:10: profile: the text "strickt" is not known here, did you',
         ),
-        ("campaign: a\nprices: {doubao: 3}\n" + JOB, 'c.yaml:2:10: doubao: the text "doubao" is not known here'),
+        ("campaign: a\nprices: {doubao: 3}\n" + JOB, 'c.yaml:2:10: the text "doubao" is not known here'),
         (
             "campaign: a\ncallback_url: http://x.example.com\n" + JOB,
             "c.yaml:2:15: callback_url: the address begins with",
@@ -243,9 +246,12 @@ def test_yaml_bombs_are_refused_quickly(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("campaign: é\n".encode("latin-1"), "c.yaml:1:11: this is not UTF-8 text from byte 10 on (save it as UTF-8)"),
-        ("campaign: a\n".encode("utf-16"), "c.yaml:1:1: this is not UTF-8 text from byte 0 on"),
-        (b"campaign: a\nx: \xed\xa0\x80\n", "c.yaml:2:4: this is not UTF-8 text from byte 15 on"),
+        (
+            "campaign: é\n".encode("latin-1"),
+            'c.yaml:1:11: byte 10 (0xE9, after "campaign: ") is not UTF-8 text (save it as UTF-8)',
+        ),
+        ("campaign: a\n".encode("utf-16"), "c.yaml:1:1: this is UTF-16 text, not UTF-8"),
+        (b"campaign: a\nx: \xed\xa0\x80\n", 'c.yaml:2:4: byte 15 (0xED, after "x: ") is not UTF-8 text'),
     ],
 )
 def test_other_encodings_are_refused_with_the_byte(tmp_path, content, expected):

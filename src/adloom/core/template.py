@@ -7,7 +7,7 @@ assignments or Python attributes: ``a.b`` looks only into mappings. Text without
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, UndefinedError, filters, nodes
@@ -40,6 +40,8 @@ _NODES = (
     nodes.Not, nodes.Concat, nodes.Add, nodes.Sub, nodes.Neg, nodes.Keyword, nodes.List, nodes.Tuple,
 )  # fmt: skip
 _NAMES_SHOWN = 12
+_WRITTEN = {"assign": "set", "mul": "*", "pow": "**", "div": "/", "floordiv": "//", "mod": "%", "pos": "+"}
+"""Nodes whose name is not what a person wrote."""
 
 
 class BadTemplate(ValueError):
@@ -195,7 +197,8 @@ def _compiled(text: str) -> Template:
             pass
         return _ENVIRONMENT.from_string(tree)
     except TemplateSyntaxError as error:
-        raise BadTemplate(f"the template cannot be read: {str(error.message)[:80]}", "like {{ product }}") from error
+        message = str(error.message).partition(". ")[0][:80]
+        raise BadTemplate(f"the template cannot be read: {message}", _pairs_lacking(text)) from error
     except (RecursionError, MemoryError, SyntaxError) as error:
         raise BadTemplate("the template is nested too deeply", "a simpler expression") from error
 
@@ -212,14 +215,32 @@ def _checked(tree: nodes.Node) -> Iterator[nodes.Node]:
 
 def _check(node: nodes.Node) -> None:
     if isinstance(node, nodes.Filter) and node.name not in FILTERS:
-        raise BadTemplate(f'there is no filter "{node.name[:40]}"', "filters: " + ", ".join(FILTERS))
+        message = f'there is no filter "{node.name[:40]}"{_near(node.name, FILTERS)}'
+        raise BadTemplate(message, "filters: " + ", ".join(FILTERS))
     if isinstance(node, nodes.Test) and node.name not in _TESTS:
-        raise BadTemplate(f'there is no test "{node.name[:40]}"', "tests: " + ", ".join(_TESTS))
+        message = f'there is no test "{node.name[:40]}"{_near(node.name, _TESTS)}'
+        raise BadTemplate(message, "tests: " + ", ".join(_TESTS))
     if isinstance(node, nodes.Call):
         raise BadTemplate("calls like name() are not available", "filters, for example {{ name|upper }}")
     if not isinstance(node, _NODES):
         what = type(node).__name__.lower()
+        what = _WRITTEN.get(what, what)
         raise BadTemplate(f'"{what}" is not available in templates', "variables, {% if %}, comparisons and filters")
+
+
+def _pairs_lacking(text: str) -> str:
+    """What would be right in a text that is no template, as far as its marks show it."""
+    for begin, end in (("{{", "}}"), ("{%", "%}")):
+        if text.count(begin) != text.count(end):
+            return f"every {begin} has its {end}"
+    if text.count("{% if") != text.count("{% endif"):
+        return "every {% if … %} has its {% endif %}"
+    return "like {{ product }}, or {% if locale == 'de' %}…{% endif %}"
+
+
+def _near(word: str, choices: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, choices, 1, 0.6)
+    return f', did you mean "{near[0]}"?' if near else ""
 
 
 def _bounded(pieces: Iterator[str]) -> str:
@@ -236,7 +257,6 @@ def _not_there(missing: _Absent, variables: Variables) -> BadTemplate:
     if isinstance(missing.inside, str):
         return BadTemplate(f'there is no "{missing.name[:40]}" inside a text', "only paired values have parts")
     known = list(missing.inside if isinstance(missing.inside, Mapping) else variables)
-    near = difflib.get_close_matches(missing.name, known, 1, 0.6)
     names = ", ".join(name[:40] for name in known[:_NAMES_SHOWN]) + (", …" if len(known) > _NAMES_SHOWN else "")
-    hint = f', did you mean "{near[0][:40]}"?' if near else ""
+    hint = _near(missing.name, [name[:40] for name in known])
     return BadTemplate(f'there is no variable "{missing.name[:40]}"{hint}', f"known here: {names or 'none'}")

@@ -19,6 +19,7 @@ OVERRIDES = ("id", "prompt", "variants", "size", "quality", "references", "group
 """Columns and keys of a row that are not variables."""
 
 _LISTED = ("size", "quality", "model", "references")
+_SLUG_LENGTH = 63
 _SLUG = re.compile(r"[a-z0-9-]{1,63}")
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,11}")
 _MONEY = re.compile(r"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,8})?")
@@ -33,7 +34,8 @@ def kind(value: object) -> str:
     """A value as a message names it."""
     if isinstance(value, str):
         return f"the text {shown(value)}" if value else "nothing"
-    return "a list" if isinstance(value, list) else "a mapping"
+    what = "list" if isinstance(value, list) else "mapping"
+    return f"a {what}" if value else f"an empty {what}"
 
 
 def text(value: object) -> object:
@@ -43,10 +45,19 @@ def text(value: object) -> object:
     return value
 
 
+def number_text(value: object) -> object:
+    """One number as text; how large it may be is checked with the rest of a row."""
+    if not isinstance(value, str) or not value.strip():
+        raise fault(f"one number is needed here, this is {kind(value)}", "digits only, for example 4")
+    return value
+
+
 def slug_text(value: object) -> object:
     """A name that is safe in every store and file system."""
+    if value == "":
+        raise fault("there is no name here", "1 to 63 of a-z, 0-9 and -, for example spring-launch")
     if not isinstance(value, str) or not _SLUG.fullmatch(value):
-        meant = slug(value, 63) if isinstance(value, str) else ""
+        meant = slug(value, 63) if isinstance(value, str) and len(value) <= _SLUG_LENGTH else ""
         near = f", did you mean {shown(meant)}?" if meant else ""
         raise fault(f"{kind(value)} cannot be a name{near}", "1 to 63 of a-z, 0-9 and -, for example spring-launch")
     return value
@@ -142,16 +153,25 @@ def axes(value: object) -> object:
 
 def patterns(value: object) -> object:
     """The combinations that a job leaves out."""
-    if not isinstance(value, list) or not all(isinstance(item, dict) and _value_is_good(item) for item in value):
-        raise fault(f"a list of mappings is needed here, this is {kind(value)}", "[{surface: linen, light: softbox}]")
+    _check_list_of_mappings(value, "[{surface: linen, light: softbox}]")
+    if isinstance(value, list) and not all(map(_value_is_good, value)):
+        raise fault("a value in this list is empty or a list itself", "[{surface: linen, light: softbox}]")
     return value
+
+
+def _check_list_of_mappings(value: object, allowed: str) -> None:
+    if not isinstance(value, list):
+        raise fault(f"a list of mappings is needed here, this is {kind(value)}", allowed)
+    wrong = next((item for item in value if not isinstance(item, dict) or not item), None)
+    if wrong is not None:
+        raise fault(f"a list of mappings is needed here, this one has {kind(wrong)}", allowed)
 
 
 def extra_rows(value: object) -> object:
     """The rows that a job adds to its matrix."""
-    if not isinstance(value, list) or not all(isinstance(item, dict) and item for item in value):
-        raise fault(f"a list of rows is needed here, this is {kind(value)}", "[{surface: snow, light: dawn}]")
-    for name, part in (entry for row in value for entry in row.items()):
+    _check_list_of_mappings(value, "[{surface: snow, light: dawn}]")
+    rows = value if isinstance(value, list) else []
+    for name, part in (entry for row in rows for entry in row.items()):
         if name in _LISTED and isinstance(part, list):
             (reference_list if name == "references" else texts)(part)
         elif not _value_is_good(part) or (name in OVERRIDES and not isinstance(part, str)):

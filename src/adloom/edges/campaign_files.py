@@ -102,7 +102,8 @@ class FileCampaign:
                 count += 1
                 yield TracedRow(row, source, job)
         if not count and not report.problems:
-            report.add(Place(self.head.source), "the campaign has no rows", "at least one, after exclude and sample")
+            allowed = "at least one, below the header of a table, after exclude and sample"
+            report.add(Place(self.head.source), "the campaign has no rows", allowed)
         self.warnings = report.warnings
         report.close()
 

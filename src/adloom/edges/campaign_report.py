@@ -13,6 +13,7 @@ PROBLEMS_KEPT = 1000
 
 _PLACES_SHOWN = 3
 _TEXT_SHOWN = 60
+_TEXT_BEFORE = 20
 
 
 class Place(NamedTuple):
@@ -26,6 +27,15 @@ class Place(NamedTuple):
 def shown(text: str, limit: int = _TEXT_SHOWN) -> str:
     """Text of a file as a message may quote it: in quotes, on one line, without control characters, cut short."""
     return f'"{_printable(text if len(text) <= limit else text[: limit - 1] + "…")}"'
+
+
+def not_utf_8(line: bytes, start: int, offset: int) -> str:
+    """What is said of the byte at ``start`` of a line that begins at ``offset`` of its file."""
+    if offset == 0 and line[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "this is UTF-16 text, not UTF-8"
+    before = line[:start].decode("utf-8", "replace")[-_TEXT_BEFORE:]
+    where = f", after {shown(before)}" if before else ""
+    return f"byte {offset + start:,} (0x{line[start]:02X}{where}) is not UTF-8 text"
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
@@ -190,9 +191,7 @@ class RowReader:
     def _prompt(self, source: SourceRow) -> str | None:
         own = source.overrides.get("prompt")
         if own is None and not self._job.prompt and "prompt" not in source.columns:
-            near = did_you_mean("prompt", source.variables)
-            allowed = "a prompt for the job, the option --prompt, or a column called prompt"
-            self._report.add(self._job.origins["prompt"], f"job {shown(self._job.name)} has no prompt{near}", allowed)
+            self._report_lack_of_prompt(source)
             return None
         text = self._job.prompt if own is None else str(own)
         try:
@@ -205,6 +204,19 @@ class RowReader:
             report_text = f"the prompt of job {shown(self._job.name)}: {problem.message}"
             self._report.add(place, report_text, problem.allowed)
             return None
+
+    def _report_lack_of_prompt(self, source: SourceRow) -> None:
+        near = next(iter(difflib.get_close_matches("prompt", [name.lower() for name in source.columns], 1, 0.6)), "")
+        column = next((number for name, number in source.columns.items() if name.lower() == near), 0)
+        if (place := self._job.origins["prompt"]).line:
+            alike = f", but {source.place.file} has a column {shown(near)}" if near else ""
+            message = f"job {shown(self._job.name)} has no prompt{alike}"
+            allowed = "a prompt, or a column called prompt"
+        else:
+            alike = f", but one is called {shown(list(source.columns)[column - 1])}" if near else ""
+            place = Place(place.file, 1, column or 1)
+            message, allowed = f"no column is called prompt{alike}", "a column called prompt, or the option --prompt"
+        self._report.add(place, message, allowed)
 
     def _prompt_is_good(self, prompt: str, source: SourceRow, making: Making) -> bool:
         place = source.place_of("prompt")

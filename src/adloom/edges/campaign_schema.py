@@ -23,6 +23,7 @@ from adloom.edges.campaign_checks import (
     extra_rows,
     fault,
     kind,
+    number_text,
     one_of,
     patterns,
     reference,
@@ -39,7 +40,7 @@ Text: TypeAlias = Annotated[str, BeforeValidator(text)]
 Slug: TypeAlias = Annotated[str, BeforeValidator(slug_text), Field(pattern=r"^[a-z0-9-]{1,63}$")]
 Texts: TypeAlias = Annotated[str | tuple[str, ...], BeforeValidator(texts)]
 References: TypeAlias = Annotated[str | tuple[str, ...], BeforeValidator(reference_list)]
-_Counted: TypeAlias = Annotated[Text, WithJsonSchema({"type": ["integer", "string"]})]
+_Counted: TypeAlias = Annotated[str, BeforeValidator(number_text), WithJsonSchema({"type": ["integer", "string"]})]
 Amount: TypeAlias = Annotated[Decimal, BeforeValidator(amount)]
 _Scalar: TypeAlias = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
 _Value: TypeAlias = _Scalar | dict[str, Any]
@@ -205,9 +206,8 @@ def read_jobs(document: Document, content: Mapping[str, Tree], report: Report) -
     """The jobs that can be read, each with its position in the file; the others are reported."""
     jobs = content.get("jobs")
     if not isinstance(jobs, list) or not jobs:
-        report.add(
-            document.place(("jobs",), of_key=True), "a campaign needs a list of jobs", "jobs: [{id: …, prompt: …}]"
-        )
+        allowed = "below jobs: one block for each that begins with - id: hero"
+        report.add(document.place(("jobs",), of_key=True), "a campaign needs a list of jobs", allowed)
         return []
     read: list[tuple[int, JobFile]] = []
     lines: dict[str, int] = {}
@@ -229,24 +229,41 @@ def report_errors(document: Document, prefix: Path, errors: Sequence[ErrorDetail
         path = tuple(part for part in (*prefix, *error["loc"]) if part != "[key]")  # pydantic's mark for a bad key
         name = str(path[-1]) if path else ""
         if error["type"] == "extra_forbidden":
-            known = _keys_at(path[:-1])
-            message, allowed = (
-                f"unknown key {shown(name)}{did_you_mean(name, known)}",
-                "known here: " + ", ".join(known),
-            )
+            message, allowed = _unknown_key(name, path[:-1])
         elif error["type"] == "missing":
             report.add(document.place(path[:-1]), f"{shown(name)} is missing", _MISSING.get(name, ""))
             continue
         else:
-            at = "" if name.isdecimal() else f"{name}: "
+            at = "" if name.isdecimal() or "[key]" in error["loc"] else f"{name}: "
             context = error.get("ctx", {})
             message = at + context.get("message", f"{kind(error['input'])} cannot stand here")
-            allowed = context.get("allowed", _NEEDED.get(error["type"], ""))
+            allowed = context.get("allowed", _EXAMPLES.get(name, _NEEDED.get(error["type"], "")))
         of_key = error["type"] == "extra_forbidden" or "[key]" in error["loc"]
         report.add(document.place(path, of_key=of_key), message, allowed)
 
 
-_MISSING = {"campaign": "a name, like campaign: spring-launch", "id": "a name for the job, like id: hero"}
+def _unknown_key(name: str, path: Path) -> tuple[str, str]:
+    """What is said of a key that nothing at this path is called."""
+    known = _keys_at(path)
+    if not path and name in JobFile.model_fields:
+        place = "a job or below defaults" if name in SettingsFile.model_fields else "a job"
+        return f"the key {shown(name)} belongs into {place}", "known here: " + ", ".join(known)
+    return f"unknown key {shown(name)}{did_you_mean(name, known)}", "known here: " + ", ".join(known)
+
+
+_EXAMPLES = {
+    "budget": "like budget: {usd: 12.50}",
+    "limits": "like limits: {in_flight: 16}",
+    "defaults": 'like defaults: {variants: 4, size: "4:5"}',
+    "sample": "like sample: {count: 6, seed: 7}",
+    "references": "like references: {bottle: {file: references/bottle.png}}",
+    "prices": "like prices: {doubao-seedream-4.0: 1.53}",
+}
+_MISSING = {
+    "campaign": "a name, like campaign: spring-launch",
+    "id": "a name for the job, like id: hero",
+    "count": "how many, like count: 6",
+}
 _NEEDED = {
     "dict_type": "a mapping, key: value",
     "model_type": "a mapping, key: value",

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from adloom.core.matrix import ROWS_PER_CAMPAIGN
-from adloom.edges.campaign_report import Place, Report, shown
+from adloom.edges.campaign_report import Place, Report, not_utf_8, shown
 from adloom.edges.campaign_workbook import is_workbook, read_sheet
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ LONGEST_LINE_BYTES = 1 << 20
 LONGEST_CELL = 8192
 ROWS_A_CHUNK = 5000
 _HEADER_COLUMNS = 256
-_TEXT_BEFORE = 20
 _TOO_MANY = f"at most {ROWS_PER_CAMPAIGN:,} rows in a campaign"
 _BLANKS = " \t"  # what pandas takes for a blank line, too
 _ENCODING = 'save it as "CSV UTF-8"'
+_EXCEL_MARK = "sep="
 _QUOTES = 'a quoted cell begins and ends with ", and "" stands for a quote inside it'
 _LINE_ENDS = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
@@ -102,7 +102,7 @@ def _survey(handle: BinaryIO, path: Path, file: str, report: Report, most_rows: 
     except _Broken as broken:
         sound = False
         report.add(Place(file, broken.line, broken.column), broken.message, broken.allowed)
-    if not columns:
+    if not columns or columns[0].lower().startswith(_EXCEL_MARK):
         return None
     if separator != ",":
         name = "semicolons" if separator == ";" else "tabs"
@@ -190,7 +190,7 @@ def _header_is_good(columns: tuple[str, ...], place: Place, report: Report) -> b
     if not columns:
         report.add(Place(place.file, 1, 1), "the file is empty", "a first line with the names of the columns")
         return False
-    if columns[0].lower().startswith("sep="):
+    if columns[0].lower().startswith(_EXCEL_MARK):
         report.add(place, f"the first line {shown(columns[0])} is a mark for Excel", "delete it: the names come first")
         return False
     if len(columns) > _HEADER_COLUMNS:
@@ -230,6 +230,7 @@ def _records(lines: _Lines, separator: str) -> Iterator[tuple[int, list[str]]]:
     reader: _csv.Reader = csv.reader(iter(lines), delimiter=separator, strict=True)
     while True:
         line = reader.line_num + 1
+        lines.row_begins = ""
         try:
             cells = next(reader)
         except StopIteration:
@@ -238,7 +239,8 @@ def _records(lines: _Lines, separator: str) -> Iterator[tuple[int, list[str]]]:
             if reader.line_num == line and lines.longest_of_line > csv.field_size_limit():
                 message = f"a cell of this row has more than {csv.field_size_limit():,} characters"
                 raise _Broken(line, 1, message, f"at most {LONGEST_CELL:,}") from error
-            message = f"the quotes of this row do not match (read until line {reader.line_num})"
+            until = f", read until line {reader.line_num}" if reader.line_num > line else ""
+            message = f"the quotes of this row do not match{until}: {shown(lines.row_begins.strip())}"
             raise _Broken(line, 1, message, _QUOTES) from error
         if cells and (len(cells) > 1 or cells[0].strip(_BLANKS)):
             yield line, cells
@@ -251,6 +253,7 @@ class _Lines:
         self._handle = handle
         self.has_lone_returns = False
         self.longest_of_line = 0
+        self.row_begins = ""
 
     def __iter__(self) -> Iterator[str]:
         offset, number = 0, 1
@@ -260,6 +263,7 @@ class _Lines:
                 text = text.removeprefix("\ufeff")
             offset += len(content)
             self.longest_of_line = len(text)
+            self.row_begins = self.row_begins or text
             if "\r" not in text:
                 number += 1
                 yield text
@@ -277,23 +281,11 @@ def _decoded(content: bytes, offset: int, number: int) -> str:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        before = content[: error.start].decode()
-        byte = f"byte {offset + error.start:,} (0x{content[error.start]:02X}"
-        at = (
-            f"{byte}, after {shown(before[-_TEXT_BEFORE:])}) is not UTF-8 text"
-            if before
-            else f"{byte}) is not UTF-8 text"
-        )
-        raise _Broken(number, 1, at + _other_encoding(content), _ENCODING) from error
+        raise _Broken(number, 1, not_utf_8(content, error.start, offset), _ENCODING) from error
     if "\0" in text:
         at = f"a NUL character at byte {offset + content.index(0):,} cannot stand in a CSV"
         raise _Broken(number, 1, at, _ENCODING)
     return text
-
-
-def _other_encoding(line: bytes) -> str:
-    """The end of a message that names the encoding a line seems to have; empty where that is a guess."""
-    return ", it looks like UTF-16" if line[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
 
 
 def _separator(handle: BinaryIO) -> str:

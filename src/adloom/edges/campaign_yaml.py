@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import yaml
 
-from adloom.edges.campaign_report import Place, Report, shown
+from adloom.edges.campaign_report import Place, Report, not_utf_8, shown
 
 if TYPE_CHECKING:
     from yaml.events import Event
@@ -29,6 +29,7 @@ MOST_NODES = 100_000
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where the wheel has it: twenty times as fast
 _QUOTE_TEMPLATES = 'text that begins with {{ or {% needs quotes, like "{{ product }} on oak"'
 _BARE_TEMPLATE = re.compile(r"(?:[:,\[]|^\s*-)\s+\{[{%]")
+_BARE_MARK = re.compile(r"(?:[:,\[]|^\s*-)\s+[@`%*&!|>]")
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _UNSENDABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -59,8 +60,9 @@ def decoded(content: bytes, file: str, report: Report) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         column = len(content[content.rfind(b"\n", 0, error.start) + 1 : error.start].decode("utf-8", "replace")) + 1
+        begins = content.rfind(b"\n", 0, error.start) + 1
         report.fatal(
-            Place(file, line, column), f"this is not UTF-8 text from byte {error.start:,} on", "save it as UTF-8"
+            Place(file, line, column), not_utf_8(content[begins:], error.start - begins, begins), "save it as UTF-8"
         )
     if found := _UNPRINTABLE.search(text):
         place = Place(file, text.count("\n", 0, found.start()) + 1, found.start() - text.rfind("\n", 0, found.start()))
@@ -84,9 +86,12 @@ def read_yaml(content: bytes, file: str, report: Report) -> Document:
     try:
         return _Builder(file, report, yaml.parse(text, Loader=_LOADER)).document()
     except yaml.MarkedYAMLError as error:
+        lines = text.splitlines()
         mark = error.problem_mark or error.context_mark
+        if error.context_mark and mark and not "".join(lines[mark.line :]).strip():
+            mark = error.context_mark  # what is missing at the end of the file was opened there
         place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
-        lines = text.splitlines()[: place.line]
+        lines = lines[: place.line]
         nearest = next((line for line in reversed(lines) if line.strip()), "")
         quoted = f" near {shown(nearest.strip())}" if nearest.strip() else ""
         report.fatal(place, f"this is not valid YAML{quoted}: {error.problem or error.context}", _advice(nearest))
@@ -100,6 +105,10 @@ def _advice(line: str) -> str:
         return "indent with blanks, not with tabs"
     if _BARE_TEMPLATE.search(line):
         return _QUOTE_TEMPLATES
+    if _BARE_MARK.search(line):
+        return "text that begins with @ ` % * & ! | or > needs quotes"
+    if line.count('"') % 2 or sum(map(line.count, "[{")) > sum(map(line.count, "]}")):
+        return "every quote and every bracket is closed again"
     if line.count(": ") > 1:
         return 'put text that holds ": " in quotes, or in a block after |'
     return "check indentation, quotes, colons and brackets, here and in the lines before"
@@ -114,6 +123,7 @@ class _Builder:
         self._events = events
         self._nodes = 0
         self._usable = True
+        self._aliases: set[str] = set()
         self._keys: dict[Path, tuple[int, int]] = {}
         self._values: dict[Path, tuple[int, int]] = {}
 
@@ -138,6 +148,9 @@ class _Builder:
         self._count(event, depth)
         if isinstance(event, yaml.AliasEvent):
             self._usable = False
+            if str(event.anchor) in self._aliases:
+                return ""
+            self._aliases.add(str(event.anchor))
             self._report.add(
                 self._place(event),
                 f"aliases like {shown('*' + str(event.anchor), 40)} are not allowed",
@@ -159,9 +172,11 @@ class _Builder:
 
     def _mapping(self, path: Path, depth: int) -> Tree:
         entries: dict[str, Tree] = {}
+        only_braces = False
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             key = self._key(event, (*path, "?"), depth)
             if key is None or key in entries:
+                only_braces |= key is None and not entries
                 if key is not None:
                     first = self._keys[(*path, key)][0]
                     self._report.add(
@@ -171,7 +186,7 @@ class _Builder:
                 continue
             self._keys[(*path, key)] = self._place(event)[1:]
             entries[key] = self._node(next(self._events), (*path, key), depth + 1)
-        return entries
+        return "?" if only_braces and not entries and path else entries  # {{ x }}: said, and text to what follows
 
     def _key(self, event: Event, path: Path, depth: int) -> str | None:
         """The text of a key, None when it cannot be one."""
