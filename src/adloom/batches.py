@@ -16,11 +16,13 @@ DRAIN_S = 20
 """After Ctrl-C or SIGTERM finished work is collected for this long."""
 
 BATCHES_AT_ONCE = 3
+"""At least: so that a slow call of one batch keeps nobody waiting."""
 BATCH_SIZES = (10, 500)
 BATCHES = 100
 """A run has about this many batches: a Prefect server loses track of much more than a few hundred task runs."""
 
 Batch = tuple[Order, ...]
+Fulfil = Callable[[Sequence[Order]], Awaitable[None]]
 
 
 def batch_size(calls: int) -> int:
@@ -29,6 +31,11 @@ def batch_size(calls: int) -> int:
         return 1
     least, most = BATCH_SIZES
     return min(most, max(least, -(-calls // BATCHES)))
+
+
+def batches_at_once(size: int, in_flight: int) -> int:
+    """So many that twice the calls that may be in flight are at hand, however small the batches are."""
+    return max(BATCHES_AT_ONCE, -(-2 * in_flight // size))
 
 
 async def in_batches(orders: AsyncIterator[Order], size: int) -> AsyncIterator[Batch]:
@@ -43,14 +50,12 @@ async def in_batches(orders: AsyncIterator[Order], size: int) -> AsyncIterator[B
         yield tuple(batch)
 
 
-async def drive(
-    gate: Gate, batches: AsyncIterator[Batch], fulfil: Callable[[Sequence[Order]], Awaitable[None]]
-) -> None:
-    """Send every batch through ``fulfil``, a few at a time, until the work or the buying ends.
+async def drive(gate: Gate, batches: AsyncIterator[Batch], fulfil: Fulfil, at_once: int) -> None:
+    """Send every batch through ``fulfil``, ``at_once`` at a time, until the work or the buying ends.
 
     What is still under way when an interrupted run's time is over is cancelled.
     """
-    await while_time_is_left(gate, _all(gate, batches, fulfil))
+    await while_time_is_left(gate, _all(gate, batches, fulfil, at_once))
 
 
 async def bound_drain(gate: Gate, clock: Clock) -> None:
@@ -76,8 +81,8 @@ async def while_time_is_left(gate: Gate, work: Coroutine[Any, Any, None]) -> Non
         working.cancel()  # whoever is cancelled here must not go on buying behind its caller's back
 
 
-async def _all(gate: Gate, batches: AsyncIterator[Batch], fulfil: Callable[[Sequence[Order]], Awaitable[None]]) -> None:
-    places = asyncio.Semaphore(BATCHES_AT_ONCE)
+async def _all(gate: Gate, batches: AsyncIterator[Batch], fulfil: Fulfil, at_once: int) -> None:
+    places = asyncio.Semaphore(at_once)
 
     async def one(batch: Batch) -> None:
         try:

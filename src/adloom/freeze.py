@@ -25,7 +25,7 @@ from itertools import islice
 from typing import Any
 
 from adloom.core.campaign import CampaignSource, Grouping, Reference, Row
-from adloom.core.errors import PlanRefused, RecordUnreadable
+from adloom.core.errors import InputError, PlanRefused, RecordUnreadable
 from adloom.core.facts import CallFacts, Decided, Stage
 from adloom.core.identity import row_digest, variant_key
 from adloom.core.outcomes import Outcome, Status
@@ -100,11 +100,25 @@ def survey(
     planner = Planner(known, source.campaign.prices, only, choice.picker(), asked_only=True)
     rows = hashlib.sha256()
     files: dict[str, Reference] = {}
-    for planned in planner.plan(source.rows()):
-        rows.update(to_json(row_to_json(planned.row)))
+    for planned in _hashed(planner.plan(source.rows()), rows):
         if planned.calls:
             files |= {each.content: each for each in planned.row.references if each.url is None}
     return Survey(planner.totals, planner.asked, rows.hexdigest(), tuple(files.values()))
+
+
+def refuse_change(source: CampaignSource, before: str, now: str) -> None:
+    """Raises InputError when a campaign's rows, by their hashes, are not those that were looked at."""
+    if before != now:
+        raise InputError(
+            f"{source.campaign.source}: its rows were changed while the run began; nothing was sent",
+            remedy="Run the same command again, once nobody writes to the campaign's files.",
+        )
+
+
+def _hashed(rows: Iterator[PlannedRow], digest: hashlib._Hash) -> Iterator[PlannedRow]:
+    for planned in rows:
+        digest.update(to_json(row_to_json(planned.row)))
+        yield planned
 
 
 async def freeze(  # noqa: PLR0913 - each is another thing the reservation depends on
@@ -130,7 +144,7 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
     the cap has room for.
 
     Raises PlanRefused when the campaign shares no row with what the archive holds under its name, PlanOutdated when
-    ``known`` is older than a purchase of another run.
+    ``known`` is older than a purchase of another run, InputError when the rows are not those of ``surveyed``.
     """
     part = choice if asked_only else EVERYTHING
     selection = _selection_of(part, only) if asked_only else ""
@@ -151,7 +165,10 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
             if same and (former is None or await _is_sound(store, edition, ledger, newest, known, part)):
                 return newest
         planner = Planner(known, source.campaign.prices, only, choice.picker(), asked_only)
-        shards = [shard async for shard in _write_shards(store, edition, planner.plan(source.rows()))]
+        read = hashlib.sha256()
+        planned = _hashed(planner.plan(source.rows()), read)
+        shards = [shard async for shard in _write_shards(store, edition, planned)]
+        refuse_change(source, surveyed.rows_sha256, read.hexdigest())
         frozen = planner.asked if asked_only else planner.totals
         header = {
             "schema": SCHEMA,

@@ -26,6 +26,7 @@ from adloom.hosting import Hosting
 from adloom.ladder import Ladder
 from adloom.ledger import Ledger
 from adloom.owners import Owners
+from adloom.prices import PriceWatch
 from adloom.progress import Counts
 from adloom.spend import Spender
 from adloom.world import World
@@ -43,6 +44,7 @@ class Steps:
     owners: Owners
     throttle: Throttle
     hosting: Hosting
+    prices: PriceWatch
     spender: Spender
     ladder: Ladder
     collector: Collector
@@ -125,9 +127,12 @@ class Fulfilment:
             if order.is_stray:
                 return
             async with self._steps.throttle.place():
-                await self._steps.spender.buy(await self._steps.hosting.hosted(order))
-                self._count(order.call)
-                await self._collect(order)
+                try:
+                    await self._steps.spender.buy(await self._steps.hosting.hosted(order))
+                    self._count(order.call)
+                    await self._collect(order)
+                finally:
+                    self._steps.prices.let_go(order)
         else:
             await self._collect(order)
         self._count(order.call)
@@ -158,6 +163,7 @@ class Fulfilment:
         accepted = facts.latest.accepted
         assert accepted is not None  # noqa: S101 - that is what the stage means
         await self._steps.collector.collect(order.call, datetime.fromisoformat(accepted["time"]).timestamp())
+        self._steps.prices.read_charge(self._ledger.facts(order.call).latest)
 
     async def _next(self, order: Order) -> Order | None:
         """What follows from a call's end: a top-up for what it did not bring, another attempt, or nothing."""

@@ -15,7 +15,7 @@ from adloom.core.identity import top_up_id
 from adloom.core.outcomes import Outcome, Status, missing, outcomes
 from adloom.core.pricing import cap_credits, price_per_image
 from adloom.core.selection import WHOLE, Choice, Selection, choose
-from adloom.freeze import Survey, planned_rows, read_newest, survey
+from adloom.freeze import Survey, planned_rows, read_newest, refuse_change, survey
 from adloom.ledger import Edition, Ledger
 from adloom.ports import Clock, Store
 
@@ -119,8 +119,10 @@ async def look(store: Store, clock: Clock, source: CampaignSource, edition: Edit
 
 
 async def look_again(outlook: Outlook) -> Outlook:
-    """The same, after others have written to the archive."""
-    return await _look(outlook.source, outlook.edition, outlook.wish, outlook.choice, outlook.ledger)
+    """The same, after others have written to the archive. Raises InputError when the campaign's rows are others now."""
+    again = await _look(outlook.source, outlook.edition, outlook.wish, outlook.choice, outlook.ledger)
+    refuse_change(outlook.source, outlook.surveyed.rows_sha256, again.surveyed.rows_sha256)
+    return again
 
 
 async def _look(source: CampaignSource, edition: Edition, wish: Wish, choice: Choice, ledger: Ledger) -> Outlook:

@@ -13,7 +13,7 @@ from adloom.core.exits import Stop
 from adloom.core.manifest import SCHEMA, Tally, asset_lines, csv_lines, jsonl_line, overall_status
 from adloom.core.outcomes import Outcome, Status, outcomes
 from adloom.core.planned import PlannedRow
-from adloom.core.selection import EVERYTHING, Choice, Picker
+from adloom.core.selection import EVERYTHING, Choice
 from adloom.freeze import Revision, planned_rows
 from adloom.ledger import Edition, Ledger
 from adloom.ports import Store
@@ -80,7 +80,7 @@ async def derive(
     tally = Tally()
     for facts in calls:
         tally.add_call(facts)
-    assets = _Assets(outcomes(calls), choice.picker())
+    assets = _Assets(outcomes(calls), choice)
     async for planned in planned_rows(store, edition, revision):
         assets.add(planned)
     tally.found.update(assets.found)
@@ -105,11 +105,12 @@ def _described(content: bytes, lines: int) -> dict[str, Any]:
 class _Assets:
     """The lines of all rows, and their ends counted."""
 
-    def __init__(self, known: Mapping[str, Outcome], picker: Picker) -> None:
+    def __init__(self, known: Mapping[str, Outcome], choice: Choice) -> None:
         self.found: Counter[Status] = Counter()
         self.asked: Counter[Status] = Counter()
         self._known = known
-        self._picker = picker
+        self._picker = choice.picker()
+        self._retakes_only = choice.retakes_only
         self._jsonl: list[bytes] = []
         self._table: list[bytes] = [csv_lines((), header=True).encode("utf-8-sig")]
 
@@ -119,9 +120,13 @@ class _Assets:
         ends = Counter(Status(line["status"]) for line in lines)
         self.found.update(ends)
         if self._picker.takes(planned.row):
-            self.asked.update(ends)
+            self.asked.update(Status(line["status"]) for line in lines if self._is_asked_for(line))
         self._jsonl.append("".join(map(jsonl_line, lines)).encode())
         self._table.append(csv_lines(lines, header=False).encode())
+
+    def _is_asked_for(self, line: Mapping[str, Any]) -> bool:
+        """A run for new takes alone leaves what it finds open to others."""
+        return not (self._retakes_only and line["status"] == Status.OPEN and line["take"] == 1)
 
     def files(self) -> dict[str, bytes]:
         """The two files by name."""

@@ -10,30 +10,41 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
 from adloom.agenda import Agenda
 from adloom.archive import Archiver
-from adloom.batches import Batch, batch_size, bound_drain, drive, in_batches, while_time_is_left
+from adloom.batches import (
+    Batch,
+    Fulfil,
+    batch_size,
+    batches_at_once,
+    bound_drain,
+    drive,
+    in_batches,
+    while_time_is_left,
+)
 from adloom.capabilities import Capabilities, read_capabilities
 from adloom.collect import Collector, Poller, Unreachable
 from adloom.core.errors import AdloomError
 from adloom.core.exits import EXIT_UNEXPECTED, Stop, StopReason, exit_code
 from adloom.core.fallback import Fallback
 from adloom.core.order import Order
+from adloom.core.outcomes import Status
 from adloom.fulfilment import Fulfilment, Steps
 from adloom.gate import Gate, Throttle
 from adloom.hosting import Hosting
 from adloom.ladder import Ladder, Rungs
 from adloom.look import Outlook
 from adloom.owners import Owners
+from adloom.prices import PriceWatch
 from adloom.progress import Progress
 from adloom.publish import Published, publish
 from adloom.rescue import Rescuer
 from adloom.reserve import Reservation, over_budget, reserve
 from adloom.seal import seal_finished
-from adloom.spend import Buyer, PriceWatch, Spender
+from adloom.spend import Buyer, Spender
 from adloom.steady import SteadyStore
 from adloom.vigil import Vigil
 from adloom.world import World
@@ -90,12 +101,14 @@ class Run:
             calls=reserved.revision.calls,
             settled=self._adopt,
         )
+        planned_credits = outlook.committed.committed + outlook.to_buy
+        prices = PriceWatch(self.gate, reserved.revision.cap_credits, planned_credits)
         spender = Spender(
             world,
             ledger,
             gate=self.gate,
             throttle=throttle,
-            prices=PriceWatch(self.gate, reserved.revision.cap_credits, outlook.committed.committed + outlook.to_buy),
+            prices=prices,
             ladder=ladder,
             buyer=Buyer(reserved.revision.edition_token, reserved.revision.number, world.api.account),
             fallback=Fallback(reserved.revision.fallback, reserved.revision.prices, ledger.writer),
@@ -106,6 +119,7 @@ class Run:
             ),
             throttle=throttle,
             hosting=Hosting(world, self.edition, self.gate, planned=outlook.surveyed.files, writer=ledger.writer),
+            prices=prices,
             spender=spender,
             ladder=ladder,
             collector=Collector(ledger, self._poller),
@@ -145,9 +159,10 @@ class Run:
             cap=self.revision.cap_credits,
         )
 
-    async def work(self, fulfil: Callable[[Sequence[Order]], Awaitable[None]] | None = None) -> None:
+    async def work(self, fulfil: Fulfil | None = None) -> None:
         """Do all batches, each where ``fulfil`` takes it; by itself, where it stands."""
-        await drive(self.gate, self.batches(), fulfil or self.fulfil)
+        at_once = batches_at_once(batch_size(self.revision.calls), self._outlook.pace.in_flight)
+        await drive(self.gate, self.batches(), fulfil or self.fulfil, at_once)
 
     async def batches(self) -> AsyncIterator[Batch]:
         """The work in batches of about equal size: what was begun comes first, then what is still to buy."""
@@ -172,11 +187,21 @@ class Run:
         if self._fulfilment.counts.ended < self.revision.wanted:  # a newer plan may have withdrawn the rest since
             await self._vigil.heed_a_newer_plan()
         await self._vigil.end(self._background)
-        choice = self._outlook.choice
-        published = await publish(self._world.store, self.edition, self._ledger, self.revision, self.gate.stops, choice)
+        choice = replace(self._outlook.choice, retakes_only=bool(self._outlook.wish.only))
+        stops = self.gate.stops
+        published = await publish(self._world.store, self.edition, self._ledger, self.revision, stops, choice)
         await seal_finished(self._world.store, self.edition, self._ledger, self.revision)
-        code = exit_code(self.gate.stops, published.asked)
-        return Result(published, self.gate.stops, code if not self._fulfilment.surprised else code or EXIT_UNEXPECTED)
+        return self._result(published)
+
+    def _result(self, published: Published) -> Result:
+        found = published.asked
+        if self._fulfilment.surprised:
+            code = exit_code(self.gate.stops, {**found, Status.OPEN: 0})
+            return Result(published, self.gate.stops, code or EXIT_UNEXPECTED)
+        if found[Status.OPEN] and not self.gate.stops:
+            message = f"{found[Status.OPEN]} images are still open: another run is at them, or has left them"
+            self.gate.close(Stop(StopReason.UNFINISHED, message, "Run the same command again to see to them."))
+        return Result(published, self.gate.stops, exit_code(self.gate.stops, found))
 
     async def _see_to_the_rest(self) -> None:
         """The calls of other runs, what is unknown, and paid images that no variant waits for."""

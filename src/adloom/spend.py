@@ -10,10 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import count
 
 from adloom.core.backoff import READ, STORE, THROTTLE, advised_wait_s
@@ -34,12 +31,12 @@ from adloom.core.exits import Stop, StopReason
 from adloom.core.facts import Decided, Record, RefusalKind, Stage
 from adloom.core.fallback import Fallback
 from adloom.core.order import Order
-from adloom.core.pricing import has_moved
 from adloom.core.task import Accepted
 from adloom.gate import Gate, GateClosed, Throttle
 from adloom.ladder import Ladder
 from adloom.ledger import Ledger
 from adloom.ports import ImageApi
+from adloom.prices import PriceWatch
 from adloom.world import World
 
 log = logging.getLogger(__name__)
@@ -61,46 +58,6 @@ _KINDS: tuple[tuple[type[ApiError], RefusalKind], ...] = (
 
 
 _TO_BUY = frozenset({Stage.UNBOUGHT, Stage.WAITING})
-
-
-class PriceWatch:
-    """Compares what the API reserves with what was quoted; the first call of each model and quality goes alone."""
-
-    def __init__(self, gate: Gate, cap_credits: Decimal, planned_credits: Decimal) -> None:
-        self._gate = gate
-        self._cap = cap_credits
-        self._planned = planned_credits
-        self._seen: set[tuple[str, str]] = set()
-        self._locks: dict[tuple[str, str], asyncio.Lock] = {}
-
-    @asynccontextmanager
-    async def first_alone(self, order: Order) -> AsyncIterator[None]:
-        """Hold everyone else of the same model and quality back until one reserve was read."""
-        kind = (order.model, order.row.quality)
-        lock = self._locks.setdefault(kind, asyncio.Lock())
-        await lock.acquire()
-        if kind in self._seen:
-            lock.release()
-            yield
-            return
-        try:
-            yield
-        finally:
-            lock.release()
-
-    def compare(self, order: Order, reserved: Decimal | None) -> None:
-        """Take note of a reserve; closes the gate when the price has moved."""
-        self._seen.add((order.model, order.row.quality))
-        if reserved is None:
-            return
-        if has_moved(order.credits, reserved):
-            now, then = reserved / order.n, order.credits / order.n
-            message = f"{order.model} costs {now:f} credits an image now, the plan says {then:f}"
-            remedy = f"Set `prices: {{{order.model}: {now:f}}}` in the campaign and run it again."
-            self._gate.close(Stop(StopReason.PRICE, message, remedy))
-        elif reserved > order.credits and self._planned * reserved / order.credits > self._cap:
-            message = f"at the {reserved / order.n:f} credits an image that are charged now the plan passes its budget"
-            self._gate.close(Stop(StopReason.BUDGET, message, "Raise the budget and run the campaign again."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +218,7 @@ class Spender:
                 break
             except StoreUnavailable as error:
                 await self._keep_in_mind(order, accepted.task_id, tries, error)
-        self._prices.compare(order, reserved)
+        self._prices.read_reserve(order, reserved)
         await self._throttle.speed_up()
 
     async def _keep_in_mind(self, order: Order, task_id: str, tries: int, error: StoreUnavailable) -> None:

@@ -32,7 +32,7 @@ from fakes import (
 )
 
 from adloom.core.campaign import Budget, Pace
-from adloom.core.errors import AccountStopped, NotSent, OutcomeUnknown, ReadFailed, Throttled
+from adloom.core.errors import AccountStopped, InputError, NotSent, OutcomeUnknown, ReadFailed, Throttled
 from adloom.core.exits import StopReason
 from adloom.core.facts import Stage
 from adloom.core.order import Order
@@ -244,6 +244,29 @@ async def test_two_runs_of_differing_campaigns_at_once_buy_no_image_twice(store,
     last = await run_all(world, await look_at(world, sources[1]))
     assert last.exit_code == 0
     assert (await _statuses(store, clock))["archived"] == sum(both[1] for both in wanted.values())
+
+
+class Changing(FakeSource):
+    """A campaign whose file somebody saves between two readings."""
+
+    def rows(self):
+        yield from self.given
+        self.given = [*self.given, a_row("sneaked-in")]
+
+
+@pytest.mark.parametrize("somebody_bought_meanwhile", [False, True])
+async def test_a_campaign_that_changes_between_its_two_readings_is_refused_and_nothing_is_sent(
+    store, clock, api, somebody_bought_meanwhile
+):
+    world = a_world(store, clock, api)
+    outlook = await look_at(world, Changing([a_row(variants=4)]))
+    if somebody_bought_meanwhile:
+        await run_all(world, await look_at(world, FakeSource([a_row(variants=4)])))
+    posts = len(api.posts)
+    with pytest.raises(InputError, match=r"test\.yaml: its rows were changed while the run began"):
+        await Run.start(world, outlook)
+    assert len(api.posts) == posts
+    assert ("test/main/plan-r1.json" in store.objects) is somebody_bought_meanwhile
 
 
 async def test_a_budget_is_kept_against_what_another_run_spent_meanwhile(store, clock, api):

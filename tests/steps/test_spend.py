@@ -39,7 +39,8 @@ from adloom.core.order import Order, idempotency_key
 from adloom.gate import Gate, Throttle
 from adloom.ladder import Ladder, Rungs
 from adloom.ledger import Ledger, to_json
-from adloom.spend import Buyer, PriceWatch, Spender
+from adloom.prices import PriceWatch
+from adloom.spend import Buyer, Spender
 
 INTERRUPTION = Stop(StopReason.INTERRUPTED, "stop")
 

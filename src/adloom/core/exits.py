@@ -18,6 +18,7 @@ class StopReason(StrEnum):
     BUDGET = "budget"
     PRICE = "price"
     NEWER_PLAN = "newer plan"
+    UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,16 @@ _BY_STOP = {
     StopReason.BUDGET: EXIT_BUDGET,
     StopReason.PRICE: EXIT_BUDGET,
     StopReason.NEWER_PLAN: EXIT_OUTAGE,
+    StopReason.UNFINISHED: EXIT_OUTAGE,
 }
 _PRECEDENCE = (EXIT_INTERRUPTED, EXIT_ACCOUNT, EXIT_OUTAGE, EXIT_BUDGET, EXIT_HELD, EXIT_INCOMPLETE, EXIT_OK)
 
 
 def exit_code(stops: tuple[Stop, ...], found: Mapping[Status, int]) -> int:
-    """The code of a run that came to its end. Variants left open on purpose (a restricted run) do not count."""
+    """The code of a run that came to its end. ``found`` counts what it was for: what is open there is not done."""
     codes = {_BY_STOP[stop.reason] for stop in stops}
+    if found.get(Status.OPEN) and not stops:
+        codes.add(EXIT_OUTAGE)
     if found.get(Status.HELD):
         codes.add(EXIT_HELD)
     if any(found.get(status) for status in (Status.SHORT, Status.REFUSED, Status.FAILED)):

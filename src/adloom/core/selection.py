@@ -105,6 +105,8 @@ class Choice:
     selection: Selection = WHOLE
     digests: frozenset[str] = frozenset()
     """Of a sample's rows; else of picked rows that share their images with an earlier one, which is picked too."""
+    retakes_only: bool = False
+    """Of the picked rows a run buys new takes alone."""
 
     def picker(self) -> Picker:
         """For one reading of all rows."""
