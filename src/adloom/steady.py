@@ -3,6 +3,9 @@
 An operation that fails is tried again for ``PATIENCE_INTERVALS``; while any is being tried again, nobody buys: what
 cannot be written down must not be bought. Operations that come through let the buying go on. One that never does ends
 the buying for this run, and after that no operation is waited for any more.
+
+A refusal in the middle of a run (a token that expired, a permission that was taken away) is an outage like another:
+somebody may mend it, and what has been paid for waits for it.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from random import Random
 from typing import TypeVar
 
 from adloom.core.backoff import STORE
-from adloom.core.errors import StoreUnavailable
+from adloom.core.errors import StoreError, StoreRefused, StoreUnavailable
 from adloom.core.exits import Stop, StopReason
 from adloom.gate import Gate
 from adloom.ports import Clock, Listed, Store
@@ -23,6 +26,7 @@ log = logging.getLogger(__name__)
 PATIENCE_INTERVALS = 100
 """A store that fails for this long (5 min at the default of 3 s) counts as out of reach, as the API does."""
 
+_OUTAGES = (StoreUnavailable, StoreRefused)
 _Answer = TypeVar("_Answer")
 
 
@@ -86,9 +90,9 @@ class SteadyStore:
     async def _tried(self, key: str, action: Callable[[], Awaitable[_Answer]]) -> _Answer:
         try:
             return await action()
-        except StoreUnavailable as error:
+        except _OUTAGES as error:
             if self._is_given_up:
-                raise
+                raise _outage(error) from error
             log.warning("%s; nothing is bought until %s comes through", error.message, key)
         self._failing += 1
         self._gate.hold(self)
@@ -107,12 +111,16 @@ class SteadyStore:
             tries += 1
             try:
                 return await action()
-            except StoreUnavailable as error:
+            except _OUTAGES as error:
                 waited_s = self._clock.monotonic() - since
                 if self._gate.over.is_set() or waited_s > PATIENCE_INTERVALS * self._interval_s:
                     self._give_up(error)
-                    raise
+                    raise _outage(error) from error
 
-    def _give_up(self, error: StoreUnavailable) -> None:
+    def _give_up(self, error: StoreError) -> None:
         self._is_given_up = True
         self._gate.close(Stop(StopReason.OUTAGE, error.message, error.remedy))
+
+
+def _outage(error: StoreError) -> StoreUnavailable:
+    return StoreUnavailable(error.message, remedy=error.remedy)

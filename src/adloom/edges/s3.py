@@ -40,8 +40,8 @@ from adloom.ports import Listed
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-PATIENCE_S = 120.0
-"""An outage shorter than this is waited out: what has been bought and not yet recorded must not be lost to it."""
+PATIENCE_S = 10.0
+"""What lasts longer is an outage, which a run waits out with its buying stopped: see ``steady``."""
 
 FIRST_PATIENCE_S = 2.0
 """Before anything has ever succeeded a wrong address is likelier than an outage."""

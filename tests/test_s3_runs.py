@@ -1,0 +1,161 @@
+"""The command line with its archive in S3: a real server, a real sandbox, and the charge log as judge."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from desk import Desk
+from s3_proxy import Proxy, running_proxy
+from s3_server import BUCKET, S3Server, running_s3_server
+from shop import campaign_text
+
+MUGS = "  - {id: mugs, prompt: 'a {{ colour }} mug', variants: 2, matrix: {colour: [red, green, blue, white]}}\n"
+WANTED = 8
+TWO_CALLS = MUGS.replace(", blue, white", "")
+
+
+@pytest.fixture
+def s3_desk(desk: Desk, s3: S3Server) -> Desk:
+    return _with_archive(desk, s3)
+
+
+def _with_archive(desk: Desk, server: S3Server, **environment: str) -> Desk:
+    desk.environment |= server.environment() | {"ADLOOM_ARCHIVE": f"s3://{BUCKET}/{uuid4()}"} | environment
+    return desk
+
+
+@pytest.fixture
+def through_proxy(desk: Desk, s3: S3Server) -> Iterator[tuple[Desk, Proxy]]:
+    with running_proxy(s3.endpoint) as proxy:
+        yield _with_archive(desk, s3, AWS_ENDPOINT_URL_S3=proxy.url), proxy
+
+
+def _made(desk: Desk) -> int:
+    return sum(int(str(charge["made"])) for charge in desk.charges())
+
+
+def _archived(desk: Desk, server: S3Server) -> int:
+    bucket, _, prefix = desk.environment["ADLOOM_ARCHIVE"].removeprefix("s3://").partition("/")
+    found = server.client().list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/test/main/assets/")
+    return len(found.get("Contents", ()))
+
+
+def test_a_campaign_in_s3_is_bought_once_and_proved_from_its_address_alone(
+    s3_desk: Desk, s3: S3Server, tmp_path_factory: pytest.TempPathFactory
+):
+    done = s3_desk.run("run", s3_desk.write(campaign_text(MUGS)), "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["totals"]["archived"] == WANTED == _made(s3_desk) == _archived(s3_desk, s3)
+    edition = s3_desk.environment["ADLOOM_ARCHIVE"] + "/test/main"
+    assert said["manifest"] == f"{edition}/manifest.json"
+    posts = s3_desk.state()["posts_received"]
+    assert s3_desk.run("run", "campaign.yaml").returncode == 0
+    assert s3_desk.state()["posts_received"] == posts
+
+    elsewhere = Desk(tmp_path_factory.mktemp("elsewhere"), s3_desk.base_url)
+    elsewhere.environment |= s3.environment()
+    assert f"{WANTED} archived" in elsewhere.run("status", edition).stdout
+    assert elsewhere.run("verify", edition).returncode == 0
+    victim = s3.client().list_objects_v2(Bucket=BUCKET, Prefix=edition.removeprefix(f"s3://{BUCKET}/") + "/assets/")
+    s3.client().put_object(Bucket=BUCKET, Key=victim["Contents"][0]["Key"], Body=b"another")
+    assert elsewhere.run("verify", edition).returncode == 3
+
+
+def test_the_page_in_s3_leads_to_its_images_by_relative_links(s3_desk: Desk, s3: S3Server):
+    s3_desk.run("run", s3_desk.write(campaign_text(MUGS)))
+    prefix = s3_desk.environment["ADLOOM_ARCHIVE"].removeprefix(f"s3://{BUCKET}/") + "/test/main/"
+    page = s3.client().get_object(Bucket=BUCKET, Key=f"{prefix}gallery.html")
+    assert page["ContentType"] == "text/html; charset=utf-8"
+    text = page["Body"].read().decode()
+    assert "s3://" not in text
+    assert "127.0.0.1" not in text
+    lines = s3.client().get_object(Bucket=BUCKET, Key=f"{prefix}assets.jsonl")["Body"].read().decode().splitlines()
+    for key in (json.loads(line)["key"] for line in lines):
+        assert f'"{key}"' in text
+        assert s3.client().head_object(Bucket=BUCKET, Key=prefix + key)["ContentType"] == "image/jpeg"
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"ADLOOM_ARCHIVE": f"s3://{BUCKET}/../x"}, "names no place in S3"),
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "AWS_SECRET_ACCESS_KEY"),
+        ({"AWS_ACCESS_KEY_ID": "stranger"}, "AWS_ACCESS_KEY_ID"),
+        ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}, "AWS_ENDPOINT_URL_S3"),
+        ({"AWS_ENDPOINT_URL_S3": "http://s3.example.com"}, "in the clear"),
+        ({"ADLOOM_S3_SSE": "rot13"}, "ADLOOM_S3_SSE"),
+    ],
+)
+def test_an_archive_that_cannot_be_used_is_found_before_the_first_purchase(
+    s3_desk: Desk, environment: dict[str, str], said: str
+):
+    done = s3_desk.run("run", s3_desk.write(campaign_text(MUGS)), **environment)
+    assert done.returncode in {2, 7}
+    assert said in done.stderr
+    assert s3_desk.state()["posts_received"] == 0
+
+
+@pytest.mark.parametrize("refusal", ["403 AccessDenied", "403 RequestTimeTooSkewed", "400 ExpiredToken"])
+def test_a_refusal_to_write_is_found_before_the_first_purchase(through_proxy: tuple[Desk, Proxy], refusal: str):
+    desk, proxy = through_proxy
+    proxy.rule = lambda method, _: refusal if method == "PUT" else None
+    done = desk.run("run", desk.write(campaign_text(MUGS)))
+    assert done.returncode == 2
+    assert "cannot be used" in done.stderr
+    assert desk.state()["posts_received"] == 0
+
+
+def test_a_token_that_ends_in_the_middle_stops_the_buying_and_loses_nothing(
+    through_proxy: tuple[Desk, Proxy], s3: S3Server
+):
+    desk, proxy = through_proxy
+
+    def rule(method: str, _: str) -> str | None:
+        images = [path for asked, path in proxy.seen if asked == "PUT" and "/assets/" in path]
+        return "400 ExpiredToken" if method == "PUT" and len(images) > 1 else None
+
+    proxy.rule = rule
+    first = desk.run("run", desk.write(campaign_text(MUGS)), "--in-flight", "1", ADLOOM_POLL_INTERVAL_S="0.01")
+    assert first.returncode == 7
+    assert "log in again" in first.stderr
+    assert 0 < _made(desk) < WANTED
+    proxy.rule = lambda *_: None
+    assert desk.run("run", "campaign.yaml").returncode == 0
+    assert _made(desk) == WANTED == _archived(desk, s3)
+
+
+def test_a_throttled_archive_loses_nothing_and_buys_nothing_twice(through_proxy: tuple[Desk, Proxy], s3: S3Server):
+    desk, proxy = through_proxy
+    proxy.rule = lambda *_: "503 SlowDown" if len(proxy.seen) % 3 == 0 else None
+    assert desk.run("run", desk.write(campaign_text(TWO_CALLS))).returncode == 0
+    assert _made(desk) == 4 == _archived(desk, s3)
+
+
+def test_replies_of_the_archive_that_get_lost_cost_nothing(through_proxy: tuple[Desk, Proxy], s3: S3Server):
+    desk, proxy = through_proxy
+    proxy.rule = lambda *_: "lose" if len(proxy.seen) % 4 == 0 else None
+    assert desk.run("run", desk.write(campaign_text(TWO_CALLS))).returncode == 0
+    assert _made(desk) == 4 == _archived(desk, s3)
+    assert desk.run("verify", "campaign.yaml").returncode == 0
+
+
+def test_a_server_that_dies_in_the_middle_and_comes_back_is_waited_for(desk: Desk, tmp_path: Path):
+    with running_s3_server(tmp_path / "s3") as server:
+        _with_archive(desk, server)
+        process = desk.start("run", desk.write(campaign_text(MUGS)), "--in-flight", "1", "--json")
+        while _made(desk) < 2:
+            time.sleep(0.02)
+        server.kill()
+        made_at_the_kill = _made(desk)
+        restart = threading.Timer(3, server.start)
+        restart.start()
+        out, err = process.communicate(timeout=90)
+        restart.join()
+        assert process.returncode == 0, err
+        assert json.loads(out.splitlines()[-1])["totals"]["archived"] == WANTED
+        assert made_at_the_kill < WANTED == _made(desk) == _archived(desk, server)
