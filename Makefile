@@ -1,4 +1,5 @@
 # make demo    a real campaign through the Prefect flow, on this machine alone: no key, no money
+# make up      Prefect's UI with the forms and the schedules, on this machine; make down stops it
 # make test    all tests
 # make torture every crash that we can think of, an hour at most (needs strace)
 # make install only the environment, in .venv
@@ -11,7 +12,7 @@ INSTALLED := .venv/.installed
 DEMO_ARCHIVE := .demo/archive
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install demo test torture lint lock
+.PHONY: install demo up down test torture lint lock
 
 install: $(INSTALLED)
 
@@ -24,6 +25,12 @@ $(INSTALLED): requirements.lock pyproject.toml
 
 demo: install
 	$(BIN)/adloom run campaigns/spring-launch.yaml --sandbox --prefect --yes --archive $(DEMO_ARCHIVE)
+
+up: install
+	$(BIN)/python -m adloom.flows.standing up
+
+down: install
+	$(BIN)/python -m adloom.flows.standing down
 
 test: install
 	$(BIN)/python -m pytest

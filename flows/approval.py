@@ -44,7 +44,9 @@ async def ask_for_approval(outlook: Outlook, above_usd: float) -> State[Any] | N
             remedy="Only the run of a deployment can wait for an answer; set approve_above_usd to 0.",
         )
     form = Approval.with_initial_data(description="```\n" + "\n".join(plan_lines(outlook)) + "\n```")
-    answer = await asuspend_flow_run(wait_for_input=form, key=f"spend-{price}", timeout=ANSWERED_WITHIN_S)
+    answer = await asuspend_flow_run(
+        wait_for_input=form, key=f"spend-{price * 100:.0f}-cents", timeout=ANSWERED_WITHIN_S
+    )
     if answer.approve:
         return None
     return Cancelled(name="Declined", message=f"Somebody declined to spend ${price:.2f}; nothing was sent.")

@@ -15,7 +15,12 @@ from adloom.owners import Process
 
 def this_process() -> Process:
     """The process that runs this."""
-    return Process(host=_host(), pid=os.getpid(), started=_started(os.getpid()))
+    return process_of(os.getpid())
+
+
+def process_of(pid: int) -> Process:
+    """A process of this machine, told from all others by what it is now."""
+    return Process(host=_host(), pid=pid, started=_started(pid))
 
 
 def is_surely_dead(process: Process) -> bool:
