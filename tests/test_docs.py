@@ -1,11 +1,16 @@
-"""Every example of the reference of campaign files is read as a campaign, beside the CSVs that the page shows."""
+"""Every example of the documentation works: campaigns are read, beside the CSVs that the page shows, commands exist."""
 
 import re
+import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+import typer
 
+from adloom.cli import app
 from adloom.core.limits import MODELS
 from adloom.edges.campaign_files import open_campaign
 from adloom.edges.campaign_schema import HeadFile, JobFile, SettingsFile
@@ -14,6 +19,10 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "campaigns.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 TABLES = re.findall(r"`([a-z]+\.csv)`[^\n]*:\n\n```csv\n(.*?)```", PAGE, re.DOTALL)
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("src/adloom/starter/*.md")])
+TEXTS = [*PAGES, *sorted(ROOT.glob("campaigns/*.yaml")), *sorted(ROOT.glob("src/adloom/starter/*.yaml"))]
+IN_BACKTICKS = re.compile(r"`(?:\.venv/bin/)?(adloom [a-z][^`\n]*)`")
+IN_COMMENTS = re.compile(r"^#.*: +(adloom [a-z].*)$", re.MULTILINE)
 ROWS = {"spring-launch": 4, "head": 1, "matrix": 6, "tables": 9, "references": 6}
 
 
@@ -49,3 +58,38 @@ def test_the_table_of_models_says_what_the_code_knows(model):
     assert priorities.split(", ") == list(model.priorities)
     assert pixels == f"{model.pixels[0]:,} to {model.pixels[1]:,}"
     assert price == str(model.credits_per_image)
+
+
+def _commands() -> Iterator[tuple[Path, str]]:
+    for page in TEXTS:
+        text = page.read_text(encoding="utf-8")
+        yield from ((page, found) for found in (*IN_BACKTICKS.findall(text), *IN_COMMENTS.findall(text)))
+
+
+@pytest.mark.parametrize(("page", "command"), list(_commands()), ids=lambda value: getattr(value, "name", value))
+def test_a_command_of_the_documentation_can_be_typed(page: Path, command: str):
+    _, name, *arguments = shlex.split(command.replace("…", ""))
+    group = typer.main.get_command(app)
+    context = click.Context(group)
+    assert name in group.list_commands(context), f"{page.name}: there is no command {name}"
+    known = {option for parameter in group.get_command(context, name).params for option in parameter.opts}
+    assert {each.partition("=")[0] for each in arguments if each.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_link_of_the_documentation_leads_somewhere(page: Path):
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+def test_the_campaign_of_the_first_steps_is_one(tmp_path: Path):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"   ```yaml\n(.*?)   ```", text, re.DOTALL)
+    (tmp_path / "mugs.yaml").write_text(example.replace("\n   ", "\n")[3:], encoding="utf-8")
+    source = open_campaign(tmp_path / "mugs.yaml")
+    assert [row.prompt for row in source.rows()][:2] == [
+        "red mug on oak, morning light, no text",
+        "red mug on linen, morning light, no text",
+    ]
+    (tmp_path / "prompts.csv").write_text("id,prompt,variants,size\na,a red mug,2,4:5\n")
+    assert len(list(open_campaign(tmp_path / "prompts.csv").rows())) == 1
