@@ -1,6 +1,7 @@
 """Plans and runs for a part of a campaign, as people type them."""
 
 import json
+import time
 
 import pytest
 from desk import Desk
@@ -37,6 +38,27 @@ def test_a_part_is_planned_bought_and_followed_by_the_rest(desk: Desk):
     assert len(_archived(desk)) == 9
     prompts = [charge["prompt"] for charge in desk.charges()]
     assert len(prompts) == len(set(prompts)) == 9
+
+
+def test_parts_that_run_at_once_and_one_that_is_killed_buy_nothing_twice(desk: Desk):
+    desk.change(task_seconds=[0.2, 0.5])
+    source = desk.write(MUGS, "mugs.csv")
+    killed = desk.start("run", source, "--budget-usd", "1", "--first", "6", "--in-flight", "2")
+    while len(desk.charges()) < 2:
+        assert killed.poll() is None, killed.communicate()
+        time.sleep(0.01)
+    killed.kill()
+    killed.communicate()
+    parts = (("--first", "6"), ("--where", 'locale == "en"'))
+    runs = [desk.start("run", source, "--budget-usd", "1", *part) for part in parts]
+    for run in runs:
+        run.communicate(timeout=60)
+    whole = desk.run("run", source, "--budget-usd", "1", "--json")
+    totals = _answer(whole)["totals"]
+    assert totals["archived"] + totals["held"] == totals["wanted"] == 18
+    assert whole.returncode == (6 if totals["held"] else 0), whole.stderr
+    prompts = [charge["prompt"] for charge in desk.charges()]
+    assert len(prompts) == len(set(prompts))
 
 
 @pytest.mark.parametrize(
