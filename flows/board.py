@@ -1,20 +1,22 @@
 """What people see of a run in the Prefect UI: progress while it goes on, totals and links once it has ended.
 
 Everything here is a courtesy: a Prefect server that is away, slow or full costs a run nothing but these pages.
-Artifact keys are ``<campaign>-progress``, ``-result``, ``-manifest`` and ``-gallery``, so each campaign has one card of
-each in the UI, with its earlier runs behind it. Addresses are those of the store (``file://`` or ``s3://``), never
-signed ones.
+Artifact keys are ``<campaign>-progress``, ``-result``, ``-failures``, ``-contact-sheet``, ``-manifest``, ``-gallery``
+and ``-plan``, so each campaign has one card of each in the UI, with its earlier runs behind it. Addresses are those of
+the store (``file://`` or ``s3://``), never signed ones.
 """
 
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
 import httpx
 from prefect.artifacts import (
+    acreate_image_artifact,
     acreate_link_artifact,
     acreate_markdown_artifact,
     acreate_progress_artifact,
@@ -27,9 +29,13 @@ from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 from pydantic import ValidationError
 
+from adloom.core.errors import AdloomError
 from adloom.core.exits import EXIT_REASONS
-from adloom.core.pricing import usd
+from adloom.flows.ending import final_message
+from adloom.flows.report import failures_of, keys_of, progress_text, result_report
+from adloom.gallery.contact_sheet import contact_sheet
 from adloom.ledger import Edition
+from adloom.ports import Store
 from adloom.progress import Progress
 from adloom.run import Result, Run
 
@@ -43,10 +49,8 @@ ANSWER_WITHIN_S = 5
 PREFECT_FAULTS = (httpx.HTTPError, OSError, PrefectException, RuntimeError, ValidationError)
 """What Prefect's client raises when its server is away (time-outs are OSErrors), refuses, or is of another version."""
 
-TOTALS = (
-    "wanted", "archived", "short", "refused", "failed", "held", "open", "calls", "posts", "images_billed",
-    "credits_charged", "credits_reserved", "credits_at_risk", "usd",
-)  # fmt: skip
+IMAGES_WITHIN_S = 30
+"""A list of 100,000 images is read in a few seconds."""
 
 Made = TypeVar("Made")
 
@@ -70,17 +74,19 @@ class Board:
 
     async def watch(self, run: Run) -> None:
         """Show a run's progress until cancelled: in the artifact every few seconds, in the log now and then."""
-        elapsed_s = 0
+        since, ended_before = time.monotonic(), run.progress().ended
+        last_line = since
         while True:
-            await self.show(run.progress())
+            progress, now = run.progress(), time.monotonic()
+            text = progress_text(progress, _left_s(progress, ended_before, now - since))
+            await self.show(progress, text)
+            if now - last_line >= LOG_EVERY_S:
+                get_run_logger().info("%s", text)
+                last_line = now
             await asyncio.sleep(UPDATE_EVERY_S)
-            elapsed_s += UPDATE_EVERY_S
-            if elapsed_s % LOG_EVERY_S == 0:
-                get_run_logger().info("%s", progress_text(run.progress()))
 
-    async def show(self, progress: Progress) -> None:
+    async def show(self, progress: Progress, text: str) -> None:
         """Bring the progress artifact up to date."""
-        text = progress_text(progress)
         if text == self._shown:
             return
         share = 100 * progress.archived / progress.wanted if progress.wanted else 100.0
@@ -90,17 +96,35 @@ class Board:
             await _kindly(aupdate_progress_artifact(self._progress_id, share, text))
         self._shown = text
 
-    async def end(self, result: Result, progress: Progress) -> None:
-        """Show how a run ended: its totals, and where its manifest and its page are."""
-        totals = result.published.manifest["totals"]
-        table = [{"total": name.replace("_", " "), "value": totals[name]} for name in TOTALS]
-        words = f"{self._edition.campaign}, edition {self._edition.edition}: {EXIT_REASONS[result.exit_code]}"
-        if await _kindly(acreate_table_artifact(table, self._key("result"), words)) is None:
-            return
+    async def end(self, result: Result, run: Run, store: Store) -> None:
+        """Show how a run ended: a report, what did not come and why, where everything is, and a contact sheet."""
+        words = f"{self._words}: {EXIT_REASONS[result.exit_code]}"
+        get_run_logger().info("%s", final_message(result))
+        report = result_report(result, self._words)
+        if await _kindly(acreate_markdown_artifact(report, self._key("result"), words)) is None:
+            return  # a server that is away is not asked six times
         for name, address in (("manifest", result.published.address), ("gallery", result.gallery)):
             if address:
                 await _kindly(acreate_link_artifact(address, key=self._key(name), description=f"{words}; {address}"))
-        await self.show(progress)
+        await _kindly(self._show_images(store), IMAGES_WITHIN_S)
+        progress = run.progress()
+        await self.show(progress, progress_text(progress, None))
+
+    async def _show_images(self, store: Store) -> None:
+        content = await store.read(self._edition.key("assets.jsonl")) or b""
+        rows, count = await asyncio.to_thread(failures_of, content)
+        if rows:
+            shown = f", the first {len(rows)} shown" if count > len(rows) else ""
+            words = f"{self._words}: {count:,} images did not come{shown}"
+            await acreate_table_artifact(rows, self._key("failures"), words)
+        keys = await asyncio.to_thread(keys_of, content)
+        if sheet := await contact_sheet(store, self._edition, keys):
+            words = f"{self._words}: a look at {len(keys):,} images"
+            await acreate_image_artifact(sheet, self._key("contact-sheet"), words)
+
+    @property
+    def _words(self) -> str:
+        return f"{self._edition.campaign}, edition {self._edition.edition}"
 
     def _key(self, name: str) -> str:
         return re.sub("[^a-z0-9]+", "-", f"{self._edition.campaign}-{name}".lower()).strip("-")
@@ -109,25 +133,23 @@ class Board:
         context = FlowRunContext.get()
         if context is None or context.flow_run is None:
             return
+        name = f"{self._edition.campaign}-{self._edition.edition}"
         async with get_client() as client:
-            name = f"{self._edition.campaign}-{self._edition.edition}"
             await client.set_flow_run_name(context.flow_run.id, name)
         context.flow_run.name = name
 
 
-def progress_text(progress: Progress) -> str:
-    """Where a run is, in one short line."""
-    return (
-        f"{progress.archived}/{progress.wanted} archived · {progress.in_flight} in flight · "
-        f"${progress.usd:.2f} of ${usd(progress.cap):.2f}"
-    )
+def _left_s(progress: Progress, ended_before: int, elapsed_s: float) -> float | None:
+    """How long a run still takes if it goes on as it has; None before anything has ended, and at the end."""
+    ended, left = progress.ended - ended_before, progress.wanted - progress.ended
+    return elapsed_s / ended * left if ended > 0 and left > 0 else None
 
 
-async def _kindly(making: Awaitable[Made]) -> Made | None:
+async def _kindly(making: Awaitable[Made], within_s: float = ANSWER_WITHIN_S) -> Made | None:
     """Wait for something that Prefect is asked to show; None when it could not."""
     try:
-        async with asyncio.timeout(ANSWER_WITHIN_S):
+        async with asyncio.timeout(within_s):
             return await making
-    except PREFECT_FAULTS as error:
+    except (*PREFECT_FAULTS, AdloomError, ValueError) as error:
         log.info("Prefect could not show this: %s", type(error).__name__)
         return None

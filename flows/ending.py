@@ -58,9 +58,16 @@ def final_message(result: Result) -> str:
         f"{totals['archived']} of {totals['wanted']} images archived{''.join(others)}; ${totals['usd']:.2f} charged."
     )
     part = f" This run was for a part of it: {result.published.selection}." if result.published.selection else ""
-    stops = (f" Stopped: {stop.message}. {stop.remedy}".rstrip() for stop in result.stops)
-    reason = "" if result.stops or result.exit_code == EXIT_OK else f" {_reason(result)}"
-    return f"{counts}{part}{''.join(stops)}{reason} Manifest: {result.published.address}"
+    return " ".join(
+        text for text in (counts + part, reason_of(result), f"Manifest: {result.published.address}") if text
+    )
+
+
+def reason_of(result: Result) -> str:
+    """Why a run is not complete and what to do about it; empty when it is."""
+    if result.stops:
+        return " ".join(f"Stopped: {stop.message}. {stop.remedy}".rstrip() for stop in result.stops)
+    return "" if result.exit_code == EXIT_OK else _reason(result)
 
 
 def _name_of_incomplete(result: Result) -> str:

@@ -27,7 +27,7 @@ from adloom.flows.ending import bad_input, final_state
 from adloom.look import Outlook
 from adloom.ports import Store
 from adloom.run import Result, Run
-from adloom.session import execute
+from adloom.session import execute, open_store
 
 PUBLISH_S = 8
 """Prefect's workers kill a cancelled flow 30 s after its SIGTERM: what the drain leaves of that is for the manifest."""
@@ -93,7 +93,7 @@ async def buy(prepared: Prepared) -> State[Any]:
             watch.cancel()
         await asyncio.gather(*watching, return_exceptions=True)
         prepared.over.set()
-    await board.end(prepared.result, runs[0].progress())
+    await board.end(prepared.result, runs[0], open_store(prepared.settings.archive))  # the run has closed its own
     return final_state(prepared.result)
 
 

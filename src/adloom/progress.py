@@ -17,6 +17,8 @@ class Progress:
     wanted: int
     archived: int
     ended: int
+    calls: int
+    """Calls that were bought, those of earlier runs included."""
     in_flight: int
     charged: Decimal
     reserved: Decimal
@@ -35,6 +37,10 @@ class Counts:
     ended: int = 0
     money: Money = field(default_factory=Money)
     _by_call: dict[str, tuple[Money, int, int]] = field(default_factory=dict)
+
+    @property
+    def calls(self) -> int:
+        return len(self._by_call)
 
     def update(self, facts: CallFacts) -> None:
         """Count a call in, instead of what it was before."""

@@ -153,6 +153,7 @@ class Run:
             wanted=self.revision.wanted - self._outlook.left_out,
             archived=counts.archived,
             ended=counts.ended,
+            calls=counts.calls,
             in_flight=self._steps.throttle.in_flight,
             charged=counts.money.charged,
             reserved=counts.money.reserved,

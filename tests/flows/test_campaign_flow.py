@@ -30,10 +30,16 @@ def test_a_campaign_runs_as_a_flow_with_its_name_its_tasks_and_its_result(desk: 
     assert [task["state"]["type"] for task in tasks] == ["COMPLETED"] * 3
     assert all("2 images" in task["name"] for task in tasks)
     shown = prefect_server.artifacts(run)
-    table = {row["total"]: row["value"] for row in json.loads(shown["spring-result"]["data"])}
-    assert (table["archived"], table["posts"]) == (6, 3)
+    assert shown["spring-result"]["type"] == "markdown"
+    assert "| archived | 6 |" in shown["spring-result"]["data"]
+    assert "| posts | 3 |" in shown["spring-result"]["data"]
     assert "manifest.json" in shown["spring-manifest"]["data"]
-    assert "6/6 archived" in shown["spring-progress"]["description"]
+    assert "gallery.html" in shown["spring-gallery"]["data"]
+    assert shown["spring-progress"]["description"].startswith("6/6 images archived · 3 calls · 0 in flight · $0.1")
+    sheet = shown["spring-contact-sheet"]["data"]
+    assert sheet.startswith("data:image/jpeg;base64,")
+    assert len(sheet) < 130_000
+    assert "spring-failures" not in shown
     assert "sk-test-canary" not in json.dumps([run, tasks, shown])
     bought = len(desk.charges())
     again = desk.run("run", source)
@@ -56,9 +62,13 @@ def test_a_run_that_falls_short_ends_in_a_state_that_says_so(
     done = desk.run("run", desk.write(campaign(name, budget=budget), f"{name}.yaml"))
     desk.change(moderated_at_submit=[], key_states={})
     assert done.returncode == exit_code, done.stdout + done.stderr
-    ended = prefect_server.flow_run(f"{name}-main")["state"]
-    assert (ended["type"], ended["name"]) == ("FAILED", state)
-    assert "0 of 6 images archived" in ended["message"]
+    run = prefect_server.flow_run(f"{name}-main")
+    assert (run["state"]["type"], run["state"]["name"]) == ("FAILED", state)
+    assert "0 of 6 images archived" in run["state"]["message"]
+    failures = prefect_server.artifacts(run).get(f"{name}-failures")
+    rows = json.loads(failures["data"]) if failures else []
+    assert [row["status"] for row in rows] == (["refused"] * 6 if exit_code == 3 else [])
+    assert all(row["reason"] for row in rows)
 
 
 def test_a_signal_drains_the_flow_and_the_next_one_goes_on(desk: Desk):
