@@ -45,9 +45,12 @@ class Edition:
         return self.prefix + name
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
 def to_json(record: Mapping[str, Any]) -> bytes:
     """A record as it is stored: one line of UTF-8 with sorted keys."""
-    return json.dumps(record, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    return _ENCODER.encode(record).encode() + b"\n"
 
 
 def from_json(content: bytes, key: str) -> dict[str, Any]:

@@ -82,6 +82,9 @@ class Planner:
 
     def _plan_row(self, row: Row, only: frozenset[Status]) -> PlannedRow:
         row_key = row_digest(row)
+        if not self.known:  # nothing was ever asked for: much the most rows are planned like this, and often 100,000
+            variants = tuple(Variant(variant_key(row_key, number), number, 1) for number in range(1, row.variants + 1))
+            return PlannedRow(row, variants, tuple(_calls(row, variants[row.shared :])))
         variants = tuple(self._variant(row_key, number, only) for number in range(1, row.variants + 1))
         outcomes = [self.known.get(variant.key) for variant in variants]
         self.totals.known_rows += any(outcome is not None for outcome in outcomes)
@@ -111,7 +114,5 @@ def is_asked_for(call: PlannedCall, only: frozenset[Status]) -> bool:
 
 
 def _calls(row: Row, variants: Sequence[Variant]) -> Iterator[PlannedCall]:
-    by_number = {variant.number: variant for variant in variants}
-    for group in split(tuple(by_number), references=len(row.references), grouping=row.grouping):
-        members = tuple(by_number[number] for number in group)
+    for members in split(variants, references=len(row.references), grouping=row.grouping):
         yield PlannedCall(call_id(variant.key for variant in members), members)

@@ -11,19 +11,21 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from adloom.core.campaign import Reference, Row
 
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)  # made once: rows are many
 _SLUG_LENGTH = 48
 _BLANKS_AT_LINE_END = re.compile(r"[ \t]+(?=\n|$)")
 
 
 def digest(*parts: object) -> str:
     """SHA-256 over the canonical JSON of the parts, as 64 hex digits."""
-    text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
+@lru_cache(maxsize=64)  # a prompt is asked for twice in a row: for its row's identity, and for its variants' keys
 def normalised(text: str) -> str:
     """Text as identities see it: NFC, line feeds only, plain blanks, none at the end of a line or around the whole."""
     text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n").replace("\u00a0", " ")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from adloom.core.campaign import Grouping
 from adloom.core.limits import IMAGES_PER_CALL, REFERENCES_AND_IMAGES
+
+V = TypeVar("V")
 
 
 def room(references: int) -> int:
@@ -13,15 +16,15 @@ def room(references: int) -> int:
     return max(0, min(IMAGES_PER_CALL, REFERENCES_AND_IMAGES - references))
 
 
-def split(numbers: Sequence[int], *, references: int, grouping: Grouping) -> tuple[tuple[int, ...], ...]:
-    """Cut variant numbers into calls, in order, each as full as is legal.
+def split(variants: Sequence[V], *, references: int, grouping: Grouping) -> tuple[tuple[V, ...], ...]:
+    """Cut variants, or their numbers, into calls, in order, each as full as is legal.
 
     Raises ValueError when the references leave no room for an image.
     """
     size = 1 if grouping is Grouping.INDEPENDENT else room(references)
     if size < 1 or room(references) < 1:
         raise ValueError(f"{references} references leave no room for an image")
-    return tuple(tuple(numbers[start : start + size]) for start in range(0, len(numbers), size))
+    return tuple(tuple(variants[start : start + size]) for start in range(0, len(variants), size))
 
 
 def fewest_calls(variants: int, *, references: int) -> int:

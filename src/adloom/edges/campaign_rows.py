@@ -277,18 +277,25 @@ class RowReader:
         """The row's name, unique in the job whatever the case of its letters, and its readable part."""
         if (row_id := source.overrides.get("id")) is not None:
             label = "-".join((str(row_id), *filter(None, map(slug, look.axes))))
-            other = digest(identity, look.model, look.size, look.quality)
-            return self._unused((label, *(f"{label}-{other[:length]}" for length in _HEX_LENGTHS))), label
+            if self._is_unused(label):
+                return label, label
+            identity = digest(identity, look.model, look.size, look.quality)
+            return self._one_of(label, identity), label
         label = _label(source.axes or (words_of(prompt),), look.axes)
-        return self._unused(tuple(f"{label}-{identity[:length]}" for length in _HEX_LENGTHS)), label
+        return self._one_of(label, identity), label
 
-    def _unused(self, names: tuple[str, ...]) -> str:
-        for name in names:
-            key = _number(name.lower())
-            if key not in self._seen.names:
-                self._seen.names.add(key)
-                return name
-        return names[-1]
+    def _one_of(self, label: str, hexadecimal: str) -> str:
+        """A name with so many digits that no other row of the job has it; the longest cannot be told apart by more."""
+        names = tuple(f"{label}-{hexadecimal[:length]}" for length in _HEX_LENGTHS)
+        return next(filter(self._is_unused, names), names[-1])
+
+    def _is_unused(self, name: str) -> bool:
+        """Whether no row of the job has this name yet; it is taken from now on."""
+        key = _number(name.lower())
+        if key in self._seen.names:
+            return False
+        self._seen.names.add(key)
+        return True
 
 
 def _label(words: tuple[str, ...], axes: tuple[str, ...]) -> str:
