@@ -24,6 +24,7 @@ from adloom.capabilities import Capabilities
 from adloom.core.campaign import Pace
 from adloom.core.errors import (
     AccountStopped,
+    ModelUnavailable,
     ModerationRefused,
     NotSent,
     OutcomeUnknown,
@@ -45,6 +46,9 @@ from adloom.spend import Buyer, Spender
 INTERRUPTION = Stop(StopReason.INTERRUPTED, "stop")
 
 
+NEXT = "doubao-seedream-4.5"
+
+
 def an_order(name: str = "mug", n: int = 2, **row: object) -> Order:
     variants = tuple({"key": f"{name}-{number}", "number": number, "take": 1} for number in range(1, n + 1))
     return Order(call_id(v["key"] for v in variants), a_row(name, **row), variants, PRICE * n)
@@ -60,6 +64,7 @@ class Till:
     writer: str
     cap: Decimal = Decimal(1000)
     planned: Decimal = Decimal(100)
+    models: tuple[str, ...] = ()
     pace: Pace = field(default_factory=Pace)
     gate: Gate = field(default_factory=Gate)
     ledger: Ledger = field(init=False)
@@ -77,7 +82,7 @@ class Till:
         self.spender = Spender(
             world, self.ledger, gate=self.gate, throttle=self.throttle,
             prices=PriceWatch(self.gate, self.cap, self.planned), ladder=ladder,
-            buyer=Buyer("token", 1, self.api.account), fallback=Fallback((), {}, self.writer),
+            buyer=Buyer("token", 1, self.api.account), fallback=Fallback(self.models, {NEXT: PRICE}, self.writer),
         )  # fmt: skip
         return self
 
@@ -426,6 +431,56 @@ async def test_a_refused_request_is_settled_as_free_and_the_others_go_on(till, e
     assert (refused["status"], refused["code"], refused["request_id"], refused["reason"]) == (
         400, "invalid_parameters", "r-1", "no",
     )  # fmt: skip
+
+
+GONE = ModelUnavailable("the model is gone", status=404, remedy="later")
+
+
+def models_sent(till) -> list[str]:
+    return [post.body["model"] for post in till.api.posts]
+
+
+async def test_a_model_that_is_unavailable_gives_way_under_a_key_of_its_own(shared):
+    till = await Till(**shared, writer="run-a", models=(NEXT,)).open()
+    order = an_order()
+    till.api.answers = [GONE]
+    await till.buy(order)
+    assert models_sent(till) == [order.row.model, NEXT]
+    assert [post.key for post in till.api.posts] == [idempotency_key("token", order.call, n) for n in (1, 2)]
+    assert (till.stage(order), till.stops, till.reserved()) == (Stage.ACCEPTED, [], order.credits)
+
+
+@pytest.mark.parametrize("models", [(), (NEXT,)])
+async def test_where_no_model_is_left_buying_stops_and_the_call_stays_free(shared, models):
+    till = await Till(**shared, writer="run-a", models=models).open()
+    order = an_order()
+    till.api.answers = [GONE] * 9
+    await till.buy(order)
+    await till.buy(an_order("next"))
+    assert models_sent(till) == [order.row.model, *models]
+    assert (till.stage(order), till.stops, till.reserved()) == (Stage.UNBOUGHT, [StopReason.OUTAGE], 0)
+
+
+async def test_an_answer_that_got_lost_is_never_followed_by_another_model(shared):
+    till = await Till(**shared, writer="run-a", models=(NEXT,)).open()
+    order = an_order()
+    till.api.answers = [OutcomeUnknown("503 model_unavailable", status=503, code="model_unavailable")]
+    await till.buy(order)
+    assert (len(till.api.posts), till.stage(order)) == (1, Stage.UNKNOWN)
+
+
+async def test_a_later_run_does_not_go_on_with_bytes_that_name_another_model(shared):
+    till = await Till(**shared, writer="run-a", models=(NEXT,)).open()
+    order = an_order()
+    till.api.answers = [GONE, Throttled("429", status=429), Crash()]
+    with pytest.raises(Crash):
+        await till.buy(order)
+    del till.store.objects[EDITION.key(f"ledger/{order.call}/a2-send-2.json")]  # as if it had died while it waited
+    later = await Till(**shared, writer="run-b", models=(NEXT,)).open()
+    assert later.stage(order) is Stage.WAITING
+    await later.buy(order)
+    assert (models_sent(later)[-1], later.stage(order), later.stops) == (order.row.model, Stage.ACCEPTED, [])
+    assert later.api.posts[-1].key == idempotency_key("token", order.call, 3)
 
 
 async def test_a_stopped_account_ends_the_buying_and_leaves_the_call_free(till, shared):
