@@ -151,6 +151,16 @@ def running_s3_server(
         shutil.rmtree(folder / "data", ignore_errors=True)
 
 
+def fetch_all(server: S3Server, prefix: str, folder: Path) -> None:
+    """Copy every object under a prefix into a folder."""
+    client = server.client()
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix):
+        for found in page.get("Contents", ()):
+            path = folder / found["Key"].removeprefix(prefix)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(client.get_object(Bucket=BUCKET, Key=found["Key"])["Body"].read())
+
+
 def _secret(identity: str) -> str:
     return f"secret-of-{identity}"
 

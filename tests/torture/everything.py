@@ -37,6 +37,7 @@ def parts(seed: int, workers: int, until: float) -> dict[str, Callable[[], Tally
         "twenty": partial(random_kills.twenty_at_once, rounds=5, workers=1, until=until),
         "damages": partial(damages.torture, archives=1000, real=100, seed=seed, workers=workers, until=until),
         "kills": partial(random_kills.torture, kills=1000, seed=seed, workers=workers, until=until),
+        "s3": partial(random_kills.torture_on_s3, kills=100, seed=seed, workers=workers, until=until),
         "simulation": partial(simulation.torture, seeds=range(SEEDS), workers=workers, until=until),
         "points": partial(kill_points.torture, sample=None, seed=seed, workers=workers, until=until),
         "errors": partial(io_errors.torture, sample=None, seed=seed, workers=workers, until=until),

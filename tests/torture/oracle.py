@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from s3_server import BUCKET, S3Server, fetch_all
 from torture.runner import Job, last_words, run_to_end, warm_up
 
 from adloom.ledger import Edition
@@ -114,8 +115,16 @@ class Market:
     def posts(self) -> int:
         return int(self.get("/_sandbox/state")["posts_received"])
 
-    def open_shop(self, name: str, rows: Sequence[RowSpec], *, dedicated: bool = False, in_flight: int = 16) -> Shop:
-        """Forget all former charges and prepare a campaign of these rows."""
+    def open_shop(
+        self,
+        name: str,
+        rows: Sequence[RowSpec],
+        *,
+        dedicated: bool = False,
+        in_flight: int = 16,
+        s3: S3Server | None = None,
+    ) -> Shop:
+        """Forget all former charges and prepare a campaign of these rows, archived in a folder or on a server."""
         self.post("/_sandbox/reset", {})
         faults = [{"route": "outcome", "match": row.token, **row.script} for row in rows if row.script]
         if faults:
@@ -123,7 +132,7 @@ class Market:
         folder = self.folder / name
         folder.mkdir()
         (folder / "campaign.yaml").write_text(campaign_text(name, rows, in_flight))
-        return Shop(self, name, tuple(rows), folder, dedicated)
+        return Shop(self, name, tuple(rows), folder, dedicated, s3)
 
 
 def campaign_text(name: str, rows: Sequence[RowSpec], in_flight: int = 16) -> str:
@@ -145,11 +154,22 @@ class Shop:
     rows: tuple[RowSpec, ...]
     folder: Path
     dedicated: bool
+    s3: S3Server | None = None
+    """The server that holds the archive; the folder then has what ``fetch`` brought from there."""
+
+    @property
+    def archive(self) -> str:
+        return str(self.folder / "archive") if self.s3 is None else f"s3://{BUCKET}/{self.name}"
+
+    def fetch(self) -> None:
+        """Bring what an archive elsewhere holds to the folder where the judge looks."""
+        if self.s3 is not None:
+            fetch_all(self.s3, f"{self.name}/", self.folder / "archive")
 
     def job(self, **more: Any) -> Job:
         return Job(
             campaign=self.folder / "campaign.yaml",
-            archive=self.folder / "archive",
+            archive=self.archive,
             base_url=self.market.base_url,
             key=f"sk-{self.name}",
             dedicated=self.dedicated,
@@ -176,9 +196,11 @@ class Shop:
 def resume(shop: Shop, verdict: Verdict, **more: Any) -> None:
     """Run without faults until a run sends nothing; the last one must change nothing."""
     before = -1
+    shop.fetch()
     for turn in range(4):
         lines = _bytes(shop.edition / "assets.jsonl")
         code, log = run_to_end(shop.job(**more))
+        shop.fetch()
         posts = shop.market.posts()
         verdict.require(code in {0, 6}, f"resume {turn + 1} ended with {code}: {last_words(log)}")
         verdict.require("Traceback" not in log, f"resume {turn + 1} shows a traceback: {last_words(log)}")
@@ -214,7 +236,7 @@ def judge(shop: Shop) -> Verdict:
 
 def require_proof(shop: Shop, verdict: Verdict) -> None:
     """``adloom verify`` must find nothing."""
-    store, edition = open_store(str(shop.folder / "archive")), Edition(shop.name, "main")
+    store, edition = open_store(shop.archive), Edition(shop.name, "main")
     found = asyncio.run(verify(store, edition, new_ledger(store, edition))).findings
     verdict.require(not found, f"verify finds {[str(finding) for finding in found[:5]]}")
 

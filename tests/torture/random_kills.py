@@ -8,7 +8,9 @@ Times are real, so a seed fixes what is tried, not how it interleaves.
 
 ``twenty`` is the round without kills: twenty processes at once must buy and archive exactly what is wanted.
 
-    python tests/torture/random_kills.py [--kills 1000] [--seed 1] [--workers 3] [--twenties 3]
+With ``--s3`` the archives lie on a real S3 server and two processes share each campaign.
+
+    python tests/torture/random_kills.py [--kills 1000] [--seed 1] [--workers 3] [--twenties 3] [--s3]
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +31,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
 
+from s3_server import S3Server, running_s3_server
 from torture.oracle import Market, RowSpec, Shop, Verdict, judge, require_proof, resume
 from torture.runner import Child, Job
 from torture.tally import Tally
@@ -35,6 +39,8 @@ from torture.tally import Tally
 KILLS_A_ROUND = 10
 ROUND_S = 40
 SHORT_LIFE_S = (0.02, 0.5)
+LIFE_ON_S3_S = (0.3, 3.0)
+"""A run with S3 takes longer to begin and to end."""
 PAUSES_S = (0.05, 0.4)
 LONG_PAUSES_S = (0.8, 2.0)
 DEAD_AFTER_S = 0.6
@@ -42,6 +48,7 @@ PAUSE_SHARE = 0.25
 TWENTY = 20
 
 _market: Market | None = None
+_s3: S3Server | None = None
 _numbers = count()
 
 
@@ -79,6 +86,7 @@ class Siege:
 
     def __init__(self, job: Job, processes: int, chance: random.Random, pauses_s: tuple[float, float]) -> None:
         self._job = job
+        self._life_s = LIFE_ON_S3_S if job.archive.startswith("s3://") else SHORT_LIFE_S
         self._chance = chance
         self._pauses_s = pauses_s
         self._children: list[Child | None] = [None] * processes
@@ -92,7 +100,7 @@ class Siege:
         ends = time.monotonic() + ROUND_S
         while self.kills < kills and self._idle < 2 * len(self._children) and time.monotonic() < ends:
             self._start_absent()
-            self._watch(self._chance.uniform(*SHORT_LIFE_S) / len(self._children) ** 0.5)
+            self._watch(self._chance.uniform(*self._life_s) / len(self._children) ** 0.5)
             self._strike()
         for slot in range(len(self._children)):
             self._wake(slot)
@@ -154,14 +162,15 @@ def besiege(seed: int) -> Round:
     chance = random.Random(seed)
     kind = chance.choice(("ignored", "dedicated"))
     name = f"s{seed}-{os.getpid()}-{next(_numbers)}"
-    shop = _market.open_shop(name, rows(f"tok-{name}-"), dedicated=kind == "dedicated", in_flight=3)
+    shop = _market.open_shop(name, rows(f"tok-{name}-"), dedicated=kind == "dedicated", in_flight=3, s3=_s3)
     impatient = seed % 3 == 0
     job = shop.job(
         single_threaded=False,
         real_decoder=chance.random() < 0.2,
         dead_after_s=DEAD_AFTER_S if impatient else None,
     )
-    siege = Siege(job, chance.randint(1, 5), chance, LONG_PAUSES_S if impatient else PAUSES_S)
+    processes = chance.randint(1, 5) if _s3 is None else 2
+    siege = Siege(job, processes, chance, LONG_PAUSES_S if impatient else PAUSES_S)
     siege.lay(KILLS_A_ROUND)
     return Round(seed, kind, siege.kills, siege.pauses, siege.starts, _judged(shop, siege.verdict))
 
@@ -203,6 +212,19 @@ def torture(*, kills: int, seed: int, workers: int, until: float = math.inf) -> 
     return tally
 
 
+def torture_on_s3(*, kills: int, seed: int, workers: int, until: float = math.inf) -> Tally:
+    """The same with the archives on a real S3 server, two processes each."""
+    global _s3  # noqa: PLW0603 - the workers inherit it
+    with tempfile.TemporaryDirectory(prefix="adloom-torture-s3-") as folder, running_s3_server(Path(folder)) as _s3:
+        os.environ |= _s3.environment()
+        try:
+            tally = torture(kills=kills, seed=seed, workers=workers, until=until)
+            tally.title = f"random kills on S3, two processes, seeds from {seed}"
+            return tally
+        finally:
+            _s3 = None
+
+
 def twenty_at_once(*, rounds: int, workers: int, until: float = math.inf) -> Tally:
     """Rounds of twenty processes that nobody kills."""
     tally = Tally("twenty processes on one campaign")
@@ -225,7 +247,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--twenties", type=int, help="instead: so many rounds of twenty processes that nobody kills")
+    parser.add_argument("--s3", action="store_true", help="with the archives on a real S3 server")
     wanted = parser.parse_args()
+    if wanted.s3:
+        return torture_on_s3(kills=wanted.kills, seed=wanted.seed, workers=wanted.workers).show()
     if wanted.twenties:
         return twenty_at_once(rounds=wanted.twenties, workers=wanted.workers).show()
     return torture(kills=wanted.kills, seed=wanted.seed, workers=wanted.workers).show()

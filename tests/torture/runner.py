@@ -59,7 +59,7 @@ class Job:
     """One run: of which campaign, into which archive, against which sandbox, with which key."""
 
     campaign: Path
-    archive: Path
+    archive: str
     base_url: str
     key: str
     dedicated: bool = False
@@ -179,12 +179,12 @@ def _run(job: Job) -> int:
         api_key=SecretText(job.key),
         base_url=job.base_url,
         files_url=job.base_url,
-        archive=str(job.archive),
+        archive=job.archive,
         poll_interval_s=POLL_INTERVAL_S,
         dedicated_key=job.dedicated,
         loopback=True,
     )
-    request = RunRequest(str(job.campaign), str(job.archive))
+    request = RunRequest(str(job.campaign), job.archive)
 
     async def work() -> int:
         store = open_store(settings.archive)

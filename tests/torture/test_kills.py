@@ -46,3 +46,9 @@ def test_processes_that_are_killed_and_paused_at_random_share_a_campaign_without
 def test_twenty_processes_on_one_campaign_buy_exactly_what_is_wanted():
     table = torture("random_kills.py", "--workers", "1", "--twenties", "1")
     assert count(table, "images bought") == count(table, "images archived") == count(table, "images wanted") == 30
+
+
+def test_two_processes_that_are_killed_share_a_campaign_in_s3_without_harm():
+    table = torture("random_kills.py", "--s3", "--kills", "5", "--workers", "1")
+    assert count(table, "kills") >= 5
+    assert count(table, "double purchases") == count(table, "lost images") == 0
