@@ -13,7 +13,9 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 
+from adloom.backlog import Backlog
 from adloom.core.backoff import RESULT
 from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed
 from adloom.core.facts import CallFacts, Image, ImageFate, Record
@@ -37,7 +39,7 @@ _EXTENSIONS = ("jpg", "png", "webp")
 class Archiver:
     """Archives the images of completed calls."""
 
-    def __init__(self, world: World, edition: Edition, ledger: Ledger) -> None:
+    def __init__(self, world: World, edition: Edition, ledger: Ledger, backlog: Backlog) -> None:
         self._store = world.store
         self._edition = edition
         self._ledger = ledger
@@ -46,9 +48,7 @@ class Archiver:
         self._clock = world.clock
         self._random = world.random
         self._scale = world.scale
-        self._places = asyncio.Semaphore(IMAGES_AT_ONCE)
-        self.left = 0
-        """Paid images that could not be fetched this time."""
+        self._backlog = backlog
 
     async def archive(self, call: str) -> None:
         """Archive every image of a completed call that is not archived yet, and record what became of each.
@@ -59,11 +59,21 @@ class Archiver:
         done = {image.index for image in facts.latest.images}
         links = [(index, link) for index, link in enumerate(facts.latest.links) if index not in done]
         found = await asyncio.gather(*(self._image(facts, index, link) for index, link in links))
-        images = [asdict(image) for image in found if image is not None]
-        self.left += len(found) - len(images)
-        if images or not facts.latest.links:
-            name = f"a{facts.latest.number}-archived-{facts.latest.archived_facts + 1}"
-            await self._ledger.note(call, name, {"images": images})
+        images = [image for image in found if image is not None]
+        self._backlog.leave_for_later(len(found) - len(images))
+        await self._record(call, images)
+
+    async def _record(self, call: str, images: Sequence[Image]) -> None:
+        """Write down what became of images; a record that another run has written meanwhile does not replace this."""
+        while True:
+            latest = self._ledger.facts(call).latest
+            said = {image.index: image.fate for image in latest.images}
+            new = [image for image in images if _is_news(image, said.get(image.index))]
+            if not new and (latest.links or latest.archived_facts):
+                return
+            name = f"a{latest.number}-archived-{latest.archived_facts + 1}"
+            if (await self._ledger.decide(call, name, {"images": [asdict(image) for image in new]}))[1]:
+                return
 
     async def _image(self, facts: CallFacts, index: int, link: str) -> Image | None:
         intent = facts.intent
@@ -76,8 +86,10 @@ class Archiver:
             if variant
             else (_extra_stem(facts, index),)
         )
-        inherited = facts.latest.completed is not None and facts.latest.completed["writer"] != self._ledger.writer
-        async with self._places:
+        completed = facts.latest.completed
+        assert completed is not None  # noqa: S101 - links come from this fact
+        inherited = completed["writer"] != self._ledger.writer
+        async with self._backlog.place(datetime.fromisoformat(completed["time"]).timestamp()):
             try:
                 if inherited and (existing := await self._existing(facts.call, stems)) is not None:
                     return _image(index, number, fate, *existing)
@@ -177,6 +189,10 @@ class Archiver:
         return Image(
             index, number, ImageFate.QUARANTINED, key, download.sha256, size, download.media_type, reason=reason
         )
+
+
+def _is_news(image: Image, said: ImageFate | None) -> bool:
+    return said is None or (said is ImageFate.LOST and image.fate is not ImageFate.LOST)
 
 
 def _extra_stem(facts: CallFacts, index: int) -> str:

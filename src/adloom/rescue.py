@@ -121,6 +121,7 @@ class Rescuer:
         try:
             content = await self._download(link)
         except LinkExpired as error:
+            log.error("%s is lost: %s", stem, error.message)  # noqa: TRY400 - the cause is told, its trace helps nobody
             return Image(index, 0, ImageFate.LOST, reason=f"lost: {error.message}")
         picture = await self._decoder.decode(content)
         key = f"{stem}.{picture.extension if picture else 'bin'}"

@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
 from adloom.agenda import Agenda
-from adloom.archive import Archiver
+from adloom.archive import IMAGES_AT_ONCE, Archiver
+from adloom.backlog import Backlog
 from adloom.batches import (
     Batch,
     Fulfil,
@@ -85,6 +86,7 @@ class Run:
             random=world.random,
             interval_s=world.poll_interval_s,
         )
+        self._backlog = Backlog(self.gate, world.clock, places=IMAGES_AT_ONCE)
         self._steps = self._make_steps(reserved, capabilities)
         self._fulfilment = Fulfilment(world, self._ledger, self.gate, self._steps, at_once=2 * outlook.pace.in_flight)
         self._rescuer = Rescuer(world, self.edition, self._ledger, self._poller)
@@ -123,7 +125,7 @@ class Run:
             spender=spender,
             ladder=ladder,
             collector=Collector(ledger, self._poller),
-            archiver=Archiver(world, self.edition, ledger),
+            archiver=Archiver(world, self.edition, ledger, self._backlog),
         )
 
     @classmethod
@@ -182,9 +184,7 @@ class Run:
     async def finish(self) -> Result:
         """Wait for what other runs have begun, write the manifest, and say how it ended."""
         await while_time_is_left(self.gate, self._see_to_the_rest())
-        if left := self._steps.archiver.left:
-            message = f"{left} paid images could not be downloaded"
-            self.gate.close(Stop(StopReason.OUTAGE, message, "Run the same command again soon: links live 24 hours."))
+        self._backlog.close_for_what_is_left()
         if self._fulfilment.counts.ended < self.revision.wanted:  # a newer plan may have withdrawn the rest since
             await self._vigil.heed_a_newer_plan()
         await self._vigil.end(self._background)

@@ -17,9 +17,11 @@ from fakes import (
 )
 
 from adloom.archive import DECODE_TRIES, DOWNLOAD_TRIES, IMAGES_AT_ONCE, Archiver
+from adloom.backlog import Backlog
 from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed, StoreUnavailable
 from adloom.core.facts import ImageFate, Stage
 from adloom.core.outcomes import Status, outcomes
+from adloom.gate import Gate
 
 LINKS = ["https://r.example/0", "https://r.example/1", "https://r.example/2"]
 PAGE = b"<html>please log in</html>"
@@ -30,7 +32,9 @@ class Room:
 
     def __init__(self, store, clock, api, ledger):
         self.store, self.clock, self.api, self.ledger = store, clock, api, ledger
-        self.archiver = Archiver(a_world(store, clock, api), EDITION, ledger)
+        self.gate = Gate()
+        self.backlog = Backlog(self.gate, clock, places=IMAGES_AT_ONCE)
+        self.archiver = Archiver(a_world(store, clock, api), EDITION, ledger, self.backlog)
 
     async def completed(self, *links, n=3, call="c-1", label="mug", keys=None):
         """Record a call of ``n`` variants that was completed with these links."""
@@ -129,12 +133,12 @@ async def test_what_cannot_be_fetched_this_time_is_left_for_a_later_run(room, sh
     room.api.contents[LINKS[1]] = [DownloadFailed("reset")] * DOWNLOAD_TRIES
     await room.completed(*LINKS)
     assert set(await room.archive()) == {0, 2}
-    assert room.archiver.left == 1
+    assert room.backlog.left == 1
     assert room.ledger.facts("c-1").stage is Stage.COMPLETED
     later = await a_later_room(shared)
     assert set(await later.archive()) == {0, 1, 2}
     assert room.api.downloads.count(LINKS[0]) == 1
-    assert later.archiver.left == 0
+    assert later.backlog.left == 0
     assert later.ledger.facts("c-1").stage is Stage.ARCHIVED
 
 
@@ -225,7 +229,7 @@ async def test_a_link_is_not_given_up_while_the_task_cannot_be_read(room, error)
     room.api.read_faults = [error] * 20
     await room.completed(*LINKS)
     assert set(await room.archive()) == {1, 2}
-    assert room.archiver.left == 1
+    assert room.backlog.left == 1
 
 
 async def test_an_asset_of_a_run_that_died_is_taken_over(room, shared):
@@ -349,3 +353,25 @@ async def test_no_link_leaves_the_ledger(room):
     await room.archive()
     for key, content in room.store.objects.items():
         assert b"sig=canary" not in content or key.endswith("a1-completed.json") or "/assets/" in key
+
+
+async def test_what_two_runs_archived_of_one_call_at_once_is_all_on_record(room, shared):
+    await room.completed(*LINKS)
+    other = await a_later_room(shared)
+    room.api.contents = {link: [DownloadFailed("reset")] * DOWNLOAD_TRIES for link in LINKS[1:]}
+    assert set(await room.archive()) == {0}
+    assert set(await other.archive()) == {0, 1, 2}
+    assert other.backlog.left == 0
+    read = (await a_later_room(shared)).ledger.facts("c-1")
+    assert [image.fate for image in read.latest.images] == [ImageFate.ARCHIVED] * 3
+
+
+async def test_an_image_that_one_run_lost_and_another_had_is_archived(room, shared):
+    await room.completed(LINKS[0], n=1)
+    other = await a_later_room(shared)
+    room.api.contents[LINKS[0]] = [LinkExpired("410")] * 9
+    room.api.state_of = lambda _: None
+    assert (await room.archive())[0].fate is ImageFate.LOST
+    room.api.contents.clear()
+    assert (await other.archive())[0].fate is ImageFate.ARCHIVED
+    assert outcomes([(await a_later_room(shared)).ledger.facts("c-1")])["1" * 64].status is Status.ARCHIVED

@@ -273,9 +273,11 @@ def _add(attempt: Attempt, what: str, number: int, record: Record) -> None:  # n
                 attempt.accepted = record
         case "archived":
             attempt.archived_facts = max(attempt.archived_facts, number)
-            known = {image.index for image in attempt.images}
-            added = tuple(image for image in images_of(record) if image.index not in known)
-            attempt.images = tuple(sorted((*attempt.images, *added), key=lambda image: image.index))
+            known = {image.index: image for image in attempt.images}
+            for image in images_of(record):
+                if image.index not in known or known[image.index].fate is ImageFate.LOST:  # somebody had it after all
+                    known[image.index] = image
+            attempt.images = tuple(known[index] for index in sorted(known))
         case "second":
             attempt.seconds[task_name(record["task"])] = record
         case "completed":
