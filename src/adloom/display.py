@@ -93,7 +93,8 @@ def _change_lines(outlook: Outlook) -> list[str]:
 def _selection_lines(outlook: Outlook) -> list[str]:
     """What a plan in part is for, and what it leaves."""
     asked, words = outlook.surveyed.asked, outlook.choice.selection.words
-    lines = [f"selected  {asked.rows} rows, {asked.wanted} images: {words}"] if words else []
+    rows = f"{asked.rows} row{'s' if asked.rows != 1 else ''}"
+    lines = [f"selected  {rows}, {asked.wanted} images: {words}"] if words else []
     return lines + ([f"left out  {outlook.left_out} images, which stay open"] if outlook.left_out else [])
 
 
