@@ -53,6 +53,10 @@ def assemble(
         name: ("url", item.url) if item.url else ("file", item.file or "") for name, item in head.references.items()
     }
     references = ReferenceReader(named, path.parent, profile.references, loopback_urls=loopback_urls)
+    written = content.get("references")
+    for name in written if isinstance(written, dict) else ():
+        if name not in named:
+            references.give_up(name)
     _check_head(head, document, references, report, loopback_urls=loopback_urls)
     builder = _JobBuilder(path, document, head, report)
     jobs = tuple(builder.job(position, job) for position, job in read_jobs(document, content, report))
@@ -77,6 +81,7 @@ def _check_head(
         try:
             references.read(name)
         except BadReference as bad:
+            references.give_up(name)
             report.add(document.place(("references", name)), f"reference {shown(name)}: {bad.message}", bad.allowed)
     if head.callback_url is not None:
         schemes = ("https", "http") if loopback_urls else ("https",)

@@ -60,9 +60,16 @@ class ReferenceReader:
         self._limits = limits
         self._loopback_urls = loopback_urls
         self._files: dict[str, Reference] = {}
+        self._given_up: set[str] = set()
+
+    def give_up(self, name: str) -> None:
+        """Say nothing more of a name whose own entry is in the report: a row with it is never bought."""
+        self._given_up.add(name)
 
     def read(self, text: str) -> Reference:
         """The reference that a name, an address or a path stands for. Raises BadReference."""
+        if text in self._given_up:
+            return Reference(f"given up:{text}", None, text)
         kind, value = self._named.get(text, ("", text))
         if value.startswith(S3):
             if value not in self._files:
@@ -70,6 +77,8 @@ class ReferenceReader:
             return self._files[value]
         if kind == "url" or (not kind and "://" in value):
             return url_reference(value, loopback_urls=self._loopback_urls)
+        if value.startswith("data:"):
+            raise BadReference("a picture cannot be written out as data:", "its address, or the path of its file")
         if not kind and not re.search(r"[./\\]", value):
             near = did_you_mean(value, self._named)
             raise BadReference(f"there is no reference {shown(value)}{near}", self._known())
@@ -202,7 +211,8 @@ def check_url(url: str, schemes: tuple[str, ...], *, loopback_urls: bool) -> Non
     if len(url) > LONGEST_URL:
         raise BadReference(f"the address has {len(url):,} characters", f"at most {LONGEST_URL:,}")
     if _UNSAFE.search(url):
-        raise BadReference("there is a blank, a control character or a backslash in the address", allowed)
+        what = "a blank, a control character or a backslash"
+        raise BadReference(f"there is {what} in the address {_without_query(url)}", allowed)
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
