@@ -58,13 +58,14 @@ Made = TypeVar("Made")
 class Board:
     """The artifacts of one flow run. Its methods are called inside the flow and never raise."""
 
-    def __init__(self, edition: Edition) -> None:
+    def __init__(self, edition: Edition, *, is_sandbox: bool = False) -> None:
         self._edition = edition
+        self._is_sandbox = is_sandbox
         self._progress_id: UUID | None = None
         self._shown = ""
 
     async def name_run(self) -> None:
-        """Call the flow run ``<campaign>-<edition>``."""
+        """Call the flow run ``<campaign>-<edition>``, and tag it with its campaign and whether it spends real money."""
         await _kindly(self._rename())
 
     async def show_plan(self, lines: Sequence[str]) -> None:
@@ -78,7 +79,7 @@ class Board:
         last_line = since
         while True:
             progress, now = run.progress(), time.monotonic()
-            text = progress_text(progress, _left_s(progress, ended_before, now - since))
+            text = self._line(progress, _left_s(progress, ended_before, now - since))
             await self.show(progress, text)
             if now - last_line >= LOG_EVERY_S:
                 get_run_logger().info("%s", text)
@@ -99,7 +100,7 @@ class Board:
     async def end(self, result: Result, run: Run, store: Store) -> None:
         """Show how a run ended: a report, what did not come and why, where everything is, and a contact sheet."""
         words = f"{self._words}: {EXIT_REASONS[result.exit_code]}"
-        get_run_logger().info("%s", final_message(result))
+        get_run_logger().info("%s", final_message(result, is_sandbox=self._is_sandbox))
         report = result_report(result, self._words)
         if await _kindly(acreate_markdown_artifact(report, self._key("result"), words)) is None:
             return  # a server that is away is not asked six times
@@ -108,7 +109,7 @@ class Board:
                 await _kindly(acreate_link_artifact(address, key=self._key(name), description=f"{words}; {address}"))
         await _kindly(self._show_images(store), IMAGES_WITHIN_S)
         progress = run.progress()
-        await self.show(progress, progress_text(progress, None))
+        await self.show(progress, self._line(progress, None))
 
     async def _show_images(self, store: Store) -> None:
         content = await store.read(self._edition.key("assets.jsonl")) or b""
@@ -124,10 +125,20 @@ class Board:
 
     @property
     def _words(self) -> str:
-        return f"{self._edition.campaign}, edition {self._edition.edition}"
+        sandbox = " (sandbox)" if self._is_sandbox else ""
+        return f"{self._edition.campaign}, edition {self._edition.edition}{sandbox}"
+
+    def _line(self, progress: Progress, left_s: float | None) -> str:
+        return progress_text(progress, left_s) + (" · sandbox, no real money" if self._is_sandbox else "")
 
     def _key(self, name: str) -> str:
         return re.sub("[^a-z0-9]+", "-", f"{self._edition.campaign}-{name}".lower()).strip("-")
+
+    def _tags(self, tags: Sequence[str]) -> list[str]:
+        """What flow runs can be looked for by in the UI, beside the tags that a deployment gives them."""
+        return [
+            *dict.fromkeys((*tags, f"campaign:{self._edition.campaign}", "sandbox" if self._is_sandbox else "paid"))
+        ]
 
     async def _rename(self) -> None:
         context = FlowRunContext.get()
@@ -135,7 +146,7 @@ class Board:
             return
         name = f"{self._edition.campaign}-{self._edition.edition}"
         async with get_client() as client:
-            await client.set_flow_run_name(context.flow_run.id, name)
+            await client.update_flow_run(context.flow_run.id, name=name, tags=self._tags(context.flow_run.tags))
         context.flow_run.name = name
 
 

@@ -7,6 +7,7 @@ place where Prefect looks for it. No field is a secret: key and archive are thos
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -17,7 +18,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from adloom.core.campaign import Budget
-from adloom.core.errors import AdloomError, SettingInvalid
+from adloom.core.errors import AdloomError, CampaignInvalid, SettingInvalid
 from adloom.core.identity import slug
 from adloom.core.outcomes import Status
 from adloom.core.selection import Selection
@@ -154,14 +155,18 @@ def csv_source(file: str, text: str, name: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="adloom-") as folder:
         path = Path(folder) / f"{name}.csv"
         path.write_text(text, encoding="utf-8", newline="")
-        yield str(path)
+        try:
+            yield str(path)
+        except CampaignInvalid as error:
+            problems = (replace(problem, file=problem.file.replace(str(path), path.name)) for problem in error.problems)
+            raise CampaignInvalid(tuple(problems)) from None
 
 
 async def _plan_or_buy(request: RunRequest, *, dry_run: bool, approve_above_usd: float) -> State[Any]:
     settings = settings_for(request)
     store = open_store(settings.archive)
     outlook = await outlook_of(request, settings, store, to_run=not dry_run)
-    board = Board(outlook.edition)
+    board = Board(outlook.edition, is_sandbox=settings.loopback)
     await board.name_run()
     if dry_run:
         lines = plan_lines(outlook)

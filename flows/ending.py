@@ -35,9 +35,9 @@ REMEDIES = {
 }
 
 
-def final_state(result: Result) -> State[Any]:
+def final_state(result: Result, *, is_sandbox: bool = False) -> State[Any]:
     """Completed when everything is archived; else a state of another name that says why, and what to do."""
-    message = final_message(result)
+    message = final_message(result, is_sandbox=is_sandbox)
     if result.exit_code == EXIT_OK and not result.published.asked.get(Status.OPEN):
         return Completed(message=message)
     if result.exit_code == EXIT_INTERRUPTED:
@@ -50,13 +50,12 @@ def bad_input(error: AdloomError) -> State[Any]:
     return Failed(name="BadInput" if isinstance(error, InputError) else "Failed", message=str(error))
 
 
-def final_message(result: Result) -> str:
+def final_message(result: Result, *, is_sandbox: bool = False) -> str:
     """How a run ended, in one paragraph."""
     totals = result.published.manifest["totals"]
     others = (f", {totals[status]} {status}" for status in Status if status is not Status.ARCHIVED and totals[status])
-    counts = (
-        f"{totals['archived']} of {totals['wanted']} images archived{''.join(others)}; ${totals['usd']:.2f} charged."
-    )
+    charged = f"${totals['usd']:.2f} charged{' by the sandbox, no real money' if is_sandbox else ''}."
+    counts = f"{totals['archived']} of {totals['wanted']} images archived{''.join(others)}; {charged}"
     part = f" This run was for a part of it: {result.published.selection}." if result.published.selection else ""
     return " ".join(
         text for text in (counts + part, reason_of(result), f"Manifest: {result.published.address}") if text

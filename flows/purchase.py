@@ -68,7 +68,8 @@ async def run_prepared(campaign: str, edition: str, budget_usd: float, archive: 
 
 async def buy(prepared: Prepared) -> State[Any]:
     """Run what was looked at as far as it goes; how it ended, for Prefect."""
-    board = Board(prepared.outlook.edition)
+    is_sandbox = prepared.settings.loopback
+    board = Board(prepared.outlook.edition, is_sandbox=is_sandbox)
     await board.name_run()
     if (context := FlowRunContext.get()) is not None and context.flow_run is not None:
         prepared.named(context.flow_run)
@@ -94,7 +95,7 @@ async def buy(prepared: Prepared) -> State[Any]:
         await asyncio.gather(*watching, return_exceptions=True)
         prepared.over.set()
     await board.end(prepared.result, runs[0], open_store(prepared.settings.archive))  # the run has closed its own
-    return final_state(prepared.result)
+    return final_state(prepared.result, is_sandbox=is_sandbox)
 
 
 async def _come_to_rest(runs: Sequence[Run], running: "asyncio.Task[Result]") -> None:

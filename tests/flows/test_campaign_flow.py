@@ -25,7 +25,8 @@ def test_a_campaign_runs_as_a_flow_with_its_name_its_tasks_and_its_result(desk: 
     assert answer["totals"]["archived"] == 6
     run = prefect_server.flow_run("spring-main")
     assert run["state"]["type"] == "COMPLETED"
-    assert "6 of 6 images archived" in run["state"]["message"]
+    assert "6 of 6 images archived; $0.14 charged by the sandbox, no real money." in run["state"]["message"]
+    assert {"campaign:spring", "sandbox"} <= set(run["tags"])
     tasks = prefect_server.task_runs(run, expected=3)
     assert [task["state"]["type"] for task in tasks] == ["COMPLETED"] * 3
     assert all("2 images" in task["name"] for task in tasks)

@@ -12,8 +12,9 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import validate
 
-from adloom.core.errors import SettingInvalid
+from adloom.core.errors import CampaignInvalid, SettingInvalid
 from adloom.core.limits import DEFAULT_MODEL, MODELS, PROFILES
+from adloom.edges.campaign_files import open_campaign
 from adloom.flows.campaign import PASTED_CHARACTERS, csv_source, run_campaign, run_csv
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +38,9 @@ def form(flow: Flow[Any, Any]) -> dict[str, Any]:
 def test_the_forms_are_those_that_were_looked_at():
     """After a change on purpose: look at the form in the UI, then write this file anew."""
     forms = {flow.__name__: form(flow) for flow in dict.fromkeys(flow_of(deployment) for deployment in DEPLOYMENTS)}
+    campaign = forms["run_campaign"]["properties"]["campaign"]
+    assert campaign["default"] in campaign["enum"]
+    campaign |= {"default": "<the first>", "enum": ["<the campaign files of the folder>"]}
     text = json.dumps(forms, indent=2, ensure_ascii=False) + "\n"
     assert text == GOLDEN.read_text(), text
 
@@ -75,7 +79,8 @@ def test_the_choices_are_those_of_the_api():
     fields = form(run_csv)["properties"]
     assert tuple(fields["size"]["enum"]) == PROFILES["strict"].ratios
     assert tuple(fields["quality"]["enum"]) == MODELS[DEFAULT_MODEL].qualities
-    assert form(run_campaign)["properties"]["campaign"]["enum"] == ["campaigns/spring-launch.yaml"]
+    files = sorted(f"campaigns/{path.name}" for path in (ROOT / "campaigns").glob("*.yaml"))
+    assert form(run_campaign)["properties"]["campaign"]["enum"] == files
 
 
 @pytest.mark.parametrize(
@@ -111,6 +116,12 @@ def test_a_csv_form_that_does_not_fit_is_told_in_a_sentence(file: str, text: str
     with pytest.raises(SettingInvalid) as refused, csv_source(file, text, name):
         pass
     assert message in str(refused.value)
+
+
+def test_problems_of_a_pasted_csv_are_told_without_the_file_that_it_lay_in():
+    with pytest.raises(CampaignInvalid) as refused, csv_source("", "id,prompt\na,\n", "cups") as source:
+        list(open_campaign(Path(source)).rows())
+    assert str(refused.value).startswith("cups.csv:2:2: the prompt is empty")
 
 
 def test_a_pasted_csv_is_read_under_its_own_name_wherever_it_lies():
