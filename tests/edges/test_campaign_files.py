@@ -112,6 +112,15 @@ def test_exclude_include_and_sample(opened):
     assert set(sampled) < set(whole)
 
 
+def test_what_a_model_does_not_take_can_be_excluded_from_an_axis_of_models(opened):
+    four, five = "doubao-seedream-4.0", "doubao-seedream-4.5"
+    job = f"  - {{id: a, prompt: x, size: '1:1', quality: [1K, 2K], model: [{four}, {five}]"
+    with pytest.raises(CampaignInvalid, match=f"is not one of {five}'s"):
+        list(opened(HEAD + job + "}\n").rows())
+    rows = list(opened(HEAD + job + f", exclude: [{{model: {five}, quality: 1K}}]}}\n").rows())
+    assert [(row.model, row.quality) for row in rows] == [(four, "1K"), (four, "2K"), (five, "2K")]
+
+
 def test_defaults_jobs_and_rows_override_each_other(opened, tmp_path):
     (tmp_path / "rows.csv").write_text("id,size,grouping,mood\nr1,,,calm\nr2, 21:9 ,independent,loud\n")
     source = opened(

@@ -15,7 +15,7 @@ from adloom.core.prompt import ADVISED_CHARACTERS, length_problem, names_its_own
 from adloom.core.template import BadTemplate, is_template, prompt_template
 from adloom.edges.campaign_jobs import Job, SourceRow, words_of
 from adloom.edges.campaign_report import Place, Report, did_you_mean, shown
-from adloom.edges.campaign_settings import AXES, Look, Making, SettingsReader
+from adloom.edges.campaign_settings import AXES, Fault, Look, Making, SettingsReader
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DIGIT = re.compile(r"\d")
@@ -92,10 +92,10 @@ class RowReader:
             making = self._making(source, report)
             if making is None:
                 continue
-            if making.faults:
-                self._report_faults(source, making, report)
+            self._report_faults(source, making.faults, report)
             for look in making.looks or (_NO_LOOK,):
                 if source.extra or not self._is_excluded(source, making, look):
+                    self._report_faults(source, look.faults, report)
                     yield source, making, look
 
     def _sources(self, report: Report, most: int) -> Iterator[SourceRow]:
@@ -115,8 +115,8 @@ class RowReader:
                 return None
         return self._settings.read(settings)
 
-    def _report_faults(self, source: SourceRow, making: Making, report: Report) -> None:
-        for fault in making.faults:
+    def _report_faults(self, source: SourceRow, faults: tuple[Fault, ...], report: Report) -> None:
+        for fault in faults:
             own = fault.setting in source.overrides
             place = source.place_of(fault.setting) if own else self._job.origins[fault.setting]
             report.add(place, fault.message, fault.allowed)
@@ -170,7 +170,7 @@ class RowReader:
         prompt = self._prompt(source)
         if prompt is None or not self._prompt_is_good(prompt, source, making):
             return None
-        if making.faults:
+        if making.faults or look.faults:
             return None
         content = meaning(
             model=look.model, prompt=prompt, size=look.size, quality=look.quality, priority=making.priority,

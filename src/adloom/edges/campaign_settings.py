@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
@@ -58,12 +58,16 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One choice of the three settings that can be axes; ``axes`` are the texts of those that are."""
+    """One choice of the three settings that can be axes; ``axes`` are the texts of those that are.
+
+    With ``faults`` its model does not take it: wrong unless the job excludes it.
+    """
 
     model: str
     size: str
     quality: str
     axes: tuple[str, ...]
+    faults: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,22 +120,18 @@ class SettingsReader:
         looks: dict[tuple[str, str, str], Look] = {}
         for size, quality, model in itertools.product(sizes, _listed(settings["quality"]), models):
             wrong = tuple(_as_fault(each, quality) for each in misfits(MODELS[model], size, quality, priority))
-            for fault in wrong:
-                _add(faults, fault)
-            if wrong:
-                continue
-            self._check_fallback(size, quality, priority, faults)
-            used = "" if _PIXELS.fullmatch(size) else quality or MODELS[model].default_quality
+            wrong = wrong or tuple(self._misfits_of_fallback(size, quality, priority))
+            used = "" if _PIXELS.fullmatch(size) and not wrong else quality or MODELS[model].default_quality
             chosen = {"size": size, "quality": used, "model": model}
             axes = tuple(chosen[name] for name in AXES if not isinstance(settings[name], str) and chosen[name])
-            looks.setdefault((model, size, used), Look(model, size, used, axes))
+            looks.setdefault((model, size, used), Look(model, size, used, axes, wrong))
         return tuple(looks.values())
 
-    def _check_fallback(self, size: str, quality: str, priority: str, faults: list[Fault]) -> None:
+    def _misfits_of_fallback(self, size: str, quality: str, priority: str) -> Iterator[Fault]:
         for model in self._fallback:
             for misfit in misfits(MODELS[model], size, quality, priority):
                 message = f"the fallback {model} does not fit every row: {misfit.message}"
-                _add(faults, Fault("fallback", message, misfit.allowed))
+                yield Fault("fallback", message, misfit.allowed)
 
     def _size_is_legal(self, size: str, faults: list[Fault]) -> bool:
         if size in self._profile.ratios:
