@@ -186,7 +186,7 @@ class Run:
         await while_time_is_left(self.gate, self._see_to_the_rest())
         self._backlog.close_for_what_is_left()
         if self._fulfilment.counts.ended < self.revision.wanted:  # a newer plan may have withdrawn the rest since
-            await self._vigil.heed_a_newer_plan()
+            await self._vigil.look_a_last_time()
         await self._vigil.end(self._background)
         choice = replace(self._outlook.choice, retakes_only=bool(self._outlook.wish.only))
         stops = self.gate.stops

@@ -36,6 +36,13 @@ class Vigil:
             except StoreError as error:
                 log.warning("%s", error.message)
 
+    async def look_a_last_time(self) -> None:
+        """Heed a newer plan, if the store tells of one."""
+        try:
+            await self.heed_a_newer_plan()
+        except StoreError as error:
+            log.warning("%s", error.message)
+
     async def heed_a_newer_plan(self) -> None:
         """Stop buying when a newer revision of the plan exists."""
         mine = self._reserved.revision.number

@@ -247,11 +247,11 @@ async def test_two_runs_of_differing_campaigns_at_once_buy_no_image_twice(store,
 
 
 class Changing(FakeSource):
-    """A campaign whose file somebody saves between two readings."""
+    """A campaign whose file somebody saves after its first reading."""
 
     def rows(self):
         yield from self.given
-        self.given = [*self.given, a_row("sneaked-in")]
+        self.given = [a_row(variants=4), a_row("sneaked-in")]
 
 
 @pytest.mark.parametrize("somebody_bought_meanwhile", [False, True])

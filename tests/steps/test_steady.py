@@ -104,7 +104,8 @@ async def test_nothing_is_bought_while_the_archive_does_not_take_images(store, c
     world = a_world(store, clock, api)
     began = fail_for(store, clock, 50, "/assets/")
     rows = [a_row(f"row-{n}") for n in range(12)]
-    result = await run_all(world, await look_at(world, FakeSource(rows, pace=Pace(in_flight=1))))
+    pace = Pace(in_flight=4, submits_per_minute=30)
+    result = await run_all(world, await look_at(world, FakeSource(rows, pace=pace)))
     assert result.exit_code == 0
     back = next(at for at in began if at - began[0] >= 50)
     assert not [post for post in api.posts if began[0] < post.at < back]
@@ -169,3 +170,22 @@ async def test_an_interruption_is_heard_after_the_buying_has_stopped_for_another
     await working
     assert (await run.finish()).exit_code == 130
     assert clock.monotonic() - interrupted <= DRAIN_S + 1
+
+
+async def test_a_store_that_fails_once_at_everything_it_is_asked_takes_the_whole_campaign(store, clock, api):
+    world = a_world(store, clock, api)
+    rows = [a_row(f"row-{n}", variants=2) for n in range(3)]
+    run = await Run.start(world, await look_at(world, FakeSource(rows)))
+    asked = set()
+
+    def fault(operation, key):
+        if operation != "created" and (operation, key) not in asked:
+            asked.add((operation, key))
+            raise StoreUnavailable(f"a hiccup ({key})")
+
+    store.fault = fault
+    await run.work()
+    result = await run.finish()
+    assert result.exit_code == 0
+    assert result.published.manifest["totals"]["posts"] == len(api.posts)
+    assert result.published.manifest["totals"]["archived"] == 6
