@@ -10,8 +10,8 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
@@ -148,6 +148,11 @@ class Board:
         async with get_client() as client:
             await client.update_flow_run(context.flow_run.id, name=name, tags=self._tags(context.flow_run.tags))
         context.flow_run.name = name
+
+
+async def show_table(rows: Sequence[Mapping[str, Any]], key: str, description: str) -> None:
+    """Show a table of a flow run that is for no single edition."""
+    await _kindly(acreate_table_artifact([dict(row) for row in rows], key, description))
 
 
 def _left_s(progress: Progress, ended_before: int, elapsed_s: float) -> float | None:

@@ -70,7 +70,7 @@ def test_every_deployment_has_parameters_that_its_form_takes_and_a_schedule_in_a
 def test_nothing_that_a_clean_clone_schedules_spends_money():
     for deployment in DEPLOYMENTS:
         for schedule in deployment.get("schedules", ()):
-            assert not schedule["active"] or deployment["name"] == "sweep"
+            assert not schedule["active"] or deployment["entrypoint"] == "flows/sweep.py:sweep_archive"
     for flow in (run_campaign, run_csv):
         assert form(flow)["properties"]["dry_run"]["default"] is True
 

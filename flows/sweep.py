@@ -1,0 +1,70 @@
+"""The sweep: on a schedule, every edition of the archive is looked at; what is paid for and out there is fetched."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
+
+from adloom.core.errors import AdloomError, SettingInvalid
+from adloom.edges.settings import read_settings
+from adloom.flows.board import show_table
+from adloom.flows.ending import bad_input
+from adloom.session import editions_of, open_store, open_world, publish_again
+from adloom.sweep import Swept, sweep
+
+
+@flow(name="sweep", retries=0, persist_result=False)
+async def sweep_archive() -> State[Any]:
+    """Fetch what is paid for and still out there in the whole archive, and report what needs a person. Buys nothing."""
+    try:
+        found = await _sweep_all()
+    except AdloomError as error:
+        return bad_input(error)
+    rows = [_row(swept) for swept in found if not swept.is_clean]
+    if rows:
+        await show_table(rows, "sweep", "What was in flight, unknown or near the end of its links")
+    return _final_state(found)
+
+
+async def _sweep_all() -> list[Swept]:
+    settings = read_settings(os.environ)
+    if settings.api_key is None:
+        raise SettingInvalid("EVOLINK_API_KEY is not set", remedy="Set it where the worker is started.")
+    store = open_store(settings.archive)
+    found = []
+    async with open_world(settings, store, Path.cwd()) as world:
+        for edition in await editions_of(store):
+            swept = await sweep(world, edition)
+            if swept.fetched:
+                await publish_again(store, edition)
+            if not swept.is_clean:
+                get_run_logger().info("%s", _words(swept))
+            found.append(swept)
+    return found
+
+
+def _final_state(found: Sequence[Swept]) -> State[Any]:
+    words = " ".join(_words(swept) for swept in found if not swept.is_clean) or "Nothing is out there."
+    message = f"{len(found)} editions looked at. {words}"
+    if any(swept.needs_a_person for swept in found):
+        return Failed(name="NeedsYou", message=f"{message} `adloom status` and `adloom resolve` tell more.")
+    return Completed(message=message)
+
+
+def _words(swept: Swept) -> str:
+    counts = {name.replace("_", " "): count for name, count in _counts(swept).items() if count}
+    return f"{swept.edition.prefix.rstrip('/')}: {', '.join(f'{count} {name}' for name, count in counts.items())}."
+
+
+def _row(swept: Swept) -> dict[str, Any]:
+    return {"campaign": swept.edition.campaign, "edition": swept.edition.edition, **_counts(swept)}
+
+
+def _counts(swept: Swept) -> dict[str, int]:
+    names = ("fetched", "in_flight", "to_download", "near_expiry", "unknown")
+    return {name: getattr(swept, name) for name in names}

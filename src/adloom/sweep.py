@@ -1,0 +1,132 @@
+"""Seeing to an edition that nobody runs: what is paid for and still out there is fetched, the rest is reported.
+
+A sweep buys nothing and settles nothing. It waits for accepted tasks and downloads finished ones, as anyone may, beside
+runs that live too; what nobody can tell the outcome of, and links that are about to die, it counts for a person.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from adloom.archive import IMAGES_AT_ONCE, Archiver
+from adloom.backlog import Backlog
+from adloom.collect import Collector, Poller, Unreachable
+from adloom.core.errors import AdloomError
+from adloom.core.facts import CallFacts, Stage
+from adloom.freeze import read_newest
+from adloom.gate import Gate
+from adloom.ledger import Edition, Ledger
+from adloom.ports import Store
+from adloom.resolve import held_calls
+from adloom.world import World
+
+log = logging.getLogger(__name__)
+
+LINK_LIVES_S = 24 * 3600
+"""How long a result link can be fetched (EvoLink reference pages, read 2026-11)."""
+
+NEAR_EXPIRY_S = 6 * 3600
+"""Our own: four sweeps of an hour and some sleep are left to do something about it."""
+
+PATIENCE_S = 600
+"""A sweep waits this long for tasks of one edition; the next sweep finds them again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep found of an edition, and what it fetched. All but ``fetched`` count calls as they are now."""
+
+    edition: Edition
+    fetched: int = 0
+    in_flight: int = 0
+    to_download: int = 0
+    near_expiry: int = 0
+    unknown: int = 0
+
+    @property
+    def needs_a_person(self) -> bool:
+        return bool(self.unknown or self.near_expiry)
+
+    @property
+    def is_clean(self) -> bool:
+        return not (self.fetched or self.in_flight or self.to_download or self.unknown)
+
+
+async def is_at_rest(store: Store, edition: Edition) -> bool:
+    """Whether the manifest alone shows that nothing is out there: then the ledger need not be read."""
+    content, newest = await store.read(edition.key("manifest.json")), await read_newest(store, edition)
+    if content is None or newest is None:
+        return False
+    manifest = json.loads(content)
+    totals = manifest["totals"]
+    is_settled = not (totals["credits_reserved"] or totals["credits_at_risk"] or totals["open"])
+    return is_settled and bool(manifest["plan_sha256"] == newest.sha256)
+
+
+async def sweep(world: World, edition: Edition) -> Swept:
+    """Fetch what is paid for in an edition, as far as API and archive can be reached."""
+    if await is_at_rest(world.store, edition):
+        return Swept(edition)
+    ledger = Ledger(world.store, edition, world.clock, writer=secrets.token_hex(8))
+    await ledger.load()
+    before = _of(ledger, Stage.ACCEPTED, Stage.COMPLETED)
+    if before:
+        await _fetch(world, ledger, edition, [facts.call for facts in before])
+        await ledger.load()
+    left = _of(ledger, Stage.ACCEPTED, Stage.COMPLETED)
+    to_download = [facts for facts in left if facts.stage is Stage.COMPLETED]
+    now = world.clock.now()
+    return Swept(
+        edition,
+        fetched=len(before) - len(left),
+        in_flight=len(left) - len(to_download),
+        to_download=len(to_download),
+        near_expiry=sum(1 for facts in to_download if _link_age_s(facts, now) > LINK_LIVES_S - NEAR_EXPIRY_S),
+        unknown=len(held_calls(ledger, now)),
+    )
+
+
+def _of(ledger: Ledger, *stages: Stage) -> list[CallFacts]:
+    found = (ledger.facts(call) for call in ledger.calls())
+    return [facts for facts in found if facts.stage in stages]
+
+
+async def _fetch(world: World, ledger: Ledger, edition: Edition, calls: Sequence[str]) -> None:
+    gate = Gate()
+    poller = Poller(api=world.api, gate=gate, clock=world.clock, random=world.random, interval_s=world.poll_interval_s)
+    collector, archiver = (
+        Collector(ledger, poller),
+        Archiver(world, edition, ledger, Backlog(gate, world.clock, places=IMAGES_AT_ONCE)),
+    )
+    polling = asyncio.create_task(poller.run())
+
+    async def see_through(call: str) -> None:
+        facts = ledger.facts(call)
+        try:
+            if facts.stage is Stage.ACCEPTED and facts.latest.accepted is not None:
+                accepted_at = datetime.fromisoformat(facts.latest.accepted["time"]).timestamp()
+                await collector.collect(call, accepted_at)
+            if ledger.facts(call).stage is Stage.COMPLETED:
+                await archiver.archive(call)
+        except (Unreachable, AdloomError) as error:
+            log.warning("call %s of %s is left for a later sweep: %s", call, edition.prefix, error)
+
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.gather(*(see_through(call) for call in calls))
+    except TimeoutError:
+        log.warning("tasks of %s that have not ended are left for a later sweep", edition.prefix)
+    finally:
+        polling.cancel()
+        await asyncio.gather(polling, return_exceptions=True)
+
+
+def _link_age_s(facts: CallFacts, now: float) -> float:
+    completed = facts.latest.completed
+    return 0 if completed is None else now - datetime.fromisoformat(completed["time"]).timestamp()

@@ -1,0 +1,156 @@
+"""A Prefect server and a worker of the tests' own, in processes of their own, and what the UI does with them."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).parents[1]
+SERVER_STARTS_IN_S = 90
+RUN_ENDS_IN_S = 90
+ENDED = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
+
+
+def until(condition: Callable[[], bool], within_s: float = RUN_ENDS_IN_S, *, what: str = "") -> None:
+    """Wait for what another process does."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+@dataclass
+class PrefectServer:
+    """A Prefect server of the tests' own, in a process of its own."""
+
+    home: Path
+    port: int
+    process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings that adloom ships, and nothing of those of whoever runs the tests."""
+        lines = (ROOT / "prefect.env").read_text().splitlines()
+        shipped = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+        own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+        return {**own, **shipped, "PREFECT_HOME": str(self.home), "PREFECT_SERVER_API_PORT": str(self.port)}
+
+    def start(self) -> None:
+        with (self.home / "server.log").open("ab") as log:
+            command = [sys.executable, "-m", "prefect", "server", "start"]
+            self.process = subprocess.Popen(
+                command, env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
+        until(self._answers, SERVER_STARTS_IN_S, what=(self.home / "server.log").read_text()[-2000:])
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/health").is_success
+        except httpx.TransportError:
+            return False
+
+    def ask(self, route: str, listed: list[object] | None = None, **body: object) -> Any:
+        answer = httpx.post(f"{self.url}/{route}", json=listed or body, timeout=30)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
+
+    def get(self, route: str) -> Any:
+        return httpx.get(f"{self.url}/{route}", timeout=30).raise_for_status().json()
+
+    def press_run(self, deployment: str, **parameters: object) -> str:
+        """What the UI does on Run: the id of the new flow run."""
+        found = self.get(f"deployments/name/{deployment}")
+        return str(self.ask(f"deployments/{found['id']}/create_flow_run", parameters=parameters)["id"])
+
+    def set_state(self, flow_run: str, type_: str, name: str) -> None:
+        """What the UI does on Retry (SCHEDULED, AwaitingRetry) and Cancel (CANCELLING)."""
+        self.ask(f"flow_runs/{flow_run}/set_state", state={"type": type_, "name": name}, force=False)
+
+    def ended(self, flow_run: str) -> dict[str, Any]:
+        """A flow run once it has ended."""
+        until(lambda: self.get(f"flow_runs/{flow_run}")["state"]["type"] in ENDED)
+        return dict(self.get(f"flow_runs/{flow_run}"))
+
+    def flow_run(self, name: str) -> dict[str, Any]:
+        [found] = self.ask("flow_runs/filter", flow_runs={"name": {"any_": [name]}})
+        return dict(found)
+
+    def artifacts(self, flow_run: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        found = self.ask("artifacts/filter", artifacts={"flow_run_id": {"any_": [flow_run["id"]]}})
+        return {artifact["key"]: artifact for artifact in found}
+
+    def task_runs(self, flow_run: dict[str, Any], *, expected: int) -> list[dict[str, Any]]:
+        """Task runs reach the server as events, which it works off after the flow has ended."""
+        found: list[dict[str, Any]] = []
+        for _ in range(400):
+            found = self.ask("task_runs/filter", flow_runs={"id": {"any_": [flow_run["id"]]}})
+            if len([run for run in found if run["state"]["type"] == "COMPLETED"]) >= expected:
+                break
+            time.sleep(0.1)
+        return found
+
+
+@dataclass
+class Worker:
+    """A process worker on the shipped work pool, whose runs buy from the desk's sandbox."""
+
+    environment: dict[str, str]
+    log: Path
+    process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "adloom"]
+            self.process = subprocess.Popen(
+                command, env=self.environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(45)
+
+    def process_of(self, flow_run: str) -> int:
+        """The process that a flow run runs in."""
+        mark = f"PREFECT__FLOW_RUN_ID={flow_run}".encode()
+        found: list[int] = []
+
+        def is_there() -> bool:
+            found[:] = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ") if mark in _bytes(path)]
+            return bool(found)
+
+        until(is_there)
+        return found[0]
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

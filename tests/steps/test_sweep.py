@@ -1,0 +1,86 @@
+"""The sweep: it fetches what is paid for and out there, counts what needs a person, and never buys."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from shop import Shop, campaign_text, one_row
+
+from adloom.ledger import Edition
+from adloom.session import WallClock, open_store, open_world, publish_again
+from adloom.sweep import Swept, is_at_rest, sweep
+from adloom.world import World
+
+EDITION = Edition("test", "main")
+THREE_ROWS = campaign_text("  - {id: cup, prompt: 'a {{ x }} cup', variants: 2, matrix: {x: [red, blue, green]}}\n")
+
+
+class Tomorrow(WallClock):
+    """A clock that is 20 hours on: links have four hours left."""
+
+    def now(self) -> float:
+        return super().now() + 20 * 3600
+
+
+@asynccontextmanager
+async def the_world(shop: Shop) -> AsyncIterator[World]:
+    async with open_world(shop.settings, open_store(shop.settings.archive), shop.folder) as world:
+        yield world
+
+
+def posts(shop: Shop) -> int:
+    return int(str(shop.sandbox.state()["posts_received"]))
+
+
+async def test_images_of_a_run_that_died_are_fetched_and_nothing_is_bought(shop: Shop):
+    shop.write(THREE_ROWS)
+    shop.sandbox.change(task_seconds=0.5)
+    running = asyncio.create_task(shop.run())
+    while len(list((shop.edition() / "ledger").glob("*/a1-accepted*"))) < 3:  # noqa: ASYNC110 - another task writes them
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    async with the_world(shop) as world:
+        swept = await sweep(world, EDITION)
+        assert (swept.fetched, swept.in_flight, swept.unknown) == (3, 0, 0)
+        await publish_again(world.store, EDITION)
+        assert await is_at_rest(world.store, EDITION)
+        assert (await sweep(world, EDITION)).is_clean
+    assert posts(shop) == 3
+    assert [line["status"] for line in shop.lines()] == ["archived"] * 6
+
+
+async def test_links_near_their_end_that_cannot_be_fetched_need_a_person(shop: Shop):
+    shop.write(one_row(2))
+    shop.sandbox.change(download_error_rate=1.0)
+    assert (await shop.run()).exit_code == 7
+    async with the_world(shop) as world:
+        today = await sweep(world, EDITION)
+        assert (today.to_download, today.near_expiry, today.needs_a_person) == (1, 0, False)
+        late = await sweep(replace(world, clock=Tomorrow()), EDITION)
+        assert (late.to_download, late.near_expiry, late.needs_a_person) == (1, 1, True)
+        shop.sandbox.change(download_error_rate=0.0)
+        assert (await sweep(world, EDITION)).fetched == 1
+    assert posts(shop) == 1
+
+
+async def test_a_purchase_of_unknown_outcome_is_reported_and_left_alone(shop: Shop):
+    shop.write(one_row(2))
+    shop.sandbox.change(lose_reply_rate=1.0)
+    assert (await shop.run()).exit_code == 6
+    async with the_world(shop) as world:
+        assert await sweep(world, EDITION) == Swept(EDITION, unknown=1)
+    assert posts(shop) == 1
+
+
+async def test_an_edition_at_rest_is_known_by_its_manifest(shop: Shop):
+    shop.write(one_row(2))
+    await shop.run()
+    async with the_world(shop) as world:
+        assert await is_at_rest(world.store, EDITION)
+        assert await sweep(world, EDITION) == Swept(EDITION)
+        shop.write(one_row(4))
+        shop.sandbox.change(download_error_rate=1.0)
+        await shop.run()
+        assert not await is_at_rest(world.store, EDITION)
