@@ -6,7 +6,6 @@ import difflib
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 from adloom.core.campaign import Duplicates, Row
 from adloom.core.identity import content_identity, digest, explicit_identity, meaning, slug
@@ -14,6 +13,7 @@ from adloom.core.matrix import matches, sample
 from adloom.core.prompt import ADVISED_CHARACTERS, length_problem, names_its_own_count
 from adloom.core.template import BadTemplate, is_template, prompt_template
 from adloom.edges.campaign_jobs import Job, SourceRow, words_of
+from adloom.edges.campaign_register import Register
 from adloom.edges.campaign_report import Place, Report, did_you_mean, shown
 from adloom.edges.campaign_settings import AXES, Fault, Look, Making, SettingsReader
 
@@ -30,18 +30,6 @@ _LONG = f"{{n}} prompts have more than {ADVISED_CHARACTERS:,} characters, where 
 _BRACES = "{n} prompts still hold {{ or {% after filling in: only the prompt itself is a template, variables are not"
 
 
-@dataclass(slots=True)
-class _Register:
-    """What one reading of a job has seen: about 200 bytes a row, whatever the rows hold."""
-
-    ids: dict[int, Place] = field(default_factory=dict)
-    contents: dict[int, int] = field(default_factory=dict)
-    repeats: dict[int, int] = field(default_factory=dict)
-    most: dict[int, int] = field(default_factory=dict)
-    """The most variants that rows with one request have wanted so far, where such rows share their images."""
-    names: set[int] = field(default_factory=set)
-
-
 class RowReader:
     """Reads the rows of one job, once."""
 
@@ -50,7 +38,7 @@ class RowReader:
         self._settings = settings
         self._duplicates = duplicates
         self._report = report
-        self._seen = _Register()
+        self._seen = Register()
         self._excluded = [0] * len(job.exclude)
         self._some_variables: Mapping[str, object] | None = None
         self._references_are_templates = any(map(is_template, job.settings["references"]))
@@ -80,7 +68,7 @@ class RowReader:
             if not source.extra
         )
         picked = sample(contents, count, seed)
-        self._seen, self._excluded = _Register(), [0] * len(self._job.exclude)
+        self._seen, self._excluded = Register(), [0] * len(self._job.exclude)
         return picked
 
     def _candidates(self, report: Report, most: int) -> Iterator[tuple[SourceRow, Making, Look]]:
@@ -131,11 +119,12 @@ class RowReader:
                 f"the id {shown(str(row_id))} cannot be used",
                 "1 to 64 of A-Z a-z 0-9 . _ -, first a letter or digit",
             )
-        first = self._seen.ids.setdefault(_number(str(row_id)), place)
-        if first is not place:
+        self._seen.files[source.extra] = place.file
+        first = self._seen.ids.first(_number(str(row_id)), 2 * place.line + source.extra)
+        if first is not None:
             report.add(
                 place,
-                f"the id {shown(str(row_id))} is already taken in {first.file}:{first.line}",
+                f"the id {shown(str(row_id))} is already taken in {self._seen.files[first % 2 == 1]}:{first // 2}",
                 "each id once in a job",
             )
 
@@ -248,21 +237,25 @@ class RowReader:
             return explicit_identity(job, str(row_id)), 1, 0
         identity = content_identity(job, content, 1)
         key = int(identity[:32], 16)
-        if key not in self._seen.contents:
-            self._seen.contents[key] = source.place.line
-            self._seen.most[key] = variants
+        if self._duplicates is Duplicates.MERGE:  # shared images need all 128 bits, where the others make do with 64
+            is_new, line = key not in self._seen.most, 0
+            self._seen.most.setdefault(key, variants)
+        else:
+            line = self._seen.contents.first(key >> 64, source.place.line) or 0
+            is_new = not line
+        if is_new:
             if row_id is not None and self._duplicates is Duplicates.ERROR:
                 identity = explicit_identity(job, str(row_id))
             return identity, 1, 0
-        return self._repetition(source, content, key, variants)
+        return self._repetition(source, content, key, variants, line)
 
     def _repetition(
-        self, source: SourceRow, content: tuple[object, ...], key: int, variants: int
+        self, source: SourceRow, content: tuple[object, ...], key: int, variants: int, line: int
     ) -> tuple[str, int, int] | None:
         job, seen = self._job.name, self._seen
         number = seen.repeats[key] = seen.repeats.get(key, 1) + 1
         if self._duplicates is Duplicates.ERROR:
-            message = f"this row of job {shown(job)} is the same as an earlier one, from line {seen.contents[key]}"
+            message = f"this row of job {shown(job)} is the same as an earlier one, from line {line}"
             self._report.add(source.place, message, "other words, or duplicates: keep or merge")
             return None
         what = f"{{n}} rows of job {shown(job)} are the same as an earlier one and "
@@ -291,11 +284,7 @@ class RowReader:
 
     def _is_unused(self, name: str) -> bool:
         """Whether no row of the job has this name yet; it is taken from now on."""
-        key = _number(name.lower())
-        if key in self._seen.names:
-            return False
-        self._seen.names.add(key)
-        return True
+        return self._seen.names.first(_number(name.lower()), 0) is None
 
 
 def _label(words: tuple[str, ...], axes: tuple[str, ...]) -> str:

@@ -1,0 +1,72 @@
+"""What one reading of a job has seen, in few bytes a row: a campaign may have a million of them."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+
+_FIRST_PLACES = 1024
+_FULLEST = 0.6  # beyond it numbers lie in each other's way
+
+
+class FirstLines:
+    """Which 64-bit numbers have come, each with the line where it first did: 20 to 40 bytes a number.
+
+    A dictionary would take 150. The numbers are hashes, so they find their places by themselves.
+    """
+
+    __slots__ = ("_count", "_lines", "_numbers")
+
+    def __init__(self) -> None:
+        self._clear(_FIRST_PLACES)
+
+    def first(self, number: int, line: int) -> int | None:
+        """The line where the number first came; None when that is now, and then ``line`` is kept for it."""
+        number = number or 1  # 0 marks a free place
+        place = self._place_of(number)
+        if self._numbers[place]:
+            return self._lines[place]
+        self._numbers[place], self._lines[place] = number, line
+        self._count += 1
+        if self._count > _FULLEST * len(self._numbers):
+            self._grow()
+        return None
+
+    def _clear(self, places: int) -> None:
+        self._numbers = array("Q", bytes(8 * places))
+        self._lines = array("I", bytes(4 * places))
+        self._count = 0
+
+    def _place_of(self, number: int) -> int:
+        """Where the number is, or the free place where it belongs."""
+        numbers = self._numbers
+        last = len(numbers) - 1  # a power of two less one
+        place = number & last
+        while (found := numbers[place]) and found != number:
+            place = (place + 1) & last
+        return place
+
+    def _grow(self) -> None:
+        numbers, lines, count = self._numbers, self._lines, self._count
+        self._clear(2 * len(numbers))
+        for number, line in zip(numbers, lines, strict=True):
+            if number:
+                place = self._place_of(number)
+                self._numbers[place], self._lines[place] = number, line
+        self._count = count
+
+
+@dataclass(slots=True)
+class Register:
+    """The ids, contents and names of a job's rows so far.
+
+    The line of an id is doubled, and odd where it stands among the included rows: ``files`` names both files.
+    """
+
+    ids: FirstLines = field(default_factory=FirstLines)
+    files: dict[bool, str] = field(default_factory=dict)
+    contents: FirstLines = field(default_factory=FirstLines)
+    repeats: dict[int, int] = field(default_factory=dict)
+    most: dict[int, int] = field(default_factory=dict)
+    """The most variants that rows with one request have wanted so far, where such rows share their images."""
+    names: FirstLines = field(default_factory=FirstLines)
