@@ -448,3 +448,17 @@ def _check_that_nothing_is_lost(store: MemoryStore, api: Book, ledger: Ledger) -
     for task in known:
         for link in api.states[task].results:
             assert picture_bytes(link) in contents, link
+
+
+async def test_a_run_for_new_takes_alone_is_done_though_other_images_are_open(store, clock, api):
+    world = a_world(store, clock, api)
+    api.faults = ["fewer"]
+    api.chance = type("None made", (), {"choice": lambda _, options: options[0], "randrange": lambda *_: 0})()
+    assert (await run_all(world, await look_at(world, FakeSource([a_row()])))).exit_code == 3
+    api.faults = ()
+    both = FakeSource([a_row(), a_row("jug")])
+    result = await run_all(world, await look_at(world, both, only=frozenset({Status.SHORT})))
+    assert result.exit_code == 0
+    assert await _statuses(store, clock) == {"archived": 1, "open": 1}
+    assert (await run_all(world, await look_at(world, both))).exit_code == 0
+    assert await _statuses(store, clock) == {"archived": 2}
