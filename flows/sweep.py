@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -37,7 +36,7 @@ async def _sweep_all() -> list[Swept]:
         raise SettingInvalid("EVOLINK_API_KEY is not set", remedy="Set it where the worker is started.")
     store = open_store(settings.archive)
     found = []
-    async with open_world(settings, store, Path.cwd()) as world:
+    async with open_world(settings, store) as world:
         for edition in await editions_of(store):
             swept = await sweep(world, edition)
             if swept.fetched:

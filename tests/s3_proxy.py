@@ -9,7 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 Fault = str
-"""``lose``: do it, answer nothing. ``cut``: do nothing, answer nothing. ``<status> <code>``: answer that instead."""
+"""What goes wrong. ``<status> <code>``: answer that instead.
+
+``lose``: do it, answer nothing. ``cut``: do nothing, answer nothing. ``break``: do it, end in the middle of the answer.
+"""
 
 
 @dataclass
@@ -45,8 +48,8 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.proxy.rule(self.command, self.path)
         if fault == "cut":
             self.close_connection = True
-        elif fault is None or fault == "lose":
-            self._forward(body, lose=fault is not None)
+        elif fault in {None, "lose", "break"}:
+            self._forward(body, fault)
         else:
             status, code = fault.split()
             text = f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()
@@ -54,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = handle_any  # noqa: N815 - the names that http.server asks for
 
-    def _forward(self, body: bytes, *, lose: bool) -> None:
+    def _forward(self, body: bytes, fault: Fault | None) -> None:
         upstream = http.client.HTTPConnection(urlsplit(self.proxy.upstream).netloc, timeout=30)
         try:
             headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
@@ -66,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         finally:
             upstream.close()
-        if lose:
+        if fault == "lose":
             self.close_connection = True
         else:
             skipped = ("transfer-encoding", "content-length", "connection")
@@ -74,16 +77,18 @@ class _Handler(BaseHTTPRequestHandler):
                 answer.status,
                 [(name, value) for name, value in answer.getheaders() if name.lower() not in skipped],
                 content,
+                breaks_off=fault == "break",
             )
 
-    def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
+    def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes, *, breaks_off: bool = False) -> None:
         self.send_response_only(status)
         for name, value in headers:
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(content)
+            self.wfile.write(content[: len(content) // 2] if breaks_off else content)
+        self.close_connection = self.close_connection or breaks_off
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

@@ -1,5 +1,6 @@
 """The command line with its archive in S3: a real server, a real sandbox, and the charge log as judge."""
 
+import io
 import json
 import threading
 import time
@@ -9,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from desk import Desk
+from PIL import Image
 from s3_proxy import Proxy, running_proxy
 from s3_server import BUCKET, S3Server, running_s3_server
 from shop import campaign_text
@@ -159,3 +161,75 @@ def test_a_server_that_dies_in_the_middle_and_comes_back_is_waited_for(desk: Des
         assert process.returncode == 0, err
         assert json.loads(out.splitlines()[-1])["totals"]["archived"] == WANTED
         assert made_at_the_kill < WANTED == _made(desk) == _archived(desk, server)
+
+
+SPRING = """\
+campaign: test
+budget: {usd: 50}
+defaults: {size: '1:1', quality: 1K}
+references: {bottle: {file: references/bottle.png}}
+jobs:
+  - {id: mugs, prompt: "a {{ colour }} mug", rows: tables/mugs.csv, references: [bottle]}
+  - {id: vase, prompt: "a {{ shape }} vase", matrix: axes.csv}
+"""
+
+
+@pytest.fixture
+def bucket_campaign(s3: S3Server) -> str:
+    """A campaign in a bucket, with its tables and its picture beside it."""
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(picture, "PNG")
+    files = {
+        "spring.yaml": SPRING.encode(),
+        "tables/mugs.csv": b"id,colour\nr,red\nb,blue\n",
+        "axes.csv": b"shape\nround\ntall\n",
+        "references/bottle.png": picture.getvalue(),
+    }
+    folder = f"campaigns/{uuid4()}"
+    for name, content in files.items():
+        s3.client().put_object(Bucket=BUCKET, Key=f"{folder}/{name}", Body=content)
+    return f"s3://{BUCKET}/{folder}/spring.yaml"
+
+
+def test_a_campaign_in_a_bucket_is_run_with_its_tables_and_pictures(s3_desk: Desk, bucket_campaign: str):
+    done = s3_desk.run("run", bucket_campaign, EVOLINK_FILES_URL=s3_desk.base_url)
+    assert done.returncode == 0, done.stderr
+    assert _made(s3_desk) == 4
+    sent = [charge["references"] for charge in s3_desk.charges() if "mug" in str(charge["prompt"])]
+    assert sent == [1, 1]
+    assert s3_desk.run("run", bucket_campaign, EVOLINK_FILES_URL=s3_desk.base_url).returncode == 0
+    assert _made(s3_desk) == 4
+    assert "4 archived" in s3_desk.run("status", bucket_campaign).stdout
+
+
+def test_what_is_wrong_with_a_campaign_in_a_bucket_is_said_of_its_address(
+    s3_desk: Desk, s3: S3Server, bucket_campaign: str
+):
+    folder = bucket_campaign.rpartition("/")[0]
+    key = folder.removeprefix(f"s3://{BUCKET}/")
+    s3.client().put_object(Bucket=BUCKET, Key=f"{key}/tables/mugs.csv", Body=b"id,colour,size\nr,red,7:9\n")
+    broken = SPRING.replace("axes.csv", "gone.csv").replace("references: [bottle]", "references: [../x.png]")
+    s3.client().put_object(Bucket=BUCKET, Key=f"{key}/spring.yaml", Body=broken.encode())
+    done = s3_desk.run("plan", bucket_campaign)
+    assert done.returncode == 2
+    assert f"{folder}/tables/mugs.csv:2:" in done.stderr
+    assert f"{folder}/spring.yaml:7:" in done.stderr
+    assert "gone.csv" in done.stderr
+    assert 'no file "../x.png" beside the campaign file' in done.stderr
+    assert "/tmp" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (f"s3://{BUCKET}/nowhere/spring.yaml", "does not exist"),
+        ("s3://no-such-bucket/spring.yaml", "NoSuchBucket"),
+        (f"s3://{BUCKET}/../spring.yaml", "cannot be read"),
+        ("ftp://example.com/spring.yaml", "Give a path or s3://"),
+    ],
+)
+def test_a_campaign_that_is_in_no_bucket_is_said_with_its_address(s3_desk: Desk, source: str, said: str):
+    done = s3_desk.run("plan", source)
+    assert done.returncode == 2
+    assert source in done.stderr
+    assert said in done.stderr

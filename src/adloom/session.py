@@ -23,6 +23,7 @@ from adloom.core.errors import CampaignInvalid, InputError, Problem, SettingInva
 from adloom.core.exits import StopReason
 from adloom.core.order import Order
 from adloom.edges.campaign_files import Defaults, FileCampaign, open_campaign
+from adloom.edges.campaign_origin import S3
 from adloom.edges.campaign_references import read_file
 from adloom.edges.campaign_workbook import file_of
 from adloom.edges.evolink import EvoLink
@@ -95,15 +96,12 @@ def open_store(archive: str) -> Store:
     return FolderStore(Path(archive))
 
 
-S3 = "s3://"
-CAMPAIGN_FILES = (".yaml", ".yml", ".csv")
+CAMPAIGN_FILES = (".yaml", ".yml", ".csv", ".xlsx")
 
 
 def open_source(request: RunRequest, settings: Settings) -> FileCampaign:
     """The campaign that a request names. Raises InputError when there is no such file."""
-    if "://" in request.source:
-        raise InputError(f"{request.source}: campaigns are read from files", remedy="Give the path of a file.")
-    return open_campaign(Path(request.source), defaults=request.defaults, loopback_urls=settings.loopback)
+    return open_campaign(request.source, defaults=request.defaults, loopback_urls=settings.loopback)
 
 
 def edition_of(source: CampaignSource, name: str) -> Edition:
@@ -125,12 +123,12 @@ def open_target(target: str, settings: Settings, edition: str = "main") -> tuple
 
     ``edition`` names the edition of a campaign file. Raises InputError when the target is neither.
     """
-    if target.startswith(S3) and not target.endswith(CAMPAIGN_FILES):
-        return _open_edition_address(target)
-    folder = Path(target)
-    if folder.is_dir():
+    if target.startswith(S3):
+        if not target.partition("#")[0].endswith(CAMPAIGN_FILES):
+            return _open_edition_address(target)
+    elif (folder := Path(target)).is_dir():
         return _open_edition_folder(folder)
-    if not file_of(folder).is_file():
+    elif not file_of(folder).is_file():
         raise InputError(
             f"{target}: there is no such campaign file and no such folder",
             remedy="Give a campaign file, or the folder <archive>/<campaign>/<edition>.",
@@ -185,8 +183,11 @@ def _lacking(request: RunRequest, settings: Settings) -> list[Problem]:
 
 
 @asynccontextmanager
-async def open_world(settings: Settings, store: Store, folder: Path) -> AsyncIterator[World]:
-    """Everything outside that a run of the campaign in ``folder`` works with, closed at the end."""
+async def open_world(settings: Settings, store: Store, source: str | None = None) -> AsyncIterator[World]:
+    """Everything outside that a run of the campaign ``source`` works with, closed at the end.
+
+    Who buys nothing has no campaign: reference files are needed for purchases alone.
+    """
     api = EvoLink(settings)
     file_host = EvoLinkFiles(settings)
     decoder = PictureDecoder()
@@ -201,7 +202,7 @@ async def open_world(settings: Settings, store: Store, folder: Path) -> AsyncIte
             is_surely_dead=is_surely_dead,
             poll_interval_s=settings.poll_interval_s,
             dedicated_key=settings.dedicated_key,
-            files=ReferenceFiles(file_host, partial(read_file, folder)),
+            files=None if source is None else ReferenceFiles(file_host, partial(read_file, source)),
         )
     finally:
         await api.aclose()
@@ -242,8 +243,7 @@ async def execute(
     fulfil: Fulfil = run_direct,
 ) -> Result:
     """Run what was looked at: reserve, buy, collect, archive, publish. ``started`` is given the run once it exists."""
-    folder = Path(outlook.source.campaign.source).parent
-    async with open_world(settings, store, folder) as world:
+    async with open_world(settings, store, outlook.source.campaign.source) as world:
         run = await Run.start(world, outlook)
         started(run)
         await run.work(lambda orders: fulfil(run, orders))

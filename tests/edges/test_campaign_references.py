@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from adloom.core.limits import STRICT, WIDE
+from adloom.edges.campaign_origin import Origin
 from adloom.edges.campaign_references import BadReference, ReferenceReader, check_url, url_reference
 
 
@@ -27,7 +28,13 @@ def picture_bytes(folder: Path, kind: str, size: tuple[int, int]) -> bytes:
 
 
 def reader(folder: Path, profile=STRICT) -> ReferenceReader:
-    return ReferenceReader({"logo": ("file", "logo.png")}, folder, profile.references, loopback_urls=False)
+    origin = Origin(folder / "campaign.yaml", "campaign.yaml")
+    return ReferenceReader(
+        {"logo": ("file", "logo.png")},
+        origin,
+        profile.references,
+        loopback_urls=False,
+    )
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,12 @@ async def test_a_read_is_tried_again_and_a_document_replaced_again(proxy: Proxy,
     assert await store.read("doc.json") == b"new"
 
 
+async def test_an_answer_that_breaks_off_is_read_again(proxy: Proxy, store: S3Store):
+    await store.create("long.json", b"x" * 500_000)
+    proxy.fail_next("break", method="GET", times=5)
+    assert await store.read("long.json") == b"x" * 500_000
+
+
 async def test_an_outage_that_lasts_is_said_with_what_to_do(proxy: Proxy, at_s3: None, prefix: str):
     store = S3Store(f"s3://{BUCKET}/{prefix}", patience_s=0.5)
     await store.create("a.json", b"1")

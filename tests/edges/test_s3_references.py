@@ -11,6 +11,7 @@ from shop import Shop, campaign_text
 
 from adloom.core.errors import InputError
 from adloom.core.limits import STRICT
+from adloom.edges.campaign_origin import Origin
 from adloom.edges.campaign_references import BadReference, ReferenceReader, read_file
 
 
@@ -33,7 +34,8 @@ def _put(s3: S3Server, content: bytes, name: str = "图 bottle.png") -> str:
 
 
 def _reader(folder: Path, **named: tuple[str, str]) -> ReferenceReader:
-    return ReferenceReader(named, folder, STRICT.references, loopback_urls=False)
+    origin = Origin(folder / "campaign.yaml", "campaign.yaml")
+    return ReferenceReader(named, origin, STRICT.references, loopback_urls=False)
 
 
 def test_an_object_is_known_by_its_bytes_as_a_file_with_the_same_is(s3: S3Server, at_s3: None, tmp_path: Path):
@@ -91,9 +93,9 @@ def test_an_endpoint_in_the_clear_is_not_asked(tmp_path: Path, at_s3: None, monk
 
 async def test_an_object_that_went_away_is_an_error_of_the_input(s3: S3Server, at_s3: None, tmp_path: Path):
     address = _put(s3, _picture())
-    assert await read_file(tmp_path, address) == _picture()
+    assert await read_file(str(tmp_path / "campaign.yaml"), address) == _picture()
     with pytest.raises(InputError, match="cannot be read any more: there is no such object"):
-        await read_file(tmp_path, address + ".gone")
+        await read_file(str(tmp_path / "campaign.yaml"), address + ".gone")
 
 
 async def test_a_campaign_buys_with_an_object_and_an_edited_one_makes_new_images(s3: S3Server, at_s3: None, shop: Shop):

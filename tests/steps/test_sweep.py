@@ -25,7 +25,7 @@ class Tomorrow(WallClock):
 
 @asynccontextmanager
 async def the_world(shop: Shop) -> AsyncIterator[World]:
-    async with open_world(shop.settings, open_store(shop.settings.archive), shop.folder) as world:
+    async with open_world(shop.settings, open_store(shop.settings.archive)) as world:
         yield world
 
 

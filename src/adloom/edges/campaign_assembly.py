@@ -24,6 +24,7 @@ from adloom.edges.campaign_jobs import (
     table_source,
     value_of,
 )
+from adloom.edges.campaign_origin import Origin
 from adloom.edges.campaign_references import BadReference, ReferenceReader, check_url
 from adloom.edges.campaign_report import Place, Report, shown
 from adloom.edges.campaign_schema import HeadFile, JobFile, SettingsFile, read_head, read_jobs
@@ -44,7 +45,7 @@ class Assembled:
 
 
 def assemble(
-    path: Path, document: Document, content: Mapping[str, Tree], report: Report, *, loopback_urls: bool
+    origin: Origin, document: Document, content: Mapping[str, Tree], report: Report, *, loopback_urls: bool
 ) -> Assembled:
     """Read head and jobs of a campaign file; problems go to the report."""
     head = read_head(document, content, report)
@@ -52,17 +53,17 @@ def assemble(
     named = {
         name: ("url", item.url) if item.url else ("file", item.file or "") for name, item in head.references.items()
     }
-    references = ReferenceReader(named, path.parent, profile.references, loopback_urls=loopback_urls)
+    references = ReferenceReader(named, origin, profile.references, loopback_urls=loopback_urls)
     written = content.get("references")
     for name in written if isinstance(written, dict) else ():
         if name not in named:
             references.give_up(name)
     _check_head(head, document, references, report, loopback_urls=loopback_urls)
-    builder = _JobBuilder(path, document, head, report)
+    builder = _JobBuilder(origin, document, head, report)
     jobs = tuple(builder.job(position, job) for position, job in read_jobs(document, content, report))
     campaign = Campaign(
         name=head.campaign,
-        source=str(path),
+        source=origin.shown,
         budget=head.budget.value() if head.budget else None,
         pace=head.limits.value(),
         profile=head.profile,
@@ -96,8 +97,8 @@ def _check_head(
 
 
 class _JobBuilder:
-    def __init__(self, path: Path, document: Document, head: HeadFile, report: Report) -> None:
-        self._path = path
+    def __init__(self, origin: Origin, document: Document, head: HeadFile, report: Report) -> None:
+        self._origin = origin
         self._document = document
         self._head = head
         self._report = report
@@ -155,21 +156,20 @@ class _JobBuilder:
     def _source(self, job: JobFile, at: Keys) -> RowSource:
         if job.rows is not None:
             file = self._file(job.rows, (*at, "rows"))
-            return table_source(file, str(file)) if file else _nothing
+            return table_source(file, self._origin.beside(job.rows)) if file else _nothing
         if job.matrix is None:
             return _nothing if job.include else plain_source(self._document.place(at))
         place = self._document.place((*at, "matrix"))
         if isinstance(job.matrix, str):
             file = self._file(job.matrix, (*at, "matrix"))
-            return axes_file_source(file, str(file), place) if file else _nothing
+            return axes_file_source(file, self._origin.beside(job.matrix), place) if file else _nothing
         return matrix_source(job.matrix, place)
 
     def _axis_place(self, job: JobFile, at: Keys) -> AxisPlace | None:
         if job.matrix is None:
             return None
         if isinstance(job.matrix, str):
-            file = self._path.parent / job.matrix
-            return axes_file_place(file, str(file))
+            return axes_file_place(self._origin.folder / job.matrix, self._origin.beside(job.matrix))
         axes = job.matrix
 
         def place(axis: str, value: Value | Texts) -> Place:
@@ -180,9 +180,10 @@ class _JobBuilder:
 
     def _file(self, text: str, keys: Keys) -> Path | None:
         """A CSV that the campaign names, None when it is none of its own."""
-        root = self._path.parent
+        root = self._origin.folder
         place = self._document.place(keys)
         try:
+            self._origin.fetch(text)
             inside = (root / text).resolve().is_relative_to(root.resolve())
             found = file_of(root / text).is_file()
         except (OSError, ValueError, RuntimeError):

@@ -21,6 +21,7 @@ from adloom.core.limits import PROFILES
 from adloom.core.matrix import ROWS_PER_CAMPAIGN
 from adloom.edges.campaign_assembly import assemble
 from adloom.edges.campaign_jobs import Job, SourceRow, table_source
+from adloom.edges.campaign_origin import Origin, origin_of
 from adloom.edges.campaign_references import ReferenceReader
 from adloom.edges.campaign_report import Place, Report
 from adloom.edges.campaign_rows import RowReader
@@ -40,25 +41,28 @@ class Defaults:
     prompt: str | None = None
 
 
-def open_campaign(path: Path, *, defaults: Defaults = Defaults(), loopback_urls: bool = False) -> FileCampaign:
-    """Open a campaign: its head is read now, its rows when they are asked for.
+def open_campaign(source: str | Path, *, defaults: Defaults = Defaults(), loopback_urls: bool = False) -> FileCampaign:
+    """Open the campaign at a path or an ``s3://`` address: its head is read now, its rows when they are wanted.
 
     ``loopback_urls`` allows addresses on this machine, for when the API itself is there. Raises InputError when there
     is no such file and CampaignInvalid when it cannot be read at all. Problems of the head that leave the rows readable
     are raised with theirs: by ``rows`` after the last row, or by ``campaign``, which then reads all rows first.
     """
+    origin = origin_of(str(source))
+    path = origin.path
     file = file_of(path)
     if not file.is_file():
         what = "is not a file" if file.exists() else "does not exist"
         raise InputError(
-            f"{path}: this campaign {what}.", remedy="Check the path, or make a campaign with: adloom init"
+            f"{origin.shown}: this campaign {what}.", remedy="Check the path, or make a campaign with: adloom init"
         )
     if path.suffix.lower() == ".csv" or is_workbook(path):
-        return _open_table(path, defaults, loopback_urls=loopback_urls)
+        return _open_table(origin, defaults, loopback_urls=loopback_urls)
     if path.suffix.lower() in (".yaml", ".yml"):
-        return _open_document(path, loopback_urls=loopback_urls)
+        return _open_document(origin, loopback_urls=loopback_urls)
     raise InputError(
-        f"{path}: a campaign is a .yaml, .csv or .xlsx file.", remedy="Save it as one of these, or name another file."
+        f"{origin.shown}: a campaign is a .yaml, .csv or .xlsx file.",
+        remedy="Save it as one of these, or name another file.",
     )
 
 
@@ -108,8 +112,8 @@ class FileCampaign:
         report.close()
 
 
-def _open_table(path: Path, defaults: Defaults, *, loopback_urls: bool) -> FileCampaign:
-    file = str(path)
+def _open_table(origin: Origin, defaults: Defaults, *, loopback_urls: bool) -> FileCampaign:
+    path, file = origin.path, origin.shown
     book = file_of(path)
     stem = book.stem + path.name.removeprefix(book.name)
     name = slug(stem, 63) or "campaign-" + digest(stem)[:6]
@@ -124,24 +128,24 @@ def _open_table(path: Path, defaults: Defaults, *, loopback_urls: bool) -> FileC
     origins["prompt"] = Place("--prompt") if defaults.prompt else Place(file)
     job = Job(name, defaults.prompt or "", settings, origins, table_source(path, file))
     profile = PROFILES["strict"]
-    references = ReferenceReader({}, path.parent, profile.references, loopback_urls=loopback_urls)
+    references = ReferenceReader({}, origin, profile.references, loopback_urls=loopback_urls)
     head = Campaign(name, file, None, Pace(), profile.name, None, {})
     return FileCampaign(head, (job,), SettingsReader(profile, references), Duplicates.KEEP)
 
 
-def _open_document(path: Path, *, loopback_urls: bool) -> FileCampaign:
-    report = Report(str(path))
+def _open_document(origin: Origin, *, loopback_urls: bool) -> FileCampaign:
+    report = Report(origin.shown)
     try:
-        with path.open("rb") as handle:
+        with origin.path.open("rb") as handle:
             content = handle.read(LARGEST_FILE_BYTES + 1)
     except OSError as error:
         raise InputError(
-            f"{path}: this campaign cannot be read: {error.strerror}.", remedy="Check its permissions."
+            f"{origin.shown}: this campaign cannot be read: {error.strerror}.", remedy="Check its permissions."
         ) from error
-    document = read_yaml(content, str(path), report)
+    document = read_yaml(content, origin.shown, report)
     if not isinstance(document.content, dict):
         report.fatal(
             document.place(()), "this is no campaign", "a mapping that begins with a line like: campaign: my-name"
         )
-    read = assemble(path, document, document.content, report, loopback_urls=loopback_urls)
+    read = assemble(origin, document, document.content, report, loopback_urls=loopback_urls)
     return FileCampaign(read.campaign, read.jobs, read.settings, read.head.duplicates, report.problems)

@@ -23,10 +23,10 @@ from adloom.core.campaign import Reference
 from adloom.core.errors import InputError
 from adloom.core.limits import PROFILES, ReferenceLimits
 from adloom.edges.addresses import is_internal_host, is_loopback_host
+from adloom.edges.campaign_origin import S3, Origin, beside
 from adloom.edges.campaign_report import did_you_mean, shown
 
 LONGEST_URL = 2048
-S3 = "s3://"
 HOSTABLE = ("jpeg", "png", "gif", "webp")
 """What EvoLink's file service takes (its file API page, 2026-10); bmp and tiff can only be given as addresses."""
 
@@ -52,11 +52,11 @@ class ReferenceReader:
     """Reads the references of one campaign. A file is read and hashed once."""
 
     def __init__(
-        self, named: Mapping[str, tuple[str, str]], folder: Path, limits: ReferenceLimits, *, loopback_urls: bool
+        self, named: Mapping[str, tuple[str, str]], origin: Origin, limits: ReferenceLimits, *, loopback_urls: bool
     ) -> None:
         """Take ``named`` as name → (``url`` or ``file``, its text)."""
         self._named = named
-        self._folder = folder
+        self._origin = origin
         self._limits = limits
         self._loopback_urls = loopback_urls
         self._files: dict[str, Reference] = {}
@@ -90,12 +90,13 @@ class ReferenceReader:
         return "known: " + (", ".join(list(self._named)[:12]) or "none") + "; or an address, or the path of a file"
 
     def _file(self, text: str) -> Reference:
-        root = self._folder.resolve()
+        root = self._origin.folder.resolve()
         if "\0" in text or Path(text).is_absolute() or re.match(r"[A-Za-z]:|\\|~", text):
             raise BadReference(
                 f"{shown(text)} is not a path beside the campaign file", "a relative path like references/a.png"
             )
         try:
+            self._origin.fetch(text)
             path = (root / text).resolve(strict=True)
             state = path.stat()
         except (OSError, RuntimeError) as error:
@@ -158,15 +159,13 @@ class ReferenceReader:
             raise BadReference(f"{shown(text)} is animated", "a still picture")
 
 
-async def read_file(folder: Path, name: str) -> bytes:
-    """The bytes of a reference that was found good before. Raises InputError when it cannot be read any more."""
-    if name.startswith(S3):
-        return await asyncio.to_thread(_read_object_again, name)
-    path = folder / name
+async def read_file(source: str, name: str) -> bytes:
+    """The bytes of a reference of a campaign, found good before. Raises InputError when it cannot be read any more."""
+    address = name if name.startswith(S3) else beside(source, name)
+    if address.startswith(S3):
+        return await asyncio.to_thread(_read_object_again, address)
     try:
-        if not path.is_file():
-            raise FileNotFoundError(errno.ENOENT, "it is gone")
-        return await asyncio.to_thread(_read_up_to, path, LARGEST_BYTES + 1)
+        return await asyncio.to_thread(_read_up_to, Path(address), LARGEST_BYTES + 1)
     except OSError as error:
         raise _gone(name, str(error.strerror)) from error
 
@@ -188,6 +187,8 @@ def _gone(name: str, why: str) -> InputError:
 
 
 def _read_up_to(path: Path, size_bytes: int) -> bytes:
+    if not path.is_file():  # a pipe that took its place would be waited for
+        raise FileNotFoundError(errno.ENOENT, "it is gone")
     with path.open("rb") as handle:
         return handle.read(size_bytes)
 

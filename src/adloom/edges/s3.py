@@ -16,6 +16,7 @@ import base64
 import hashlib
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import closing
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -209,7 +210,7 @@ class _Patience:
 
 def _get(client: S3Client, bucket: str, key: str) -> bytes | None:
     try:
-        with client.get_object(Bucket=bucket, Key=key)["Body"] as body:
+        with closing(client.get_object(Bucket=bucket, Key=key)["Body"]) as body:
             return body.read()
     except ClientError as error:
         if is_missing(error):
