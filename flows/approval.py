@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.flow_runs import asuspend_flow_run
 from prefect.input import RunInput
+from prefect.logging import get_run_logger
 from prefect.states import Cancelled
 from pydantic import Field
 
@@ -44,6 +45,7 @@ async def ask_for_approval(outlook: Outlook, above_usd: float) -> State[Any] | N
             remedy="Only the run of a deployment can wait for an answer; set approve_above_usd to 0.",
         )
     form = Approval.with_initial_data(description="```\n" + "\n".join(plan_lines(outlook)) + "\n```")
+    get_run_logger().info("This run would spend $%.2f, more than $%.2f: Resume asks for a yes first.", price, above_usd)
     answer = await asuspend_flow_run(
         wait_for_input=form, key=f"spend-{price * 100:.0f}-cents", timeout=ANSWERED_WITHIN_S
     )

@@ -16,7 +16,6 @@ from uuid import UUID
 
 import httpx
 from prefect.artifacts import (
-    acreate_image_artifact,
     acreate_link_artifact,
     acreate_markdown_artifact,
     acreate_progress_artifact,
@@ -121,7 +120,8 @@ class Board:
         keys = await asyncio.to_thread(keys_of, content)
         if sheet := await contact_sheet(store, self._edition, keys):
             words = f"{self._words}: a look at {len(keys):,} images"
-            await acreate_image_artifact(sheet, self._key("contact-sheet"), words)
+            picture = f"![contact sheet]({sheet})"  # an image artifact would show the whole URL beside the image
+            await acreate_markdown_artifact(picture, self._key("contact-sheet"), words)
 
     @property
     def _words(self) -> str:

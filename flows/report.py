@@ -15,13 +15,19 @@ from adloom.run import Result
 MOST_FAILURES = 500
 """All artifacts of a flow run are read at once when somebody opens its page."""
 
-_IMAGE_TOTALS = ("wanted", *(status.value for status in Status))
-_MONEY_TOTALS = {
-    "usd": "charged, USD",
-    "credits_charged": "charged, credits",
-    "credits_reserved": "reserved, credits",
-    "credits_at_risk": "at risk, credits",
+_LABELS = {
+    "wanted": "images wanted",
+    **{status.value: f"images {status.value}" for status in Status},
+    "calls": "calls",
+    "posts": "purchases sent",
+    "images_billed": "images billed",
+    "usd": "US dollars charged",
+    "credits_charged": "credits charged",
+    "credits_reserved": "credits reserved",
+    "credits_at_risk": "credits at risk",
 }
+_ALWAYS = ("wanted", "archived", "posts", "usd")
+"""Shown even when they are 0."""
 
 
 def progress_text(progress: Progress, left_s: float | None) -> str:
@@ -38,15 +44,11 @@ def progress_text(progress: Progress, left_s: float | None) -> str:
 def result_report(result: Result, words: str) -> str:
     """How a run ended, as Markdown: its end and what to do, images, calls, money, and where everything is."""
     totals = result.published.manifest["totals"]
-    counts = [f"| {name} | {totals[name]:,} |" for name in _IMAGE_TOTALS if totals[name]]
-    calls = [f"| {name.replace('_', ' ')} | {totals[name]:,} |" for name in ("calls", "posts", "images_billed")]
-    money = [f"| {label} | {totals[name]:,} |" for name, label in _MONEY_TOTALS.items()]
+    rows = [f"| {label} | {totals[name]:,} |" for name, label in _LABELS.items() if totals[name] or name in _ALWAYS]
     lines = [
         f"## {words}: {EXIT_REASONS[result.exit_code]}",
         reason_of(result),
-        "\n".join(["| images | |", "|---|---:|", *counts]),
-        "\n".join(["| calls | |", "|---|---:|", *calls]),
-        "\n".join(["| money | |", "|---|---:|", *money]),
+        "\n".join(["| | |", "|---|---:|", *rows]),
         f"Manifest: `{result.published.address}`",
         f"Page: `{result.gallery}`" if result.gallery else "",
     ]

@@ -32,13 +32,13 @@ def test_a_campaign_runs_as_a_flow_with_its_name_its_tasks_and_its_result(desk: 
     assert all("2 images" in task["name"] for task in tasks)
     shown = prefect_server.artifacts(run)
     assert shown["spring-result"]["type"] == "markdown"
-    assert "| archived | 6 |" in shown["spring-result"]["data"]
-    assert "| posts | 3 |" in shown["spring-result"]["data"]
+    assert "| images archived | 6 |" in shown["spring-result"]["data"]
+    assert "| purchases sent | 3 |" in shown["spring-result"]["data"]
     assert "manifest.json" in shown["spring-manifest"]["data"]
     assert "gallery.html" in shown["spring-gallery"]["data"]
     assert shown["spring-progress"]["description"].startswith("6/6 images archived · 3 calls · 0 in flight · $0.1")
     sheet = shown["spring-contact-sheet"]["data"]
-    assert sheet.startswith("data:image/jpeg;base64,")
+    assert sheet.startswith("![contact sheet](data:image/jpeg;base64,")
     assert len(sheet) < 130_000
     assert "spring-failures" not in shown
     assert "sk-test-canary" not in json.dumps([run, tasks, shown])
