@@ -29,7 +29,8 @@ from adloom.flows.board import Board
 from adloom.flows.editions import edition_of_flow_run
 from adloom.flows.ending import bad_input
 from adloom.flows.purchase import Prepared, buy, interrupt_on_sigterm
-from adloom.look import Wish
+from adloom.flows.shares import shares_of, start_others
+from adloom.look import Share, Wish
 from adloom.session import RunRequest, open_store, outlook_of, settings_for
 
 CAMPAIGNS = "campaigns"
@@ -64,6 +65,7 @@ async def run_campaign(
     only: Only = "what is missing",
     first_rows: Annotated[int, Field(ge=0)] = 0,
     approve_above_usd: Dollars = 20,
+    runs: Annotated[int, Field(ge=1, le=16)] = 1,
 ) -> State[Any]:
     """Buy what is missing of a campaign, archive every image, write the manifest.
 
@@ -77,6 +79,7 @@ async def run_campaign(
         only: Ask once more for images that ended failed, short or refused. They are paid again.
         first_rows: Only the first so many rows of the campaign, to have a look. 0: all.
         approve_above_usd: Above this sum the run waits for a person's yes before the first purchase. 0: never.
+        runs: How many flow runs share the work, each on a worker that is free. For thousands of images.
     """
     wish = Wish(
         budget=Budget(usd=Decimal(str(budget_usd))) if budget_usd else None,
@@ -86,7 +89,7 @@ async def run_campaign(
     try:
         name = edition.strip() or await edition_of_flow_run()
         request = RunRequest(other_campaign.strip() or campaign, None, name, wish)
-        return await _plan_or_buy(request, dry_run=dry_run, approve_above_usd=approve_above_usd)
+        return await _plan_or_buy(request, dry_run=dry_run, approve_above_usd=approve_above_usd, runs=runs)
     except AdloomError as error:
         return bad_input(error)
 
@@ -162,7 +165,7 @@ def csv_source(file: str, text: str, name: str) -> Iterator[str]:
             raise CampaignInvalid(tuple(problems)) from None
 
 
-async def _plan_or_buy(request: RunRequest, *, dry_run: bool, approve_above_usd: float) -> State[Any]:
+async def _plan_or_buy(request: RunRequest, *, dry_run: bool, approve_above_usd: float, runs: int = 1) -> State[Any]:
     settings = settings_for(request)
     store = open_store(settings.archive)
     outlook = await outlook_of(request, settings, store, to_run=not dry_run)
@@ -174,4 +177,7 @@ async def _plan_or_buy(request: RunRequest, *, dry_run: bool, approve_above_usd:
         return Completed(name="Planned", message="\n".join((*lines, "Nothing was sent: switch dry_run off to buy.")))
     if (declined := await ask_for_approval(outlook, approve_above_usd)) is not None:
         return declined
+    if (shares := shares_of(outlook, runs)) > 1:
+        await start_others(request, shares)
+        outlook = replace(outlook, wish=replace(outlook.wish, share=Share(0, shares)))
     return await buy(Prepared(settings, store, outlook, interrupt_on_sigterm))

@@ -71,6 +71,11 @@ class PrefectServer:
 
     def ask(self, route: str, listed: list[object] | None = None, **body: object) -> Any:
         answer = httpx.post(f"{self.url}/{route}", json=listed or body, timeout=30)
+        for _ in range(100):  # SQLite under a busy server is locked now and then, which it answers with 503
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(0.1)
+            answer = httpx.post(f"{self.url}/{route}", json=listed or body, timeout=30)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 

@@ -36,6 +36,7 @@ class Agenda:
         self._known = outlook.known
         self._only = outlook.wish.only
         self._choice = outlook.choice
+        self._share = outlook.wish.share
         self._callback_url = outlook.source.campaign.callback_url
         self._revision = revision
 
@@ -52,10 +53,20 @@ class Agenda:
         return sorted(found, key=self._began)
 
     async def fresh(self) -> AsyncIterator[Order]:
-        """What is left to buy, in plan order."""
+        """What is left to buy, in plan order; a run that shares the work begins at its own part and goes around."""
+        rows = sum(shard.rows for shard in self._revision.shards)
+        first = rows * self._share.number // self._share.of
+        for part in (range(first, rows), range(first)):
+            if part:
+                async for order in self._fresh_of(part):
+                    yield order
+
+    async def _fresh_of(self, part: range) -> AsyncIterator[Order]:
         picker = self._choice.picker()
+        number = -1
         async for planned in self._rows():
-            if picker.takes(planned.row):
+            number += 1
+            if picker.takes(planned.row) and number in part:
                 for order in self._fresh(planned):
                     yield order
 

@@ -21,6 +21,21 @@ from adloom.ports import Clock, Store
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """One of ``of`` runs that buy an edition together, on any machines; ``number`` counts them from 0.
+
+    Each begins at its own part of the plan and goes on around the whole, so that what a dead one leaves is bought by
+    the others. Each has its part of the pace; the budget is the frozen plan's, which they have in common.
+    """
+
+    number: int = 0
+    of: int = 1
+
+
+ALONE = Share()
+
+
+@dataclass(frozen=True, slots=True)
 class Wish:
     """What the person who starts a run asks for beside the campaign file; None leaves the file's own word."""
 
@@ -31,6 +46,7 @@ class Wish:
     selection: Selection = WHOLE
     sandbox: bool = False
     replace: bool = False
+    share: Share = ALONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +115,10 @@ class Outlook:
 
     @property
     def pace(self) -> Pace:
-        own = self.source.campaign.pace
-        return Pace(self.wish.in_flight or own.in_flight, self.wish.submits_per_minute or own.submits_per_minute)
+        own, runs = self.source.campaign.pace, self.wish.share.of
+        in_flight = self.wish.in_flight or own.in_flight
+        submits = self.wish.submits_per_minute or own.submits_per_minute
+        return Pace(max(1, in_flight // runs), submits and max(1, submits // runs))
 
 
 async def look(store: Store, clock: Clock, source: CampaignSource, edition: Edition, wish: Wish) -> Outlook:

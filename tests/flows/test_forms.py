@@ -19,7 +19,8 @@ from adloom.flows.campaign import PASTED_CHARACTERS, csv_source, run_campaign, r
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).with_name("forms.json")
-DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+EVERY_DEPLOYMENT = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+DEPLOYMENTS = [each for each in EVERY_DEPLOYMENT if each["name"] != "share"]  # that one is for other flows
 SECRET_WORDS = ("key", "token", "secret", "password", "archive")
 
 
