@@ -98,14 +98,15 @@ class Board:
 
     async def end(self, result: Result, run: Run, store: Store) -> None:
         """Show how a run ended: a report, what did not come and why, where everything is, and a contact sheet."""
-        words = f"{self._words}: {EXIT_REASONS[result.exit_code]}"
+        words = f"{EXIT_REASONS[result.exit_code].capitalize()} · {self._words}"  # the UI shows the first 30 letters
         get_run_logger().info("%s", final_message(result, is_sandbox=self._is_sandbox))
         report = result_report(result, self._words)
         if await _kindly(acreate_markdown_artifact(report, self._key("result"), words)) is None:
             return  # a server that is away is not asked six times
         for name, address in (("manifest", result.published.address), ("gallery", result.gallery)):
             if address:
-                await _kindly(acreate_link_artifact(address, key=self._key(name), description=f"{words}; {address}"))
+                short = address.rpartition(self._edition.prefix)[2]
+                await _kindly(acreate_link_artifact(address, key=self._key(name), description=f"{short} · {address}"))
         await _kindly(self._show_images(store), IMAGES_WITHIN_S)
         progress = run.progress()
         await self.show(progress, self._line(progress, None))
@@ -115,11 +116,11 @@ class Board:
         rows, count = await asyncio.to_thread(failures_of, content)
         if rows:
             shown = f", the first {len(rows)} shown" if count > len(rows) else ""
-            words = f"{self._words}: {count:,} images did not come{shown}"
+            words = f"{count:,} image{'s' if count > 1 else ''} did not come{shown} · {self._words}"
             await acreate_table_artifact(rows, self._key("failures"), words)
         keys = await asyncio.to_thread(keys_of, content)
         if sheet := await contact_sheet(store, self._edition, keys):
-            words = f"{self._words}: a look at {len(keys):,} images"
+            words = f"{len(keys):,} images at a glance · {self._words}"
             picture = f"![contact sheet]({sheet})"  # an image artifact would show the whole URL beside the image
             await acreate_markdown_artifact(picture, self._key("contact-sheet"), words)
 

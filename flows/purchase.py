@@ -94,7 +94,9 @@ async def buy(prepared: Prepared) -> State[Any]:
             watch.cancel()
         await asyncio.gather(*watching, return_exceptions=True)
         prepared.over.set()
-    await board.end(prepared.result, runs[0], open_store(prepared.settings.archive))  # the run has closed its own
+    store = open_store(prepared.settings.archive)  # the run has closed its own
+    await board.end(prepared.result, runs[0], store)
+    await store.aclose()
     return final_state(prepared.result, is_sandbox=is_sandbox)
 
 
