@@ -8,7 +8,8 @@ Times are real, so a seed fixes what is tried, not how it interleaves.
 
 ``twenty`` is the round without kills: twenty processes at once must buy and archive exactly what is wanted.
 
-With ``--s3`` the archives lie on a real S3 server and two processes share each campaign.
+With ``--s3`` the archives lie on a real S3 server and two processes share each campaign. There a third kind of API
+remembers idempotency keys, and is known to: then nothing may be held in the end.
 
     python tests/torture/random_kills.py [--kills 1000] [--seed 1] [--workers 3] [--twenties 3] [--s3]
 """
@@ -16,6 +17,7 @@ With ``--s3`` the archives lie on a real S3 server and two processes share each 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import math
 import os
 import random
@@ -33,8 +35,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it
 
 from s3_server import S3Server, running_s3_server
 from torture.oracle import Market, RowSpec, Shop, Verdict, judge, require_proof, resume
-from torture.runner import Child, Job
+from torture.runner import Child, Job, settings_of
 from torture.tally import Tally
+
+from adloom.capabilities import record_capability
+from adloom.edges.evolink import EvoLink
+from adloom.session import open_store
 
 KILLS_A_ROUND = 10
 ROUND_S = 40
@@ -160,7 +166,7 @@ def besiege(seed: int) -> Round:
     """One round."""
     assert _market is not None
     chance = random.Random(seed)
-    kind = chance.choice(("ignored", "dedicated"))
+    kind = chance.choice(("ignored", "dedicated") if _s3 is None else ("ignored", "dedicated", "proven"))
     name = f"s{seed}-{os.getpid()}-{next(_numbers)}"
     shop = _market.open_shop(name, rows(f"tok-{name}-"), dedicated=kind == "dedicated", in_flight=3, s3=_s3)
     impatient = seed % 3 == 0
@@ -171,8 +177,21 @@ def besiege(seed: int) -> Round:
     )
     processes = chance.randint(1, 5) if _s3 is None else 2
     siege = Siege(job, processes, chance, LONG_PAUSES_S if impatient else PAUSES_S)
+    if kind == "proven":
+        _market.post("/_sandbox/settings", {"idempotency": "honoured"})
+        asyncio.run(_prove_keys(job))
     siege.lay(KILLS_A_ROUND)
-    return Round(seed, kind, siege.kills, siege.pauses, siege.starts, _judged(shop, siege.verdict))
+    judged = _judged(shop, siege.verdict)
+    if kind == "proven":
+        _market.post("/_sandbox/settings", {"idempotency": "ignored"})
+        judged.require(judged.bought == judged.archived == judged.wanted, "not exactly what is wanted")
+    return Round(seed, kind, siege.kills, siege.pauses, siege.starts, judged)
+
+
+async def _prove_keys(job: Job) -> None:
+    """Record what ``doctor --probe`` would."""
+    async with EvoLink(settings_of(job)) as api:
+        await record_capability(open_store(job.archive), api.account, replays_keys=True, now=time.time())
 
 
 def twenty(seed: int) -> Round:

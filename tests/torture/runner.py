@@ -174,8 +174,9 @@ def _be_a_run(job: Job, ready: int, log: mmap.mmap) -> None:
         os._exit(code)
 
 
-def _run(job: Job) -> int:
-    settings = Settings(
+def settings_of(job: Job) -> Settings:
+    """What a run of a job reads from its surroundings."""
+    return Settings(
         api_key=SecretText(job.key),
         base_url=job.base_url,
         files_url=job.base_url,
@@ -184,6 +185,10 @@ def _run(job: Job) -> int:
         dedicated_key=job.dedicated,
         loopback=True,
     )
+
+
+def _run(job: Job) -> int:
+    settings = settings_of(job)
     request = RunRequest(str(job.campaign), job.archive)
 
     async def work() -> int:
