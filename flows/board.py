@@ -106,7 +106,8 @@ class Board:
         for name, address in (("manifest", result.published.address), ("gallery", result.gallery)):
             if address:
                 short = address.rpartition(self._edition.prefix)[2]
-                await _kindly(acreate_link_artifact(address, key=self._key(name), description=f"{short} · {address}"))
+                description = f"{short} · {self._words}"
+                await _kindly(acreate_link_artifact(address, key=self._key(name), description=description))
         await _kindly(self._show_images(store), IMAGES_WITHIN_S)
         progress = run.progress()
         await self.show(progress, self._line(progress, None))
