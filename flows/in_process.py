@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -42,6 +43,9 @@ PREFECT_SETTINGS = {
 
 RECORDED_WITHIN_S = 20
 """Once a run has ended, Prefect has this long to show and record that."""
+
+LEAVES_WITHIN_S = 5
+"""A server that did not answer in all that time is not going to take what is left in the client's queues."""
 
 CANCELS = 5
 """Prefect answers a cancellation by reporting it, which a dead server does not take either: that is cancelled too."""
@@ -202,4 +206,21 @@ def _without_prefect(prepared: Prepared, fault: BaseException) -> Result:
         ) from fault
     log.warning("Prefect did not record how this run ended (%s); the archive has", type(fault).__name__)
     result: Result = prepared.result
+    leave_within(LEAVES_WITHIN_S, result.exit_code)
     return result
+
+
+def leave_within(seconds: float, exit_code: int) -> None:
+    """End this process after a while, whatever still holds it then.
+
+    When Python ends, Prefect's client tries each event that it has left several times, for minutes with a dead server.
+    """
+
+    def leave() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(exit_code)
+
+    timer = threading.Timer(seconds, leave)
+    timer.daemon = True
+    timer.start()

@@ -98,6 +98,18 @@ def test_a_server_that_is_not_there_sends_nothing(desk: Desk):
     assert len(desk.charges()) == before
 
 
+def test_a_process_whose_prefect_is_gone_ends_with_its_code_and_all_its_words():
+    """Prefect's client drains its queues at exit, into a server that is not there for minutes."""
+    code = (
+        "import threading; from adloom.flows.in_process import leave_within\n"
+        "threading._register_atexit(threading.Event().wait)\n"
+        "leave_within(0.1, 3)\nprint('all words', end='')"
+    )
+    python = str(ADLOOM.with_name("python"))
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (3, "all words")
+
+
 def test_the_server_imports_and_its_scheduler_has_the_sqlalchemy_that_it_works_with():
     """An unpinned set resolves to a server that does not import, or that never starts a scheduled run."""
 
