@@ -9,6 +9,17 @@ from s3_server import S3Server, running_s3_server
 from shop import Shop, open_shop
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, and all that need Prefect's server, which take longest and go first."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("prefect" if _needs_prefect(item) else str(item.path)))
+    items.sort(key=lambda item: not _needs_prefect(item))
+
+
+def _needs_prefect(item: pytest.Item) -> bool:
+    return "flows" in item.path.parts
+
+
 @pytest.fixture
 async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
     async with open_shop(tmp_path) as shop:
