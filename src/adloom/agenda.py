@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from decimal import Decimal
 
+from adloom.core.callbacks import CallbackAddresses
 from adloom.core.campaign import Grouping, Row
 from adloom.core.facts import CallFacts, Record, Stage
 from adloom.core.identity import top_up_id
@@ -29,7 +30,7 @@ _UNFINISHED = _BOUGHT | {Stage.WAITING}
 class Agenda:
     """The orders of one run."""
 
-    def __init__(self, store: Store, outlook: Outlook, revision: Revision) -> None:
+    def __init__(self, store: Store, outlook: Outlook, revision: Revision, callback_secret: bytes) -> None:
         self._store = store
         self._edition = outlook.edition
         self._ledger = outlook.ledger
@@ -37,7 +38,8 @@ class Agenda:
         self._only = outlook.wish.only
         self._choice = outlook.choice
         self._share = outlook.wish.share
-        self._callback_url = outlook.source.campaign.callback_url
+        url, prefix = outlook.source.campaign.callback_url, outlook.edition.prefix
+        self._callbacks = CallbackAddresses(url, prefix, callback_secret) if url else None
         self._revision = revision
 
     async def begun(self) -> list[Order]:
@@ -101,7 +103,7 @@ class Agenda:
         for call in planned.calls:
             if is_asked_for(call, self._only) and self._ledger.facts(call.id).stage is Stage.UNBOUGHT:
                 variants = tuple({"key": v.key, "number": v.number, "take": v.take} for v in call.variants)
-                yield Order(call.id, planned.row, variants, price * len(variants), self._callback_url)
+                yield Order(call.id, planned.row, variants, price * len(variants), self._callbacks)
 
     def _order_of(self, facts: CallFacts, row: Row) -> Order:
         intent = facts.intent
@@ -111,7 +113,7 @@ class Agenda:
             row,
             tuple(intent["variants"]),
             Decimal(intent["credits"]),
-            self._callback_url,
+            self._callbacks,
             intent["parent"],
             intent["round"],
             intent["fruitless"],

@@ -219,6 +219,18 @@ def sandbox(
     serve_forever(port=port, settings=SandboxSettings())
 
 
+@app.command(epilog="Example: adloom receive --port 8080 --archive s3://bucket/prefix")
+def receive(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 chooses a free port.")] = 8080,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    archive: Archive = None,
+) -> None:
+    """Receive the API's callbacks, which settle purchases whose answers were lost. Its address is the first output."""
+    from adloom.cli_receive import receive_callbacks  # noqa: PLC0415
+
+    _end(lambda: receive_callbacks(archive, host, port), as_json=False)
+
+
 @app.command(epilog="Example: adloom status campaigns/spring-launch.yaml")
 def status(
     target: Annotated[str | None, typer.Argument(help="As for verify; left out: the whole archive.")] = None,

@@ -2,13 +2,15 @@
 
 From its first unknown on a run sends one purchase at a time, and climbs the ladder for what is open before the next:
 
-1. the same key and the same bytes again, only where ``doctor --probe`` has proven that the API then answers with the
+1. a callback: the API told the address that only this attempt has, a receiver wrote down which task, and the API knows
+   that task (``ADLOOM_CALLBACK_SECRET`` and the campaign's ``callback_url``);
+2. the same key and the same bytes again, only where ``doctor --probe`` has proven that the API then answers with the
    first task (``capabilities.json`` at the archive's root, for this account, at most 30 days old), and only within 12 h
    of the first send: half of the shortest retention that such keys usually have;
-2. the account's task list by elimination, only for a key that nobody else uses (``ADLOOM_DEDICATED_KEY=1``): one
+3. the account's task list by elimination, only for a key that nobody else uses (``ADLOOM_DEDICATED_KEY=1``): one
    unclaimed task and one unanswered purchase in the window belong together; anything else proves nothing.
 
-What neither settles is held for a person. Nothing here ever sends an unknown purchase under a new key.
+What none settles is held for a person. Nothing here ever sends an unknown purchase under a new key.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from decimal import Decimal
 
 from adloom.capabilities import Capabilities
 from adloom.claims import claim_task, claimant, claims_of
+from adloom.core.callbacks import inbox
 from adloom.core.errors import AccountStopped, ReadFailed
 from adloom.core.exits import Stop, StopReason
 from adloom.core.facts import CallFacts, Stage, fold, task_name
@@ -54,9 +57,10 @@ class Rungs:
 
     capabilities: Capabilities
     dedicated_key: bool
+    hears_callbacks: bool = False
 
     def any_for(self, facts: CallFacts, account: str, now: float) -> bool:
-        return self.dedicated_key or self.may_resend(facts, account, now)
+        return self.dedicated_key or self.hears_callbacks or self.may_resend(facts, account, now)
 
     def may_resend(self, facts: CallFacts, account: str, now: float) -> bool:
         """Whether the same key may be sent again for an unknown call."""
@@ -178,6 +182,9 @@ class Ladder:
 
     async def _climb_for(self, order: Order, resend: Callable[[Order], Awaitable[None]]) -> bool:
         facts = await self._ledger.refresh(order.call)
+        if facts.stage is Stage.UNKNOWN:
+            await self._heed_callbacks(order, facts)
+            facts = self._ledger.facts(order.call)
         if facts.stage is Stage.UNKNOWN and self._rungs.may_resend(facts, self._api.account, self._clock.now()):
             await resend(order)
             facts = self._ledger.facts(order.call)
@@ -185,6 +192,25 @@ class Ladder:
             await self._eliminate(order, facts)
             facts = self._ledger.facts(order.call)
         return facts.stage is not Stage.UNKNOWN
+
+    async def _heed_callbacks(self, order: Order, facts: CallFacts) -> None:
+        """Adopt the task that a callback named, if the API knows it and no other attempt has it."""
+        prefix = inbox(self._ledger.edition.prefix, order.call, facts.latest.number)
+        keys = [listed.key async for listed in self._store.list(prefix)]
+        told = [key.removeprefix(prefix).removesuffix(".json") for key in sorted(keys)]
+        if not told:
+            return
+        try:
+            known = await self._api.tasks(told)
+        except (ReadFailed, AccountStopped) as error:
+            log.warning("a task that a callback named cannot be read: %s", error.message)
+            return
+        claims = await claims_of(self._store)
+        mine = claimant(self._ledger, facts)
+        for task_id in told:
+            is_free = task_name(task_id) not in claims.tasks or claims.dangling.get(task_name(task_id)) == mine
+            if task_id in known and is_free:
+                await self._adopt(order, facts, task_id, via="callback")
 
     async def _eliminate(self, order: Order, facts: CallFacts) -> None:
         """Adopt the one task of the list that can only be this purchase."""
@@ -200,12 +226,12 @@ class Ladder:
         claims = await claims_of(self._store)
         for task in listed or ():
             if claims.dangling.get(task_name(task.task_id)) == claimant(self._ledger, facts):
-                await self._adopt(order, facts, task)
+                await self._adopt(order, facts, task.task_id, via="task list")
                 return
         rivals, claimed = await self._rivals(sent), claims.tasks
         candidates = [task for task in listed or () if self._could_be(task, order, sent, claimed)]
         if rivals == {order.call} and len(candidates) == 1:
-            await self._adopt(order, facts, candidates[0])
+            await self._adopt(order, facts, candidates[0].task_id, via="task list")
 
     def _could_be(self, task: ListedTask, order: Order, sent: float, claimed: Collection[str]) -> bool:
         in_window = sent - WINDOW_S <= task.created_at <= sent + LATE_S
@@ -233,9 +259,7 @@ class Ladder:
         rival_sent = datetime.fromisoformat(call.latest.intent["time"]).timestamp()
         return sent - LATE_S - 2 * WINDOW_S <= rival_sent <= sent + LATE_S + 2 * WINDOW_S
 
-    async def _adopt(self, order: Order, facts: CallFacts, task: ListedTask) -> None:
-        if await claim_task(self._store, self._ledger, facts, task.task_id, time=utc(self._clock.now())):
-            await self._ledger.accept(
-                order.call, facts.latest.number, task.task_id, str(order.credits), via="task list"
-            )
-            log.warning("call %s: its task %s was found in the task list", order.call, task.task_id)
+    async def _adopt(self, order: Order, facts: CallFacts, task_id: str, *, via: str) -> None:
+        if await claim_task(self._store, self._ledger, facts, task_id, time=utc(self._clock.now())):
+            await self._ledger.accept(order.call, facts.latest.number, task_id, str(order.credits), via=via)
+            log.warning("call %s: its task %s was found by the %s", order.call, task_id, via)

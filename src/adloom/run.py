@@ -78,7 +78,7 @@ class Run:
         outlook.ledger.go_through(steady)
         self._outlook = outlook
         self._ledger = outlook.ledger
-        self._agenda = Agenda(world.store, outlook, reserved.revision)
+        self._agenda = Agenda(world.store, outlook, reserved.revision, world.callback_secret)
         self._poller = Poller(
             api=world.api,
             gate=self.gate,
@@ -99,7 +99,11 @@ class Run:
             world,
             ledger,
             self.gate,
-            rungs=Rungs(capabilities, world.dedicated_key),
+            rungs=Rungs(
+                capabilities,
+                world.dedicated_key,
+                hears_callbacks=bool(outlook.source.campaign.callback_url and world.callback_secret),
+            ),
             calls=reserved.revision.calls,
             settled=self._adopt,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from adloom.owners import Process
@@ -27,6 +27,8 @@ class World:
     is_surely_dead: Callable[[Process], bool]
     poll_interval_s: float = DEFAULT_INTERVAL_S
     dedicated_key: bool = False
+    callback_secret: bytes = field(default=b"", repr=False)
+    """What makes callback addresses ours; empty where nobody receives callbacks."""
     files: ReferenceFiles | None = None
     """None where no reference is a file."""
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 from fakes import MODEL, a_row, references
 
+from adloom.core.callbacks import CallbackAddresses
 from adloom.core.campaign import Reference
 from adloom.core.identity import row_digest
 from adloom.core.order import Order, idempotency_key
@@ -12,12 +13,17 @@ from adloom.core.order import Order, idempotency_key
 VARIANTS = tuple({"key": f"k{n}", "number": n, "take": 1} for n in (1, 2, 3))
 
 
-def _order(n=3, callback_url=None, **row):
-    return Order("c-1", a_row(**row), VARIANTS[:n], Decimal("1.53") * n, callback_url)
+def _order(n=3, callbacks=None, **row):
+    return Order("c-1", a_row(**row), VARIANTS[:n], Decimal("1.53") * n, callbacks)
 
 
 def test_the_body_is_the_request_in_compact_json():
-    order = _order(references=references(2), callback_url="https://hooks.example/x", priority="fast", size="9:16")
+    order = _order(
+        references=references(2),
+        callbacks=CallbackAddresses("https://hooks.example/x", "a/main/"),
+        priority="fast",
+        size="9:16",
+    )
     assert json.loads(order.body()) == {
         "model": MODEL,
         "prompt": "Generate 3 different images: mug on an oak table",

@@ -315,7 +315,7 @@ def any_task_of_the_list_will_do(put: Put) -> None:
         claimed = (await ladder.claims_of(self._store)).tasks
         for task in listed or ():
             if ladder.task_name(task.task_id) not in claimed:
-                await self._adopt(order, facts, task)
+                await self._adopt(order, facts, task.task_id, via="task list")
                 return
 
     put(ladder.Ladder, "_rivals", nobody)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+from adloom.core.callbacks import CallbackAddresses
 from adloom.core.campaign import Row
 from adloom.core.facts import Record
 from adloom.core.prompt import sent_prompt
@@ -28,7 +29,7 @@ class Order:
     row: Row
     variants: tuple[Record, ...]
     credits: Decimal
-    callback_url: str | None = None
+    callbacks: CallbackAddresses | None = None
     parent: str = ""
     round: int = 0
     fruitless: int = 0
@@ -56,7 +57,7 @@ class Order:
             raise ValueError(f"a reference of call {self.call} is not hosted")
         return urls
 
-    def body(self) -> str:
+    def body(self, attempt: int = 1) -> str:
         """The request as it is sent. Fields at their defaults are sent too: a default of the API may change."""
         body: dict[str, Any] = {
             "model": self.model,
@@ -69,15 +70,15 @@ class Order:
         if self.row.references:
             body["image_urls"] = self.image_urls()
         body["prompt_priority"] = self.row.priority
-        if self.callback_url:
-            body["callback_url"] = self.callback_url
+        if self.callbacks:
+            body["callback_url"] = self.callbacks.of(self.call, attempt)
         return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
     def intent(self, *, edition_token: str, attempt: int, account: str, revision: int) -> Mapping[str, Any]:
         """The fields of the ``intent`` record: everything that a later run needs to settle or repeat this purchase."""
         return {
             "outcome": "bought",
-            "body": self.body(),
+            "body": self.body(attempt),
             "idempotency_key": idempotency_key(edition_token, self.call, attempt),
             "account": account,
             "credits": str(self.credits),

@@ -16,6 +16,9 @@ FILES_URL = "https://files-api.evolink.ai"
 ARCHIVE = "./archive"
 POLL_INTERVAL_S = 3.0  # EvoLink's own clients read an image task every 3 s (read out of its CLI, 2026-10)
 
+SECRET_LETTERS = 32
+"""128 bits, if they are hexadecimal digits."""
+
 _YES = ("1", "true", "yes", "on")
 _NO = ("", "0", "false", "no", "off")
 
@@ -59,6 +62,7 @@ class Settings:
     poll_interval_s: float
     dedicated_key: bool
     loopback: bool
+    callback_secret: SecretText | None = None
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -76,6 +80,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         poll_interval_s=_seconds(environ, "ADLOOM_POLL_INTERVAL_S", POLL_INTERVAL_S, problems),
         dedicated_key=_flag(environ, "ADLOOM_DEDICATED_KEY", problems),
         loopback=loopback,
+        callback_secret=_callback_secret(environ, problems),
     )
     if problems:
         raise SettingInvalid("\n".join(problems), remedy="Change or unset what is named above; nothing was sent.")
@@ -92,6 +97,14 @@ def _key(environ: Mapping[str, str], problems: list[str]) -> SecretText | None:
         )
         return None
     return SecretText(text)
+
+
+def _callback_secret(environ: Mapping[str, str], problems: list[str]) -> SecretText | None:
+    text = environ.get("ADLOOM_CALLBACK_SECRET", "").strip()
+    if text and len(text) < SECRET_LETTERS:
+        problems.append(f"ADLOOM_CALLBACK_SECRET: this is too short; use {SECRET_LETTERS} random letters or more")
+        return None
+    return SecretText(text) if text else None
 
 
 def _host(url: str) -> str:
