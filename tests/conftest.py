@@ -8,16 +8,22 @@ from desk import Desk, open_desk
 from s3_server import S3Server, running_s3_server
 from shop import Shop, open_shop
 
+SLOWEST_FIRST = ("flows", "torture", "tests", "stores")
+"""Folders whose tests start servers and processes; what comes last should be short, so that no process waits long."""
 
+
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, and all that need Prefect's server, which take longest and go first."""
+    """Keep the tests of a file in one process, and all that need Prefect's server too."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("prefect" if _needs_prefect(item) else str(item.path)))
-    items.sort(key=lambda item: not _needs_prefect(item))
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group("prefect" if folder == "flows" else str(item.path)))
+    items.sort(key=_turn)
 
 
-def _needs_prefect(item: pytest.Item) -> bool:
-    return "flows" in item.path.parts
+def _turn(item: pytest.Item) -> int:
+    folder = item.path.parent.name
+    return SLOWEST_FIRST.index(folder) if folder in SLOWEST_FIRST else len(SLOWEST_FIRST)
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def held_calls(ledger: Ledger, now: float) -> Sequence[Held]:
 
 
 def _held(facts: CallFacts, now: float) -> Held | None:
-    if facts.stage is not Stage.UNKNOWN and not (facts.stage is Stage.ACCEPTED and facts.latest.held):
+    if facts.stage is not Stage.UNKNOWN and not (facts.stage is Stage.ACCEPTED and facts.latest.stuck):
         return None
     attempt, intent = facts.latest, facts.intent
     if intent is None:

@@ -211,3 +211,22 @@ def test_of_two_tasks_the_one_whose_links_are_fixed_is_named():
     assert outcomes([fold("c-1", facts)])["k1"].task == "first"
     facts["a1-completed"] = a_fact(task="a-late", links=["u"], reported=1, credits="1")
     assert outcomes([fold("c-1", facts)])["k1"].task == "a-late"
+
+
+def test_a_task_that_turns_up_supersedes_that_its_purchase_was_held():
+    unknown = {
+        "a1-unknown-1": a_fact(reason="lost", conflict=False),
+        "a1-held": a_fact(time=10, reason="nothing could tell"),
+    }
+    assert _statuses(_open("c-1", unknown)) == ["held"] * 4
+    later = {"a1-accepted.t": a_fact(time=20, task="t", credits="6")}
+    assert _statuses(_open("c-1", unknown | later)) == ["open"] * 4
+
+
+def test_a_task_that_a_run_gave_up_on_is_held():
+    facts = {
+        "a1-accepted.t": a_fact(time=0, task="t", credits="6"),
+        "a1-held": a_fact(time=30, reason="its task does not end"),
+    }
+    found = outcomes([_open("c-1", facts)])["k1"]
+    assert (found.status, found.reason) == ("held", "its task does not end")

@@ -27,6 +27,7 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
@@ -162,7 +163,7 @@ class Siege:
         self.verdict.require("Traceback" not in child.log, f"a run shows a traceback: {child.last_words}")
 
 
-def besiege(seed: int) -> Round:
+def besiege(seed: int, kills: int = KILLS_A_ROUND) -> Round:
     """One round."""
     assert _market is not None
     chance = random.Random(seed)
@@ -180,7 +181,7 @@ def besiege(seed: int) -> Round:
     if kind == "proven":
         _market.post("/_sandbox/settings", {"idempotency": "honoured"})
         asyncio.run(_prove_keys(job))
-    siege.lay(KILLS_A_ROUND)
+    siege.lay(kills)
     judged = _judged(shop, siege.verdict)
     if kind == "proven":
         _market.post("/_sandbox/settings", {"idempotency": "ignored"})
@@ -226,7 +227,9 @@ def torture(*, kills: int, seed: int, workers: int, until: float = math.inf) -> 
         seeds = count(seed)
         while tally.counts["kills"] < kills and time.monotonic() < until:
             rounds = max(workers, -(-(kills - tally.counts["kills"]) // KILLS_A_ROUND))
-            for done in tally.of_each(pool, besiege, [next(seeds) for _ in range(rounds)], until):
+            for done in tally.of_each(
+                pool, partial(besiege, kills=min(kills, KILLS_A_ROUND)), [next(seeds) for _ in range(rounds)], until
+            ):
                 _add(tally, done)
     return tally
 

@@ -141,6 +141,12 @@ class Attempt:
         return bool(self.tasks) and self.settled is not None and self.settled["outcome"] == Decided.RELEASED
 
     @property
+    def stuck(self) -> Record | None:
+        """Why a run gave up on the accepted task. What was held before the task turned up is superseded by it."""
+        is_later = self.held and self.accepted and self.held["time"] >= self.accepted["time"]
+        return self.held if is_later else None
+
+    @property
     def links(self) -> tuple[str, ...]:
         return tuple(self.completed["links"]) if self.completed else ()
 

@@ -133,7 +133,7 @@ class Tally:
             self.posts += attempt.sends - unsent
             if attempt.completed is not None and Decimal(attempt.completed["credits"]):
                 self.images_billed += attempt.completed["reported"]
-        if facts.stage is Stage.ACCEPTED and facts.attempts[-1].held is not None:
+        if facts.stage is Stage.ACCEPTED and facts.attempts[-1].stuck is not None:
             self.money += Money(at_risk=money.reserved)
 
     def totals(self, wanted: int) -> dict[str, Any]:

@@ -111,8 +111,8 @@ def _without_images(stage: Stage, attempt: Attempt) -> tuple[Status, bool, str]:
                 True,
                 f"nobody can tell whether it was bought: {_first_unknown(attempt)['reason']}",
             )
-        case Stage.ACCEPTED if attempt.held is not None:
-            return Status.HELD, True, attempt.held["reason"]
+        case Stage.ACCEPTED if attempt.stuck is not None:
+            return Status.HELD, True, attempt.stuck["reason"]
         case Stage.ACCEPTED:
             return Status.OPEN, True, "its task is running"
         case Stage.SENDING | Stage.WAITING:
