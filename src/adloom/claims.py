@@ -36,8 +36,9 @@ async def claims_of(store: Store) -> Claims:
     """Read the claims of a whole archive."""
     claimed, accepted = set(), set()
     async for listed in store.list(""):
-        name = listed.key.rpartition("/")[2].removesuffix(".json")
-        if listed.key.startswith("tasks/"):
+        folder, _, file = listed.key.rpartition("/")
+        name = file.removesuffix(".json")
+        if folder == "tasks":
             claimed.add(name)
         elif "/ledger/" in listed.key and "-accepted." in name:
             accepted.add(name.split("-accepted.", 1)[1])

@@ -33,3 +33,12 @@ async def test_the_one_task_of_the_list_is_adopted_even_after_a_death_between_cl
     assert result.exit_code == exit_code
     assert len(api.posts) == 1
     assert result.published.manifest["totals"]["archived"] == (exit_code == 0)
+
+
+async def test_a_campaign_called_like_the_folder_of_claims_is_not_taken_for_claims():
+    clock, store = ManualClock(), MemoryStore()
+    api = Listing(clock)
+    api.answers = [OutcomeUnknown("the answer was lost")]
+    store.objects["tasks/main/plan-r1.json"] = b"{}"
+    world = a_world(store, clock, api, dedicated_key=True)
+    assert (await run_all(world, await look_at(world, FakeSource([a_row()])))).exit_code == 0
