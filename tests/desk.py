@@ -22,6 +22,7 @@ class Desk:
     def __init__(self, folder: Path, base_url: str) -> None:
         self.folder = folder
         self.base_url = base_url
+        self.client = httpx.Client()
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)},
             "EVOLINK_BASE_URL": base_url,
@@ -42,28 +43,43 @@ class Desk:
         )
 
     def run(self, *arguments: str, **environment: str | None) -> "subprocess.CompletedProcess[str]":
-        process = self.start(*arguments, **environment)
-        out, err = process.communicate(timeout=60)
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+        return ended(self.start(*arguments, **environment))
 
     def state(self) -> dict[str, object]:
-        return dict(httpx.get(f"{self.base_url}/_sandbox/state").json())
+        return dict(self.client.get(f"{self.base_url}/_sandbox/state").json())
 
     def charges(self) -> list[dict[str, object]]:
-        return list(httpx.get(f"{self.base_url}/_sandbox/charges").json())
+        return list(self.client.get(f"{self.base_url}/_sandbox/charges").json())
+
+    def sent(self, word: str) -> int:
+        """Purchases whose prompt ends with a word, made or not."""
+        return len(self._charges_for(word))
+
+    def bought(self, word: str) -> int:
+        """Images that were made, and paid, for prompts that end with a word."""
+        return sum(int(str(charge["made"])) for charge in self._charges_for(word))
+
+    def _charges_for(self, word: str) -> list[dict[str, object]]:
+        return [charge for charge in self.charges() if str(charge["prompt"]).endswith(word)]
 
     @property
     def edition(self) -> Path:
         return self.folder / "archive" / "test" / "main"
 
     def post(self, route: str, body: object) -> None:
-        httpx.post(f"{self.base_url}/_sandbox/{route}", json=body).raise_for_status()
+        self.client.post(f"{self.base_url}/_sandbox/{route}", json=body).raise_for_status()
 
     def change(self, **switches: object) -> None:
         self.post("settings", switches)
 
     def manifest(self) -> dict[str, dict[str, int]]:
         return dict(json.loads((self.edition / "manifest.json").read_text()))
+
+
+def ended(process: "subprocess.Popen[str]") -> "subprocess.CompletedProcess[str]":
+    """A process of the command line, once it has ended."""
+    out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 @contextmanager
@@ -73,6 +89,8 @@ def open_desk(folder: Path) -> Iterator[Desk]:
     with subprocess.Popen([*command, "--exit-with-parent"], stdin=pipe, stdout=pipe, text=True) as server:
         assert server.stdout is not None
         assert server.stdin is not None
-        yield Desk(folder, server.stdout.readline().strip())
+        desk = Desk(folder, server.stdout.readline().strip())
+        yield desk
+        desk.client.close()
         server.stdin.close()
         server.wait(10)

@@ -15,6 +15,12 @@ import httpx
 ROOT = Path(__file__).parents[1]
 SERVER_STARTS_IN_S = 90
 RUN_ENDS_IN_S = 90
+LOOKS_EVERY_S = 0.2
+SCHEDULES_EVERY_S = 5
+"""How often the tests' server looks for new schedules, every 60 s by default."""
+KEEP_SHORTLY = httpx.Limits(keepalive_expiry=2)
+"""The server closes a connection that was not used for 5 s."""
+
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
 
 
@@ -23,7 +29,7 @@ def until(condition: Callable[[], bool], within_s: float = RUN_ENDS_IN_S, *, wha
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, what
-        time.sleep(0.1)
+        time.sleep(LOOKS_EVERY_S)
 
 
 @dataclass
@@ -33,6 +39,7 @@ class PrefectServer:
     home: Path
     port: int
     process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30, limits=KEEP_SHORTLY), init=False)
 
     @property
     def url(self) -> str:
@@ -44,7 +51,13 @@ class PrefectServer:
         lines = (ROOT / "prefect.env").read_text().splitlines()
         shipped = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
         own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
-        return {**own, **shipped, "PREFECT_HOME": str(self.home), "PREFECT_SERVER_API_PORT": str(self.port)}
+        return {
+            **own,
+            **shipped,
+            "PREFECT_HOME": str(self.home),
+            "PREFECT_SERVER_API_PORT": str(self.port),
+            "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": str(SCHEDULES_EVERY_S),
+        }
 
     def start(self) -> None:
         with (self.home / "server.log").open("ab") as log:
@@ -63,24 +76,32 @@ class PrefectServer:
             self.process.kill()
             self.process.wait()
 
+    def deploy(self) -> "subprocess.Popen[bytes]":
+        """Begin to deploy the shipped prefect.yaml, on a work pool that its first worker fills in."""
+        self.ask("work_pools/", name="adloom", type="process")
+        with (self.home / "deploy.log").open("ab") as log:
+            command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+            environment = {**self.environment, "PREFECT_API_URL": self.url}
+            return subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log)
+
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/health").is_success
+            return self.client.get(f"{self.url}/health").is_success
         except httpx.TransportError:
             return False
 
     def ask(self, route: str, listed: list[object] | None = None, **body: object) -> Any:
-        answer = httpx.post(f"{self.url}/{route}", json=listed or body, timeout=30)
+        answer = self.client.post(f"{self.url}/{route}", json=listed or body)
         for _ in range(100):  # SQLite under a busy server is locked now and then, which it answers with 503
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 break
             time.sleep(0.1)
-            answer = httpx.post(f"{self.url}/{route}", json=listed or body, timeout=30)
+            answer = self.client.post(f"{self.url}/{route}", json=listed or body)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 
     def get(self, route: str) -> Any:
-        return httpx.get(f"{self.url}/{route}", timeout=30).raise_for_status().json()
+        return self.client.get(f"{self.url}/{route}").raise_for_status().json()
 
     def press_run(self, deployment: str, **parameters: object) -> str:
         """What the UI does on Run: the id of the new flow run."""
@@ -107,11 +128,11 @@ class PrefectServer:
     def task_runs(self, flow_run: dict[str, Any], *, expected: int) -> list[dict[str, Any]]:
         """Task runs reach the server as events, which it works off after the flow has ended."""
         found: list[dict[str, Any]] = []
-        for _ in range(400):
+        for _ in range(200):
             found = self.ask("task_runs/filter", flow_runs={"id": {"any_": [flow_run["id"]]}})
             if len([run for run in found if run["state"]["type"] == "COMPLETED"]) >= expected:
                 break
-            time.sleep(0.1)
+            time.sleep(LOOKS_EVERY_S)
         return found
 
 

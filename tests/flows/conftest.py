@@ -1,12 +1,15 @@
-"""What the tests of the flows share: one Prefect server for all of them, a desk whose runs go through it, a worker."""
+"""What the tests of the flows share: one Prefect server for all of them, a desk whose runs go through it, a worker.
+
+What takes long is begun early and waited for late: the deployments, and runs of the command line.
+"""
 
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 from desk import Desk, open_desk
-from prefect_server import ROOT, PrefectServer, Worker, free_port
+from prefect_server import PrefectServer, Worker, free_port
+from s3_server import BUCKET, S3Server
 
 
 @pytest.fixture(scope="session")
@@ -17,10 +20,21 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
         yield server
     finally:
         server.stop()
+        server.client.close()
 
 
 @pytest.fixture(scope="session")
-def desk(prefect_server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def deploying(prefect_server: PrefectServer) -> Iterator["subprocess.Popen[bytes]"]:
+    with prefect_server.deploy() as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def desk(
+    prefect_server: PrefectServer,
+    deploying: "subprocess.Popen[bytes]",
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Desk]:
     with open_desk(tmp_path_factory.mktemp("desk")) as opened:
         opened.environment |= {
             "PREFECT_API_URL": prefect_server.url,
@@ -31,18 +45,19 @@ def desk(prefect_server: PrefectServer, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="session")
-def worker(prefect_server: PrefectServer, desk: Desk) -> Iterator[Worker]:
-    """The shipped prefect.yaml, deployed as `make up` does it, and a worker."""
+def worker(
+    prefect_server: PrefectServer, deploying: "subprocess.Popen[bytes]", desk: Desk, s3: S3Server
+) -> Iterator[Worker]:
+    """The shipped prefect.yaml, deployed as `make up` does it, and a worker whose archive is in S3."""
+    assert deploying.wait() == 0, (prefect_server.home / "deploy.log").read_text()
     environment = {
         **prefect_server.environment,
         **{name: desk.environment[name] for name in desk.environment if name.startswith(("EVOLINK", "ADLOOM"))},
+        **s3.environment(),
+        "ADLOOM_ARCHIVE": f"s3://{BUCKET}/archive",
         "PREFECT_API_URL": prefect_server.url,
         "PREFECT_WORKER_QUERY_SECONDS": "1",
     }
-    for words in ("work-pool create adloom --type process --overwrite", "--no-prompt deploy --all"):
-        command = [sys.executable, "-m", "prefect", *words.split()]
-        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
     worker = Worker(environment, prefect_server.home / "worker.log")
     worker.start()
     yield worker

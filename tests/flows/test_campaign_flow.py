@@ -3,23 +3,41 @@
 import json
 import signal
 import subprocess
-import time
 
 import pytest
-import sqlalchemy
-from desk import ADLOOM, Desk
+from desk import ADLOOM, Desk, ended
+from prefect_server import PrefectServer, until
 from shop import campaign_text
 
-JOBS = "  - {id: cup, prompt: 'a {{ colour }} cup', variants: 2, matrix: {colour: [red, blue, green]}}\n"
+
+def campaign(name: str, budget: str = "{usd: 5}", variants: int = 2, colours: str = "red, blue, green") -> str:
+    """Three calls whose prompts end with the campaign's name."""
+    prompt = f"a {{{{ colour }}}} cup {name}"
+    job = f"  - {{id: cup, prompt: '{prompt}', variants: {variants}, matrix: {{colour: [{colours}]}}}}\n"
+    return campaign_text(job, budget=budget).replace("campaign: test", f"campaign: {name}")
 
 
-def campaign(name: str, jobs: str = JOBS, budget: str = "{usd: 5}") -> str:
-    return campaign_text(jobs, budget=budget).replace("campaign: test", f"campaign: {name}")
+@pytest.fixture(scope="module")
+def started(desk: Desk) -> "dict[str, subprocess.Popen[str]]":
+    """Runs that the tests below look at, all started at once: each imports Prefect first."""
+    desk.change(moderated_at_submit=["banned"], key_states={"sk-test-revoked": "revoked"})
+
+    def run(name: str, *options: str, budget: str = "{usd: 5}", **environment: str) -> "subprocess.Popen[str]":
+        return desk.start("run", desk.write(campaign(name, budget), f"{name}.yaml"), *options, **environment)
+
+    return {
+        "spring": run("spring", "--json"),
+        "poor": run("poor", budget="{usd: 0.01}"),
+        "banned": run("banned"),
+        "locked": run("locked", EVOLINK_API_KEY="sk-test-revoked"),
+        "lonely": run("lonely", "--prefect", PREFECT_API_URL="http://127.0.0.1:9/api"),
+    }
 
 
-def test_a_campaign_runs_as_a_flow_with_its_name_its_tasks_and_its_result(desk: Desk, prefect_server):
-    source = desk.write(campaign("spring"), "spring.yaml")
-    done = desk.run("run", source, "--json")
+def test_a_campaign_runs_as_a_flow_with_its_name_its_tasks_and_its_result(
+    desk: Desk, prefect_server: PrefectServer, started: "dict[str, subprocess.Popen[str]]"
+):
+    done = ended(started["spring"])
     assert done.returncode == 0, done.stdout + done.stderr
     answer = json.loads(done.stdout.splitlines()[-1])
     assert answer["totals"]["archived"] == 6
@@ -42,26 +60,17 @@ def test_a_campaign_runs_as_a_flow_with_its_name_its_tasks_and_its_result(desk: 
     assert len(sheet) < 130_000
     assert "spring-failures" not in shown
     assert "sk-test-canary" not in json.dumps([run, tasks, shown])
-    bought = len(desk.charges())
-    again = desk.run("run", source)
-    assert again.returncode == 0
-    assert len(desk.charges()) == bought == 3
+    assert desk.sent("spring") == 3
 
 
 @pytest.mark.parametrize(
-    ("name", "budget", "switches", "exit_code", "state"),
-    [
-        ("poor", "{usd: 0.01}", {}, 4, "OverBudget"),
-        ("banned", "{usd: 5}", {"moderated_at_submit": ["cup"]}, 3, "Refused"),
-        ("locked", "{usd: 5}", {"key_states": {"sk-test-canary": "revoked"}}, 5, "AccountStopped"),
-    ],
+    ("name", "exit_code", "state"),
+    [("poor", 4, "OverBudget"), ("banned", 3, "Refused"), ("locked", 5, "AccountStopped")],
 )
 def test_a_run_that_falls_short_ends_in_a_state_that_says_so(
-    desk: Desk, prefect_server, name: str, budget: str, switches: dict, exit_code: int, state: str
+    prefect_server: PrefectServer, started: "dict[str, subprocess.Popen[str]]", name: str, exit_code: int, state: str
 ):
-    desk.change(**switches)
-    done = desk.run("run", desk.write(campaign(name, budget=budget), f"{name}.yaml"))
-    desk.change(moderated_at_submit=[], key_states={})
+    done = ended(started[name])
     assert done.returncode == exit_code, done.stdout + done.stderr
     run = prefect_server.flow_run(f"{name}-main")
     assert (run["state"]["type"], run["state"]["name"]) == ("FAILED", state)
@@ -72,30 +81,24 @@ def test_a_run_that_falls_short_ends_in_a_state_that_says_so(
     assert all(row["reason"] for row in rows)
 
 
-def test_a_signal_drains_the_flow_and_the_next_one_goes_on(desk: Desk):
-    desk.change(task_seconds=0.5)
-    before = len(desk.charges())
-    source = desk.write(campaign("drained"), "drained.yaml")
-    process = desk.start("run", source, "--in-flight", "1")
-    while len(desk.charges()) == before:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
-    desk.change(task_seconds=0.05)
-    assert process.returncode == 130, err
-    assert desk.run("run", source).returncode == 0
-    assert len(desk.charges()) - before == 3
-
-
-def test_a_server_that_is_not_there_sends_nothing(desk: Desk):
-    before = len(desk.charges())
-    done = desk.run(
-        "run", desk.write(campaign("lonely"), "lonely.yaml"), "--prefect", PREFECT_API_URL="http://127.0.0.1:9/api"
-    )
+def test_a_server_that_is_not_there_sends_nothing(desk: Desk, started: "dict[str, subprocess.Popen[str]]"):
+    done = ended(started["lonely"])
     assert done.returncode != 0
     assert "--direct" in done.stdout + done.stderr
-    assert len(desk.charges()) == before
+    assert not desk.sent("lonely")
+
+
+def test_a_signal_drains_the_flow_and_the_next_one_goes_on(desk: Desk):
+    colours = ", ".join(f"colour{number}" for number in range(12))
+    source = desk.write(campaign("drained", variants=1, colours=colours), "drained.yaml")
+    process = desk.start("run", source, "--in-flight", "1")
+    until(lambda: desk.sent("drained") > 0)
+    process.send_signal(signal.SIGTERM)
+    done = ended(process)
+    assert done.returncode == 130, done.stderr
+    assert desk.sent("drained") < 12
+    assert desk.run("run", source).returncode == 0
+    assert desk.sent("drained") == 12
 
 
 def test_a_process_whose_prefect_is_gone_ends_with_its_code_and_all_its_words():
@@ -108,11 +111,3 @@ def test_a_process_whose_prefect_is_gone_ends_with_its_code_and_all_its_words():
     python = str(ADLOOM.with_name("python"))
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (3, "all words")
-
-
-def test_the_server_imports_and_its_scheduler_has_the_sqlalchemy_that_it_works_with():
-    """An unpinned set resolves to a server that does not import, or that never starts a scheduled run."""
-
-    python = ADLOOM.with_name("python")
-    subprocess.run([str(python), "-c", "import prefect.server.api.server"], check=True, timeout=60)
-    assert sqlalchemy.__version__.startswith("2.0.")

@@ -119,6 +119,12 @@ def test_a_csv_form_that_does_not_fit_is_told_in_a_sentence(file: str, text: str
     assert message in str(refused.value)
 
 
+async def test_a_campaign_file_that_is_not_there_ends_the_run_with_a_sentence():
+    state = await run_campaign.fn(other_campaign="nowhere.yaml", dry_run=False)
+    assert (state.type, state.name) == ("FAILED", "BadInput")
+    assert "nowhere.yaml: this campaign does not exist." in str(state.message)
+
+
 def test_problems_of_a_pasted_csv_are_told_without_the_file_that_it_lay_in():
     with pytest.raises(CampaignInvalid) as refused, csv_source("", "id,prompt\na,\n", "cups") as source:
         list(open_campaign(Path(source)).rows())

@@ -3,15 +3,18 @@
 import json
 import os
 import signal
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 from desk import Desk
 from prefect_server import ENDED, PrefectServer, Worker, until
+from s3_server import BUCKET, S3Server
 from shop import campaign_text
 
 ROWS = 30
+FIRES_IN_S = 20
+"""Until then the server's scheduler has looked for new schedules."""
 
 pytestmark = pytest.mark.timeout(300)  # a server, a worker and eight runs start up within the first test
 
@@ -24,18 +27,9 @@ def write(desk: Desk, name: str, rows: int = 3, in_flight: int = 1) -> str:
     return desk.write(text.replace("campaign: test", f"campaign: {name}"), f"{name}.yaml")
 
 
-def bought(desk: Desk, name: str) -> int:
-    """Images that were made, and paid, for the prompts of a campaign."""
-    return sum(int(str(charge["made"])) for charge in desk.charges() if str(charge["prompt"]).endswith(name))
-
-
-def sent(desk: Desk, name: str) -> int:
-    return len([charge for charge in desk.charges() if str(charge["prompt"]).endswith(name)])
-
-
-def totals(desk: Desk, name: str, edition: str = "main") -> dict[str, int]:
-    path = desk.folder / "archive" / name / edition / "manifest.json"
-    return dict(json.loads(path.read_text())["totals"])
+def totals(s3: S3Server, name: str, edition: str = "main") -> dict[str, int]:
+    found = s3.client().get_object(Bucket=BUCKET, Key=f"archive/{name}/{edition}/manifest.json")
+    return dict(json.loads(found["Body"].read())["totals"])
 
 
 def scheduled(prefect_server: PrefectServer, deployment: str) -> list[dict[str, object]]:
@@ -49,19 +43,32 @@ def scheduled(prefect_server: PrefectServer, deployment: str) -> list[dict[str, 
 
 
 @pytest.fixture(scope="module")
-def pressed(prefect_server: PrefectServer, desk: Desk, worker: Worker) -> dict[str, str]:
+def fired(prefect_server: PrefectServer, desk: Desk, worker: Worker) -> str:
+    """The date of a moment to come, for which two schedules of one deployment are set."""
+    moment = datetime.now(ZoneInfo("Europe/Berlin")) + timedelta(seconds=FIRES_IN_S)
+    cron = f"{moment.minute} {moment.hour} {moment.day} {moment.month} * {moment.second}"
+    deployment = prefect_server.get("deployments/name/campaign/weekly")["id"]
+    for slug in ("one", "two"):
+        schedule = {"cron": cron, "timezone": "Europe/Berlin"}
+        parameters = {"other_campaign": write(desk, "fired")}
+        body = [{"active": True, "schedule": schedule, "parameters": parameters, "slug": slug}]
+        prefect_server.ask(f"deployments/{deployment}/schedules", body)
+    return moment.date().isoformat()
+
+
+@pytest.fixture(scope="module")
+def pressed(prefect_server: PrefectServer, desk: Desk, fired: str) -> dict[str, str]:
     """Runs that the tests below look at, all started at once: a worker takes seconds for each."""
     run = prefect_server.press_run
     by_hand = "campaign/by-hand"
-    csv = {"csv_text": "id,prompt,colour\na,a {{ colour }} plate,red\nb,a {{ colour }} plate,blue\n", "name": "plates"}
+    plates = "id,prompt,colour\na,a {{ colour }} plate,red\nb,a {{ colour }} plate,blue\n"
+    csv = {"csv_text": plates, "name": "plates", "size": "1:1", "quality": "1K", "dry_run": False}
     return {
         "dry": run(by_hand, other_campaign=write(desk, "dry")),
-        "first": run(by_hand, other_campaign=write(desk, "twice"), dry_run=False),
-        "second": run(by_hand, other_campaign=write(desk, "twice"), dry_run=False),
-        "csv": run("csv/bulk", **csv, size="1:1", quality="1K", dry_run=False),
+        "first": run("csv/bulk", **csv),
+        "second": run("csv/bulk", **csv),
         "yes": run(by_hand, other_campaign=write(desk, "yes"), dry_run=False, approve_above_usd=0.01),
         "no": run(by_hand, other_campaign=write(desk, "no"), dry_run=False, approve_above_usd=0.01),
-        "wrong": run(by_hand, other_campaign="nowhere.yaml", dry_run=False),
     }
 
 
@@ -72,26 +79,16 @@ def test_a_dry_run_shows_the_price_and_sends_nothing(
     assert (run["name"], run["state"]["name"]) == ("dry-main", "Planned")
     assert "to buy    3 images in 3 calls" in run["state"]["message"]
     assert "price" in prefect_server.artifacts(run)["dry-plan"]["data"]
-    assert not sent(desk, "dry")
+    assert not desk.sent("dry")
 
 
-def test_the_same_edition_triggered_twice_at_once_is_bought_once(
+def test_a_pasted_csv_started_twice_at_once_is_bought_once(
     prefect_server: PrefectServer, desk: Desk, pressed: dict[str, str]
 ):
     for name in ("first", "second"):
-        assert prefect_server.ended(pressed[name])["state"]["type"] == "COMPLETED"
-    assert bought(desk, "twice") == sent(desk, "twice") == 3
-
-
-def test_a_pasted_csv_is_bought_and_pasted_again_buys_nothing(
-    prefect_server: PrefectServer, desk: Desk, pressed: dict[str, str]
-):
-    run = prefect_server.ended(pressed["csv"])
-    assert (run["name"], run["state"]["name"]) == ("plates-main", "Completed"), run["state"]
-    assert bought(desk, "plate") == 2
-    again = prefect_server.ended(prefect_server.press_run("csv/bulk", **run["parameters"]))
-    assert again["state"]["name"] == "Completed"
-    assert sent(desk, "plate") == 2
+        run = prefect_server.ended(pressed[name])
+        assert (run["name"], run["state"]["name"]) == ("plates-main", "Completed"), run["state"]
+    assert desk.bought("plate") == desk.sent("plate") == 2
 
 
 def test_above_the_sum_a_run_waits_for_a_yes_before_it_buys_and_a_no_ends_it(
@@ -99,30 +96,36 @@ def test_above_the_sum_a_run_waits_for_a_yes_before_it_buys_and_a_no_ends_it(
 ):
     for name, approve in (("yes", True), ("no", False)):
         until(lambda name=name: prefect_server.get(f"flow_runs/{pressed[name]}")["state"]["name"] == "Suspended")
-        assert not sent(desk, name)
+        assert not desk.sent(name)
         prefect_server.ask(f"flow_runs/{pressed[name]}/resume", run_input={"approve": approve})
     assert prefect_server.ended(pressed["yes"])["state"]["name"] == "Completed"
     assert prefect_server.ended(pressed["no"])["state"]["name"] == "Declined"
-    assert (bought(desk, "yes"), sent(desk, "no")) == (3, 0)
+    assert (desk.bought("yes"), desk.sent("no")) == (3, 0)
 
 
-def test_a_wrong_entry_ends_the_run_with_a_sentence(prefect_server: PrefectServer, pressed: dict[str, str]):
-    state = prefect_server.ended(pressed["wrong"])["state"]
-    assert (state["type"], state["name"]) == ("FAILED", "BadInput")
-    assert "nowhere.yaml: this campaign does not exist." in state["message"]
+def test_a_schedule_that_fires_twice_buys_the_edition_of_its_date_once(
+    prefect_server: PrefectServer, desk: Desk, fired: str, s3: S3Server
+):
+    """With SQLAlchemy 2.1, which Prefect's own requirements allow, a server never starts a scheduled run."""
+    deployment = prefect_server.get("deployments/name/campaign/weekly")["id"]
+    until(lambda: len(scheduled(prefect_server, deployment)) == 2)
+    runs = scheduled(prefect_server, deployment)
+    assert [(run["name"], run["state"]["name"]) for run in runs] == [(f"fired-{fired}", "Completed")] * 2
+    assert desk.bought("fired") == desk.sent("fired") == 3
+    assert totals(s3, "fired", fired)["archived"] == 3
 
 
 def test_cancel_collects_what_is_paid_and_retry_buys_the_rest_once(
-    prefect_server: PrefectServer, desk: Desk, worker: Worker
+    prefect_server: PrefectServer, desk: Desk, worker: Worker, s3: S3Server
 ):
     source = write(desk, "stopped", ROWS)
     run = prefect_server.press_run("campaign/by-hand", other_campaign=source, dry_run=False)
-    until(lambda: sent(desk, "stopped") >= 3)
+    until(lambda: desk.sent("stopped") >= 3)
     prefect_server.set_state(run, "CANCELLING", "Cancelling")
     state = prefect_server.ended(run)["state"]
     assert state["type"] == "CANCELLED", state
-    paid = sent(desk, "stopped")
-    assert totals(desk, "stopped")["archived"] == paid < ROWS
+    paid = desk.sent("stopped")
+    assert totals(s3, "stopped")["archived"] == paid < ROWS
 
     def is_not_cancelled_again() -> bool:
         """Press Retry until it takes: the worker's own word about the cancellation may come after the first press."""
@@ -134,15 +137,15 @@ def test_cancel_collects_what_is_paid_and_retry_buys_the_rest_once(
     until(is_not_cancelled_again)
     state = prefect_server.ended(run)["state"]
     assert (state["type"], state["name"]) == ("COMPLETED", "Completed"), state
-    assert bought(desk, "stopped") == sent(desk, "stopped") == ROWS
+    assert desk.bought("stopped") == desk.sent("stopped") == ROWS
 
 
 def test_a_worker_and_its_run_killed_in_the_middle_lose_nothing(
-    prefect_server: PrefectServer, desk: Desk, worker: Worker
+    prefect_server: PrefectServer, desk: Desk, worker: Worker, s3: S3Server
 ):
     source = write(desk, "killed", ROWS)
     victim = prefect_server.press_run("campaign/by-hand", other_campaign=source, dry_run=False)
-    until(lambda: sent(desk, "killed") >= 3)
+    until(lambda: desk.sent("killed") >= 3)
     assert worker.process is not None
     pid = worker.process_of(victim)
     worker.process.kill()
@@ -151,12 +154,12 @@ def test_a_worker_and_its_run_killed_in_the_middle_lose_nothing(
     worker.start()
     heir = prefect_server.press_run("campaign/by-hand", other_campaign=source, dry_run=False)
     assert prefect_server.ended(heir)["state"]["type"] == "COMPLETED"
-    assert bought(desk, "killed") == sent(desk, "killed") == ROWS
-    assert totals(desk, "killed")["archived"] == ROWS
+    assert desk.bought("killed") == desk.sent("killed") == ROWS
+    assert totals(s3, "killed")["archived"] == ROWS
 
 
 def test_two_workers_share_an_edition_and_one_killed_in_the_middle_leaves_its_share_to_the_other(
-    prefect_server: PrefectServer, desk: Desk, worker: Worker
+    prefect_server: PrefectServer, desk: Desk, worker: Worker, s3: S3Server
 ):
     other = Worker(worker.environment, worker.log.with_name("other.log"))
     other.start()
@@ -166,44 +169,27 @@ def test_two_workers_share_an_edition_and_one_killed_in_the_middle_leaves_its_sh
     until(lambda: shares_of(prefect_server, share) != [])
     [part] = shares_of(prefect_server, share)
     pid = worker.process_of(str(part["id"]))
-    until(lambda: sent(desk, "shared") >= 6)
+    until(lambda: desk.sent("shared") >= 6)
     assert other.process is not None
     other.process.kill()
     os.kill(pid, signal.SIGKILL)
     other.process.wait()
     assert prefect_server.ended(whole)["state"]["type"] == "COMPLETED"
-    assert bought(desk, "shared") == sent(desk, "shared") == 2 * ROWS
-    assert totals(desk, "shared")["archived"] == 2 * ROWS
+    assert desk.bought("shared") == desk.sent("shared") == 2 * ROWS
+    assert totals(s3, "shared")["archived"] == 2 * ROWS
 
 
 def shares_of(prefect_server: PrefectServer, deployment: str) -> list[dict[str, object]]:
     return list(prefect_server.ask("flow_runs/filter", deployments={"id": {"any_": [deployment]}}))
 
 
-def test_a_schedule_that_fires_twice_buys_the_edition_of_its_date_once(
-    prefect_server: PrefectServer, desk: Desk, worker: Worker
-):
-    deployment = prefect_server.get("deployments/name/campaign/weekly")["id"]
-    every_minute = {"cron": "* * * * *", "timezone": "Europe/Berlin"}
-    parameters = {"other_campaign": write(desk, "fired")}
-    for slug in ("one", "two"):
-        body = [{"active": True, "schedule": every_minute, "parameters": parameters, "slug": slug}]
-        prefect_server.ask(f"deployments/{deployment}/schedules", body)
-    until(lambda: len(scheduled(prefect_server, deployment)) >= 2, 100)
-    runs = scheduled(prefect_server, deployment)[:2]
-    today = datetime.now(ZoneInfo("Europe/Berlin")).date().isoformat()
-    assert {run["name"] for run in runs} == {f"fired-{today}"}
-    assert bought(desk, "fired") == sent(desk, "fired") == 3
-    assert totals(desk, "fired", today)["archived"] == 3
-
-
 def test_a_server_restarted_in_the_middle_costs_nothing_and_every_task_run_ends(
-    prefect_server: PrefectServer, desk: Desk, worker: Worker
+    prefect_server: PrefectServer, desk: Desk, worker: Worker, s3: S3Server
 ):
     source = write(desk, "restarted", ROWS)
     run = prefect_server.press_run("campaign/by-hand", other_campaign=source, dry_run=False)
-    until(lambda: sent(desk, "restarted") >= 3)
+    until(lambda: desk.sent("restarted") >= 3)
     prefect_server.stop()
     prefect_server.start()
     assert prefect_server.ended(run)["state"]["type"] == "COMPLETED"
-    assert bought(desk, "restarted") == sent(desk, "restarted") == ROWS
+    assert desk.bought("restarted") == desk.sent("restarted") == ROWS
