@@ -191,5 +191,8 @@ def test_a_server_restarted_in_the_middle_costs_nothing_and_every_task_run_ends(
     until(lambda: desk.sent("restarted") >= 3)
     prefect_server.stop()
     prefect_server.start()
-    assert prefect_server.ended(run)["state"]["type"] == "COMPLETED"
+    whole = prefect_server.ended(run)
+    assert whole["state"]["type"] == "COMPLETED"
+    tasks = prefect_server.task_runs(whole, expected=ROWS)
+    assert [task["state"]["type"] for task in tasks] == ["COMPLETED"] * ROWS
     assert desk.bought("restarted") == desk.sent("restarted") == ROWS
