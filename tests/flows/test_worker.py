@@ -3,16 +3,20 @@
 import json
 import os
 import signal
+import subprocess
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from desk import Desk
+from desk import Desk, ended
 from prefect_server import ENDED, PrefectServer, Worker, until
 from s3_server import BUCKET, S3Server
 from shop import campaign_text
+from wire import Wire, laid_wire
 
 ROWS = 30
+ANSWERS_AFTER_S = 0.5
 FIRES_IN_S = 20
 """Until then the server's scheduler has looked for new schedules."""
 
@@ -72,8 +76,30 @@ def pressed(prefect_server: PrefectServer, desk: Desk, fired: str) -> dict[str, 
     }
 
 
+@pytest.fixture(scope="module")
+def wired(prefect_server: PrefectServer, desk: Desk) -> "Iterator[dict[str, subprocess.Popen[str]]]":
+    """Runs of the command line that the tests at the end look at: a server that is slow, and one that is gone."""
+
+    def run(name: str, wire: Wire) -> "subprocess.Popen[str]":
+        return desk.start("run", write(desk, name, ROWS), PREFECT_API_URL=f"http://127.0.0.1:{wire.port}/api")
+
+    port = prefect_server.port
+    with laid_wire(port, delay_s=ANSWERS_AFTER_S) as slow, laid_wire(port) as cut:
+        yield {"slow": run("slow", slow), "gone": cut_in_the_middle(desk, run("gone", cut), cut)}
+
+
+def cut_in_the_middle(desk: Desk, process: "subprocess.Popen[str]", wire: Wire) -> "subprocess.Popen[str]":
+    until(lambda: desk.sent("gone") >= 3)
+    wire.cut()
+    assert desk.sent("gone") < ROWS
+    return process
+
+
 def test_a_dry_run_shows_the_price_and_sends_nothing(
-    prefect_server: PrefectServer, desk: Desk, pressed: dict[str, str]
+    prefect_server: PrefectServer,
+    desk: Desk,
+    pressed: dict[str, str],
+    wired: "dict[str, subprocess.Popen[str]]",  # takes half a minute, so it begins here
 ):
     run = prefect_server.ended(pressed["dry"])
     assert (run["name"], run["state"]["name"]) == ("dry-main", "Planned")
@@ -196,3 +222,16 @@ def test_a_server_restarted_in_the_middle_costs_nothing_and_every_task_run_ends(
     tasks = prefect_server.task_runs(whole, expected=ROWS)
     assert [task["state"]["type"] for task in tasks] == ["COMPLETED"] * ROWS
     assert desk.bought("restarted") == desk.sent("restarted") == ROWS
+
+
+@pytest.mark.parametrize(("name", "state"), [("slow", "COMPLETED"), ("gone", "RUNNING")])
+def test_a_server_that_is_slow_or_gone_for_good_costs_a_run_nothing_but_what_is_shown_of_it(
+    prefect_server: PrefectServer, desk: Desk, wired: "dict[str, subprocess.Popen[str]]", name: str, state: str
+):
+    done = ended(wired[name])
+    assert done.returncode == 0, done.stderr
+    assert desk.bought(name) == desk.sent(name) == ROWS
+    manifest = json.loads((desk.folder / "archive" / name / "main" / "manifest.json").read_text())
+    assert (manifest["status"], manifest["totals"]["archived"]) == ("complete", ROWS)
+    assert prefect_server.flow_run(f"{name}-main")["state"]["type"] == state
+    assert ("Prefect did not record how this run ended" in done.stderr) == (name == "gone")
