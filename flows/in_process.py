@@ -36,6 +36,7 @@ PREFECT_SETTINGS = {
     "DO_NOT_TRACK": "1",
     "PREFECT_CLIENT_MAX_RETRIES": "3",  # 14 s of patience with a server that went away; the default's 62 s serve nobody
     "PREFECT_API_REQUEST_TIMEOUT": "20",  # the default is 60; the slowest answer seen took 2 s
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # the default is 180, after which automations.yaml takes a run for dead
     "PREFECT_LOGGING_EXTRA_LOGGERS": "adloom",  # our warnings show up in the flow run's log too
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
 }

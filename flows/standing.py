@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from adloom.edges.processes import is_surely_dead, process_of
+from adloom.flows.watch import watch_runs
 from adloom.owners import Process
 
 POOL = "adloom"
@@ -89,6 +90,7 @@ def up(folder: Path) -> str:
     worker_environment, buys_from = _worker_environment(home, environment)
     _prefect(home, environment, "work-pool", "create", POOL, "--type", "process", "--overwrite")
     _prefect(home, environment, "--no-prompt", "deploy", "--all")
+    _watch_runs(folder, environment)
     _start_worker(home, worker_environment, buys_from)
     address = environment["PREFECT_API_URL"].removesuffix("/api")
     return (
@@ -164,6 +166,13 @@ def _start_worker(home: Home, environment: Mapping[str, str], buys_from: str) ->
         return
     note.write_text(buys_from)
     home.start("worker", ["prefect", "worker", "start", "--pool", POOL, "--name", socket.gethostname()], environment)
+
+
+def _watch_runs(folder: Path, environment: Mapping[str, str]) -> None:
+    try:
+        watch_runs(folder / "automations.yaml", environment["PREFECT_API_URL"])
+    except OSError as error:
+        raise CannotStand(f"the Prefect server did not take automations.yaml: {error}") from error
 
 
 def _prefect(home: Home, environment: Mapping[str, str], *words: str) -> None:
