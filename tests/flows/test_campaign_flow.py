@@ -9,6 +9,8 @@ from desk import ADLOOM, Desk, ended
 from prefect_server import PrefectServer, until
 from shop import campaign_text
 
+DRAINED_CALLS = 20
+
 
 def campaign(name: str, budget: str = "{usd: 5}", variants: int = 2, colours: str = "red, blue, green") -> str:
     """Three calls whose prompts end with the campaign's name."""
@@ -25,13 +27,19 @@ def started(desk: Desk) -> "dict[str, subprocess.Popen[str]]":
     def run(name: str, *options: str, budget: str = "{usd: 5}", **environment: str) -> "subprocess.Popen[str]":
         return desk.start("run", desk.write(campaign(name, budget), f"{name}.yaml"), *options, **environment)
 
-    return {
+    colours = ", ".join(f"colour{number}" for number in range(DRAINED_CALLS))
+    drained = desk.write(campaign("drained", variants=1, colours=colours), "drained.yaml")
+    runs = {
+        "drained": desk.start("run", drained, "--in-flight", "1"),
         "spring": run("spring", "--json"),
         "poor": run("poor", budget="{usd: 0.01}"),
         "banned": run("banned"),
         "locked": run("locked", EVOLINK_API_KEY="sk-test-revoked"),
         "lonely": run("lonely", "--prefect", PREFECT_API_URL="http://127.0.0.1:9/api"),
     }
+    until(lambda: desk.sent("drained") > 0)
+    runs["drained"].send_signal(signal.SIGTERM)
+    return runs
 
 
 def test_a_campaign_runs_as_a_flow_with_its_name_its_tasks_and_its_result(
@@ -88,17 +96,12 @@ def test_a_server_that_is_not_there_sends_nothing(desk: Desk, started: "dict[str
     assert not desk.sent("lonely")
 
 
-def test_a_signal_drains_the_flow_and_the_next_one_goes_on(desk: Desk):
-    colours = ", ".join(f"colour{number}" for number in range(12))
-    source = desk.write(campaign("drained", variants=1, colours=colours), "drained.yaml")
-    process = desk.start("run", source, "--in-flight", "1")
-    until(lambda: desk.sent("drained") > 0)
-    process.send_signal(signal.SIGTERM)
-    done = ended(process)
+def test_a_signal_drains_the_flow_and_the_next_one_goes_on(desk: Desk, started: "dict[str, subprocess.Popen[str]]"):
+    done = ended(started["drained"])
     assert done.returncode == 130, done.stderr
-    assert desk.sent("drained") < 12
-    assert desk.run("run", source).returncode == 0
-    assert desk.sent("drained") == 12
+    assert desk.sent("drained") < DRAINED_CALLS
+    assert desk.run("run", "drained.yaml").returncode == 0
+    assert desk.sent("drained") == DRAINED_CALLS
 
 
 def test_a_process_whose_prefect_is_gone_ends_with_its_code_and_all_its_words():

@@ -168,9 +168,9 @@ def test_cancel_collects_what_is_paid_and_retry_buys_the_rest_once(
     assert desk.bought("stopped") == desk.sent("stopped") == ROWS
 
 
-def test_a_worker_and_its_run_killed_in_the_middle_lose_nothing_and_the_run_is_shown_as_crashed(
-    prefect_server: PrefectServer, desk: Desk, worker: Worker, s3: S3Server
-):
+@pytest.fixture(scope="module")
+def killed(prefect_server: PrefectServer, desk: Desk, worker: Worker) -> tuple[str, str]:
+    """A run that died with its worker in the middle, and one that was started after it."""
     source = write(desk, "killed", ROWS)
     victim = prefect_server.press_run("campaign/by-hand", other_campaign=source, dry_run=False)
     watch_closely(prefect_server, victim)
@@ -181,11 +181,7 @@ def test_a_worker_and_its_run_killed_in_the_middle_lose_nothing_and_the_run_is_s
     os.kill(pid, signal.SIGKILL)
     worker.process.wait()
     worker.start()
-    heir = prefect_server.press_run("campaign/by-hand", other_campaign=source, dry_run=False)
-    assert prefect_server.ended(heir)["state"]["type"] == "COMPLETED"
-    assert desk.bought("killed") == desk.sent("killed") == ROWS
-    assert totals(s3, "killed")["archived"] == ROWS
-    assert prefect_server.ended(victim)["state"]["name"] == "Crashed"
+    return victim, prefect_server.press_run("campaign/by-hand", other_campaign=source, dry_run=False)
 
 
 def watch_closely(prefect_server: PrefectServer, flow_run: str) -> None:
@@ -194,6 +190,15 @@ def watch_closely(prefect_server: PrefectServer, flow_run: str) -> None:
     file = prefect_server.home / "automations.yaml"
     file.write_text(text.replace("prefect.flow-run.*}", f"prefect.flow-run.{flow_run}}}"))
     assert [watch_runs(file, prefect_server.url) for _ in range(2)] == [2, 0]
+
+
+def test_a_worker_and_its_run_killed_in_the_middle_lose_nothing(
+    prefect_server: PrefectServer, desk: Desk, killed: tuple[str, str], s3: S3Server
+):
+    _, heir = killed
+    assert prefect_server.ended(heir)["state"]["type"] == "COMPLETED"
+    assert desk.bought("killed") == desk.sent("killed") == ROWS
+    assert totals(s3, "killed")["archived"] == ROWS
 
 
 def test_two_workers_share_an_edition_and_one_killed_in_the_middle_leaves_its_share_to_the_other(
@@ -219,6 +224,11 @@ def test_two_workers_share_an_edition_and_one_killed_in_the_middle_leaves_its_sh
 
 def shares_of(prefect_server: PrefectServer, deployment: str) -> list[dict[str, object]]:
     return list(prefect_server.ask("flow_runs/filter", deployments={"id": {"any_": [deployment]}}))
+
+
+def test_a_run_that_died_without_a_word_is_shown_as_crashed(prefect_server: PrefectServer, killed: tuple[str, str]):
+    victim, _ = killed
+    assert prefect_server.ended(victim)["state"]["name"] == "Crashed"
 
 
 def test_a_server_restarted_in_the_middle_costs_nothing_and_every_task_run_ends(
