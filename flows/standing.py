@@ -23,6 +23,7 @@ from adloom.owners import Process
 
 POOL = "adloom"
 PORT = "4200"
+NOTES = ("port", "buys-from")
 SERVER_STARTS_IN_S = 120
 """9 to 24 s as measured with a new database, 43 s on a busy machine."""
 
@@ -77,6 +78,13 @@ class Home:
         self._pid_file(name).unlink(missing_ok=True)
         return process is not None
 
+    def note(self, name: str) -> Path:
+        """Something to remember about what runs, until it is stopped."""
+        return self.folder / name
+
+    def noted(self, name: str) -> str:
+        return self.note(name).read_text() if self.note(name).is_file() else ""
+
     def _pid_file(self, name: str) -> Path:
         return self.folder / f"{name}.pid"
 
@@ -105,13 +113,15 @@ def down(folder: Path) -> str:
     """Stop the worker first, so that its runs can say goodbye; then the server."""
     home = Home(folder / ".prefect-home")
     stopped = [name for name in ("worker", "sandbox", "server") if home.stop(name)]
-    (home.folder / "buys-from").unlink(missing_ok=True)
+    for name in NOTES:
+        home.note(name).unlink(missing_ok=True)
     return f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running."
 
 
 def _environment(folder: Path, home: Home) -> dict[str, str]:
     environment = {**_env_file(folder / "prefect.env"), **os.environ, "PREFECT_HOME": str(home.folder.resolve())}
-    port = environment.setdefault("PREFECT_SERVER_API_PORT", PORT)  # --port would leave the UI looking at 4200
+    running = home.noted("port") if home.running("server") else ""
+    port = environment.setdefault("PREFECT_SERVER_API_PORT", running or PORT)  # --port leaves the UI looking at 4200
     environment["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
     return environment
 
@@ -123,14 +133,17 @@ def _env_file(path: Path) -> dict[str, str]:
 
 
 def _start_server(home: Home, environment: Mapping[str, str]) -> None:
-    port = int(environment["PREFECT_SERVER_API_PORT"])
+    port = environment["PREFECT_SERVER_API_PORT"]
     server = home.running("server")
     if server is None:
-        if _is_taken(port):
+        if _is_taken(int(port)):
             raise CannotStand(
                 f"port {port} is taken by something else; choose another: make up PREFECT_SERVER_API_PORT=4201"
             )
+        home.note("port").write_text(port)
         server = home.start("server", ["prefect", "server", "start"], environment)
+    elif home.noted("port") != port:
+        raise CannotStand(f"the server that runs is on port {home.noted('port')}; first: make down")
     started = server
     address = f"{environment['PREFECT_API_URL']}/health"
     healthy = _comes_true(lambda: _answers(address) or is_surely_dead(started), SERVER_STARTS_IN_S)
@@ -159,12 +172,11 @@ def _worker_environment(home: Home, environment: Mapping[str, str]) -> tuple[dic
 
 
 def _start_worker(home: Home, environment: Mapping[str, str], buys_from: str) -> None:
-    note = home.folder / "buys-from"
     if home.running("worker") is not None:
-        if note.is_file() and note.read_text() != buys_from:
-            raise CannotStand(f"the worker that runs buys from {note.read_text()}; first: make down")
+        if home.noted("buys-from") != buys_from:
+            raise CannotStand(f"the worker that runs buys from {home.noted('buys-from')}; first: make down")
         return
-    note.write_text(buys_from)
+    home.note("buys-from").write_text(buys_from)
     home.start("worker", ["prefect", "worker", "start", "--pool", POOL, "--name", socket.gethostname()], environment)
 
 
