@@ -91,17 +91,23 @@ class PrefectServer:
             return False
 
     def ask(self, route: str, listed: list[object] | None = None, **body: object) -> Any:
-        answer = self.client.post(f"{self.url}/{route}", json=listed or body)
-        for _ in range(100):  # SQLite under a busy server is locked now and then, which it answers with 503
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                break
-            time.sleep(0.1)
-            answer = self.client.post(f"{self.url}/{route}", json=listed or body)
-        assert answer.is_success, answer.text
-        return answer.json() if answer.content else None
+        return self._send("POST", route, listed or body)
 
     def get(self, route: str) -> Any:
-        return self.client.get(f"{self.url}/{route}").raise_for_status().json()
+        return self._send("GET", route)
+
+    def delete(self, route: str) -> None:
+        self._send("DELETE", route)
+
+    def _send(self, method: str, route: str, body: object = None) -> Any:
+        """What the server answers. SQLite under a busy server is locked now and then, which it answers with 503."""
+        for _ in range(100):
+            answer = self.client.request(method, f"{self.url}/{route}", json=body)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(LOOKS_EVERY_S)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
 
     def press_run(self, deployment: str, **parameters: object) -> str:
         """What the UI does on Run: the id of the new flow run."""
