@@ -2,7 +2,8 @@
 
 The gate knows why a run stops buying; once closed it stays closed for this run. Somebody may also hold it for a while:
 then buyers wait. The pace bounds the tasks that run at
-the API at once and the submits a minute: only a 429 lowers it, successes raise it back to the campaign's own number.
+the API at once and the submits a minute: it is divided among the live runs of the edition; a 429 lowers it, successes
+raise it back to the campaign's own number.
 """
 
 from __future__ import annotations
@@ -91,12 +92,12 @@ async def _sleep_or(event: asyncio.Event, seconds: float, clock: Clock) -> None:
 
 
 class Throttle:
-    """The pace of one run."""
+    """The pace of one run: its part of the campaign's, of which a run that is alone has all."""
 
     def __init__(self, pace: Pace, gate: Gate, clock: Clock) -> None:
-        self._most = pace.in_flight
-        self._limit = float(pace.in_flight)
-        self._spacing_s = 60 / pace.submits_per_minute if pace.submits_per_minute else 0.0
+        self._pace = pace
+        self._runs = 1
+        self._limit = float(self._most)
         self._gate = gate
         self._clock = clock
         self._changed = asyncio.Condition()
@@ -129,10 +130,32 @@ class Throttle:
             await self._gate.passage()
         self._next_submit = self._clock.monotonic() + self._spacing_s
 
+    async def divide(self, runs: int) -> None:
+        """Keep to the part of one of so many runs, and to as much of it as a 429 has left.
+
+        Each has at least one place, so that with more runs than places there are as many tasks in flight as runs.
+        """
+        lowered = self._limit / self._most
+        self._runs = runs
+        self._limit = max(1.0, self._most * lowered)
+        await self.wake()
+
+    @property
+    def _most(self) -> int:
+        return max(1, self._pace.in_flight // self._runs)
+
+    @property
+    def _spacing_s(self) -> float:
+        return 60 / self._pace.submits_per_minute * self._runs if self._pace.submits_per_minute else 0.0
+
+    def stand_back(self, wait_s: float) -> None:
+        """Let nobody submit for a while."""
+        self._next_submit = max(self._next_submit, self._clock.monotonic() + wait_s)
+
     def slow_down(self, pause_s: float) -> None:
         """A 429 came: halve the tasks in flight and let nobody submit for a while."""
+        self.stand_back(pause_s)
         now = self._clock.monotonic()
-        self._next_submit = max(self._next_submit, now + pause_s)
         self._successes = 0
         if now - self._last_cut >= CUT_AT_MOST_EVERY_S:
             self._last_cut = now
@@ -144,8 +167,7 @@ class Throttle:
         if self._successes >= self._limit and self._limit < self._most:
             self._successes = 0
             self._limit = min(float(self._most), self._limit + 1)
-            async with self._changed:
-                self._changed.notify_all()
+            await self.wake()
 
     async def wake(self) -> None:
         """Let everyone who waits for a place look at the gate again."""

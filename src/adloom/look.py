@@ -25,7 +25,7 @@ class Share:
     """One of ``of`` runs that buy an edition together, on any machines; ``number`` counts them from 0.
 
     Each begins at its own part of the plan and goes on around the whole, so that what a dead one leaves is bought by
-    the others. Each has its part of the pace; the budget is the frozen plan's, which they have in common.
+    the others. The pace is divided by how many are live; the budget is the frozen plan's, which they have in common.
     """
 
     number: int = 0
@@ -115,10 +115,9 @@ class Outlook:
 
     @property
     def pace(self) -> Pace:
-        own, runs = self.source.campaign.pace, self.wish.share.of
-        in_flight = self.wish.in_flight or own.in_flight
-        submits = self.wish.submits_per_minute or own.submits_per_minute
-        return Pace(max(1, in_flight // runs), submits and max(1, submits // runs))
+        """What all live runs of the edition keep to together."""
+        own, wish = self.source.campaign.pace, self.wish
+        return Pace(wish.in_flight or own.in_flight, wish.submits_per_minute or own.submits_per_minute)
 
 
 async def look(store: Store, clock: Clock, source: CampaignSource, edition: Edition, wish: Wish) -> Outlook:

@@ -11,6 +11,7 @@ that it has to prove itself.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -51,6 +52,12 @@ class Heartbeat:
         await self._store.replace(self._key, to_json({**record, "sha256": _sha256(record)}))
 
 
+def run_of(name: str) -> str:
+    """The run whose heartbeat an object of an edition is; empty for any other object."""
+    token = name.removeprefix("runs/").removesuffix(".json")
+    return token if name == f"runs/{token}.json" and not token.endswith(".probe") else ""
+
+
 def read_heartbeat(content: bytes, token: str) -> dict[str, Any] | None:
     """A run's heartbeat; None when the bytes are not what that run wrote."""
     try:
@@ -88,6 +95,15 @@ class Owners:
         if token not in self._dead and await self._looks_dead(token):
             self._dead.add(token)
         return token in self._dead
+
+    async def count_live(self) -> int:
+        """How many runs of the edition are alive, this one among them."""
+        edition = self._edition
+        tokens = [
+            run_of(listed.key.removeprefix(edition.prefix)) async for listed in self._store.list(edition.key("runs/"))
+        ]
+        dead = await asyncio.gather(*(self.is_dead(token) for token in tokens if token not in ("", self._me)))
+        return 1 + dead.count(False)
 
     async def _looks_dead(self, token: str) -> bool:
         now = self._clock.monotonic()

@@ -20,7 +20,7 @@ from adloom.core.errors import AdloomError, RecordUnreadable, StoreRefused, Stor
 from adloom.core.facts import Image, ImageFate, images_of
 from adloom.freeze import read_newest
 from adloom.ledger import Edition, Ledger
-from adloom.owners import read_heartbeat
+from adloom.owners import read_heartbeat, run_of
 from adloom.ports import Store
 from adloom.publish import derive
 
@@ -101,7 +101,7 @@ async def _is_alone(store: Store, edition: Edition, writer: str) -> bool:
     """Whether no other run was at work on the edition since this one began."""
     beats = {}
     async for listed in store.list(edition.key("runs/")):
-        token = _run_of(listed.key.removeprefix(edition.prefix))
+        token = run_of(listed.key.removeprefix(edition.prefix))
         if token and (content := await store.read(listed.key)) is not None:
             beats[token] = read_heartbeat(content, token)
     mine = beats.pop(writer, None)
@@ -145,18 +145,12 @@ def expected_sums(ledger: Ledger, sums: Mapping[str, str]) -> dict[str, str]:
 def _hold(name: str, content: bytes | None, expected: Mapping[str, str]) -> list[Finding]:
     if content is None:
         return [Finding(name, Damage.MISSING)]
-    if token := _run_of(name):
+    if token := run_of(name):
         damage = Damage.CHANGED if name in expected else Damage.ADDED
         return [] if read_heartbeat(content, token) else [Finding(name, damage)]
     if name not in expected:
         return [Finding(name, Damage.ADDED)]
     return [] if hashlib.sha256(content).hexdigest() == expected[name] else [Finding(name, Damage.CHANGED)]
-
-
-def _run_of(name: str) -> str:
-    """The run whose heartbeat an object is; empty for any other object."""
-    token = name.removeprefix("runs/").removesuffix(".json")
-    return token if name == f"runs/{token}.json" and not token.endswith(".probe") else ""
 
 
 async def _against_the_ledger(store: Store, edition: Edition, ledger: Ledger, sums: Mapping[str, str]) -> list[Finding]:

@@ -72,7 +72,8 @@ class Run:
         self.revision = reserved.revision
         self.gate = Gate()
         self.edition = outlook.edition
-        self._vigil = Vigil(world, reserved, self.gate)
+        self._throttle = Throttle(outlook.pace, self.gate, world.clock)
+        self._vigil = Vigil(world, reserved, self.gate, self._throttle)
         steady = SteadyStore(world.store, self.gate, world.clock, world.random, world.poll_interval_s)
         world = self._world = replace(world, store=steady)
         outlook.ledger.go_through(steady)
@@ -94,7 +95,6 @@ class Run:
 
     def _make_steps(self, reserved: Reservation, capabilities: Capabilities) -> Steps:
         world, ledger, outlook = self._world, self._ledger, reserved.outlook
-        throttle = Throttle(outlook.pace, self.gate, world.clock)
         ladder = Ladder(
             world,
             ledger,
@@ -113,7 +113,7 @@ class Run:
             world,
             ledger,
             gate=self.gate,
-            throttle=throttle,
+            throttle=self._throttle,
             prices=prices,
             ladder=ladder,
             buyer=Buyer(reserved.revision.edition_token, reserved.revision.number, world.api.account),
@@ -123,7 +123,7 @@ class Run:
             owners=Owners(
                 world.store, self.edition, world.clock, me=ledger.writer, is_surely_dead=world.is_surely_dead
             ),
-            throttle=throttle,
+            throttle=self._throttle,
             hosting=Hosting(world, self.edition, self.gate, planned=outlook.surveyed.files, writer=ledger.writer),
             prices=prices,
             spender=spender,
@@ -142,7 +142,7 @@ class Run:
         run = cls(world, reserved, await read_capabilities(world.store))
         if not reserved.outlook.fits:
             run.gate.close(over_budget(reserved.outlook))
-        await run._vigil.heed_a_full_store()
+        await run._vigil.begin()
         for call in run._ledger.calls():
             run._fulfilment.counts.update(run._ledger.facts(call))
         loops = (run._poller.run(), run._vigil.run(), run._wake_on_close(), bound_drain(run.gate, world.clock))
@@ -160,7 +160,7 @@ class Run:
             archived=counts.archived,
             ended=counts.ended,
             calls=counts.calls,
-            in_flight=self._steps.throttle.in_flight,
+            in_flight=self._throttle.in_flight,
             charged=counts.money.charged,
             reserved=counts.money.reserved,
             cap=self.revision.cap_credits,
@@ -230,4 +230,4 @@ class Run:
 
     async def _wake_on_close(self) -> None:
         await self.gate.closed.wait()
-        await self._steps.throttle.wake()
+        await self._throttle.wake()

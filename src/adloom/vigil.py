@@ -1,4 +1,4 @@
-"""What a run keeps an eye on: that others see it live, that its plan is the newest, that the store has room."""
+"""What a run keeps an eye on: that others see it live, how many they are, that its plan is the newest, and the room."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import logging
 from adloom.core.errors import StoreError
 from adloom.core.exits import Stop, StopReason
 from adloom.freeze import read_newest
-from adloom.gate import Gate
-from adloom.owners import BEAT_EVERY_S
+from adloom.gate import Gate, Throttle
+from adloom.owners import BEAT_EVERY_S, Owners
 from adloom.ports import Store
 from adloom.reserve import Reservation
 from adloom.world import World
@@ -20,10 +20,25 @@ log = logging.getLogger(__name__)
 class Vigil:
     """The watch that one run keeps. ``run`` is its one loop."""
 
-    def __init__(self, world: World, reserved: Reservation, gate: Gate) -> None:
+    def __init__(self, world: World, reserved: Reservation, gate: Gate, throttle: Throttle) -> None:
         self._world = world
         self._reserved = reserved
         self._gate = gate
+        self._throttle = throttle
+        outlook = reserved.outlook
+        self._owners = Owners(
+            world.store,
+            outlook.edition,
+            world.clock,
+            me=outlook.ledger.writer,
+            is_surely_dead=world.is_surely_dead,
+        )
+
+    async def begin(self) -> None:
+        """Look up before the first purchase. Where others buy already, wait until they too have seen this run."""
+        await self.heed_a_full_store()
+        if await self._divide_the_pace() > 1:
+            self._throttle.stand_back(BEAT_EVERY_S * self._world.scale)
 
     async def run(self) -> None:
         """Beat and look up until cancelled."""
@@ -33,6 +48,7 @@ class Vigil:
                 await self._reserved.heartbeat.beat()
                 await self.heed_a_newer_plan()
                 await self.heed_a_full_store()
+                await self._divide_the_pace()
             except StoreError as error:
                 log.warning("%s", error.message)
 
@@ -55,6 +71,11 @@ class Vigil:
         """Stop buying when the store has no room for more images."""
         if not await self._world.store.has_room():
             self._gate.close(_no_room(self._world.store))
+
+    async def _divide_the_pace(self) -> int:
+        live = await self._owners.count_live()
+        await self._throttle.divide(live)
+        return live
 
     async def end(self, tasks: list[asyncio.Task[None]]) -> None:
         """Say that the run has ended, once its loops have."""

@@ -221,3 +221,29 @@ async def test_only_an_interruption_counts_as_one(gate):
     assert not gate.is_interrupted
     gate.close(_stop(StopReason.INTERRUPTED))
     assert gate.is_interrupted
+
+
+async def test_the_pace_is_divided_by_the_runs_that_are_live(gate, clock):
+    throttle = Throttle(Pace(in_flight=16), gate, clock)
+    seen = []
+    for runs in (2, 3, 20, 1):
+        await throttle.divide(runs)
+        seen.append(await _room(throttle))
+    assert seen == [8, 5, 1, 16]
+
+
+async def test_a_run_that_a_429_has_slowed_down_is_as_slow_when_others_have_left(gate, clock):
+    throttle = Throttle(Pace(in_flight=16), gate, clock)
+    await throttle.divide(2)
+    throttle.slow_down(0)
+    assert await _room(throttle) == 4
+    await throttle.divide(1)
+    assert await _room(throttle) == 8
+
+
+async def test_submits_of_a_run_are_as_much_further_apart_as_there_are_live_runs(gate, clock):
+    throttle = Throttle(Pace(submits_per_minute=30), gate, clock)
+    await throttle.divide(3)
+    for _ in range(3):
+        await throttle.turn()
+    assert clock.elapsed == 12

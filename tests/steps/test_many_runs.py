@@ -39,6 +39,7 @@ from adloom.core.order import Order
 from adloom.core.outcomes import Status
 from adloom.core.task import Accepted, Download, Task, TaskState
 from adloom.ledger import Ledger, to_json
+from adloom.look import Share
 from adloom.owners import Heartbeat, Process
 from adloom.plan import Planner
 from adloom.ports import Listed
@@ -462,3 +463,17 @@ async def test_a_run_for_new_takes_alone_is_done_though_other_images_are_open(st
     assert await _statuses(store, clock) == {"archived": 1, "open": 1}
     assert (await run_all(world, await look_at(world, both))).exit_code == 0
     assert await _statuses(store, clock) == {"archived": 2}
+
+
+async def test_runs_that_come_and_go_keep_to_the_pace_of_one_together(store, clock, api):
+    api.submit_takes_s = 4
+    source = FakeSource([a_row(f"row-{number}") for number in range(120)], pace=Pace(in_flight=8))
+
+    async def run(start_s: float) -> int:
+        await clock.sleep(start_s)
+        world = a_world(store, clock, api)
+        return (await run_all(world, await look_at(world, source, share=Share(int(start_s) % 2, 2)))).exit_code
+
+    assert set(await asyncio.gather(*(run(start_s) for start_s in (0, 15, 31)))) == {0}
+    assert len(api.posts) == 120
+    assert api.most_at_once == 8

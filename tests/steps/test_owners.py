@@ -132,3 +132,17 @@ async def test_a_heartbeat_says_which_process_it_is(store, clock):
     record = json.loads(store.objects[EDITION.key("runs/other.json")])
     assert record["process"] == {"host": "host-a", "pid": 7, "started": "100"}
     assert record["ended"] is False
+
+
+async def test_live_runs_are_counted_and_neither_those_that_ended_nor_those_that_died(store, clock):
+    owners = _owners(store, clock)
+    assert await owners.count_live() == 1
+    here, silent, done = (_heartbeat(store, clock, token) for token in ("here", "silent", "done"))
+    for heartbeat in (here, silent, done, _heartbeat(store, clock, "me")):
+        await heartbeat.beat()
+    store.objects[EDITION.key("runs/here.probe.json")] = b"1\n"
+    assert await owners.count_live() == 4
+    await done.beat(ended=True)
+    clock.advance(DEAD_AFTER_S)
+    await here.beat()
+    assert await owners.count_live() == 2

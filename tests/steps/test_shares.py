@@ -40,11 +40,3 @@ async def test_a_run_begins_at_its_own_part_and_goes_around_for_one_that_never_c
     assert len(prompts) == ROWS
     numbers = [int(prompt.rpartition("colour")[2].split()[0]) for prompt in prompts]
     assert numbers == [*range(ROWS // 2, ROWS), *range(ROWS // 2)]
-
-
-@pytest.mark.parametrize(("runs", "each"), [(1, 8), (2, 4), (3, 2), (9, 1)])
-async def test_the_pace_is_divided(shop: Shop, runs: int, each: int):
-    shop.write(campaign())
-    store = open_store(shop.settings.archive)
-    outlook = await outlook_of(shop.request(share=Share(0, runs)), shop.settings, store, to_run=True)
-    assert outlook.pace.in_flight == each
