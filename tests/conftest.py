@@ -7,17 +7,26 @@ import pytest
 from desk import Desk, open_desk
 from s3_server import S3Server, running_s3_server
 from shop import Shop, open_shop
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 SLOWEST_FIRST = ("flows", "torture", "tests", "stores")
 """Folders whose tests start servers and processes; what comes last should be short, so that no process waits long."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
+class ByFile(LoadScopeScheduling):
+    """Keeps the tests of a file in one process, and all that need Prefect's server in another, for they share it."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "flows" if "/flows/" in file else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, and all that need Prefect's server too."""
-    for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group("prefect" if folder == "flows" else str(item.path)))
     items.sort(key=_turn)
 
 

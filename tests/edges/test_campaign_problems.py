@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -214,14 +213,13 @@ def test_a_broken_head_cannot_be_used_and_says_everything(tmp_path):
     assert [problem.line for problem in caught.value.problems] == [2, 4]
 
 
+@pytest.mark.timeout(10)  # made, it would take hours
 def test_a_matrix_that_explodes_is_counted_but_never_made(tmp_path):
     path = tmp_path / "c.yaml"
     axis = "[" + ", ".join(map(str, range(100))) + "]"
     axes = ", ".join(f"a{number}: {axis}" for number in range(5))
     path.write_text(f"campaign: a\njobs:\n  - {{id: a, prompt: x, matrix: {{{axes}}}, sample: {{count: 3}}}}\n")
-    started = time.perf_counter()
     assert problems(path)[0].startswith("c.yaml:3:32: this makes 10,000,000,000 rows")
-    assert time.perf_counter() - started < 2
 
 
 @pytest.mark.parametrize(
@@ -235,12 +233,11 @@ def test_a_matrix_that_explodes_is_counted_but_never_made(tmp_path):
     ],
     ids=["aliases", "lists", "mappings", "nodes", "bytes"],
 )
+@pytest.mark.timeout(10)  # half a second, as measured; unfolded, these would take hours or all memory
 def test_yaml_bombs_are_refused_quickly(tmp_path, text, message):
     path = tmp_path / "c.yaml"
     path.write_text(text)
-    started = time.perf_counter()
     assert message in "\n".join(problems(path))
-    assert time.perf_counter() - started < 2
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import json
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from desk import ADLOOM, Desk, ended
@@ -20,7 +22,7 @@ def campaign(name: str, budget: str = "{usd: 5}", variants: int = 2, colours: st
 
 
 @pytest.fixture(scope="module")
-def started(desk: Desk) -> "dict[str, subprocess.Popen[str]]":
+def started(desk: Desk) -> "Iterator[dict[str, subprocess.Popen[str]]]":
     """Runs that the tests below look at, all started at once: each imports Prefect first."""
     desk.change(moderated_at_submit=["banned"], key_states={"sk-test-revoked": "revoked"})
 
@@ -39,7 +41,10 @@ def started(desk: Desk) -> "dict[str, subprocess.Popen[str]]":
     }
     until(lambda: desk.sent("drained") > 0)
     runs["drained"].send_signal(signal.SIGTERM)
-    return runs
+    with ExitStack() as running:
+        for process in runs.values():
+            running.enter_context(process)
+        yield runs
 
 
 def test_a_campaign_runs_as_a_flow_with_its_name_its_tasks_and_its_result(
