@@ -43,6 +43,7 @@ Only: TypeAlias = Literal["what is missing", "failed", "short", "refused"]
 Size: TypeAlias = Literal["auto", "1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9"]
 Quality: TypeAlias = Literal["1K", "2K", "4K"]
 Dollars: TypeAlias = Annotated[float, Field(ge=0)]
+Runs: TypeAlias = Annotated[int, Field(ge=1, le=16)]
 
 
 def campaign_files() -> list[str]:
@@ -65,7 +66,7 @@ async def run_campaign(
     only: Only = "what is missing",
     first_rows: Annotated[int, Field(ge=0)] = 0,
     approve_above_usd: Dollars = 20,
-    runs: Annotated[int, Field(ge=1, le=16)] = 1,
+    runs: Runs = 1,
 ) -> State[Any]:
     """Buy what is missing of a campaign, archive every image, write the manifest.
 
@@ -107,6 +108,7 @@ async def run_csv(
     edition: str = "",
     dry_run: bool = True,
     approve_above_usd: Dollars = 20,
+    runs: Runs = 1,
 ) -> State[Any]:
     """Buy the images of a CSV: one row is one prompt, other columns are variables of the prompt template.
 
@@ -124,14 +126,20 @@ async def run_csv(
         edition: One issue of the job, such as 2026-03-01. Empty: "main", and for a scheduled run its date.
         dry_run: On: show what would be bought and what it costs, and send nothing.
         approve_above_usd: Above this sum the run waits for a person's yes before the first purchase. 0: never.
+        runs: How many flow runs share the work of a csv_file, each on a worker that is free. For thousands of images.
     """
     wish = Wish(budget=Budget(usd=Decimal(str(budget_usd))))
     defaults = Defaults(size=size, quality=quality, variants=variants, prompt=prompt.strip() or None)
     try:
+        if csv_text.strip() and runs > 1:
+            raise SettingInvalid(
+                f"runs: {runs} cannot share a pasted CSV, which only one of them has",
+                remedy="Set runs to 1, or save the CSV where every worker can read it and fill in csv_file.",
+            )
         issue = edition.strip() or await edition_of_flow_run()
         with csv_source(csv_file.strip(), csv_text, name.strip()) as source:
             request = RunRequest(source, None, issue, wish, defaults)
-            return await _plan_or_buy(request, dry_run=dry_run, approve_above_usd=approve_above_usd)
+            return await _plan_or_buy(request, dry_run=dry_run, approve_above_usd=approve_above_usd, runs=runs)
     except AdloomError as error:
         return bad_input(error)
 
@@ -165,7 +173,7 @@ def csv_source(file: str, text: str, name: str) -> Iterator[str]:
             raise CampaignInvalid(tuple(problems)) from None
 
 
-async def _plan_or_buy(request: RunRequest, *, dry_run: bool, approve_above_usd: float, runs: int = 1) -> State[Any]:
+async def _plan_or_buy(request: RunRequest, *, dry_run: bool, approve_above_usd: float, runs: int) -> State[Any]:
     settings = settings_for(request)
     store = open_store(settings.archive)
     outlook = await outlook_of(request, settings, store, to_run=not dry_run)

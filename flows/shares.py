@@ -5,6 +5,7 @@ leaves is bought and collected by the others, because each goes around the whole
 Prefect may lose a run, without harm; the first run ends when the whole edition has.
 """
 
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from adloom.core.campaign import Budget
 from adloom.core.errors import AdloomError
 from adloom.core.outcomes import Status
 from adloom.core.selection import Selection
+from adloom.edges.campaign_files import Defaults
 from adloom.flows.board import PREFECT_FAULTS
 from adloom.flows.ending import bad_input
 from adloom.flows.purchase import Prepared, buy, interrupt_on_sigterm
@@ -25,6 +27,7 @@ from adloom.look import Outlook, Share, Wish
 from adloom.session import RunRequest, open_store, outlook_of, settings_for
 
 DEPLOYMENT = "share/share"
+NO_DEFAULTS = Defaults()
 
 
 def shares_of(outlook: Outlook, runs: int) -> int:
@@ -42,6 +45,7 @@ async def start_others(request: RunRequest, runs: int) -> None:
         "budget_usd": float(budget.usd) if budget and budget.usd else 0,
         "only": min(request.wish.only) if request.wish.only else "",
         "first_rows": request.wish.selection.first or 0,
+        "defaults": asdict(request.defaults),
         "runs": runs,
     }
     for number in range(1, runs):
@@ -60,6 +64,7 @@ async def buy_share(
     budget_usd: Annotated[float, Field(ge=0)] = 0,
     only: str = "",
     first_rows: int = 0,
+    defaults: Defaults = NO_DEFAULTS,
 ) -> State[Any]:
     """Buy a share of an edition. Started by the flow run of the whole, not by people.
 
@@ -71,6 +76,7 @@ async def buy_share(
         budget_usd: As in the run of the whole.
         only: As in the run of the whole; empty for what is missing.
         first_rows: As in the run of the whole.
+        defaults: What the rows of a CSV have that do not say otherwise: size, quality, variants, prompt.
     """
     wish = Wish(
         budget=Budget(usd=Decimal(str(budget_usd))) if budget_usd else None,
@@ -78,7 +84,7 @@ async def buy_share(
         selection=Selection(first=first_rows or None),
         share=Share(number, runs),
     )
-    request = RunRequest(campaign, None, edition, wish)
+    request = RunRequest(campaign, None, edition, wish, defaults)
     try:
         settings = settings_for(request)
         store = open_store(settings.archive)

@@ -14,7 +14,7 @@ import httpx
 
 ROOT = Path(__file__).parents[1]
 SERVER_STARTS_IN_S = 90
-RUN_ENDS_IN_S = 90
+RUN_ENDS_IN_S = 150
 LOOKS_EVERY_S = 0.2
 SCHEDULES_EVERY_S = 5
 """How often the tests' server looks for new schedules, every 60 s by default."""

@@ -125,6 +125,11 @@ async def test_a_campaign_file_that_is_not_there_ends_the_run_with_a_sentence():
     assert "nowhere.yaml: this campaign does not exist." in str(state.message)
 
 
+async def test_a_pasted_csv_cannot_be_shared_by_several_runs():
+    state = await run_csv.fn(csv_text="id,prompt\na,cup\n", name="cups", runs=2)
+    assert "Set runs to 1, or save the CSV where every worker can read it and fill in csv_file." in str(state.message)
+
+
 def test_problems_of_a_pasted_csv_are_told_without_the_file_that_it_lay_in():
     with pytest.raises(CampaignInvalid) as refused, csv_source("", "id,prompt\na,\n", "cups") as source:
         list(open_campaign(Path(source)).rows())

@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -69,10 +70,12 @@ def pressed(prefect_server: PrefectServer, desk: Desk, fired: str) -> dict[str, 
     by_hand = "campaign/by-hand"
     plates = "id,prompt,colour\na,a {{ colour }} plate,red\nb,a {{ colour }} plate,blue\n"
     csv = {"csv_text": plates, "name": "plates", "size": "1:1", "quality": "1K", "dry_run": False}
+    saucers = desk.write("id,c\n" + "".join(f"r{n},no {n}\n" for n in range(ROWS)), "saucers.csv")
     return {
         "dry": run(by_hand, other_campaign=write(desk, "dry")),
         "first": run("csv/bulk", **csv),
         "second": run("csv/bulk", **csv),
+        "shared": run("csv/bulk", **csv | {"csv_text": "", "csv_file": saucers, "prompt": "{{ c }} saucer"}, runs=2),
         "yes": run(by_hand, other_campaign=write(desk, "yes"), dry_run=False, approve_above_usd=0.01),
         "no": run(by_hand, other_campaign=write(desk, "no"), dry_run=False, approve_above_usd=0.01),
     }
@@ -117,6 +120,15 @@ def test_a_pasted_csv_started_twice_at_once_is_bought_once(
     assert [run["state"]["name"] for run in runs] == ["Completed"] * 2
     assert "plates-main" in {run["name"] for run in runs}  # a busy server does not take every name
     assert desk.bought("plate") == desk.sent("plate") == 2
+
+
+def test_a_csv_that_two_runs_share_is_bought_once_by_both(
+    prefect_server: PrefectServer, desk: Desk, pressed: dict[str, str]
+):
+    [part] = shares_of(prefect_server, "saucers.csv")
+    runs = [prefect_server.ended(run) for run in (pressed["shared"], str(part["id"]))]
+    assert [run["state"]["name"] for run in runs] == ["Completed"] * 2
+    assert desk.bought("saucer") == desk.sent("saucer") == ROWS
 
 
 def test_above_the_sum_a_run_waits_for_a_yes_before_it_buys_and_a_no_ends_it(
@@ -210,9 +222,7 @@ def test_two_workers_share_an_edition_and_one_killed_in_the_middle_leaves_its_sh
     other.start()
     source = write(desk, "shared", 2 * ROWS, in_flight=2)
     whole = prefect_server.press_run("campaign/by-hand", other_campaign=source, dry_run=False, runs=2)
-    share = prefect_server.get("deployments/name/share/share")["id"]
-    until(lambda: shares_of(prefect_server, share) != [])
-    [part] = shares_of(prefect_server, share)
+    [part] = shares_of(prefect_server, "shared.yaml")
     pid = worker.process_of(str(part["id"]))
     until(lambda: desk.sent("shared") >= 6)
     assert other.process is not None
@@ -224,8 +234,18 @@ def test_two_workers_share_an_edition_and_one_killed_in_the_middle_leaves_its_sh
     assert totals(s3, "shared")["archived"] == 2 * ROWS
 
 
-def shares_of(prefect_server: PrefectServer, deployment: str) -> list[dict[str, object]]:
-    return list(prefect_server.ask("flow_runs/filter", deployments={"id": {"any_": [deployment]}}))
+def shares_of(prefect_server: PrefectServer, file: str) -> list[dict[str, object]]:
+    """The flow runs that a run of a campaign file has started to share the work, once there are any."""
+    share = prefect_server.get("deployments/name/share/share")["id"]
+    found: list[dict[str, Any]] = []
+
+    def are_started() -> bool:
+        runs = prefect_server.ask("flow_runs/filter", deployments={"id": {"any_": [share]}})
+        found[:] = [run for run in runs if run["parameters"]["campaign"].endswith(file)]
+        return found != []
+
+    until(are_started)
+    return found
 
 
 def test_a_run_that_died_without_a_word_is_shown_as_crashed(prefect_server: PrefectServer, killed: tuple[str, str]):
