@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from shop import Shop, campaign_text, one_row
 from typer.testing import CliRunner
 
@@ -337,6 +337,15 @@ def test_a_transparent_image_is_shown_on_white():
     Image.new("RGBA", (64, 64), (0, 0, 0, 0)).save(content, "PNG")
     with Image.open(BytesIO(shrink(content.getvalue()) or b"")) as image:
         assert min(image.getpixel((32, 32))) > 250
+
+
+def test_a_turned_photo_is_shown_upright():
+    turned = Image.new("RGB", (1000, 500), "red")
+    exif = turned.getexif()
+    exif[ExifTags.Base.Orientation] = 6
+    content = BytesIO()
+    turned.save(content, "JPEG", exif=exif)
+    assert Image.open(BytesIO(shrink(content.getvalue()) or b"")).size == (240, 480)
 
 
 def test_bytes_that_are_no_image_get_no_thumbnail():

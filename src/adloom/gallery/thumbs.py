@@ -69,14 +69,15 @@ def shrink(content: bytes) -> bytes | None:
 
     try:
         with Image.open(BytesIO(content), formats=["JPEG", "PNG", "WEBP"]) as image:
-            image.draft("RGB", (LONGER_SIDE_PX * 2, LONGER_SIDE_PX * 2))  # a JPEG is decoded at half or a quarter
-            upright = ImageOps.exif_transpose(image)
+            image.draft("RGB", (LONGER_SIDE_PX, LONGER_SIDE_PX))  # a JPEG is decoded at a half, a quarter or an eighth
             profile = image.info.get("icc_profile") if image.mode == "RGB" else None
-            if upright.has_transparency_data:
-                layer = upright.convert("RGBA")
-                upright = Image.new("RGBA", layer.size, "white")
-                upright.alpha_composite(layer)
-            small = upright.convert("RGB")
+            ImageOps.exif_transpose(image, in_place=True)
+            opaque: Image.Image = image
+            if image.has_transparency_data:
+                layer = image.convert("RGBA")
+                opaque = Image.new("RGBA", layer.size, "white")
+                opaque.alpha_composite(layer)
+            small = opaque if opaque.mode == "RGB" else opaque.convert("RGB")
             small.thumbnail((LONGER_SIDE_PX, LONGER_SIDE_PX), Image.Resampling.LANCZOS, reducing_gap=2.0)
     except (OSError, ValueError, Image.DecompressionBombError):
         return None

@@ -20,8 +20,8 @@ from adloom.ports import Store
 THUMBS_AFTER_A_RUN = 2_000
 """More images than this get their thumbnails from ``adloom gallery``, not at the end of a run.
 
-A thumbnail means reading the whole image again: 2,000 times some 3 MB from a bucket, and 70 s of one core (35 ms for
-a 2K JPEG, 150 ms for a 2K PNG, 2026-11).
+A thumbnail means reading the whole image again: 2,000 times some 3 MB from a bucket, and 35 s of one core (17 ms for
+a 2K JPEG, 120 ms for a 2K PNG, 2026-11).
 """
 
 _MEDIA_TYPE = "text/html; charset=utf-8"
