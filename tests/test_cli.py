@@ -1,4 +1,4 @@
-"""The command line as people and schedules use it: real processes, a real sandbox, exit codes."""
+"""The command line as people and schedules use it: a real sandbox, exit codes, and processes where they matter."""
 
 import json
 import signal
@@ -8,15 +8,18 @@ import sys
 import time
 
 import pytest
-from desk import ADLOOM, Desk
+from desk import ADLOOM, Desk, ended
 from shop import campaign_text, one_row
+from typer.testing import CliRunner
+
+from adloom.cli import app
 
 LETTERS = ", ".join("abcdefghijklmnop")
 MANY = "  - {id: many, prompt: 'mug {{ n }}', variants: 1, matrix: {n: [" + LETTERS + "]}}\n"
 
 
 def test_a_run_ends_with_one_json_object_about_the_manifest(desk: Desk):
-    done = desk.run("run", desk.write(one_row(3)), "--json")
+    done = ended(desk.start("run", desk.write(one_row(3)), "--json"))
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout.splitlines()[-1])
     assert answer["totals"]["archived"] == 3
@@ -171,5 +174,5 @@ def test_every_command_has_help_with_an_example():
     commands = [line.split()[0] for line in listing.split("Commands:")[1].splitlines() if line.strip()]
     assert {"plan", "run", "sandbox"} <= set(commands)
     for command in commands:
-        text = subprocess.run([str(ADLOOM), command, "--help"], capture_output=True, text=True, check=True).stdout
+        text = CliRunner().invoke(app, [command, "--help"]).stdout
         assert f"Example: adloom {command}" in " ".join(text.split())

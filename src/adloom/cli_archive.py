@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import sys
-import time
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -221,7 +221,8 @@ async def _probe(settings: Any, store: Any) -> Check:  # noqa: ANN401 - imported
     from adloom.spend import repeat  # noqa: PLC0415
 
     clock = WallClock()
-    edition = Edition(ProbeSource().campaign.name, time.strftime("%Y%m%d-%H%M%S", time.gmtime(clock.now())))
+    began = datetime.fromtimestamp(clock.now(), UTC)
+    edition = Edition(ProbeSource().campaign.name, began.strftime("%Y%m%d-%H%M%S-%f"))
     result = await execute(settings, store, await look(store, clock, ProbeSource(), edition, Wish()))
     if result.exit_code != EXIT_OK:
         found = result.stops[0].message if result.stops else "the purchase did not end well"
