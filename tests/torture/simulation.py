@@ -58,6 +58,8 @@ from adloom.run import Result, Run
 from adloom.world import World as RunWorld
 
 EDITION = Edition("test", "main")
+SHORT = range(200)
+"""The seeds that all runs of the tests play."""
 RUNS_TO_QUIET = 12
 CALM_RUN_S = 2 * 3600
 """With faults off a run ends within this virtual time: waiting for others takes ten minutes, a slow poll five."""

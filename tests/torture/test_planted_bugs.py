@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from torture.planted import BREAKS, PLANTS, planted
-from torture.simulation import quiet, simulate
+from torture.simulation import SHORT, quiet, simulate
 
 CATCHING = {
     "a_5xx_is_free": (12, 52, 63),
@@ -14,7 +14,7 @@ CATCHING = {
     "a_top_up_asks_for_everything_again": (8, 39, 58),
     "a_top_up_stops_after_one_fruitless_call": (8, 16, 39),
     "an_absent_task_has_failed": (0, 2, 4),
-    "an_unknown_is_bought_again": (10, 0, 7),
+    "an_unknown_is_bought_again": (12, 10, 7),
     "an_unknown_is_sent_again_without_proof": (12, 10, 0),
     "any_task_of_the_list_will_do": (61, 63, 52),
     "bytes_that_do_not_decode_are_dropped": (5, 25, 0),
@@ -25,10 +25,10 @@ CATCHING = {
     "images_above_n_are_dropped": (27, 65, 53),
     "nobody_ever_dies": (1, 4),
     "nothing_is_withdrawn": (61, 148, 170),
-    "rivals_are_overlooked": (74, 63, 52),
+    "rivals_are_overlooked": (154, 144, 236),
     "tasks_are_not_claimed": (117, 24, 106),
     "the_cap_is_ignored": (2, 10, 26),
-    "the_purchase_of_a_dead_owner_is_free": (61, 169, 175),
+    "the_purchase_of_a_dead_owner_is_free": (178, 153, 151),
 }
 """Seeds that are known to meet a plant, so that the first few already catch it. What the product does in another order
 makes other stories of them: then the others find the plant, and its new seeds belong here."""
@@ -43,8 +43,8 @@ def _quiet() -> Iterator[None]:
 
 
 def test_without_a_plant_the_same_seeds_are_clean():
-    seeds = sorted({seed for known in CATCHING.values() for seed in known})
-    assert [report.problems for report in map(simulate, seeds) if report.problems] == []
+    seeds = {seed for known in CATCHING.values() for seed in known} - set(SHORT)  # those are told by another test
+    assert [report.problems for report in map(simulate, sorted(seeds)) if report.problems] == []
 
 
 @pytest.mark.parametrize("name", sorted(PLANTS))
