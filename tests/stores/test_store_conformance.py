@@ -84,14 +84,14 @@ async def test_what_is_not_there_reads_as_none(store: Store):
 async def test_of_racing_tasks_exactly_one_creates(place: Place):
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32))
     stores = [place.open() for _ in range(4)] * 8
-    for key in [f"deep/er/{number}.json" for number in range(8)]:
+    for key in [f"deep/er/{number}.json" for number in range(4)]:
         won = await asyncio.gather(*(store.create(key, content_of(n, key)) for n, store in enumerate(stores)))
         assert won.count(True) == 1
         assert await stores[0].read(key) == content_of(won.index(True), key)
 
 
 def test_of_racing_processes_exactly_one_creates(place: Place):
-    raced = [f"ledger/c-{number}/a1-intent.json" for number in range(25)]
+    raced = [f"ledger/c-{number}/a1-intent.json" for number in range(12)]
     won = run_race(place.kind, place.address, raced, racers=4)
     store = place.open()
     for position, key in enumerate(raced):

@@ -8,7 +8,9 @@ puts it on the one request.
 from __future__ import annotations
 
 import logging
+import os
 import ssl
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, NoReturn
 
@@ -48,7 +50,13 @@ def quiet_http_logs() -> None:
 
 
 def ssl_context() -> ssl.SSLContext:
-    """One TLS context for all clients, since loading the authorities costs some 20 ms."""
+    """One TLS context for all clients of this process, since loading the authorities costs some 20 ms."""
+    return _context_of(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@cache
+def _context_of(*_authorities: str | None) -> ssl.SSLContext:
+    """The context that httpx makes of these variables, which it reads itself."""
     try:
         return httpx.create_ssl_context()
     except (OSError, ssl.SSLError) as error:
