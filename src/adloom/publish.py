@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -103,7 +104,7 @@ def _described(content: bytes, lines: int) -> dict[str, Any]:
 
 
 class _Assets:
-    """The lines of all rows, and their ends counted."""
+    """The lines of all rows, in memory once (100,000 rows make about 100 MB of them), and their ends counted."""
 
     def __init__(self, known: Mapping[str, Outcome], choice: Choice) -> None:
         self.found: Counter[Status] = Counter()
@@ -111,8 +112,9 @@ class _Assets:
         self._known = known
         self._picker = choice.picker()
         self._retakes_only = choice.retakes_only
-        self._jsonl: list[bytes] = []
-        self._table: list[bytes] = [csv_lines((), header=True).encode("utf-8-sig")]
+        self._jsonl = io.BytesIO()
+        self._table = io.BytesIO()
+        self._table.write(csv_lines((), header=True).encode("utf-8-sig"))
 
     def add(self, planned: PlannedRow) -> None:
         """Add the next row of the plan."""
@@ -121,8 +123,8 @@ class _Assets:
         self.found.update(ends)
         if self._picker.takes(planned.row):
             self.asked.update(Status(line["status"]) for line in lines if self._is_asked_for(line))
-        self._jsonl.append("".join(map(jsonl_line, lines)).encode())
-        self._table.append(csv_lines(lines, header=False).encode())
+        self._jsonl.write("".join(map(jsonl_line, lines)).encode())
+        self._table.write(csv_lines(lines, header=False).encode())
 
     def _is_asked_for(self, line: Mapping[str, Any]) -> bool:
         """A run for new takes alone leaves what it finds open to others."""
@@ -130,4 +132,4 @@ class _Assets:
 
     def files(self) -> dict[str, bytes]:
         """The two files by name."""
-        return {"assets.jsonl": b"".join(self._jsonl), "assets.csv": b"".join(self._table)}
+        return {"assets.jsonl": self._jsonl.getvalue(), "assets.csv": self._table.getvalue()}
