@@ -35,7 +35,7 @@ async def test_runs_that_share_an_edition_buy_each_image_once_and_archive_all(sh
 
 
 async def test_a_run_begins_at_its_own_part_and_goes_around_for_one_that_never_came(shop: Shop):
-    shop.write(campaign(in_flight=2))
+    shop.write(campaign(in_flight=1))
     prompts = await order_of_purchases(shop, Share(1, 2))
     assert len(prompts) == ROWS
     numbers = [int(prompt.rpartition("colour")[2].split()[0]) for prompt in prompts]

@@ -6,7 +6,9 @@ nothing needs to be listed and nothing else is read. Everything that is said abo
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -56,18 +58,19 @@ def origin_of(source: str) -> Origin:
 
 
 def _in_a_bucket(address: str) -> Origin:
-    mirror = tempfile.TemporaryDirectory(prefix="adloom-")  # lives as long as whoever can fetch into it
+    mirror = Path(tempfile.mkdtemp(prefix="adloom-"))
 
     def fetch(name: str) -> None:
-        path = Path(mirror.name, name)
+        path = mirror / name
         if _leads_elsewhere(name) or (file := file_of(path)).exists():
             return
         file.parent.mkdir(parents=True, exist_ok=True)
-        _copy(beside(address, file.relative_to(mirror.name).as_posix()), file)
+        _copy(beside(address, file.relative_to(mirror).as_posix()), file)
 
+    weakref.finalize(fetch, shutil.rmtree, mirror, ignore_errors=True)  # it lives as long as who can fetch into it
     name = address.rpartition("/")[2]
     fetch(name)
-    return Origin(Path(mirror.name, name), address, fetch)
+    return Origin(mirror / name, address, fetch)
 
 
 def _leads_elsewhere(name: str) -> bool:
