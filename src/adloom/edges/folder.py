@@ -67,6 +67,8 @@ class FolderStore:
         ):
             for listed in batch:
                 yield listed
+            if len(batch) < _LISTED_AT_ONCE:
+                break
 
     def link(self, key: str) -> str:
         return self._path(key).as_uri()
