@@ -136,7 +136,7 @@ class PrefectServer:
         found: list[dict[str, Any]] = []
         for _ in range(200):
             found = self.ask("task_runs/filter", flow_runs={"id": {"any_": [flow_run["id"]]}})
-            if len([run for run in found if run["state"]["type"] == "COMPLETED"]) >= expected:
+            if len([run for run in found if run["state"] and run["state"]["type"] == "COMPLETED"]) >= expected:
                 break
             time.sleep(LOOKS_EVERY_S)
         return found
