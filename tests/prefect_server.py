@@ -15,6 +15,7 @@ import httpx
 ROOT = Path(__file__).parents[1]
 SERVER_STARTS_IN_S = 90
 RUN_ENDS_IN_S = 150
+WORKER_ENDS_IN_S = 5
 LOOKS_EVERY_S = 0.2
 SCHEDULES_EVERY_S = 5
 """How often the tests' server looks for new schedules, every 60 s by default."""
@@ -158,9 +159,14 @@ class Worker:
             )
 
     def stop(self) -> None:
+        """End the worker. It can hear the signal and yet go on once its server was restarted: then it is killed."""
         assert self.process is not None
         self.process.terminate()
-        self.process.wait(45)
+        try:
+            self.process.wait(WORKER_ENDS_IN_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
     def process_of(self, flow_run: str) -> int:
         """The process that a flow run runs in."""
