@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 import typer
+from desk import Desk
 
 from adloom.cli import app
 from adloom.core.limits import MODELS
@@ -23,6 +24,13 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("src/adl
 TEXTS = [*PAGES, *sorted(ROOT.glob("campaigns/*.yaml")), *sorted(ROOT.glob("src/adloom/starter/*.yaml"))]
 IN_BACKTICKS = re.compile(r"`(?:\.venv/bin/)?(adloom [a-z][^`\n]*)`")
 IN_COMMENTS = re.compile(r"^#.*: +(adloom [a-z].*)$", re.MULTILINE)
+NOT_RUN = {
+    *("adloom init", "adloom plan", "adloom receive", "adloom resolve", "adloom run", "adloom verify"),  # bare names
+    *("adloom init DIR", "adloom plan FILE --explain JOB/ROW", "adloom plan SOURCE --explain JOB[/ROW]"),
+    "adloom run … --prefect",
+    "adloom run s3://my-images/campaigns/spring.yaml",  # with a bucket: test_s3_runs
+    "adloom verify s3://bucket/prefix/spring-launch/main",
+}
 ROWS = {"spring-launch": 4, "head": 1, "matrix": 6, "tables": 9, "references": 6}
 
 
@@ -76,16 +84,37 @@ def test_a_command_of_the_documentation_can_be_typed(page: Path, command: str):
     assert {each.partition("=")[0] for each in arguments if each.startswith("--")} <= known
 
 
+def test_commands_of_the_documentation_do_what_they_say(desk: Desk):
+    commands = list(dict.fromkeys(command for _, command in _commands()))
+    assert set(commands) >= NOT_RUN
+    shutil.copytree(ROOT / "campaigns", desk.folder / "campaigns")
+    shutil.copytree(ROOT / "src" / "adloom" / "starter", desk.folder, dirs_exist_ok=True)
+    shutil.copy(ROOT / "campaigns" / "prompts.csv", desk.folder)
+    shutil.copy(ROOT / "campaigns" / "calendar.xlsx", desk.folder / "book.xlsx")
+    desk.write(_first_campaign(), "mugs.yaml")
+    for command in commands:
+        if command not in NOT_RUN:
+            done = desk.run(*shlex.split(command)[1:])
+            assert done.returncode == 0, command + done.stdout + done.stderr
+    assert (desk.folder / "archive" / "mugs" / "main" / "gallery.html").exists()
+    assert (desk.folder / "my-campaign" / "campaign.yaml").exists()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_link_of_the_documentation_leads_somewhere(page: Path):
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
 
 
-def test_the_campaign_of_the_first_steps_is_one(tmp_path: Path):
+def _first_campaign() -> str:
+    """The campaign of the README's first steps."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"   ```yaml\n(.*?)   ```", text, re.DOTALL)
-    (tmp_path / "mugs.yaml").write_text(example.replace("\n   ", "\n")[3:], encoding="utf-8")
+    return example.replace("\n   ", "\n")[3:]
+
+
+def test_the_campaign_of_the_first_steps_is_one(tmp_path: Path):
+    (tmp_path / "mugs.yaml").write_text(_first_campaign(), encoding="utf-8")
     source = open_campaign(tmp_path / "mugs.yaml")
     assert [row.prompt for row in source.rows()][:2] == [
         "red mug on oak, morning light, no text",
