@@ -2,7 +2,9 @@
 
 import json
 
+import pytest
 from desk import Desk
+from shop import campaign_text
 
 CAMPAIGN = """campaign: test
 budget: {usd: 50}
@@ -36,3 +38,17 @@ def test_a_plan_says_what_an_edit_changes_and_the_run_buys_just_that(desk: Desk)
         "green mug",
     ]
     assert len(list((desk.edition / "assets" / "table").iterdir())) == 14
+
+
+@pytest.mark.parametrize(
+    ("modes", "posts"), [(("keep", "merge"), [3, 3]), (("merge", "keep"), [2, 3]), (("merge", "merge"), [2, 2])]
+)
+def test_changing_what_becomes_of_duplicates_buys_nothing_again(desk: Desk, modes: tuple[str, str], posts: list[int]):
+    rows = "  - {id: a, prompt: a red cup, matrix: {x: [one, two]}}\n  - {id: b, prompt: a blue cup}\n"
+    sent = []
+    for mode in modes:
+        source = desk.write(campaign_text(rows, more=f"duplicates: {mode}\n"))
+        assert desk.run("run", source).returncode == 0
+        sent.append(desk.state()["posts_received"])
+        assert desk.manifest()["totals"]["archived"] == 3
+    assert sent == posts
