@@ -30,5 +30,7 @@ def test_a_name_is_no_address():
 
 
 def test_only_this_machine_is_loopback():
-    assert all(map(is_loopback_host, ("localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]", "x.localhost")))
-    assert not any(map(is_loopback_host, ("", "10.0.0.1", "0.0.0.0", "example.com", "localhost.example.com")))
+    assert all(map(is_loopback_host, ("localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]")))
+    assert not any(
+        map(is_loopback_host, ("", "10.0.0.1", "0.0.0.0", "example.com", "localhost.example.com", "x.localhost"))
+    )

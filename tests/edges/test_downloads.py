@@ -9,6 +9,7 @@ from edges.raw_server import always, answer, bare_server, raw_server, reset, unu
 
 from adloom.core.errors import DownloadFailed, LinkExpired
 from adloom.edges import wire
+from adloom.edges.addresses import is_loopback_host
 from adloom.edges.downloads import ByteBudget, Downloader, DownloadLimits
 from adloom.edges.evolink import EvoLink
 from adloom.edges.settings import read_settings
@@ -114,9 +115,35 @@ async def test_an_internal_address_is_never_asked(host):
             await fetched(url, loopback=False)
 
 
-async def test_plain_http_is_not_followed_to_the_public():
+INSIDE = [host for host in INTERNAL.split() if not is_loopback_host(host)]
+
+
+@pytest.mark.parametrize("host", INSIDE)
+async def test_an_api_on_this_machine_opens_no_other_internal_address(host):
+    port = unused_port()
+    for url in (f"https://{host}:{port}/a", f"http://{host}:{port}/a"):
+        with pytest.raises(DownloadFailed, match=r"internal|not https|no address"):
+            await fetched(url, loopback=True)
+        with pytest.raises(DownloadFailed, match=r"internal|not https|no address"):
+            async with raw_server(always(answer(302, b"", location=url))) as server:
+                await fetched(server.url, loopback=True)
+
+
+async def test_a_name_leads_inside_for_no_api_on_this_machine_either(monkeypatch):
+    async with raw_server(always(WHOLE)) as server:
+        port = server.url.rpartition(":")[2]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", int(port)))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_a, **_k: found)
+        with pytest.raises(DownloadFailed):
+            await fetched(f"https://files.example.com:{port}/a", loopback=True)
+        assert (await fetched(f"http://localhost:{port}/a", loopback=True)).content == IMAGE
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("loopback", [False, True])
+async def test_plain_http_is_not_followed_to_the_public(loopback):
     with pytest.raises(DownloadFailed, match="not https"):
-        await fetched("http://example.com/a.jpg", loopback=False)
+        await fetched("http://example.com/a.jpg", loopback=loopback)
 
 
 class Names(AbstractResolver):

@@ -113,9 +113,10 @@ async def test_a_tls_failure_was_not_sent(garbage):
 
 
 def certificate(folder) -> tuple[ssl.SSLContext, str]:
-    """A server context for 127.0.0.1, and the file of the authority that vouches for it."""
+    """A server context for 127.0.0.1 and api.example.com, and the file of the authority that vouches for it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
+    names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("api.example.com")]
     now = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder()
@@ -125,7 +126,7 @@ def certificate(folder) -> tuple[ssl.SSLContext, str]:
         .serial_number(1)
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -300,7 +301,7 @@ async def test_the_account_is_a_fingerprint_of_host_and_key():
 
 
 class Proxy:
-    """A little proxy: tunnels CONNECT, passes plain requests on, or refuses; notes what it saw."""
+    """A little proxy: tunnels CONNECT to the port of this machine that it names, or refuses; notes what it saw."""
 
     def __init__(self, refusal: bytes = b"") -> None:
         self.refusal = refusal
@@ -313,8 +314,7 @@ class Proxy:
                 writer.write(self.refusal)
                 return
             if request.method == "CONNECT":
-                host, _, port = request.target.partition(":")
-                inner = await asyncio.open_connection(host, int(port))
+                inner = await asyncio.open_connection("127.0.0.1", int(request.target.partition(":")[2]))
                 writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
                 await asyncio.gather(pipe(reader, inner[1]), pipe(inner[0], writer))
                 return
@@ -339,19 +339,21 @@ async def test_proxies_and_their_exceptions_are_read_from_the_environment(monkey
     one_task = answer(200, {"id": "task-1", "status": "pending"})
     proxy = Proxy()
 
-    async def use_all_three(url):
-        async with client(url) as api:
-            assert (await api.submit(BODY, "key-0123456789abcdef")).task_id == "task-1"
-            assert list(await api.tasks(["task-1"])) == ["task-1"]
-            assert (await api.download(url + "/image")).content
-
     async with raw_server(always(one_task), ssl=context) as server, bare_server(proxy.serve) as port:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
-        await use_all_three(server.url)
-        tunnel = f"CONNECT {server.url.removeprefix('https://')} "
-        assert proxy.seen == [tunnel] * 3  # one for each client; the key stays inside the tunnel
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        await use_all_three(server.url)
+        place = server.url.removeprefix("https://").replace("127.0.0.1", "api.example.com")
+        async with client(f"https://{place}") as api:
+            assert (await api.submit(BODY, "key-0123456789abcdef")).task_id == "task-1"
+            assert list(await api.tasks(["task-1"])) == ["task-1"]
+            assert (await api.download(f"https://{place}/image")).content
+        assert proxy.seen == [f"CONNECT {place} "] * 3  # one for each client; the key stays inside the tunnel
+
+        monkeypatch.setenv("NO_PROXY", "api.example.com")
+        here = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", int(place.partition(":")[2])))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_a, **_k: here)
+        async with client(f"https://{place}") as api:
+            assert (await api.submit(BODY, "key-0123456789abcdef")).task_id == "task-1"
+            assert list(await api.tasks(["task-1"])) == ["task-1"]
         assert len(proxy.seen) == 3
 
 

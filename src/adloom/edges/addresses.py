@@ -40,9 +40,12 @@ def is_internal_address(text: str) -> bool:
 
 
 def is_loopback_host(host: str) -> bool:
-    """Whether a host is this machine, by address or as ``localhost``."""
+    """Whether a host is this machine, by address or as ``localhost``.
+
+    A name below ``localhost`` is not: what it leads to is for whoever answers for names.
+    """
     name = host.strip("[]").rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
+    if name == "localhost":
         return True
     try:
         return ipaddress.ip_address(name).is_loopback

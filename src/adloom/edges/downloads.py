@@ -1,6 +1,7 @@
 """Fetches results from wherever the API says they are: a stranger's link, so it is guarded and never sees the key.
 
-Each hop must be a public https address; http and internal hosts are for an API on this machine only. The image is held
+Each hop must be a public https address. Only for an API on this machine may it also lead to this machine, by http too;
+never to any other inside. The image is held
 in memory, hashed while it arrives, and handed on exactly as received: whether it is a picture is for the decoder.
 """
 
@@ -20,7 +21,7 @@ import httpx
 from adloom.core.errors import DownloadError, DownloadFailed, LinkExpired
 from adloom.core.task import Download
 from adloom.edges import wire
-from adloom.edges.addresses import is_internal_host
+from adloom.edges.addresses import is_internal_host, is_loopback_host
 
 _MIB = 1024 * 1024
 _GONE = (403, 404, 410)  # which of them an expired link answers is written nowhere
@@ -92,7 +93,7 @@ class Downloader:
     def __init__(self, context: ssl.SSLContext, *, loopback: bool, limits: DownloadLimits) -> None:
         self._limits = limits
         self._loopback = loopback
-        self._client = wire.free_client(context, connections=limits.at_once, public_only=not loopback)
+        self._client = wire.free_client(context, connections=limits.at_once, public_only=True)
         self._slots = asyncio.Semaphore(limits.at_once)
         self._budget = ByteBudget(limits.in_flight_bytes)
 
@@ -138,9 +139,10 @@ class Downloader:
             raise _refused("is no web address")
         if place.userinfo:
             raise _refused("carries a user name")
-        if not self._loopback and place.scheme != "https":
+        here = self._loopback and is_loopback_host(place.host)
+        if not here and place.scheme != "https":
             raise _refused("is not https")
-        if not self._loopback and is_internal_host(place.host):
+        if not here and is_internal_host(place.host):
             raise _refused("leads to an internal address")
         return place.copy_with(fragment=None)
 

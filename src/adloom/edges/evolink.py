@@ -109,7 +109,7 @@ class EvoLink:
         try:
             async with asyncio.timeout(self._timeouts.submit_s):
                 answer = await exchange(self._paid, request)
-        except (*wire.TROUBLE, TooLong) as error:
+        except wire.TROUBLE as error:
             raise self._lost(error, has_left=left.happened) from error
         if 200 <= answer.status < 300:  # noqa: PLR2004 - HTTP's own numbers
             return accepted(answer, self._clean)
@@ -222,7 +222,7 @@ class EvoLink:
         try:
             async with asyncio.timeout(seconds.connect_s + seconds.read_s):
                 return await exchange(self._free, request)
-        except (*wire.TROUBLE, TooLong) as error:
+        except wire.TROUBLE as error:
             raise ReadFailed(
                 f"a read from EvoLink failed on the way ({kind_of(error)})",
                 remedy="Reads are free and tried again; check the network if this stays.",
@@ -256,10 +256,6 @@ class EvoLink:
         )
 
 
-class TooLong(Exception):
-    """An answer beyond ANSWER_BYTES."""
-
-
 class _FirstByte:
     """Watches httpcore's trace for the moment from which a byte of our own request may have left.
 
@@ -277,20 +273,16 @@ class _FirstByte:
 
 
 async def exchange(client: httpx.AsyncClient, request: httpx.Request) -> Answer:
-    """Send a request and read the whole answer, up to ANSWER_BYTES."""
+    """Send a request and read the whole answer, up to ANSWER_BYTES. Raises what is in ``wire.TROUBLE``."""
     response = await client.send(request, stream=True)
     try:
-        body = bytearray()
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > ANSWER_BYTES:
-                raise TooLong
+        body = await wire.read_body(response, ANSWER_BYTES)
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, headers, bytes(body))
+        return Answer(response.status_code, headers, body)
     finally:
         await response.aclose()
 
 
 def kind_of(error: Exception) -> str:
     """An error by its kind: the text of a foreign error may hold a URL."""
-    return "the answer is too long" if isinstance(error, TooLong) else type(error).__name__
+    return str(error) if isinstance(error, wire.BadBody) else type(error).__name__

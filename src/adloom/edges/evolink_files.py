@@ -24,7 +24,7 @@ import httpx
 from adloom.core.errors import AccountStopped, ApiError, ReadFailed, RequestRefused, SettingInvalid
 from adloom.edges import wire
 from adloom.edges.campaign_references import BadReference, check_url
-from adloom.edges.evolink import TooLong, exchange, kind_of
+from adloom.edges.evolink import exchange, kind_of
 from adloom.edges.evolink_answers import Answer, Envelope, advised_s, read_envelope, request_id, stopped
 from adloom.edges.foreign_text import Cleaner, Unreadable, amount, mapping, read_json
 from adloom.edges.settings import Settings
@@ -131,7 +131,7 @@ class EvoLinkFiles:
         try:
             async with asyncio.timeout(self._timeouts.connect_s + seconds):
                 return await exchange(self._client, request)
-        except (*wire.TROUBLE, TooLong) as error:
+        except wire.TROUBLE as error:
             raise ReadFailed(
                 f"EvoLink's file service did not answer ({kind_of(error)})",
                 remedy="Nothing was bought; check the network and EVOLINK_FILES_URL, then run the campaign again.",

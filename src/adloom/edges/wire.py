@@ -1,8 +1,9 @@
 """The two HTTP clients under the image API: one that sends a paid request at most once, one for everything free.
 
 Both read proxies (``HTTPS_PROXY``, ``NO_PROXY`` …) and certificate authorities (``SSL_CERT_FILE``, ``SSL_CERT_DIR``)
-from the environment the way httpx does, follow no redirect, and keep no cookie. Neither holds the key: whoever sends it
-puts it on the one request.
+from the environment the way httpx does, but no request to this machine goes through a proxy: with http it would carry
+the key in the clear. Both follow no redirect, and keep no cookie. Neither holds the key: whoever sends it puts it on
+the one request.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl
+import zlib
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, NoReturn
@@ -22,16 +24,25 @@ from httpx_aiohttp import AiohttpTransport, HttpxAiohttpClient
 
 from adloom import __version__
 from adloom.core.errors import SettingInvalid
-from adloom.edges.addresses import is_internal_address
+from adloom.edges.addresses import is_internal_address, is_loopback_host
 
-TROUBLE = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError)
-"""All that the wire raises: httpx's own, what slips through its aiohttp transport, and time-outs (an OSError)."""
+
+class BadBody(Exception):
+    """An answer's body that is not taken: too long, or not in the encoding that it says."""
+
+
+TROUBLE = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError, BadBody)
+"""All that the wire raises: httpx's own, what slips through its aiohttp transport, time-outs (an OSError), ours."""
 
 HEADERS = {
     "User-Agent": f"adloom/{__version__}",  # EvoLink's result host refuses the default agents of libraries
     "Accept": "*/*",
     "Accept-Encoding": "identity",  # images are compressed already, and answers are bounded by what arrives
 }
+
+
+_ZIPPED = ("gzip", "x-gzip", "deflate")
+_EITHER_FORMAT = zlib.MAX_WBITS | 32  # zlib reads by itself whether it is gzip or deflate
 
 
 class InternalAddress(OSError):
@@ -70,7 +81,7 @@ def paid_client(context: ssl.SSLContext) -> httpx.AsyncClient:
     unknown purchase.
     """
     try:
-        return httpx.AsyncClient(
+        return _DirectToThisMachine(
             verify=context,
             headers={**HEADERS, "Connection": "close"},
             cookies=_no_cookies(),
@@ -85,12 +96,42 @@ def free_client(context: ssl.SSLContext, *, connections: int, public_only: bool 
     """A client for reads and downloads over aiohttp, which costs a third of httpx's own transport per byte.
 
     ``public_only`` refuses names that resolve to internal addresses. The connection is made to the very addresses that
-    were checked, so a name cannot change in between. Behind a proxy it is the proxy that resolves names.
+    were checked, so a name cannot change in between. ``localhost`` alone may lead to this machine: who lets it through
+    has decided so. Behind a proxy it is the proxy that resolves names.
     """
     try:
         return _FreeClient(context, connections=connections, public_only=public_only)
     except (ImportError, ValueError, httpx.InvalidURL) as error:
         _refuse("a proxy variable cannot be used", error)
+
+
+async def read_body(response: httpx.Response, most_bytes: int) -> bytes:
+    """The whole body of a streamed answer. Raises BadBody beyond ``most_bytes``, on the wire or inflated.
+
+    Bodies are asked for as they are; one that comes zipped nevertheless is inflated no further than the limit.
+    """
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity", *_ZIPPED):
+        raise BadBody("the answer came in an encoding that was not asked for")
+    raw = bytearray()
+    async for chunk in response.aiter_raw():
+        raw += chunk
+        if len(raw) > most_bytes:
+            raise BadBody("the answer is too long")
+    return _inflated(bytes(raw), most_bytes) if raw and encoding in _ZIPPED else bytes(raw)
+
+
+def _inflated(content: bytes, most_bytes: int) -> bytes:
+    inflater = zlib.decompressobj(_EITHER_FORMAT)
+    try:
+        body = inflater.decompress(content, most_bytes + 1)
+    except zlib.error as error:
+        raise BadBody("the answer cannot be inflated") from error
+    if len(body) > most_bytes:
+        raise BadBody("the answer is too long")
+    if not inflater.eof:
+        raise BadBody("the answer ends in the middle of its compression")
+    return body
 
 
 def _refuse(what: str, error: Exception) -> NoReturn:
@@ -100,7 +141,14 @@ def _refuse(what: str, error: Exception) -> NoReturn:
     ) from error
 
 
-class _FreeClient(HttpxAiohttpClient):
+class _DirectToThisMachine(httpx.AsyncClient):
+    """httpx's client, proxy rules included, but for this machine: httpx itself would send even that to a proxy."""
+
+    def _transport_for_url(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
+        return self._transport if is_loopback_host(url.host) else super()._transport_for_url(url)
+
+
+class _FreeClient(_DirectToThisMachine, HttpxAiohttpClient):
     """httpx's client, proxy rules included, with aiohttp sessions of our own making underneath."""
 
     def __init__(self, context: ssl.SSLContext, *, connections: int, public_only: bool) -> None:
@@ -131,7 +179,8 @@ class PublicResolver(AbstractResolver):
 
     async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:  # noqa: ANN401
         found = await self._inner.resolve(host, port, family)
-        if any(is_internal_address(each["host"]) for each in found):
+        here = is_loopback_host(host)
+        if any(is_internal_address(each["host"]) and not (here and is_loopback_host(each["host"])) for each in found):
             raise InternalAddress(f"{host} leads to an internal address")
         return found
 
