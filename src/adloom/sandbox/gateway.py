@@ -54,7 +54,7 @@ class Gateway:
         task = self._visible(call, task_id)
         if task is None:
             raise Refusal(404, "the task was not found or has expired")
-        return json_reply(self._sandbox.queried(task))
+        return json_reply(self._sandbox.queried(task, "task"))
 
     async def batch(self, call: Call) -> Reply:
         """``POST /v1/tasks/batch``: tasks of other accounts and unknown ones are absent."""
@@ -63,7 +63,7 @@ class Gateway:
         if not isinstance(ids, list) or not 1 <= len(ids) <= tables.BATCH_IDS:
             raise Refusal(400, f"task_ids must have 1 to {tables.BATCH_IDS} entries", param="task_ids")
         tasks = [self._visible(call, str(task_id)) for task_id in ids]
-        return json_reply({"data": [self._sandbox.queried(task) for task in tasks if task is not None]})
+        return json_reply({"data": [self._sandbox.queried(task, "batch") for task in tasks if task is not None]})
 
     async def list(self, call: Call) -> Reply:
         """``GET /v1/tasks``: the account's tasks, newest first, without links."""

@@ -22,6 +22,7 @@ from adloom.sandbox.settings import SandboxSettings, Switchboard
 from adloom.sandbox.shapes import Charge
 from adloom.sandbox.submission import Wanted
 from adloom.sandbox.tasks import SandboxTask, State, TaskBook
+from adloom.sandbox.wavering import ReadBy, as_read, with_late_parts
 
 _KEPT_VIOLATIONS = 100
 
@@ -199,9 +200,12 @@ class Sandbox:
             found = [*found[turn:], *found[:turn]]
         return found
 
-    def queried(self, task: SandboxTask) -> dict[str, object]:
-        """A task as a query shows it now."""
-        content = shapes.queried(task, self.links(task), self.settings, self.clock.now())
+    def queried(self, task: SandboxTask, read_by: ReadBy = "callback") -> dict[str, object]:
+        """A task as a query, or its callback, shows it now."""
+        now = self.clock.now()
+        shown = task if read_by == "callback" else as_read(task, self.settings, self.dice, now)
+        content = shapes.queried(shown, self.links(task), self.settings, now)
+        content = with_late_parts(content, shown, read_by, self.settings, self.dice, now)
         if self.settings.shuffle_fields:
             content = shapes.shuffled(content, self.dice, self.traffic.requests.total())
         return content

@@ -116,6 +116,18 @@ class SandboxSettings(BaseModel):
     hole_rate: Rate = 0  # for each image: moderation removes it from the set
     tail_cut_rate: Rate = 0  # for each task: a fault in the middle ends the set
 
+    # How the end of a task wavers; what is charged does not
+    late_results_rate: Rate = 0  # of completed tasks: they show fewer results than they made,
+    late_results_s: Seconds = 0  # for so long after their end,
+    late_results_readings: int = Field(default=0, ge=0)  # and to so many readings (a line of a batch is one too)
+    late_results: Literal["empty", "null", "missing", "partial"] = "empty"  # partial: the first half of them
+    late_results_in: Literal["all", "task", "batch"] = "all"  # in the answers to a GET, or to a batch read, alone
+    late_usage_s: Seconds = 0  # a completed task does not tell its charge for so long
+    failed_first_rate: Rate = 0  # of completed tasks: they read failed,
+    failed_first_s: Seconds = 0  # for so long after their end,
+    failed_first_readings: int = Field(default=0, ge=0)  # and to so many readings
+    failed_first_code: str = "service_error"
+
     # How answers look
     shuffle_results: bool = False
     shuffle_fields: bool = False

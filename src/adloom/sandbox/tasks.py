@@ -63,6 +63,8 @@ class SandboxTask:
     made: int = 0
     charged: Decimal = ZERO
     error_code: str = ""
+    readings: int = 0
+    """How often it was read since it completed."""
 
     @property
     def started_at(self) -> float:

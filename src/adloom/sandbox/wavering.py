@@ -1,0 +1,56 @@
+"""Tasks that have ended and do not show it steadily.
+
+Results come late, the charge is told late, a failure turns out to be none.
+What is charged does not waver: the charge log has the truth from the task's end on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from adloom.sandbox.billing import ZERO
+from adloom.sandbox.dice import Dice
+from adloom.sandbox.settings import SandboxSettings
+from adloom.sandbox.tasks import SandboxTask, State
+
+ReadBy = Literal["task", "batch", "callback"]
+
+
+def as_read(task: SandboxTask, settings: SandboxSettings, dice: Dice, now: float) -> SandboxTask:
+    """The task as this reading shows it: one that completed may read failed at first. The reading is counted."""
+    if task.state is not State.COMPLETED:
+        return task
+    task.readings += 1
+    early = now < task.ends_at + settings.failed_first_s or task.readings <= settings.failed_first_readings
+    if not (early and dice.hits(settings.failed_first_rate, "failed first", task.ordinal)):
+        return task
+    return replace(task, state=State.FAILED, error_code=settings.failed_first_code, made=0, charged=ZERO)
+
+
+def with_late_parts(
+    content: dict[str, object], task: SandboxTask, read_by: ReadBy, settings: SandboxSettings, dice: Dice, now: float
+) -> dict[str, object]:
+    """A reading of a completed task without what this one does not show yet."""
+    if task.state is not State.COMPLETED or read_by == "callback":
+        return content
+    if now < task.ends_at + settings.late_usage_s:
+        content = {name: value for name, value in content.items() if name not in {"usage", "billing"}}
+    early = now < task.ends_at + settings.late_results_s or task.readings <= settings.late_results_readings
+    here = settings.late_results_in in {"all", read_by}
+    if early and here and dice.hits(settings.late_results_rate, "late results", task.ordinal):
+        return _with_few_results(content, settings)
+    return content
+
+
+def _with_few_results(content: dict[str, object], settings: SandboxSettings) -> dict[str, object]:
+    shown = {name: value for name, value in content.items() if name not in {"results", "result_data"}}
+    links = content.get("results")
+    match settings.late_results:
+        case "empty":
+            shown |= {"results": [], "result_data": []}
+        case "null":
+            shown |= {"results": None, "result_data": None}
+        case "partial" if isinstance(links, list):
+            shown["results"] = links[: len(links) // 2]
+    return shown
