@@ -223,13 +223,15 @@ class Ladder:
         except (ReadFailed, AccountStopped) as error:
             log.warning("the task list cannot be read: %s", error.message)
             return
-        claims = await claims_of(self._store)
+        rivals = await self._rivals(
+            sent
+        )  # after the list: whoever has a task in it is a rival by now, or has its answer
+        claims = await claims_of(self._store)  # after the rivals: an answer that one of them wrote meanwhile is seen
         for task in listed or ():
             if claims.dangling.get(task_name(task.task_id)) == claimant(self._ledger, facts):
                 await self._adopt(order, facts, task.task_id, via="task list")
                 return
-        rivals, claimed = await self._rivals(sent), claims.tasks
-        candidates = [task for task in listed or () if self._could_be(task, order, sent, claimed)]
+        candidates = [task for task in listed or () if self._could_be(task, order, sent, claims.tasks)]
         if rivals == {order.call} and len(candidates) == 1:
             await self._adopt(order, facts, candidates[0].task_id, via="task list")
 

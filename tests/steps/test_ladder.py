@@ -5,7 +5,7 @@ from fakes import EDITION, MODEL, FakeSource, ManualClock, MemoryStore, Scripted
 
 from adloom.core.errors import OutcomeUnknown
 from adloom.core.task import ListedTask, TaskState
-from adloom.ledger import to_json
+from adloom.ledger import to_json, utc
 from adloom.plan import Planner
 
 
@@ -42,3 +42,31 @@ async def test_a_campaign_called_like_the_folder_of_claims_is_not_taken_for_clai
     store.objects["tasks/main/plan-r1.json"] = b"{}"
     world = a_world(store, clock, api, dedicated_key=True)
     assert (await run_all(world, await look_at(world, FakeSource([a_row()])))).exit_code == 0
+
+
+class AnsweredMeanwhile(MemoryStore):
+    """An archive in which a rival's answer is written down right after somebody listed all of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.answer = {}
+
+    async def list(self, prefix):
+        async for listed in super().list(prefix):
+            yield listed
+        if prefix == "":
+            self.objects.update(self.answer)
+
+
+async def test_the_task_of_a_rival_whose_answer_is_written_meanwhile_is_left_to_it():
+    clock, store = ManualClock(), AnsweredMeanwhile()
+    api = Listing(clock)
+    api.answers = [OutcomeUnknown("the answer was lost")]
+    fact = {"schema": "adloom.fact/1", "time": utc(clock.now()), "writer": "another", "written": 1}
+    ledger = "other/main/ledger/c-rival"
+    intent = {"outcome": "bought", "account": api.account, "model": MODEL, "credits": "1.53"}
+    store.objects[f"{ledger}/a1-intent.json"] = to_json({**fact, **intent})
+    store.answer = {f"{ledger}/a1-accepted.task-lost.json": to_json({**fact, "task": "task-lost", "credits": "1.53"})}
+    world = a_world(store, clock, api, dedicated_key=True)
+    result = await run_all(world, await look_at(world, FakeSource([a_row()])))
+    assert result.published.manifest["totals"]["held"] == 1
