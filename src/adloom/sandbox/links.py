@@ -3,44 +3,76 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import urlencode
 
 from adloom.sandbox.dice import Dice
 from adloom.sandbox.outcomes import Ending
+from adloom.sandbox.settings import LinkForm
 from adloom.sandbox.tasks import SandboxTask
 
-_NAME = re.compile(r"([0-9a-f]{8})([0-9a-f]{2})([0-9a-f]{12})_0\.(?:jpg|png)")
+_NAME = re.compile(r"([0-9a-f]{8})(?:([0-9a-f]{2})[0-9a-f]{12})?_0\.(jpg|png)")
 
 
 @dataclass(frozen=True, slots=True)
-class Numbered:
-    """Which picture a link's name means: the task's ordinal and the picture's index."""
+class Look:
+    """How links are written: ``form`` says what tells the pictures of a task apart, ``expires`` when they die.
 
-    ordinal: int
+    ``expires`` is Unix time in seconds with a point, empty for links that live as long as the settings say.
+    """
+
+    extension: str
+    form: LinkForm = "path"
+    expires: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The picture behind a link, and when the link says that it dies, ``""`` if it does not say."""
+
+    task: SandboxTask
     index: int
+    expires: str
 
 
-def links(task: SandboxTask, base_url: str, extension: str, dice: Dice) -> list[str]:
+def links(task: SandboxTask, base_url: str, look: Look, dice: Dice) -> list[str]:
     """Every result link of a completed task, in order; a duplicate repeats the first."""
-    made = [f"{base_url}{path(task, index, extension, dice)}" for index in range(task.made)]
+    made = [f"{base_url}{path(task, index, look, dice)}" for index in range(task.made)]
     return [*made, made[0]] if made and task.outcome.ending is Ending.DUPLICATE else made
 
 
-def path(task: SandboxTask, index: int, extension: str, dice: Dice) -> str:
+def path(task: SandboxTask, index: int, look: Look, dice: Dice) -> str:
     """Path and query of one result."""
+    place, query = _parts(task, index, look, dice)
+    return f"{place}?{urlencode(query)}"
+
+
+def find(
+    place: str, query: Mapping[str, str], numbered: Callable[[int], SandboxTask | None], dice: Dice
+) -> Found | None:
+    """The picture that a link leads to, by its path and query; None when it was never given out like this."""
+    match = _NAME.fullmatch(place.rsplit("/", 1)[-1])
+    task = numbered(int(match[1], 16)) if match else None
+    if match is None or task is None:
+        return None
+    expires = query.get("expires", "")
+    form: LinkForm = "path" if match[2] else "query" if "image" in query else "signature"
+    indexes = range(task.made) if match[2] is None else [int(match[2], 16)]
+    for index in indexes:
+        if index < task.made and _parts(task, index, Look(match[3], form, expires), dice) == (place, dict(query)):
+            return Found(task, index, expires)
+    return None
+
+
+def _parts(task: SandboxTask, index: int, look: Look, dice: Dice) -> tuple[str, dict[str, str]]:
     date = datetime.fromtimestamp(task.ends_at, UTC)
     salt = dice.number("picture", task.id, index) & 0xFFFFFFFFFFFF
-    name = f"{task.ordinal:08x}{index:02x}{salt:012x}_0.{extension}"
-    return f"/files/{task.account.name}/images/{date:%Y/%m/%d}/{name}?sig={signature(name, dice)}"
-
-
-def read_name(name: str) -> Numbered | None:
-    """What a file name of a link means, None for any other name."""
-    match = _NAME.fullmatch(name)
-    return Numbered(int(match[1], 16), int(match[2], 16)) if match else None
-
-
-def signature(name: str, dice: Dice) -> str:
-    """What makes a link valid: a name alone is not enough."""
-    return f"{dice.number('signature', name):016x}"
+    picture = f"{index:02x}{salt:012x}"
+    name = f"{task.ordinal:08x}{picture if look.form == 'path' else ''}_0.{look.extension}"
+    query = {"image": picture} if look.form == "query" else {}
+    if look.expires:
+        query["expires"] = look.expires
+    query["sig"] = f"{dice.number('signature', task.ordinal, picture, look.expires):016x}"
+    return f"/files/{task.account.name}/images/{date:%Y/%m/%d}/{name}", query

@@ -13,7 +13,6 @@ from adloom.sandbox.doors import dawdle, half_sent, hang, reset
 from adloom.sandbox.faults import DAMAGES, Fault
 from adloom.sandbox.hosting import PREFIX
 from adloom.sandbox.sandbox import Sandbox
-from adloom.sandbox.tasks import SandboxTask
 
 _LIBRARY_AGENTS = ("python-httpx", "python-urllib", "python-requests", "aiohttp")
 
@@ -69,29 +68,20 @@ class Results:
         return await half_sent(request, picture) if fault.fault == "partial" else _response(picture)
 
     async def _picture(self, request: web.Request, damage: str) -> Reply:
-        found = self._found(request)
+        sandbox, now = self._sandbox, self._sandbox.settle()
+        found = links.find(request.path, request.query, sandbox.tasks.numbered, sandbox.dice)
         if found is None:
             return html_reply(404, "Not Found")
-        task, index = found
-        if self._sandbox.clock.now() >= task.ends_at + self._sandbox.settings.link_life_s:
-            return html_reply(self._sandbox.settings.dead_link_status, "this link has expired")
-        lasting = self._sandbox.gallery.lasting_damage(task, index)
-        content, media_type = await self._sandbox.gallery.picture(task, index, damage or lasting)
-        self._sandbox.traffic.requests["image whole"] += not (damage or lasting)
+        task, index = found.task, found.index
+        if now >= (float(found.expires) if found.expires else task.ends_at + sandbox.settings.link_life_s):
+            return html_reply(sandbox.settings.dead_link_status, "this link has expired")
+        unripe = sandbox.unripe(task, index, now)
+        if unripe.status:
+            return html_reply(unripe.status, "not here yet")
+        damage = damage or unripe.damage or sandbox.gallery.lasting_damage(task, index)
+        content, media_type = await sandbox.gallery.picture(task, index, damage)
+        sandbox.traffic.requests["image whole"] += not damage
         return Reply(content, 200, media_type)
-
-    def _found(self, request: web.Request) -> tuple[SandboxTask, int] | None:
-        name = request.path.rsplit("/", 1)[-1]
-        numbered = links.read_name(name)
-        if numbered is None or request.query.get("sig") != links.signature(name, self._sandbox.dice):
-            return None
-        self._sandbox.settle()
-        task = self._sandbox.tasks.numbered(numbered.ordinal)
-        if task is None or numbered.index >= task.made:
-            return None
-        extension = name.rsplit(".", 1)[-1]
-        mine = request.path == links.path(task, numbered.index, extension, self._sandbox.dice).partition("?")[0]
-        return (task, numbered.index) if mine else None
 
 
 def _response(reply: Reply) -> web.Response:

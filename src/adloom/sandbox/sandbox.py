@@ -27,6 +27,14 @@ from adloom.sandbox.wavering import ReadBy, as_read, with_late_parts
 _KEPT_VIOLATIONS = 100
 
 
+@dataclass(frozen=True, slots=True)
+class Unripe:
+    """What a picture shows while its task has only just ended: a status, or a damage; neither when it is ready."""
+
+    status: int = 0
+    damage: str = ""
+
+
 @dataclass(slots=True)
 class Traffic:
     """What has come in since the last reset."""
@@ -78,6 +86,8 @@ class Sandbox:
         self.courier = Courier(self.board, self.dice, self.faults, self.queried)
         self.traffic = Traffic()
         self.closing = False
+        self._fetches: Counter[tuple[int, int]] = Counter()
+        self._readings: Counter[int] = Counter()
         self._accounts: dict[str, Account] = {}
         self._memories: dict[str, KeyMemory] = {}
 
@@ -159,6 +169,8 @@ class Sandbox:
         self.traffic = Traffic(open_posts=self.traffic.open_posts)
         self._accounts.clear()
         self._memories.clear()
+        self._fetches.clear()
+        self._readings.clear()
 
     # What the routes ask
 
@@ -190,15 +202,32 @@ class Sandbox:
 
     def links(self, task: SandboxTask) -> list[str]:
         """A completed task's result links, in this reading's order."""
-        extension = "png" if self.settings.picture_format == "png" else "jpg"
+        settings = self.settings
+        extension = "png" if settings.picture_format == "png" else "jpg"
         base_url = self.base_url
-        if self.settings.result_host:
-            base_url = base_url.replace("127.0.0.1", self.settings.result_host)
-        found = links.links(task, base_url, extension, self.dice)
-        if self.settings.shuffle_results and found:
+        if settings.result_host:
+            base_url = base_url.replace("127.0.0.1", settings.result_host)
+        expires = f"{self.clock.now() + settings.renewed_link_life_s:.6f}" if settings.renewed_link_life_s else ""
+        found = links.links(task, base_url, links.Look(extension, settings.link_form, expires), self.dice)
+        if found:
+            self._readings[task.ordinal] += 1
+        if settings.reverse_later_results and self._readings[task.ordinal] > 1:
+            found.reverse()
+        if settings.shuffle_results and found:
             turn = self.traffic.requests.total() % len(found)
             found = [*found[turn:], *found[:turn]]
         return found
+
+    def unripe(self, task: SandboxTask, index: int, now: float) -> Unripe:
+        """Count a fetch of a picture, and say what it shows instead of itself while its link is young."""
+        settings = self.settings
+        self._fetches[task.ordinal, index] += 1
+        tries, age_s = self._fetches[task.ordinal, index], now - task.ends_at
+        if tries <= settings.young_link_tries or age_s < settings.young_link_s:
+            return Unripe(status=settings.young_link_status)
+        if tries <= settings.young_picture_tries or age_s < settings.young_picture_s:
+            return Unripe(damage=settings.young_picture_damage)
+        return Unripe()
 
     def queried(self, task: SandboxTask, read_by: ReadBy = "callback") -> dict[str, object]:
         """A task as a query, or its callback, shows it now."""

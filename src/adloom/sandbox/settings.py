@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 KeyState = Literal["revoked", "key_disabled", "key_expired", "user_disabled", "ip_restricted", "key_model_not_allowed"]
 Rate = Annotated[float, Field(ge=0, le=1)]
 ReplyLoss = Literal["drop", "hang", "status", "broken_json"]
+LinkForm = Literal["path", "query", "signature"]
 PictureDamage = Literal["corrupt", "truncated", "wrong_bytes", "html", "empty", "png", "off_size"]
 
 TRANSIENT_CODES = (
@@ -178,6 +179,15 @@ class SandboxSettings(BaseModel):
     result_host: Literal["", "localhost"] = ""
     link_life_s: float = Field(default=86_400, gt=0)
     dead_link_status: Literal[403, 404, 410] = 403
+    link_form: LinkForm = "path"  # what tells a task's pictures apart: path, a query parameter, or the signature alone
+    renewed_link_life_s: Seconds = 0  # above 0 every reading of a task signs its links anew, for so long
+    reverse_later_results: bool = False  # from the second reading of a task on its links stand the other way round
+    young_link_tries: int = Field(default=0, ge=0)  # the first fetches of a picture are answered young_link_status …
+    young_link_s: Seconds = 0  # … and so is every fetch until its task ended so long ago
+    young_link_status: Literal[403, 404, 410] = 404
+    young_picture_tries: int = Field(default=0, ge=0)  # the first fetches of a picture bring young_picture_damage …
+    young_picture_s: Seconds = 0  # … and so does every fetch until its task ended so long ago
+    young_picture_damage: PictureDamage = "html"
     picture_format: Literal["jpeg", "png"] = "jpeg"
     fast_pictures: bool = False
     picture_cache_bytes: int = Field(default=64_000_000, ge=0)
