@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
 
+from adloom.claims import hold
 from adloom.core.backoff import READ, poll_wait_s
 from adloom.core.errors import AccountStopped, ReadFailed
 from adloom.core.exits import Stop, StopReason
@@ -202,6 +203,8 @@ class Collector:
     async def collect(self, call: str, started: float) -> None:
         """Wait for the task of a call's latest attempt and record its end."""
         attempt = self._ledger.facts(call).latest
+        if not await hold(self._ledger, call, attempt.number, attempt.task):
+            return
         task = await self._poller.watch(attempt.task, started)
         if task is None:
             reason = f"task {attempt.task} has not ended, or the API does not know it any more"

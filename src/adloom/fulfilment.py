@@ -163,6 +163,8 @@ class Fulfilment:
         accepted = facts.latest.accepted
         assert accepted is not None  # noqa: S101 - that is what the stage means
         await self._steps.collector.collect(order.call, datetime.fromisoformat(accepted["time"]).timestamp())
+        if self._ledger.facts(order.call).stage is Stage.UNKNOWN:  # the task turned out to be another call's
+            self._steps.ladder.inherit(order)
         self._steps.prices.read_charge(self._ledger.facts(order.call).latest)
 
     async def _next(self, order: Order) -> Order | None:

@@ -252,7 +252,8 @@ class Ladder:
 
     async def _is_rival(self, folder: str, names: Sequence[str], sent: float) -> bool:
         latest = max(int(name[1 : name.index("-")]) for name in names)
-        if any(name.startswith((f"a{latest}-accepted.", f"a{latest}-settled")) for name in names):
+        accepted = {name for name in names if name.startswith(f"a{latest}-accepted.")}
+        if f"a{latest}-settled" in names or any(n.replace("-accepted.", "-disowned.") not in names for n in accepted):
             return False
         records = {name: from_json(await self._store.read(f"{folder}/{name}.json") or b"", folder) for name in names}
         call = fold(folder.rsplit("/", 1)[1], records)

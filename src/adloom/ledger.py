@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -82,10 +83,18 @@ class Ledger:
         self._records = Records()
         self._written = 0
         """Counts this writer's records, so that no two records anywhere are equal."""
+        self._accepted: dict[str, tuple[str, ...]] = {}
+        """The calls that accepted a task, by the task's name."""
+        self.claimed: dict[str, tuple[str, int]] = {}
+        """The call and the attempt for which this process has claimed a task, by the task's name."""
 
     def go_through(self, store: Store) -> None:
         """Read and write through another way to the same store from now on."""
         self._store = store
+
+    @property
+    def store(self) -> Store:
+        return self._store
 
     @property
     def writer(self) -> str:
@@ -98,13 +107,14 @@ class Ledger:
     async def load(self, *, trust_seals: bool = True) -> None:
         """Read every fact of the edition: those of sealed calls from their seals, if these are to be trusted."""
         self._records = Records()
+        self._accepted.clear()
         if trust_seals:
             await self._load_seals()
         async for listed in self._store.list(self._edition.key("ledger/")):
             call, file = listed.key.rsplit("/", 2)[1:]
             name = file.removesuffix(".json")
             if call not in NOT_CALLS and name not in self._records.of(call):
-                self._records.put(call, name, await self._read(listed.key))
+                self._keep(call, name, await self._read(listed.key))
 
     async def _load_seals(self) -> None:
         async for listed in self._store.list(self._edition.key(f"ledger/{SEALED}/")):
@@ -113,7 +123,7 @@ class Ledger:
                 continue  # a seal saves reading, it is never the only copy
             for call, records in seal["calls"].items():
                 for name, entry in records.items():
-                    self._records.put(call, name, Entry(entry["record"], entry["sha256"]))
+                    self._keep(call, name, Entry(entry["record"], entry["sha256"]))
 
     def records(self, call: str) -> dict[str, Any]:
         """Every record of a call with its SHA-256 as stored, by name: what a seal holds."""
@@ -124,8 +134,18 @@ class Ledger:
         async for listed in self._store.list(self._edition.key(f"ledger/{call}/")):
             name = listed.key.rsplit("/", 1)[1].removesuffix(".json")
             if name not in self._records.of(call):
-                self._records.put(call, name, await self._read(listed.key))
+                self._keep(call, name, await self._read(listed.key))
         return self.facts(call)
+
+    def first_with_task(self, name: str) -> tuple[str, int] | None:
+        """The call and the attempt that accepted a task first, by the task's name; None where none has."""
+        accepted, found = re.compile(rf"a(\d+)-accepted\.{re.escape(name)}"), []
+        for call in self._accepted.get(name, ()):
+            records = self._records.of(call)
+            for known, entry in records.items():
+                if (match := accepted.fullmatch(known)) and f"a{match[1]}-disowned.{name}" not in records:
+                    found.append((entry.record["time"], call, int(match[1])))
+        return min(found)[1:] if found else None
 
     def facts(self, call: str) -> CallFacts:
         """The state of a call by what this process has read and written."""
@@ -156,7 +176,7 @@ class Ledger:
         if await self._create(call, name, record):
             return record, True
         entry = await self._read(self._key(call, name))
-        self._records.put(call, name, entry)
+        self._keep(call, name, entry)
         standing = entry.record
         mine = (standing["writer"], standing["written"]) == (record["writer"], record["written"])
         return standing, mine  # a store that tried again after a lost reply finds its own object there
@@ -173,11 +193,17 @@ class Ledger:
         if len(tasks) > 1:
             log.error("call %s has %d tasks for one attempt, so it was bought twice: %s", call, len(tasks), tasks)
 
+    def _keep(self, call: str, name: str, entry: Entry) -> None:
+        self._records.put(call, name, entry)
+        if "-accepted." in name:
+            task = name.split("-accepted.", 1)[1]
+            self._accepted[task] = tuple({*self._accepted.get(task, ()), call})
+
     async def _create(self, call: str, name: str, record: Record) -> bool:
         key, content = self._key(call, name), to_json(record)
         created = await self._store.create(key, content)
         if created:
-            self._records.put(call, name, Entry(record, hashlib.sha256(content).hexdigest()))
+            self._keep(call, name, Entry(record, hashlib.sha256(content).hexdigest()))
         return created
 
     def _record(self, fields: Mapping[str, Any]) -> Record:

@@ -16,7 +16,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from adloom.archive import DOWNLOAD_TRIES
-from adloom.claims import claims_of
+from adloom.claims import claims_of, hold
 from adloom.collect import Poller
 from adloom.core.backoff import RESULT
 from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed
@@ -50,7 +50,8 @@ class Rescuer:
         for call in self._ledger.calls():
             for attempt in self._ledger.facts(call).attempts:
                 for task_id in attempt.tasks:
-                    if task_id != attempt.task and task_name(task_id) not in attempt.seconds:
+                    is_new = task_id != attempt.task and task_name(task_id) not in attempt.seconds
+                    if is_new and await hold(self._ledger, call, attempt.number, task_id):
                         await self._second_task(call, attempt, task_id)
 
     async def orphans(self) -> int:

@@ -47,7 +47,7 @@ def _held(facts: CallFacts, now: float) -> Held | None:
     attempt, intent = facts.latest, facts.intent
     if intent is None:
         return None
-    records = (attempt.held, *(attempt.unknown[send] for send in sorted(attempt.unknown)))
+    records = (*(attempt.unknown[send] for send in sorted(attempt.unknown)), attempt.held)  # why, then that it is
     reason = next((record["reason"] for record in records if record is not None), "")
     return Held(
         call=facts.call,

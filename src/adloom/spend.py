@@ -13,6 +13,7 @@ import logging
 from dataclasses import dataclass
 from itertools import count
 
+from adloom.claims import hold
 from adloom.core.backoff import READ, STORE, THROTTLE, advised_wait_s
 from adloom.core.errors import (
     AccountStopped,
@@ -218,6 +219,8 @@ class Spender:
                 break
             except StoreUnavailable as error:
                 await self._keep_in_mind(order, accepted.task_id, tries, error)
+        if not await hold(self._ledger, order.call, attempt, accepted.task_id):
+            self._ladder.add(order)
         self._prices.read_reserve(order, reserved)
         await self._throttle.speed_up()
 
@@ -287,4 +290,5 @@ async def repeat(ledger: Ledger, api: ImageApi, call: str) -> str:
     await ledger.decide(call, f"a{attempt.number}-send-{attempt.sends + 1}", {"outcome": Decided.BOUGHT, "probe": True})
     accepted = await api.submit(intent["body"].encode(), intent["idempotency_key"])
     await ledger.accept(call, attempt.number, accepted.task_id, intent["credits"], replayed=accepted.replayed)
+    await hold(ledger, call, attempt.number, accepted.task_id)
     return accepted.task_id

@@ -188,3 +188,11 @@ async def test_as_many_images_are_made_as_prompt_ceiling_and_references_allow(vi
     task = await visitor.result(prompt=prompt, n=n, image_urls=urls)
     assert len(task["results"]) == made
     assert visitor.sandbox.charges()[0].made == made
+
+
+async def test_posts_in_a_row_can_be_answered_with_one_id_though_each_makes_a_task(visit):
+    visitor = await visit(posts_an_id=3)
+    ids = [(await visitor.post()).json()["id"] for _ in range(4)]
+    assert ids[0] == ids[1] == ids[2] != ids[3]
+    tasks = [line["id"] for line in (await visitor.get("/v1/tasks")).json()["data"]]
+    assert len(set(tasks)) == 4

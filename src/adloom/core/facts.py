@@ -10,6 +10,7 @@ A call's facts are create-once objects ``ledger/<call id>/<name>.json``; none is
 ``a1-refused-<k>``    evidence   send k provably made no task, and why
 ``a1-unknown-<k>``    evidence   nobody can tell whether send k made a task
 ``a1-accepted.<id>``  evidence   the API answered with this task; a second one for an attempt is kept and reported
+``a1-disowned.<id>``  evidence   that task is another purchase's, so it counts as never accepted: see ``claims``
 ``a1-second.<id>``    evidence   what a second task of the attempt cost, and where its images are
 ``a1-completed``      evidence   the result links, in the one order that counts; fixed before the first download
 ``a1-failed``         evidence   the task ended without images
@@ -42,7 +43,7 @@ Record: TypeAlias = Mapping[str, Any]
 
 _NAME = re.compile(
     r"a(?P<attempt>\d+)-(?:(?P<single>intent|settled|completed|failed|held)"
-    r"|(?P<counted>send|refused|unknown|archived)-(?P<number>\d+)|(?P<of_task>accepted|second)\.[A-Za-z0-9_-]+)"
+    r"|(?P<counted>send|refused|unknown|archived)-(?P<number>\d+)|(?P<of_task>accepted|disowned|second)\.[A-Za-z0-9_-]+)"
 )
 
 
@@ -119,6 +120,8 @@ class Attempt:
     archived_facts: int = 0
     seconds: dict[str, Record] = field(default_factory=dict)
     """What was recorded of second tasks, by the name of the task."""
+    disowned: tuple[Record, ...] = ()
+    """Tasks that the API answered with and that are other purchases'."""
 
     @property
     def last_refusal(self) -> Record | None:
@@ -254,6 +257,8 @@ def fold(call: str, facts: Mapping[str, Record]) -> CallFacts:
                 f"ledger/{call}/{name} has the schema {record.get('schema')!r}, this version knows {SCHEMA!r}",
                 remedy="Use the version of adloom that wrote the archive, or a newer one.",
             )
+        if name.replace("-accepted.", "-disowned.") in facts and match["of_task"] == "accepted":
+            continue
         number = int(match["attempt"])
         attempt = attempts.setdefault(number, Attempt(number))
         _add(attempt, match["single"] or match["counted"] or match["of_task"], int(match["number"] or 1), record)
@@ -284,6 +289,8 @@ def _add(attempt: Attempt, what: str, number: int, record: Record) -> None:  # n
                 if image.index not in known or known[image.index].fate is ImageFate.LOST:  # somebody had it after all
                     known[image.index] = image
             attempt.images = tuple(known[index] for index in sorted(known))
+        case "disowned":
+            attempt.disowned = (*attempt.disowned, record)
         case "second":
             attempt.seconds[task_name(record["task"])] = record
         case "completed":

@@ -7,7 +7,7 @@ archived image beats everything; otherwise the latest round speaks.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
@@ -63,14 +63,22 @@ FRUITLESS_CALLS = 2
 def outcomes(calls: Iterable[CallFacts]) -> dict[str, Outcome]:
     """The outcome of every variant that any call asked for, by variant key."""
     found: dict[str, tuple[int, Outcome]] = {}
+    shared: dict[str, str] = {}
     for facts in sorted(calls, key=lambda facts: facts.call):
+        shared |= {record["task"]: facts.call for attempt in facts.attempts for record in attempt.disowned}
         if (intent := facts.intent) is None:
             continue
         for key, outcome in _call_outcomes(facts, intent).items():
             rank = 1_000_000 if outcome.status is Status.ARCHIVED else intent["round"]
             if key not in found or rank > found[key][0] or (rank == found[key][0] and outcome.covered):
                 found[key] = (rank, outcome)
-    return {key: outcome for key, (_, outcome) in found.items()}
+    return {key: _flagged(outcome, shared.get(outcome.task, "")) for key, (_, outcome) in found.items()}
+
+
+def _flagged(outcome: Outcome, other: str) -> Outcome:
+    """Say of an outcome that another call, if any, was answered with its task too: a person should look at both."""
+    said = f"the API answered call {other} with its task too"
+    return replace(outcome, reason="; ".join(filter(None, (outcome.reason, said)))) if other else outcome
 
 
 def missing(facts: CallFacts) -> TopUp | None:

@@ -44,7 +44,7 @@ class Gateway:
             memory.known[key] = (task.request_sha256, task)
         if settings.callback_before_answer:
             await self._call_back_first(task)
-        return json_reply(shapes.accepted(task, settings))
+        return json_reply(shapes.accepted(self._answered(task, settings), settings))
 
     async def task(self, call: Call) -> Reply:
         """``GET /v1/tasks/{id}``."""
@@ -97,6 +97,10 @@ class Gateway:
 
         submission = Submission(call.account, wanted, key, hashlib.sha256(call.body).hexdigest())
         return sandbox.tasks.accept(submission, decide, call.now)
+
+    def _answered(self, task: SandboxTask, settings: SandboxSettings) -> SandboxTask:
+        """The task that a POST is answered with: its own, but for a gateway that mixes up its ids."""
+        return self._sandbox.tasks.numbered(task.ordinal - task.ordinal % settings.posts_an_id) or task
 
     def _within_limits(self, call: Call, memory: KeyMemory, settings: SandboxSettings) -> None:
         if settings.burst_429_every_s and call.now % settings.burst_429_every_s < settings.burst_429_for_s:

@@ -88,6 +88,9 @@ class SandboxSettings(BaseModel):
     idempotency: Literal["ignored", "honoured", "unsure"] = "ignored"
     unsure_status: int = 409
 
+    # Ids
+    posts_an_id: int = Field(default=1, ge=1)  # so many accepted POSTs in a row are answered with the first one's id
+
     # Life of a task
     task_seconds: Span = (0.5, 0.5)
     slow_task_rate: Rate = 0
