@@ -12,13 +12,12 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 
 from adloom.backlog import Backlog
 from adloom.core.backoff import RESULT
 from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed
-from adloom.core.facts import CallFacts, Image, ImageFate, Record
+from adloom.core.facts import CallFacts, Image, ImageFate, Record, image_entry
 from adloom.core.identity import asset_stems
 from adloom.core.task import Download, Picture
 from adloom.ledger import Edition, Ledger
@@ -33,7 +32,7 @@ DOWNLOAD_TRIES = 8
 DECODE_TRIES = 3
 """Bytes that are no image may be a proxy's page: they are fetched again before they go to quarantine."""
 
-_EXTENSIONS = ("jpg", "png", "webp")
+_EXTENSIONS = ("jpg", "png", "webp", "avif", "gif", "bmp")
 
 
 class Archiver:
@@ -72,7 +71,7 @@ class Archiver:
             if not new and (latest.links or latest.archived_facts):
                 return
             name = f"a{latest.number}-archived-{latest.archived_facts + 1}"
-            if (await self._ledger.decide(call, name, {"images": [asdict(image) for image in new]}))[1]:
+            if (await self._ledger.decide(call, name, {"images": [image_entry(image) for image in new]}))[1]:
                 return
 
     async def _image(self, facts: CallFacts, index: int, link: str) -> Image | None:
@@ -202,4 +201,15 @@ def _extra_stem(facts: CallFacts, index: int) -> str:
 def _image(  # noqa: PLR0913, PLR0917 - a record's fields
     index: int, number: int, fate: ImageFate, key: str, sha256: str, size_bytes: int, picture: Picture
 ) -> Image:
-    return Image(index, number, fate, key, sha256, size_bytes, picture.media_type, picture.width_px, picture.height_px)
+    return Image(
+        index,
+        number,
+        fate,
+        key,
+        sha256,
+        size_bytes,
+        picture.media_type,
+        picture.width_px,
+        picture.height_px,
+        flags=picture.flags,
+    )

@@ -138,7 +138,10 @@ class Decoder(Protocol):
     """Decodes images of strangers."""
 
     async def decode(self, content: bytes) -> Picture | None:
-        """Decode the whole image: None when the bytes are no complete image of an accepted type and size."""
+        """Decode the whole image: None when the bytes are no complete image of an accepted type.
+
+        Raises PictureUnjudged when that takes more than a decoder may spend, DecoderBroken when none can run at all.
+        """
         ...
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 
@@ -20,7 +19,7 @@ from adloom.claims import claims_of, hold
 from adloom.collect import Poller
 from adloom.core.backoff import RESULT
 from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed
-from adloom.core.facts import Attempt, Image, ImageFate, task_name
+from adloom.core.facts import Attempt, Image, ImageFate, image_entry, task_name
 from adloom.core.task import Task, TaskState
 from adloom.ledger import Edition, Ledger, to_json, utc
 from adloom.world import World
@@ -87,7 +86,7 @@ class Rescuer:
             {
                 "task": task_id,
                 "credits": str(charged if task.state is TaskState.COMPLETED else 0),
-                "images": [asdict(image) for image in images],
+                "images": [image_entry(image) for image in images],
             },
         )
 
@@ -102,7 +101,7 @@ class Rescuer:
             "schema": SCHEMA,
             "task": task.task_id,
             "time": utc(self._clock.now()),
-            "images": [asdict(image) for image in images],
+            "images": [image_entry(image) for image in images],
         }
         await self._store.create(f"{folder}/task.json", to_json(record))
         log.error("task %s is claimed by nothing in the archive: its images are in %s", task.task_id, folder)
@@ -138,6 +137,7 @@ class Rescuer:
             media_type,
             picture.width_px if picture else 0,
             picture.height_px if picture else 0,
+            flags=picture.flags if picture else (),
         )
 
     async def _download(self, link: str) -> bytes:

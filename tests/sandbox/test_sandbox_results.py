@@ -4,6 +4,7 @@ import io
 
 import httpx
 import pytest
+import simplejpeg
 from PIL import Image
 
 LOOK = "doubao-seedream-4.0"
@@ -119,6 +120,24 @@ async def test_a_picture_can_be_damaged_for_good(visit):
     assert len(contents) == 1
     with pytest.raises(OSError, match=r"truncated|broken|unrecognized|decod"):
         decoded(contents.pop())
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "start"), [("line_break", "JPEG", b"\r\n\xff\xd8"), ("animated", "WEBP", b"RIFF")]
+)
+async def test_a_picture_can_be_whole_and_odd(visit, kind, form, start):
+    visitor = await visit(picture_damage_rate=1, picture_damage_kinds=(kind,))
+    content = (await visitor.http.get(await image_of(visitor, size="1:1", quality="1K"))).content
+    assert content.startswith(start)
+    assert decoded(content.lstrip()).format == form
+
+
+async def test_a_picture_can_be_cut_and_padded_to_its_end(visit):
+    visitor = await visit(picture_damage_rate=1, picture_damage_kinds=("padded",))
+    content = (await visitor.http.get(await image_of(visitor, size="1:1", quality="1K"))).content
+    assert content.endswith(b"\xff\xd9")
+    with pytest.raises(ValueError, match="premature end"):
+        simplejpeg.decode_jpeg(content)
 
 
 async def test_pictures_can_be_png(visit):

@@ -39,7 +39,7 @@ import adloom.session
 from adloom.cli import _exit_code_of
 from adloom.core.errors import AdloomError
 from adloom.core.task import Picture
-from adloom.edges.picture_child import look as look_at_picture
+from adloom.edges.picture_child import answer
 from adloom.edges.pictures import _picture
 from adloom.edges.settings import SecretText, Settings
 from adloom.session import RunRequest, execute, open_store, outlook_of
@@ -227,8 +227,7 @@ class _DecoderInPlace:
     """What the decoder's child process does, without the process."""
 
     async def decode(self, content: bytes) -> Picture | None:
-        found = await asyncio.to_thread(look_at_picture, content)
-        return _picture(None if found is None else list(found))
+        return _picture(await asyncio.to_thread(answer, content))
 
     async def aclose(self) -> None:
         """Nothing was started."""

@@ -19,6 +19,7 @@ AdloomError                      everything adloom raises on purpose
 │   └── TaskNotFound             the API does not know this task, or no longer
 ├── DownloadError                a paid image could not be fetched
 │   ├── DownloadFailed           this try; another may do
+│   │   └── PictureUnjudged      the bytes came, but nobody can tell whether they are an image
 │   └── LinkExpired              the link is dead: ask the task once for a fresh one
 └── StoreError                   the archive
 ├── StoreUnavailable         an outage: buying stops, resumable (exit 7)
@@ -186,6 +187,10 @@ class DownloadError(AdloomError):
 
 class DownloadFailed(DownloadError):
     """This try failed; another may succeed."""
+
+
+class PictureUnjudged(DownloadFailed):
+    """The bytes came, but judging them takes more than the decoder may spend: they are neither an image nor none."""
 
 
 class LinkExpired(DownloadError):

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -94,6 +94,8 @@ class Image:
     width_px: int = 0
     height_px: int = 0
     reason: str = ""
+    flags: tuple[str, ...] = ()
+    """Words for what a person should know of it. Written down only where there are any."""
 
 
 @dataclass(slots=True)
@@ -305,7 +307,15 @@ def _add(attempt: Attempt, what: str, number: int, record: Record) -> None:  # n
 
 def images_of(record: Record) -> tuple[Image, ...]:
     """The images of an ``archived`` record."""
-    return tuple(Image(**{**entry, "fate": ImageFate(entry["fate"])}) for entry in record["images"])
+    return tuple(
+        Image(**{**entry, "fate": ImageFate(entry["fate"]), "flags": tuple(entry.get("flags", ()))})
+        for entry in record["images"]
+    )
+
+
+def image_entry(image: Image) -> Record:
+    """An image as an ``archived`` record has it: what an older version does not know is left out where it is empty."""
+    return {name: value for name, value in asdict(image).items() if name != "flags" or value}
 
 
 def task_name(task_id: str) -> str:

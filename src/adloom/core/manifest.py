@@ -1,8 +1,9 @@
 """What an edition holds and what did not make it: the projection of plan and ledger that people and tools read.
 
-``assets.jsonl`` has one line per wanted variant in plan order; ``assets.csv`` the same for a spreadsheet, with cells
-that a spreadsheet would run as a formula made harmless by a leading quote. ``manifest.json`` carries totals and the
-hashes of both. Nothing in them depends on when or how often a run wrote them.
+``assets.jsonl`` has one line per wanted variant in plan order, with ``flags`` where its image has any; ``assets.csv``
+the same for a spreadsheet, without them and with cells that a spreadsheet would run as a formula made harmless by a
+leading quote. ``manifest.json`` carries totals and the hashes of both. Nothing in them depends on when or how often a
+run wrote them.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ def _line(planned: PlannedRow, variant: Variant, outcome: Outcome | None) -> dic
         "result_index": image.index if image else None,
         "credits": number(outcome.credits) if outcome and not shared else 0,
         "reason": _reason(row, outcome, shared=shared),
+        **({"flags": list(image.flags)} if image and archived and image.flags else {}),
     }
 
 

@@ -85,9 +85,13 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What decoding the whole of an image showed. ``media_type`` is told by its magic bytes."""
+    """What decoding the whole of an image showed. ``media_type`` is told by its magic bytes.
+
+    ``flags`` are words for what a person should know of it, sorted: ``animated`` has more than one frame.
+    """
 
     media_type: str
     extension: str
     width_px: int
     height_px: int
+    flags: tuple[str, ...] = ()

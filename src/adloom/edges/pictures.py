@@ -1,34 +1,56 @@
 """Decodes images of strangers in child processes, so that a hostile file can at most kill a child.
 
 Each child decodes one image at a time, so a killed child names its image. That image gets one more try in a fresh
-child (the first may have been the victim of a machine short of memory); after that it is no picture. A child that
-cannot start at all is no verdict on an image: that raises DecoderBroken.
+child (the first may have been the victim of a machine short of memory), unless its time was up. After that nobody can
+judge it: PictureUnjudged, and so at once for the same bytes again, since each try may cost 20 s of a core that all runs
+of the process share. A child that cannot start at all is no verdict on an image: that raises DecoderBroken.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
+import signal
 import sys
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from adloom.core.errors import DecoderBroken
+from adloom.core.errors import DecoderBroken, PictureUnjudged
 from adloom.core.task import Picture
 
 CHILDREN = 2  # a 2K JPEG takes some 30 ms, and downloads bring fewer than 60 a second
 START_S = 30.0  # Pillow's import takes 0.1 s; this is for a machine under load
 IMAGE_S = 60.0  # the child's own limit is 20 s of CPU; this is for one that hangs without using any
+TRIES = 2
+REMEMBERED = 1000
+"""Images that nobody could judge, known by their SHA-256; a run of hostile ones forgets the oldest."""
+
+REASON_LENGTH = 100
 _CHILD = Path(__file__).with_name("picture_child.py")
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # NumPy's, each of which would reserve memory
 _KEPT_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")  # and no key, in a process that strangers feed
-_KINDS = {"jpeg": ("image/jpeg", "jpg"), "png": ("image/png", "png"), "webp": ("image/webp", "webp")}
+_KINDS = {
+    "jpeg": ("image/jpeg", "jpg"),
+    "png": ("image/png", "png"),
+    "webp": ("image/webp", "webp"),
+    "avif": ("image/avif", "avif"),
+    "gif": ("image/gif", "gif"),
+    "bmp": ("image/bmp", "bmp"),
+}
+_FLAGS = ("animated",)
 
 
 class _ChildDied(Exception):
-    """The child ended, or hung, while it had an image."""
+    """The child ended, or hung, while it had an image. ``hopeless``: its time was up, so another try is no use."""
+
+    def __init__(self, *, hopeless: bool = False) -> None:
+        super().__init__()
+        self.hopeless = hopeless
 
 
 class PictureDecoder:
@@ -39,16 +61,31 @@ class PictureDecoder:
         self._idle: list[_Child] = []
         self._closed = False
         self._image_s = image_s
+        self._unjudged: OrderedDict[str, str] = OrderedDict()
 
     async def decode(self, content: bytes) -> Picture | None:
         async with self._slots:
-            for _try in range(2):
-                try:
-                    async with self._child() as child:
-                        return _picture(await child.ask(content, self._image_s))
-                except _ChildDied:
-                    continue
-        return None
+            name = hashlib.sha256(content).hexdigest() if self._unjudged else ""
+            if reason := self._unjudged.get(name):
+                raise PictureUnjudged(reason)
+            try:
+                return _picture(await self._ask(content))
+            except PictureUnjudged as error:
+                self._unjudged[name or hashlib.sha256(content).hexdigest()] = error.message
+                if len(self._unjudged) > REMEMBERED:
+                    self._unjudged.popitem(last=False)
+                raise
+
+    async def _ask(self, content: bytes) -> object:
+        """A child's answer. Raises PictureUnjudged when none comes."""
+        for _try in range(TRIES):
+            try:
+                async with self._child() as child:
+                    return await child.ask(content, self._image_s)
+            except _ChildDied as death:
+                if death.hopeless:
+                    break
+        raise PictureUnjudged("the image could not be judged: decoding it ended or outlasted the decoder's process")
 
     async def aclose(self) -> None:
         """End the children: idle ones now, a busy one after its image."""
@@ -116,8 +153,15 @@ class _Child:
                     writer.write(content)
                     await writer.drain()
                 return json.loads(await reader.readline())
+        except TimeoutError as error:
+            raise _ChildDied(hopeless=True) from error
         except (OSError, ValueError) as error:
-            raise _ChildDied from error
+            raise _ChildDied(hopeless=await self._ran_out_of_time()) from error
+
+    async def _ran_out_of_time(self) -> bool:
+        """Whether the child, whose pipes have ended, was killed by its limit of CPU time."""
+        await self.end()
+        return self._process.returncode == -signal.SIGXCPU
 
     async def end(self) -> None:
         """Kill the child and wait for it; it holds nothing worth a farewell."""
@@ -130,13 +174,17 @@ class _Child:
 
 def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
-    return kept | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    return kept | _ONE_THREAD | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 def _picture(answer: object) -> Picture | None:
-    """A child's answer, which is not trusted either."""
+    """A child's answer, which is not trusted either. Raises PictureUnjudged."""
     match answer:
-        case [str(kind), int(width_px), int(height_px)] if kind in _KINDS and width_px > 0 and height_px > 0:
+        case [str(kind), int(width_px), int(height_px), list(flags)] if (
+            kind in _KINDS and width_px > 0 and height_px > 0
+        ):
             media_type, extension = _KINDS[kind]
-            return Picture(media_type, extension, width_px, height_px)
+            return Picture(media_type, extension, width_px, height_px, tuple(flag for flag in _FLAGS if flag in flags))
+        case ["unjudged", str(reason)] if reason.isascii() and reason.isprintable():
+            raise PictureUnjudged(f"the image could not be judged: {reason[:REASON_LENGTH]}")
     return None

@@ -176,7 +176,9 @@ def _shot(line: Mapping[str, Any], thumbs: Collection[str]) -> Shot:
         width=max(1, round(width_px * scale)),
         height=max(1, round(height_px * scale)),
         alt=f"{line['job']}, {_variants([line])}: {line['prompt'][:120]}",
-        caption=f"{width_px}\u00a0×\u00a0{height_px} · {kind} · {size_text(line['size_bytes'])}",
+        caption=" · ".join(
+            (f"{width_px}\u00a0×\u00a0{height_px}", kind, size_text(line["size_bytes"]), *line.get("flags", ()))
+        ),
     )
 
 

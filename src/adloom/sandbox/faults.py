@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -17,7 +17,7 @@ WireFault = Literal["status", "drop", "hang", "slow", "partial", "broken_json"]
 CallbackFault = Literal["lost", "duplicate", "late", "forged", "disagrees"]
 
 READS = frozenset({"task", "batch", "list", "credits"})
-DAMAGES = frozenset({"corrupt", "truncated", "wrong_bytes", "html", "empty", "png", "off_size"})
+DAMAGES = frozenset(get_args(PictureDamage))
 CALLBACK_FAULTS = frozenset({"lost", "duplicate", "late", "forged", "disagrees"})
 WIRE_FAULTS = frozenset({"status", "drop", "hang", "slow", "partial", "broken_json"})
 ENDINGS = frozenset(ending.value for ending in Ending)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from io import BytesIO
 
 from adloom.sandbox.dice import Dice
 from adloom.sandbox.settings import Switchboard
@@ -34,6 +35,8 @@ class Gallery:
         whole = await self._whole(task, index, media, off_px)
         if damage == "html":
             return _PAGE, "text/html"
+        if damage == "animated":
+            return await asyncio.to_thread(_animated, whole), "image/webp"
         return _damaged(whole, damage), f"image/{media}"
 
     def lasting_damage(self, task: SandboxTask, index: int) -> str:
@@ -93,9 +96,23 @@ class Gallery:
 def _damaged(whole: bytes, damage: str) -> bytes:
     if damage == "truncated":
         return whole[: len(whole) // 2]
+    if damage == "padded":
+        return whole[: len(whole) // 2] + b"\xff\xd9"
+    if damage == "line_break":
+        return b"\r\n" + whole
     if damage == "corrupt":
         middle = len(whole) // 2
         return whole[:middle] + bytes(len(whole) - middle)
     if damage == "wrong_bytes":
         return _WRONG_BYTES
     return b"" if damage == "empty" else whole
+
+
+def _animated(whole: bytes) -> bytes:
+    from PIL import Image  # noqa: PLC0415 - Pillow loads when the first picture is painted
+
+    with Image.open(BytesIO(whole)) as image:
+        frames = [image.resize((96, 96)).rotate(angle) for angle in (0, 120, 240)]
+    out = BytesIO()
+    frames[0].save(out, "WEBP", save_all=True, append_images=frames[1:], duration=200)
+    return out.getvalue()

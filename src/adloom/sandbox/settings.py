@@ -12,7 +12,18 @@ KeyState = Literal["revoked", "key_disabled", "key_expired", "user_disabled", "i
 Rate = Annotated[float, Field(ge=0, le=1)]
 ReplyLoss = Literal["drop", "hang", "status", "broken_json"]
 LinkForm = Literal["path", "query", "signature"]
-PictureDamage = Literal["corrupt", "truncated", "wrong_bytes", "html", "empty", "png", "off_size"]
+PictureDamage = Literal[
+    "corrupt",
+    "truncated",
+    "padded",  # half of it with an end marker behind it
+    "wrong_bytes",
+    "html",
+    "empty",
+    "png",
+    "off_size",
+    "line_break",  # whole, behind a line break
+    "animated",  # a WebP of three frames
+]
 
 TRANSIENT_CODES = (
     "service_error",
