@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from decimal import Decimal
 
-from adloom.core.callbacks import CallbackAddresses
+from adloom.core.callbacks import CallbackAddresses, Secret
 from adloom.core.campaign import Grouping, Row
 from adloom.core.facts import CallFacts, Record, Stage
 from adloom.core.identity import top_up_id
@@ -30,7 +30,7 @@ _UNFINISHED = _BOUGHT | {Stage.WAITING}
 class Agenda:
     """The orders of one run."""
 
-    def __init__(self, store: Store, outlook: Outlook, revision: Revision, callback_secret: bytes) -> None:
+    def __init__(self, store: Store, outlook: Outlook, revision: Revision, callback_secret: Secret | None) -> None:
         self._store = store
         self._edition = outlook.edition
         self._ledger = outlook.ledger

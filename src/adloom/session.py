@@ -202,7 +202,7 @@ async def open_world(settings: Settings, store: Store, source: str | None = None
             is_surely_dead=is_surely_dead,
             poll_interval_s=settings.poll_interval_s,
             dedicated_key=settings.dedicated_key,
-            callback_secret=settings.callback_secret.reveal().encode() if settings.callback_secret else b"",
+            callback_secret=next(iter(settings.callback_secrets), None),
             files=None if source is None else ReferenceFiles(file_host, partial(read_file, source)),
         )
     finally:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
+from adloom.core.callbacks import Secret
 from adloom.owners import Process
 from adloom.ports import Clock, Decoder, ImageApi, Store
 from adloom.references import ReferenceFiles
@@ -27,8 +28,8 @@ class World:
     is_surely_dead: Callable[[Process], bool]
     poll_interval_s: float = DEFAULT_INTERVAL_S
     dedicated_key: bool = False
-    callback_secret: bytes = field(default=b"", repr=False)
-    """What makes callback addresses ours; empty where nobody receives callbacks."""
+    callback_secret: Secret | None = None
+    """What makes callback addresses ours; None where nobody receives callbacks."""
     files: ReferenceFiles | None = None
     """None where no reference is a file."""
 

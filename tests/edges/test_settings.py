@@ -107,3 +107,20 @@ def test_a_secret_shows_itself_to_reveal_only():
     for copied in (pickle.dumps, copy.deepcopy):
         with pytest.raises(TypeError):
             copied(settings.api_key)
+
+
+@pytest.mark.parametrize("text", ["canary", f"v2:{'n' * 32} v1:canary", f"v1:{'n' * 32} v1:{'canary' * 6}", "v1:"])
+def test_callback_secrets_that_are_short_or_share_a_version_are_refused_without_being_repeated(text):
+    with pytest.raises(SettingInvalid, match="ADLOOM_CALLBACK_SECRET") as caught:
+        read_settings({"ADLOOM_CALLBACK_SECRET": text})
+    assert "canary" not in str(caught.value)
+
+
+def test_callback_secrets_come_newest_first_and_are_shown_nowhere():
+    settings = read_settings({"ADLOOM_CALLBACK_SECRET": f" v12:{'n' * 32}\n{'canary' * 6} "})
+    assert [(secret.version, secret.key) for secret in settings.callback_secrets] == [
+        (12, b"n" * 32),
+        (0, b"canary" * 6),
+    ]
+    assert "canary" not in repr(settings)
+    assert read_settings({}).callback_secrets == ()

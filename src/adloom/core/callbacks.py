@@ -1,13 +1,15 @@
 """Callback addresses: one for each attempt of a call, which only who has the secret can compute.
 
 An address is the campaign's ``callback_url`` with ``/<campaign>/<edition>/<call>/<attempt>/<token>`` behind it. It is a
-pure function of the attempt, so that a purchase that is sent again is the same to the byte.
+pure function of the attempt, so that a purchase that is sent again is the same to the byte. A secret has a version, of
+which the token tells, so that a new secret can be taken while addresses of the old one are still out.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass, field
 
 from adloom.core.errors import InputError
@@ -20,6 +22,33 @@ FOLDER = "_callbacks"
 No campaign has such a name."""
 
 
+SECRET_LETTERS = 32
+"""128 bits, if they are hexadecimal digits."""
+
+_SECRET = re.compile(r"(?:v([1-9][0-9]{0,2}):)?(\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """What makes callback addresses ours. Version 0 is a secret that was given without one."""
+
+    key: bytes = field(repr=False)
+    version: int = 0
+
+
+def read_secrets(text: str) -> tuple[Secret, ...]:
+    """The secrets in a text like ``v2:<secret> v1:<secret>``: the first makes addresses, all are recognised.
+
+    Raises ValueError, which repeats none of them.
+    """
+    found = [(int(match[1] or 0), match[2]) for match in map(_SECRET.fullmatch, text.split()) if match]
+    if any(len(secret) < SECRET_LETTERS for _, secret in found):
+        raise ValueError(f"this is too short; use {SECRET_LETTERS} random letters or more")
+    if len({version for version, _ in found}) < len(found):
+        raise ValueError("two secrets have the same version; write them like v2:… v1:…, the newest first")
+    return tuple(Secret(secret.encode(), version) for version, secret in found)
+
+
 @dataclass(frozen=True, slots=True)
 class CallbackAddresses:
     """The addresses of one edition's calls. Without a secret every call has the one that the campaign names."""
@@ -27,11 +56,11 @@ class CallbackAddresses:
     url: str
     prefix: str
     """``<campaign>/<edition>/``."""
-    secret: bytes = field(default=b"", repr=False)
+    secret: Secret | None = None
 
     def of(self, call: str, attempt: int) -> str:
         """The address of an attempt. Raises InputError when it gets too long for the API."""
-        if not self.secret:
+        if self.secret is None:
             return self.url
         sealed = token(self.secret, self.prefix, call, attempt)
         address = f"{self.url.rstrip('/')}/{self.prefix}{call}/{attempt}/{sealed}"
@@ -43,9 +72,10 @@ class CallbackAddresses:
         return address
 
 
-def token(secret: bytes, prefix: str, call: str, attempt: int) -> str:
-    """What proves that an address was made by us: HMAC-SHA256 in hexadecimal."""
-    return hmac.new(secret, f"{prefix}{call}/{attempt}".encode(), hashlib.sha256).hexdigest()
+def token(secret: Secret, prefix: str, call: str, attempt: int) -> str:
+    """What proves that an address was made by us: HMAC-SHA256 in hexadecimal, behind its secret's version."""
+    seal = hmac.new(secret.key, f"{prefix}{call}/{attempt}".encode(), hashlib.sha256).hexdigest()
+    return f"{secret.version}-{seal}" if secret.version else seal
 
 
 def inbox(prefix: str, call: str, attempt: int) -> str:

@@ -11,13 +11,16 @@ import asyncio
 import hmac
 import logging
 import re
-from dataclasses import dataclass, field
-from typing import Self
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
 
 from aiohttp import web
 
-from adloom.core.callbacks import inbox, token
+from adloom.core.callbacks import Secret, inbox, token
 from adloom.core.errors import StoreError
+from adloom.edges.addresses import is_loopback_host
+from adloom.edges.callback_server import REQUEST_S, Buckets, CallbackServer, Tally
 from adloom.edges.foreign_text import Unreadable, mapping, read_json
 from adloom.ledger import to_json, utc
 from adloom.ports import Clock, Store
@@ -25,16 +28,19 @@ from adloom.ports import Clock, Store
 log = logging.getLogger(__name__)
 
 SCHEMA = "adloom.callback/1"
-BODY_BYTES = 64 * 1024
 DEPTH = 20
-REQUEST_S = 5.0
 AT_ONCE = 32
-TASKS_AN_ATTEMPT = 5
-"""An attempt makes one task, and two where the API forgot a key; more are nobody's honest word."""
+TASKS_AN_ATTEMPT = 100
+"""An attempt makes one task, and two where the API forgot a key. Whoever has the address may name others before the API
+does; a run finds the right one among them, but not among endlessly many."""
 
+BURST, PER_S = 200.0, 10.0
+"""Requests of one address: a right one's own, else the caller's. The API calls four times at most for a task."""
+
+_LONGEST_NAME = 64
 _ADDRESS = re.compile(
     r"(?:/[^/]+)*?/(?P<campaign>[a-z0-9][a-z0-9-]{0,62})/(?P<edition>[A-Za-z0-9][A-Za-z0-9._-]{0,63})"
-    r"/(?P<call>[a-z0-9][a-z0-9-]{0,99})/(?P<attempt>[1-9][0-9]{0,2})/(?P<token>[0-9a-f]{64})"
+    r"/(?P<call>[a-z0-9][a-z0-9-]{0,99})/(?P<attempt>[1-9][0-9]{0,2})/(?P<token>(?:[1-9][0-9]{0,2}-)?[0-9a-f]{64})"
 )
 _TASK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
@@ -46,43 +52,61 @@ class _Told:
     attempt: int
 
 
-class Receiver:
-    """An HTTP application for one archive."""
+class _NoCallback(Exception):
+    """A request that gets another answer than 200."""
 
-    def __init__(self, store: Store, clock: Clock, secret: bytes) -> None:
+    def __init__(self, status: HTTPStatus) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class Receiver:
+    """Answers the requests of one archive's callbacks. Any of ``secrets`` makes an address right."""
+
+    def __init__(self, store: Store, clock: Clock, secrets: Sequence[Secret]) -> None:
         self._store = store
         self._clock = clock
-        self._secret = secret
+        self._secrets = secrets
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._buckets = Buckets(burst=BURST, per_s=PER_S)
+        self._tally = Tally()
 
-    def application(self) -> web.Application:
-        """What an ``aiohttp`` server serves."""
-        application = web.Application(client_max_size=BODY_BYTES)
-        application.router.add_route("*", "/{path:.*}", self._answer)
-        return application
+    def server(self, host: str = "127.0.0.1", port: int = 0) -> CallbackServer:
+        """A server of it, to be used as an async context."""
+        return CallbackServer(self._answer, self._tally, host, port)
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        try:
+            await self._receive(request)
+        except _NoCallback as refusal:
+            return _response(refusal.status, text=f"{refusal.status.value}: {refusal.status.phrase}")
+        return _response(HTTPStatus.OK, text='{"received": true}', content_type="application/json")
+
+    async def _receive(self, request: web.BaseRequest) -> None:
         told = self._recognise(request)
+        name = f"{told.prefix}{told.call}/{told.attempt}" if told else _caller(request)
+        if not self._buckets.take(name, self._clock.monotonic()):
+            self._tally.count("over their rate")
+            raise _NoCallback(HTTPStatus.TOO_MANY_REQUESTS)
         if told is None:
-            raise web.HTTPNotFound
+            self._tally.count("to no right address")
+            raise _NoCallback(HTTPStatus.NOT_FOUND)
         try:
             async with asyncio.timeout(REQUEST_S), self._places:
-                task = await _task_of(request)
-                await self._keep(told, task)
+                await self._keep(told, await _task_of(request))
         except TimeoutError:
-            raise web.HTTPRequestTimeout from None
+            raise _NoCallback(HTTPStatus.REQUEST_TIMEOUT) from None
         except StoreError as error:
             log.warning("a callback for call %s could not be kept: %s", told.call, error.message)
-            raise web.HTTPServiceUnavailable from error
-        return web.json_response({"received": True})
+            raise _NoCallback(HTTPStatus.SERVICE_UNAVAILABLE) from error
 
-    def _recognise(self, request: web.Request) -> _Told | None:
+    def _recognise(self, request: web.BaseRequest) -> _Told | None:
         found = _ADDRESS.fullmatch(request.raw_path)
         if found is None or request.method != "POST":
             return None
         told = _Told(f"{found['campaign']}/{found['edition']}/", found["call"], int(found["attempt"]))
-        expected = token(self._secret, told.prefix, told.call, told.attempt)
-        return told if hmac.compare_digest(expected, found["token"]) else None
+        expected = [token(secret, told.prefix, told.call, told.attempt) for secret in self._secrets]
+        return told if any(hmac.compare_digest(each, found["token"]) for each in expected) else None
 
     async def _keep(self, told: _Told, task: str) -> None:
         prefix = inbox(told.prefix, told.call, told.attempt)
@@ -91,24 +115,40 @@ class Receiver:
         if key in known:
             return
         if len(known) >= TASKS_AN_ATTEMPT:
-            raise web.HTTPNotFound
+            raise _NoCallback(HTTPStatus.NOT_FOUND)
         record = {"schema": SCHEMA, "task": task, "time": utc(self._clock.now())}
         await self._store.create(key, to_json(record))
         log.info("call %s is told to have made task %s", told.call, task)
 
 
-async def _task_of(request: web.Request) -> str:
-    """The id of the task that a body names. Raises the HTTP error that a body without one gets."""
+def _response(status: HTTPStatus, *, text: str, content_type: str = "text/plain") -> web.Response:
+    response = web.Response(status=status, text=text, content_type=content_type, headers={"Server": "adloom"})
+    response.force_close()
+    return response
+
+
+def _caller(request: web.BaseRequest) -> str:
+    """Where a request comes from: as the proxy on this machine says, where there is one, else the connection's end."""
+    peer = request.remote or ""
+    named = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    return named[:_LONGEST_NAME] if named and is_loopback_host(peer) else peer
+
+
+async def _task_of(request: web.BaseRequest) -> str:
+    """The id of the task that a body names. Raises _NoCallback for a body without one."""
     if request.content_type != "application/json" or "Content-Encoding" in request.headers:
-        raise web.HTTPUnsupportedMediaType
-    content = await request.read()  # 413 beyond BODY_BYTES
+        raise _NoCallback(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    try:
+        content = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise _NoCallback(HTTPStatus.REQUEST_ENTITY_TOO_LARGE) from None
     try:
         body = mapping(read_json(content)) if _depth(content) <= DEPTH else {}
-    except Unreadable as error:
-        raise web.HTTPBadRequest from error
-    task = str(body.get("id") or "")
-    if not _TASK.fullmatch(task):
-        raise web.HTTPBadRequest
+    except Unreadable:
+        raise _NoCallback(HTTPStatus.BAD_REQUEST) from None
+    task = body.get("id")
+    if not isinstance(task, str) or not _TASK.fullmatch(task):
+        raise _NoCallback(HTTPStatus.BAD_REQUEST)
     return task
 
 
@@ -119,25 +159,3 @@ def _depth(content: bytes) -> int:
         depth += (byte in b"[{") - (byte in b"]}")
         most = max(most, depth)
     return most
-
-
-@dataclass
-class ReceiverServer:
-    """A receiver that listens. Use it as an async context; ``url`` is its base address."""
-
-    receiver: Receiver
-    host: str = "127.0.0.1"
-    port: int = 0
-    url: str = field(default="", init=False)
-
-    async def __aenter__(self) -> Self:
-        self._runner = web.AppRunner(self.receiver.application(), access_log=None, auto_decompress=False)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, self.host, self.port)
-        await site.start()
-        port = self._runner.addresses[0][1]
-        self.url = f"http://{self.host}:{port}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import urlsplit
 
+from adloom.core.callbacks import Secret, read_secrets
 from adloom.core.errors import SettingInvalid
 from adloom.edges.addresses import is_loopback_host
 
@@ -15,9 +16,6 @@ API_URL = "https://api.evolink.ai"
 FILES_URL = "https://files-api.evolink.ai"
 ARCHIVE = "./archive"
 POLL_INTERVAL_S = 3.0  # EvoLink's own clients read an image task every 3 s (read out of its CLI, 2026-10)
-
-SECRET_LETTERS = 32
-"""128 bits, if they are hexadecimal digits."""
 
 _YES = ("1", "true", "yes", "on")
 _NO = ("", "0", "false", "no", "off")
@@ -62,7 +60,8 @@ class Settings:
     poll_interval_s: float
     dedicated_key: bool
     loopback: bool
-    callback_secret: SecretText | None = None
+    callback_secrets: tuple[Secret, ...] = ()
+    """The first makes addresses; the others are recognised as well."""
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -80,7 +79,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         poll_interval_s=_seconds(environ, "ADLOOM_POLL_INTERVAL_S", POLL_INTERVAL_S, problems),
         dedicated_key=_flag(environ, "ADLOOM_DEDICATED_KEY", problems),
         loopback=loopback,
-        callback_secret=_callback_secret(environ, problems),
+        callback_secrets=_callback_secrets(environ, problems),
     )
     if problems:
         raise SettingInvalid("\n".join(problems), remedy="Change or unset what is named above; nothing was sent.")
@@ -99,12 +98,12 @@ def _key(environ: Mapping[str, str], problems: list[str]) -> SecretText | None:
     return SecretText(text)
 
 
-def _callback_secret(environ: Mapping[str, str], problems: list[str]) -> SecretText | None:
-    text = environ.get("ADLOOM_CALLBACK_SECRET", "").strip()
-    if text and len(text) < SECRET_LETTERS:
-        problems.append(f"ADLOOM_CALLBACK_SECRET: this is too short; use {SECRET_LETTERS} random letters or more")
-        return None
-    return SecretText(text) if text else None
+def _callback_secrets(environ: Mapping[str, str], problems: list[str]) -> tuple[Secret, ...]:
+    try:
+        return read_secrets(environ.get("ADLOOM_CALLBACK_SECRET", ""))
+    except ValueError as error:
+        problems.append(f"ADLOOM_CALLBACK_SECRET: {error}")
+        return ()
 
 
 def _host(url: str) -> str:
