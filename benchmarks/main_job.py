@@ -53,7 +53,7 @@ def start_up(base_url: str, folder: Path) -> float:
     before = state(base_url)["posts_received"]
     archive = folder / f"archive-{before}"
     began = time.perf_counter()
-    command = [ADLOOM, "run", str(campaign), "--direct", "--archive", str(archive)]
+    command = [ADLOOM, "run", str(campaign), "--direct", "--yes", "--archive", str(archive)]
     pipe = subprocess.DEVNULL
     with subprocess.Popen(command, env=environment(base_url), stdout=pipe, stderr=pipe) as process:
         while state(base_url)["posts_received"] == before:
@@ -77,7 +77,7 @@ def bulk(base_url: str, folder: Path) -> tuple[float, float, float, int]:
         rows.writerow(["id", "prompt", "variants"])
         rows.writerows([f"r{row:05d}", f"ceramic cup number {row} on linen", 1 + row % 3] for row in range(ROWS))
     command = [ADLOOM, "run", str(source), "--budget-usd", "500", "--size", "1:1", "--quality", "1K", "--direct"]
-    command += ["--in-flight", "64", "--json", "--archive", str(folder / "bulk")]
+    command += ["--in-flight", "64", "--json", "--yes", "--archive", str(folder / "bulk")]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
     done = subprocess.run(command, env=environment(base_url), capture_output=True, text=True, check=True)

@@ -179,9 +179,9 @@ async def _plan_or_buy(request: RunRequest, *, dry_run: bool, approve_above_usd:
     outlook = await outlook_of(request, settings, store, to_run=not dry_run)
     board = Board(outlook.edition, is_sandbox=settings.loopback)
     await board.name_run()
+    lines = plan_lines(outlook)
+    await board.show_plan(lines)
     if dry_run:
-        lines = plan_lines(outlook)
-        await board.show_plan(lines)
         return Completed(name="Planned", message="\n".join((*lines, "Nothing was sent: switch dry_run off to buy.")))
     if (declined := await ask_for_approval(outlook, approve_above_usd)) is not None:
         return declined

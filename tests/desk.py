@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from pathlib import Path
 
@@ -42,10 +42,23 @@ class Desk:
 
     def start(self, *arguments: str, **environment: str | None) -> "subprocess.Popen[str]":
         """The command line in a process of its own."""
+        return self._start(_agreed(arguments), environment)
+
+    def start_unasked(self, *arguments: str) -> "subprocess.Popen[str]":
+        """The same where nobody has agreed to a price: a desk is no terminal."""
+        return self._start(arguments, {})
+
+    def _start(self, arguments: Sequence[str], environment: Mapping[str, str | None]) -> "subprocess.Popen[str]":
         merged = {name: value for name, value in {**self.environment, **environment}.items() if value is not None}
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            [str(ADLOOM), *arguments], env=merged, stdout=pipe, stderr=pipe, text=True, cwd=self.folder
+            [str(ADLOOM), *arguments],
+            env=merged,
+            stdin=subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            cwd=self.folder,
         )
 
     def run(self, *arguments: str, **environment: str | None) -> "subprocess.CompletedProcess[str]":
@@ -55,7 +68,7 @@ class Desk:
         foreign = {name: None for name in os.environ if name.startswith(_FOREIGN)}
         with chdir(self.folder):
             done = CliRunner().invoke(
-                app, arguments, env=foreign | self.environment | environment, catch_exceptions=False
+                app, _agreed(arguments), env=foreign | self.environment | environment, catch_exceptions=False
             )
         return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
@@ -88,6 +101,11 @@ class Desk:
 
     def manifest(self) -> dict[str, dict[str, int]]:
         return dict(json.loads((self.edition / "manifest.json").read_text()))
+
+
+def _agreed(arguments: Sequence[str]) -> list[str]:
+    """A command, with a yes to its price where it is a run: whoever tests buying has agreed to it."""
+    return [*arguments, *(["--yes"] if arguments[0] == "run" and "--yes" not in arguments else [])]
 
 
 def ended(process: "subprocess.Popen[str]") -> "subprocess.CompletedProcess[str]":

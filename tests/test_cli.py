@@ -159,7 +159,7 @@ def test_help_and_plan_and_direct_runs_never_import_prefect_and_help_not_pandas_
         "print([name for name in ('prefect', 'pandas', 'httpx', 'PIL') if name in sys.modules])"
     )
     seen = {}
-    for arguments in (("--help",), ("plan", source), ("run", source, "--direct")):
+    for arguments in (("--help",), ("plan", source), ("run", source, "--direct", "--yes")):
         command = [sys.executable, "-c", probe, *arguments]
         done = subprocess.run(command, env=desk.environment, capture_output=True, text=True, check=True, timeout=60)
         seen[arguments[0]] = done.stdout.splitlines()[-1]

@@ -8,12 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
-import sys
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
 from decimal import Decimal, InvalidOperation
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +18,7 @@ import typer
 from adloom import __version__
 from adloom.cli_archive import examine, resolve_calls, status_of, verify_edition
 from adloom.cli_campaign import explain_rows, make_project, write_schema
+from adloom.cli_run import run_campaign
 from adloom.core.campaign import Budget
 from adloom.core.errors import AdloomError, InputError, SettingInvalid, StoreRefused, StoreUnavailable
 from adloom.core.exits import (
@@ -34,8 +31,6 @@ from adloom.core.exits import (
 from adloom.core.outcomes import Status
 
 if TYPE_CHECKING:
-    from adloom.look import Outlook
-    from adloom.run import Result, Run
     from adloom.session import RunRequest
 
 app = typer.Typer(
@@ -143,7 +138,9 @@ def run(
     in_flight: Annotated[int | None, typer.Option(min=1, help="Tasks that run at the API at once.")] = None,
     submits_per_minute: Annotated[int | None, typer.Option(min=1, help="Purchases a minute, at most.")] = None,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Buy from a stand-in API: no key, no money.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before spending.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Agree to the price; off a terminal, nothing is bought without.")
+    ] = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Let this campaign follow another of the same name.")
     ] = False,
@@ -158,7 +155,7 @@ def run(
     prompt: Prompt = None,
     as_json: AsJson = False,
 ) -> None:
-    """Buy what is missing, archive every image, write the manifest."""
+    """Show the price and ask, buy what is missing, archive every image, write the manifest."""
     from adloom.core.selection import Selection  # noqa: PLC0415
     from adloom.look import Wish  # noqa: PLC0415
 
@@ -176,12 +173,7 @@ def run(
         )
         request = _request(source, archive, edition, _defaults(model, size, quality, variants, prompt), wish)
         through_prefect = prefect or (bool(os.environ.get("PREFECT_API_URL")) and not direct)
-        result = await _run(request, yes=yes, through_prefect=through_prefect)
-        if result is None:
-            typer.echo("Nothing was bought.", err=True)
-            return EXIT_INPUT
-        _show_result(result, as_json=as_json)
-        return result.exit_code
+        return await run_campaign(request, yes=yes, through_prefect=through_prefect, as_json=as_json)
 
     _end(work, as_json=as_json)
 
@@ -313,71 +305,6 @@ def schema(
         return write_schema(path)
 
     _end(work, as_json=False)
-
-
-async def _run(request: RunRequest, *, yes: bool, through_prefect: bool) -> Result | None:
-    """The run of a request, None when the person who was asked said no."""
-    from adloom.session import embedded_sandbox, execute, open_store, outlook_of, settings_for  # noqa: PLC0415
-
-    settings = settings_for(request)
-    with embedded_sandbox(settings) if request.wish.sandbox else nullcontext(settings) as settings:
-        store = open_store(settings.archive)
-        outlook = await outlook_of(request, settings, store, to_run=True)
-        if not _agreed(outlook, yes=yes):
-            return None
-        if through_prefect:
-            from adloom.flows.in_process import run_through_prefect  # noqa: PLC0415
-
-            return await _watched(partial(run_through_prefect, request, settings, store, outlook))
-        typer.echo("Running directly, without Prefect (set PREFECT_API_URL or say --prefect for a flow run).", err=True)
-        return await _watched(partial(execute, settings, store, outlook))
-
-
-async def _watched(work: Callable[..., Awaitable[Result]]) -> Result:
-    from adloom.display import watch  # noqa: PLC0415
-
-    watching: list[asyncio.Task[None]] = []
-
-    def started(run: Run) -> None:
-        interrupt_on_signals(run)
-        watching.append(asyncio.create_task(watch(run)))
-
-    try:
-        return await work(started=started)
-    finally:
-        for task in watching:
-            task.cancel()
-        await asyncio.gather(*watching, return_exceptions=True)
-
-
-def interrupt_on_signals(run: Run) -> None:
-    """Ctrl-C or SIGTERM stops the buying and lets what is paid come in; a second one ends the process at once."""
-
-    def on_signal() -> None:
-        if run.gate.is_interrupted:
-            os._exit(EXIT_INTERRUPTED)
-        typer.echo("Stopping: nothing more is bought, what is in flight is collected (once more to quit).", err=True)
-        run.interrupt()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, on_signal)
-
-
-def _agreed(outlook: Outlook, *, yes: bool) -> bool:
-    if yes or not (sys.stdin.isatty() and sys.stdout.isatty()) or not outlook.to_buy:
-        return True
-    from adloom.display import plan_lines  # noqa: PLC0415
-
-    typer.echo("\n".join(plan_lines(outlook)))
-    return typer.confirm("Buy this?")
-
-
-def _show_result(result: Result, *, as_json: bool) -> None:
-    from adloom.display import result_lines, result_summary  # noqa: PLC0415
-
-    typer.echo("\n".join(result_lines(result)), err=as_json)
-    if as_json:
-        typer.echo(json.dumps(result_summary(result), ensure_ascii=False))
 
 
 def _end(work: Callable[[], Awaitable[int]], *, as_json: bool) -> None:

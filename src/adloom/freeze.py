@@ -201,6 +201,14 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
             return revision
 
 
+async def take_up(store: Store, edition: Edition, *, sandbox: bool) -> Revision | None:
+    """The newest revision as it is, for a run that buys nothing; None before the first. Raises PlanRefused."""
+    newest = await read_newest(store, edition)
+    if newest is not None:
+        _refuse_mixture(newest, sandbox=sandbox)
+    return newest
+
+
 async def read_newest(store: Store, edition: Edition) -> Revision | None:
     """The newest revision of an edition, None before the first."""
     header = await newest_plan(store, edition)

@@ -33,6 +33,8 @@ class Gate:
         self.interrupted = asyncio.Event()
         self.over = asyncio.Event()
         """The time that an interrupted run has is over: whatever still waits gives up."""
+        self.turned_away = False
+        """Whether somebody wanted to buy after buying had stopped."""
         self._holders: set[object] = set()
         self._changed = asyncio.Event()
 
@@ -65,6 +67,7 @@ class Gate:
     def check(self) -> None:
         """Raises GateClosed once buying has stopped."""
         if self.closed.is_set():
+            self.turned_away = True
             raise GateClosed
 
     @property

@@ -47,6 +47,8 @@ class Wish:
     sandbox: bool = False
     replace: bool = False
     share: Share = ALONE
+    agreed: bool = True
+    """Whether somebody agreed to the price. Without that a run collects what is paid for and buys nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from adloom.core.errors import SettingInvalid, StoreRefused
 from adloom.core.exits import Stop, StopReason
 from adloom.core.pricing import usd
-from adloom.freeze import PlanOutdated, Revision, freeze
+from adloom.freeze import PlanOutdated, Revision, freeze, take_up
 from adloom.ledger import Edition
 from adloom.look import Outlook, look_again
 from adloom.owners import Heartbeat
@@ -28,6 +28,8 @@ class Reservation:
 async def reserve(world: World, outlook: Outlook) -> Reservation:
     """Check the archive, begin to show a heartbeat and freeze the plan.
 
+    A run whose price nobody agreed to freezes no new plan where there is one: that would stop the runs that buy of it.
+
     Raises SettingInvalid without a budget, InputError for a reference file that has changed since it was planned,
     StoreRefused for an archive that cannot be used, PlanRefused.
     """
@@ -36,7 +38,7 @@ async def reserve(world: World, outlook: Outlook) -> Reservation:
             f"{outlook.source.campaign.source} has no budget",
             remedy="Add `budget: {usd: 12.00}` or --budget-usd 12.",
         )
-    if world.files is not None:
+    if world.files is not None and outlook.wish.agreed:
         await world.files.check(outlook.surveyed.files)
     ledger, edition = outlook.ledger, outlook.edition
     await _probe(world.store, edition, ledger.writer)
@@ -44,9 +46,19 @@ async def reserve(world: World, outlook: Outlook) -> Reservation:
     await heartbeat.beat()
     if await ledger.grew():  # a person may have taken long to say yes
         outlook = await look_again(outlook)
-    while (revision := await _freeze(world, outlook)) is None:
-        outlook = await look_again(outlook)
+    revision = None if outlook.wish.agreed else await take_up(world.store, edition, sandbox=outlook.wish.sandbox)
+    while revision is None:
+        if (revision := await _freeze(world, outlook)) is None:
+            outlook = await look_again(outlook)
     return Reservation(outlook, revision, heartbeat)
+
+
+def unconfirmed(outlook: Outlook) -> Stop:
+    """Why a run whose price nobody agreed to buys nothing."""
+    to_buy = outlook.to_buy
+    would = f"spend {usd(to_buy):f} USD ({to_buy:f} credits)" if to_buy else "ask for the images that are missing"
+    message = f"nothing was bought: this run would {would}, and nobody agreed to that"
+    return Stop(StopReason.UNCONFIRMED, message, "Say --yes to buy: off a terminal a run cannot ask.")
 
 
 def over_budget(outlook: Outlook) -> Stop:

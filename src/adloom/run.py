@@ -43,7 +43,7 @@ from adloom.prices import PriceWatch
 from adloom.progress import Progress
 from adloom.publish import Published, publish
 from adloom.rescue import Rescuer
-from adloom.reserve import Reservation, over_budget, reserve
+from adloom.reserve import Reservation, over_budget, reserve, unconfirmed
 from adloom.seal import seal_finished
 from adloom.spend import Buyer, Spender
 from adloom.steady import SteadyStore
@@ -136,12 +136,17 @@ class Run:
     async def start(cls, world: World, outlook: Outlook) -> Run:
         """Make the reservation and begin to watch and to poll; raises what ``reserve`` raises.
 
-        A plan that does not fit its cap closes the gate at once: nothing is bought, what is paid is still collected.
+        A plan that does not fit its cap, or whose price nobody agreed to, closes the gate at once: nothing is bought,
+        what is paid is still collected.
         """
         reserved = await reserve(world, outlook)
-        run = cls(world, reserved, await read_capabilities(world.store))
+        # sending an unknown purchase again may buy it
+        capabilities = await read_capabilities(world.store) if outlook.wish.agreed else Capabilities({})
+        run = cls(world, reserved, capabilities)
         if not reserved.outlook.fits:
             run.gate.close(over_budget(reserved.outlook))
+        elif not reserved.outlook.wish.agreed:
+            run.gate.close(unconfirmed(reserved.outlook))
         await run._vigil.begin()
         for call in run._ledger.calls():
             run._fulfilment.counts.update(run._ledger.facts(call))
@@ -193,20 +198,26 @@ class Run:
             await self._vigil.look_a_last_time()
         await self._vigil.end(self._background)
         choice = replace(self._outlook.choice, retakes_only=bool(self._outlook.wish.only))
-        stops = self.gate.stops
+        stops = self._stops()
         published = await publish(self._world.store, self.edition, self._ledger, self.revision, stops, choice)
         await seal_finished(self._world.store, self.edition, self._ledger, self.revision)
-        return self._result(published)
+        return self._result(published, stops)
 
-    def _result(self, published: Published) -> Result:
+    def _stops(self) -> tuple[Stop, ...]:
+        """Why buying stopped. That nobody agreed to a price is no reason where there was nothing to buy."""
+        if self._outlook.to_buy or self.gate.turned_away:
+            return self.gate.stops
+        return tuple(stop for stop in self.gate.stops if stop.reason is not StopReason.UNCONFIRMED)
+
+    def _result(self, published: Published, stops: tuple[Stop, ...]) -> Result:
         found = published.asked
         if self._fulfilment.surprised:
-            code = exit_code(self.gate.stops, {**found, Status.OPEN: 0})
-            return Result(published, self.gate.stops, code or EXIT_UNEXPECTED)
-        if found[Status.OPEN] and not self.gate.stops:
+            code = exit_code(stops, {**found, Status.OPEN: 0})
+            return Result(published, stops, code or EXIT_UNEXPECTED)
+        if found[Status.OPEN] and not stops:
             message = f"{found[Status.OPEN]} images are still open: another run is at them, or has left them"
-            self.gate.close(Stop(StopReason.UNFINISHED, message, "Run the same command again to see to them."))
-        return Result(published, self.gate.stops, exit_code(self.gate.stops, found))
+            stops = (Stop(StopReason.UNFINISHED, message, "Run the same command again to see to them."),)
+        return Result(published, stops, exit_code(stops, found))
 
     async def _see_to_the_rest(self) -> None:
         """The calls of other runs, what is unknown, and paid images that no variant waits for."""

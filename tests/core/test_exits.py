@@ -13,6 +13,7 @@ BY_PRECEDENCE = (
     ({StopReason.UNFINISHED}, {}, 7),
     ({StopReason.BUDGET}, {}, 4),
     ({StopReason.PRICE}, {}, 4),
+    ({StopReason.UNCONFIRMED}, {}, 2),
     (set(), {Status.HELD: 1}, 6),
     (set(), {Status.SHORT: 1}, 3),
     (set(), {Status.REFUSED: 1}, 3),

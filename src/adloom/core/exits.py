@@ -19,6 +19,8 @@ class StopReason(StrEnum):
     PRICE = "price"
     NEWER_PLAN = "newer plan"
     UNFINISHED = "unfinished"
+    UNCONFIRMED = "unconfirmed"
+    """Nobody has agreed to the price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,18 @@ _BY_STOP = {
     StopReason.PRICE: EXIT_BUDGET,
     StopReason.NEWER_PLAN: EXIT_OUTAGE,
     StopReason.UNFINISHED: EXIT_OUTAGE,
+    StopReason.UNCONFIRMED: EXIT_INPUT,
 }
-_PRECEDENCE = (EXIT_INTERRUPTED, EXIT_ACCOUNT, EXIT_OUTAGE, EXIT_BUDGET, EXIT_HELD, EXIT_INCOMPLETE, EXIT_OK)
+_PRECEDENCE = (
+    EXIT_INTERRUPTED,
+    EXIT_ACCOUNT,
+    EXIT_OUTAGE,
+    EXIT_BUDGET,
+    EXIT_INPUT,
+    EXIT_HELD,
+    EXIT_INCOMPLETE,
+    EXIT_OK,
+)
 
 
 def exit_code(stops: tuple[Stop, ...], found: Mapping[Status, int]) -> int:
