@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from adloom import agenda, archive, collect, freeze, fulfilment, ladder, spend
+from adloom import agenda, archive, claims, collect, freeze, fulfilment, ladder, spend
 from adloom.claims import Claims
 from adloom.core import facts as facts_module
 from adloom.core import order as order_module
@@ -327,7 +327,40 @@ def tasks_are_not_claimed(put: Put) -> None:
     async def nothing(_store: Any) -> Claims:
         return Claims(frozenset(), {})
 
+    async def claim(_store: Any, _ledger: Any, mine: Any, *_more: Any, **_stamp: Any) -> Any:
+        return mine
+
     put(ladder, "claims_of", nothing)
+    put(claims, "_claim", claim)
+
+
+@plant("I3")
+def an_id_that_another_has_will_do(put: Put) -> None:
+    original = claims._claim
+
+    async def claim(store: Any, ledger: Any, mine: Any, *more: Any, **stamp: Any) -> Any:
+        await original(store, ledger, mine, *more, **stamp)
+        return mine
+
+    put(claims, "_claim", claim)
+
+
+@plant("I5")
+def a_task_is_claimed_after_its_use(put: Put) -> None:
+    hold, collect_ = claims.hold, collect.Collector.collect
+
+    async def later(*_what: Any) -> bool:
+        return True
+
+    async def use_then_claim(self: Any, call: str, started: float) -> None:
+        await collect_(self, call, started)
+        attempt = self._ledger.facts(call).latest
+        if attempt.task:
+            await hold(self._ledger, call, attempt.number, attempt.task)
+
+    put(spend, "hold", later)
+    put(collect, "hold", later)
+    put(collect.Collector, "collect", use_then_claim)
 
 
 @plant("I3")

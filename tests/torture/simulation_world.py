@@ -184,6 +184,9 @@ class World:
         self.moderated: set[str] = set()
         self.refused: set[str] = set()
         self.page_size = 1000
+        self.ids = Random(f"ids of {seed}")
+        """Apart from all else, so that an API that mixes up no ids has the stories that it always had."""
+        self.mixes_ids = 0.3 if self.ids.random() < 0.12 else 0.0
         self.log: list[str] | None = None
 
     # --- what everybody needs
@@ -311,6 +314,17 @@ class World:
         if not self.price_moved and self.exposure() > cap:
             self.problem(f"I6 {self.exposure()} credits reserved and charged, the cap is {cap}")
         return made, False
+
+    def answered(self, made: Made) -> str:
+        """The id that a purchase is answered with: its own, or that of a task that its own purchase has claimed."""
+        if self.is_calm or self.ids.random() >= self.mixes_ids:
+            return made.id
+        others = [key.removeprefix("tasks/").removesuffix(".json") for key in self.under("tasks/")]
+        others = [task_id for task_id in others if task_id != made.id]
+        if not others:
+            return made.id
+        self.note("answered with another task's id")
+        return self.ids.choice(others)
 
     def _make(self, body: bytes, key: str, token: str, n: int) -> Made:
         number = len(self.tasks) + 1
@@ -627,7 +641,7 @@ class SimApi:
             await asyncio.sleep(world.random.choice((3, 30)))
             await self._process.here()
         reserve = made.price * made.n if world.tells_reserve else None
-        return Accepted(made.id, MODEL, reserve, replayed, "")
+        return Accepted(world.answered(made), MODEL, reserve, replayed, "")
 
     async def tasks(self, task_ids: Sequence[str]) -> Mapping[str, Task]:
         await self._process.enter("tasks")

@@ -12,6 +12,7 @@ RARE = (371, 372, 475)
 MUST_HAPPEN = (
     "404 for a while",
     "account stop",
+    "answered with another task's id",
     "crash after an effect",
     "crash before an effect",
     "image extra",
