@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adloom.core.matrix import combination_count, combinations, first_text, matches, sample
+from adloom.core.matrix import Exclusions, combination_count, combinations, first_text, sample
 
 TEXTS = st.text("abc", min_size=1, max_size=3)
 AXES = st.dictionaries(TEXTS, st.lists(TEXTS, min_size=1, max_size=4), max_size=3)
@@ -43,7 +43,33 @@ def test_a_hundred_to_the_fifth_is_counted_without_being_made():
 )
 def test_a_pattern_matches_in_part_and_inside_mappings(pattern, expected):
     combination = {"product": {"name": "serum", "sku": "007"}, "surface": "linen", "light": "dawn"}
-    assert matches(combination, pattern) is expected
+    exclusions = Exclusions([pattern, {"surface": "stone"}])
+    assert exclusions.leave_out(combination) is expected
+    assert exclusions.met(pattern) == expected
+    assert exclusions.met({"surface": "stone"}) == 0
+
+
+VALUES = st.recursive(TEXTS, lambda inner: st.dictionaries(TEXTS, inner, min_size=1, max_size=2), max_leaves=4)
+COMBINATIONS = st.dictionaries(TEXTS, VALUES, max_size=3)
+
+
+def fits(combination: object, pattern: object) -> bool:
+    """What a pattern means, said the slow way."""
+    if isinstance(pattern, dict):
+        return isinstance(combination, dict) and all(fits(combination.get(key), pattern[key]) for key in pattern)
+    return combination == pattern
+
+
+@given(st.lists(COMBINATIONS, max_size=4), COMBINATIONS)
+def test_patterns_that_are_looked_up_meet_what_they_would_one_by_one(patterns, combination):
+    exclusions = Exclusions(patterns)
+    assert exclusions.leave_out(combination) == any(fits(combination, pattern) for pattern in patterns)
+    assert [exclusions.met(pattern) for pattern in patterns] == [fits(combination, pattern) for pattern in patterns]
+
+
+def test_patterns_with_the_same_names_are_one_look_up():
+    exclusions = Exclusions({"surface": str(number), "product": {"sku": "1"}} for number in range(10_000))
+    assert exclusions.names == 2
 
 
 @given(st.lists(TEXTS, unique=True, max_size=30), st.integers(0, 10))

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adloom.core.template import LONGEST, BadTemplate, is_template, prompt_template
+from adloom.core.template import LONGEST, MOST_HANDLED, BadTemplate, condition, is_template, prompt_template
 
 VARIABLES = {"product": {"name": "amber serum", "copy": "glow", "items": "2"}, "light": "dawn", "empty": ""}
 
@@ -22,6 +23,11 @@ VARIABLES = {"product": {"name": "amber serum", "copy": "glow", "items": "2"}, "
         ("{{ nothing|default('plain') }}", "plain"),
         ("{{ light[:2] ~ '!' }}", "da!"),
         ("{{ light|replace('a', 'o') }}", "down"),
+        ("{{ light + '-' + light }} {{ 1 + 2 }} {{ [light] + [empty] }}", "dawn-dawn 3 ['dawn', '']"),
+        (
+            "{{ light|truncate(2, true, '', 0) }} {{ product.items|int|upper }} {{ product }}",
+            "da 2 {'name': 'amber serum', 'copy': 'glow', 'items': '2'}",
+        ),
         ("{{ empty }}ends with a line feed\n", "ends with a line feed\n"),
         ("literal {# not a comment #} % text", "literal {# not a comment #} % text"),
     ],
@@ -63,6 +69,8 @@ def test_a_value_is_never_a_template(value):
         ("{{ light is odd }}", 'there is no test "odd"', "tests: defined"),
         ("{{ " + "(" * 3000 + "light" + ")" * 3000 + " }}", "the template is nested too deeply", ""),
         ("{{ light + 1 }}", "the template cannot be filled in", ""),
+        ("{{ self }}", '"self" cannot be used in a template', "another name for the variable"),
+        ("{{ none }}", "there is no text where the prompt needs one", "a variable"),
         ("x" * LONGEST + "{{ light }}", "characters", "at most 20,000"),
     ],
 )
@@ -83,3 +91,56 @@ def test_chained_replacements_cannot_grow_without_bound():
 def test_the_output_is_bounded():
     with pytest.raises(BadTemplate, match="makes more than 20,000 characters"):
         prompt_template("{{ a }}" * 2000).render({"a": "x" * 8000})
+
+
+def filled_in_within(most_bytes: int, text: str, **variables: object) -> str:
+    """What is said of a template that cannot be filled in, after no more memory than this was taken for it."""
+    template = prompt_template(text)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadTemplate) as caught:
+            template.render(variables)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < most_bytes
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{{ " + "a ~ " * 2000 + "a }}", "the template makes more than 20,000 characters"),
+        ("{{ " + "a|upper ~ " * 1500 + "a }}", "the template makes more than 20,000 characters"),
+        ("{{ " + "a + " * 50 + "a }}", "filters and ~ take in more than 200,000 characters"),
+        ("{{ [" + "a, " * 2000 + "a] }}", "a list or paired values make more than 20,000 characters"),
+        ("{{ [" + "a, " * 2000 + "a]|upper }}", "a list or paired values make more than 20,000 characters"),
+        ("{{ [" + "a|upper, " * 1500 + "a] }}", "filters and ~ take in more than 200,000 characters"),
+        ("{{ [" + "many, " * 2000 + "many] }}", "a list or paired values make more than 20,000 characters"),
+        ("{{ a" + "|upper" * 100 + " }}", "filters and ~ take in more than 200,000 characters"),
+        ("{{ book }}", 'the variable "book" has 20,001 characters'),
+        ("{{ book|truncate(9) }}", 'the variable "book" has 20,001 characters'),
+        ("{{ many.book|lower }}", 'the variable "book" has 20,001 characters'),
+        ("{{ many['book']|lower }}", 'the variable "book" has 20,001 characters'),
+        ("{{ many }}", "a list or paired values make more than 20,000 characters"),
+    ],
+    ids=lambda text: text[:24],
+)
+def test_a_template_that_multiplies_is_stopped_before_it_has(text: str, message: str):
+    book = "x" * (LONGEST + 1)
+    assert message in filled_in_within(2_000_000, text, a="x" * 8000, book=book, many={"book": book})
+
+
+def test_a_condition_is_bounded_as_well():
+    with pytest.raises(BadTemplate, match=f"more than {MOST_HANDLED:,} characters"):
+        condition("a" + "|upper" * 100 + " == 'x'").holds({"a": "x" * 8000})
+
+
+def test_names_are_compared_once_for_all_rows():
+    template = prompt_template("{{ ligt }}")
+    messages = set()
+    for number in range(3):
+        with pytest.raises(BadTemplate) as caught:
+            template.render({"light": str(number)} | {f"column{each}": "" for each in range(500)})
+        messages.add(caught.value.message)
+    assert messages == {'there is no variable "ligt", did you mean "light"?'}

@@ -240,6 +240,55 @@ def test_yaml_bombs_are_refused_quickly(tmp_path, text, message):
     assert message in "\n".join(problems(path))
 
 
+@pytest.mark.timeout(20)  # a second, as measured; every pattern held against every row, it would take a minute
+def test_thousands_of_exclusions_cost_a_row_no_more_than_one(tmp_path):
+    (tmp_path / "rows.csv").write_text("prompt,sku\n" + "".join(f"cup {n},{n}\n" for n in range(20_000)))
+    excluded = ", ".join(f"{{sku: '{number}'}}" for number in range(9_000))
+    path = tmp_path / "c.yaml"
+    path.write_text(f"campaign: a\njobs:\n  - {{id: a, rows: rows.csv, exclude: [{excluded}]}}\n")
+    campaign = open_campaign(path)
+    assert [row.variables["sku"] for row in campaign.rows()] == [str(number) for number in range(9_000, 20_000)]
+    assert campaign.warnings == ()
+
+
+def test_exclusions_with_too_many_names_are_refused(tmp_path):
+    path = tmp_path / "c.yaml"
+    excluded = ", ".join(f"{{a: x, n{number}: y}}" for number in range(200))
+    path.write_text(f"campaign: a\njobs:\n  - {{id: a, prompt: x, matrix: {{a: [y]}}, exclude: [{excluded}]}}\n")
+    assert problems(path) == [
+        (
+            "c.yaml:3:51: exclude: its entries have 400 names to look at in every row "
+            "(at most 256; entries with the same names count once)"
+        )
+    ]
+
+
+@pytest.mark.timeout(20)  # half a second, as measured; minutes, when every name is held against every other
+def test_thousands_of_unknown_references_are_told_with_hints_for_the_first_of_them(tmp_path):
+    known = "".join(f"  name{number}: https://example.com/{number}.png\n" for number in range(20_000))
+    unknown = "".join(f"name{number}x cup {number}\n".replace(" ", ",", 1) for number in range(3_000))
+    (tmp_path / "rows.csv").write_text("references,prompt\n" + unknown)
+    path = tmp_path / "c.yaml"
+    path.write_text(f"campaign: a\nreferences:\n{known}jobs:\n  - {{id: a, rows: rows.csv}}\n")
+    found = problems(path)
+    assert found[-1] == "c.yaml: 2000 more problems are not listed here"
+    assert len([each for each in found if "did you mean" in each]) == 20
+
+
+@pytest.mark.timeout(20)
+def test_a_template_that_multiplies_is_told_with_its_line(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "campaign: a\njobs:\n"
+        f"  - {{id: a, prompt: '{{{{ b{' ~ b' * 3000} }}}}', matrix: {{b: [{'x' * 9000}]}}}}\n"
+        f"  - {{id: b, prompt: '{{{{ b|truncate(9) }}}}', matrix: {{b: [{'x' * 20_001}]}}}}\n"
+    )
+    assert problems(path) == [
+        'c.yaml:3:21: the prompt of job "a": the template makes more than 20,000 characters (a shorter text)',
+        'c.yaml:4:21: the prompt of job "b": the variable "b" has 20,001 characters (at most 20,000)',
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [

@@ -7,7 +7,6 @@ picked, so that one condition serves a campaign of many jobs; a name that no row
 
 from __future__ import annotations
 
-import difflib
 import heapq
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from adloom.core.campaign import Row
 from adloom.core.errors import SettingInvalid
 from adloom.core.identity import digest, row_digest
+from adloom.core.spelling import nearest
 from adloom.core.template import BadTemplate, Condition, condition
 
 _EXAMPLE = "Write it like --where 'locale == \"zh-CN\"'."
@@ -170,7 +170,7 @@ class _Seen:
 def _must_be_one_of(word: str, known: set[str], message: str) -> None:
     if word in known:
         return
-    near = difflib.get_close_matches(word, known, 1, 0.6)
+    near = nearest(word, sorted(known))
     hint = f", did you mean {near[0][:60]!r}?" if near else ""
     more = ", …" if len(known) > _NAMES_SHOWN else ""
     raise SettingInvalid(message + hint, remedy=f"Known: {', '.join(sorted(known)[:_NAMES_SHOWN])}{more}.")

@@ -6,18 +6,35 @@ assignments or Python attributes: ``a.b`` looks only into mappings. Text without
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, wraps
+from itertools import islice
+from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, UndefinedError, filters, nodes
+from jinja2 import (
+    StrictUndefined,
+    Template,
+    TemplateError,
+    TemplateSyntaxError,
+    UndefinedError,
+    filters,
+    nodes,
+    pass_context,
+)
+from jinja2.compiler import CodeGenerator, Frame
 from jinja2.parser import Parser
+from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
 
 from adloom.core.campaign import Variables
+from adloom.core.spelling import nearest
 
 LONGEST = 20_000
-"""Characters of a template and of what it makes: ten times what the API takes."""
+"""Characters of a template, of a value that it uses and of what it makes: ten times what the API takes."""
+
+MOST_HANDLED = 200_000
+"""Characters that filters, ``~`` and ``+`` take in while one prompt is made: what each of them makes is gone with the
+prompt, but it takes time, a million times in a large campaign."""
 
 FILTERS = (
     "capitalize",
@@ -40,6 +57,7 @@ _NODES = (
     nodes.Not, nodes.Concat, nodes.Add, nodes.Sub, nodes.Neg, nodes.Keyword, nodes.List, nodes.Tuple,
 )  # fmt: skip
 _NAMES_SHOWN = 12
+_NAMES_COMPARED = 1000
 _WRITTEN = {"assign": "set", "mul": "*", "pow": "**", "div": "/", "floordiv": "//", "mod": "%", "pos": "+"}
 """Nodes whose name is not what a person wrote."""
 
@@ -72,12 +90,58 @@ class _Missing(StrictUndefined):
         super().__init__(hint, obj, name, lambda _: _Absent(str(name), inside))  # type: ignore[arg-type]
 
 
+class _Context(Context):
+    """The variables of one prompt, and how much text has been handled to make it."""
+
+    handled = 0
+
+    def resolve_or_missing(self, key: str) -> object:
+        value = super().resolve_or_missing(key)
+        return _entering(key, value) if isinstance(value, str) else value
+
+    def handle(self, value: object) -> str:
+        """A value as text that a filter or ``~`` is to work with. Raises BadTemplate beyond ``MOST_HANDLED``."""
+        text = value if isinstance(value, str) else _as_text(value)
+        self.handled += len(text)
+        if self.handled > MOST_HANDLED:
+            raise BadTemplate(f"filters and ~ take in more than {MOST_HANDLED:,} characters", "fewer of them")
+        return text
+
+
+class _CodeGenerator(CodeGenerator):
+    """Compiles ``a ~ b ~ c`` so that it is put together piece by piece."""
+
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 - named after the node
+        self.write("environment.joined(context, (")
+        for piece in node.nodes:
+            self.write("lambda: ")
+            self.visit(piece, frame)
+            self.write(", ")
+        self.write("))")
+
+
 class _Environment(SandboxedEnvironment):
-    """Attributes are the keys of mappings, never Python's."""
+    """Attributes are the keys of mappings, never Python's; no text grows beyond its bound."""
+
+    code_generator_class = _CodeGenerator
+    context_class = _Context
+    intercepted_binops = frozenset("+")
+
+    def joined(self, context: _Context, pieces: tuple[Callable[[], object], ...]) -> str:
+        """What ``~`` makes."""
+        return _bounded(context.handle(piece()) for piece in pieces)
+
+    def call_binop(self, context: Context, operator: str, left: object, right: object) -> object:
+        """What ``+`` makes, of texts, lists or numbers."""
+        assert isinstance(context, _Context)  # noqa: S101 - as the class says above
+        for value in (left, right):
+            if not isinstance(value, int | float):
+                context.handle(value)
+        return super().call_binop(context, operator, left, right)
 
     def getattr(self, obj: object, attribute: str) -> object:
         if isinstance(obj, Mapping) and attribute in obj:
-            return obj[attribute]
+            return _entering(attribute, obj[attribute])
         return self.undefined(obj=obj, name=attribute)
 
     def getitem(self, obj: object, argument: object) -> object:
@@ -89,18 +153,77 @@ class _Environment(SandboxedEnvironment):
         return self.getattr(obj, str(argument))
 
 
-def _replace(text: object, old: object, new: object) -> str:
+def _entering(name: str, value: object) -> object:
+    if isinstance(value, str) and len(value) > LONGEST:
+        raise BadTemplate(f'the variable "{name[:40]}" has {len(value):,} characters', f"at most {LONGEST:,}")
+    return value
+
+
+def _as_text(value: object) -> str:
+    """A value in a prompt. Raises BadTemplate for one that nobody means to see there, and for a large one."""
+    if value is None or not isinstance(value, str | int | float | Mapping | list | tuple | StrictUndefined):
+        raise BadTemplate("there is no text where the prompt needs one", "a variable, or text in quotes")
+    if isinstance(value, Mapping | list | tuple) and _size(value, LONGEST) < 0:
+        raise BadTemplate(f"a list or paired values make more than {LONGEST:,} characters", "one of the values")
+    return str(value)
+
+
+def _size(value: object, left: int) -> int:
+    """What is left of so many characters after a value was written out; less than none when they do not suffice."""
+    parts: Iterator[object] = iter(())
+    if isinstance(value, Mapping):
+        parts = (part for entry in value.items() for part in entry)
+    elif isinstance(value, list | tuple):
+        parts = iter(value)
+    left -= len(value) if isinstance(value, str) else 1
+    for part in parts:
+        if left < 0:
+            return left
+        left = _size(part, left)
+    return left
+
+
+def _of_text(function: Callable[..., object]) -> Callable[..., object]:
+    """A filter of Jinja2 that is given text, and no more of it than is allowed."""
+
+    @pass_context
+    @wraps(function)
+    def bounded(context: _Context, text: object, *arguments: object, **named: object) -> object:
+        return function(context.handle(text), *arguments, **named)
+
+    return bounded
+
+
+def _replace(text: str, old: object, new: object) -> str:
     """Jinja2's ``replace`` with a bound: chained replacements would grow without one."""
-    text, old, new = str(text), str(old), str(new)
+    old, new = str(old), str(new)
     if len(text) + text.count(old) * len(new) > LONGEST:
         raise BadTemplate(f"a replacement makes more than {LONGEST:,} characters", "a shorter text")
     return text.replace(old, new)
 
 
+def _truncate(text: str, *arguments: Any, **named: Any) -> str:  # noqa: ANN401 - a template's own, of any type
+    return filters.do_truncate(_ENVIRONMENT, text, *arguments, **named)
+
+
+_OF_TEXT: Mapping[str, Callable[..., object]] = {
+    "capitalize": filters.do_capitalize,
+    "lower": filters.do_lower,
+    "replace": _replace,
+    "title": filters.do_title,
+    "trim": filters.do_trim,
+    "truncate": _truncate,
+    "upper": filters.do_upper,
+}
+
+
 def _environment() -> _Environment:
-    environment = _Environment(undefined=_Missing, autoescape=False, keep_trailing_newline=True, cache_size=0)
+    environment = _Environment(
+        undefined=_Missing, autoescape=False, keep_trailing_newline=True, cache_size=0, finalize=_as_text
+    )
     environment.globals.clear()
-    environment.filters = {name: filters.FILTERS[name] for name in FILTERS} | {"replace": _replace}
+    ours = {name: _of_text(function) for name, function in _OF_TEXT.items()}
+    environment.filters = {name: ours.get(name) or filters.FILTERS[name] for name in FILTERS}
     environment.tests = {name: environment.tests[name] for name in _TESTS}
     return environment
 
@@ -220,6 +343,8 @@ def _check(node: nodes.Node) -> None:
     if isinstance(node, nodes.Test) and node.name not in _TESTS:
         message = f'there is no test "{node.name[:40]}"{_near(node.name, _TESTS)}'
         raise BadTemplate(message, "tests: " + ", ".join(_TESTS))
+    if isinstance(node, nodes.Name) and node.name == "self":  # Jinja2's own word for the template
+        raise BadTemplate('"self" cannot be used in a template', "another name for the variable")
     if isinstance(node, nodes.Call):
         raise BadTemplate("calls like name() are not available", "filters, for example {{ name|upper }}")
     if not isinstance(node, _NODES):
@@ -239,7 +364,7 @@ def _pairs_lacking(text: str) -> str:
 
 
 def _near(word: str, choices: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, choices, 1, 0.6)
+    near = nearest(word, choices)
     return f', did you mean "{near[0]}"?' if near else ""
 
 
@@ -256,7 +381,13 @@ def _bounded(pieces: Iterator[str]) -> str:
 def _not_there(missing: _Absent, variables: Variables) -> BadTemplate:
     if isinstance(missing.inside, str):
         return BadTemplate(f'there is no "{missing.name[:40]}" inside a text', "only paired values have parts")
-    known = list(missing.inside if isinstance(missing.inside, Mapping) else variables)
-    names = ", ".join(name[:40] for name in known[:_NAMES_SHOWN]) + (", …" if len(known) > _NAMES_SHOWN else "")
-    hint = _near(missing.name, [name[:40] for name in known])
-    return BadTemplate(f'there is no variable "{missing.name[:40]}"{hint}', f"known here: {names or 'none'}")
+    inside = missing.inside if isinstance(missing.inside, Mapping) else variables
+    return BadTemplate(*_unknown(missing.name, tuple(islice(inside, _NAMES_COMPARED))))
+
+
+@lru_cache(maxsize=64)
+def _unknown(name: str, known: tuple[str, ...]) -> tuple[str, str]:
+    """What is said of a name that is not there, the same for all rows of a job; and the names that are."""
+    names = ", ".join(each[:40] for each in known[:_NAMES_SHOWN]) + (", …" if len(known) > _NAMES_SHOWN else "")
+    hint = _near(name, [each[:40] for each in known])
+    return f'there is no variable "{name[:40]}"{hint}', f"known here: {names or 'none'}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from adloom.core.campaign import Campaign
 from adloom.core.limits import PROFILES
-from adloom.core.matrix import Value
+from adloom.core.matrix import EXCLUDED_NAMES, Exclusions, Value
 from adloom.core.template import BadTemplate, is_template, prompt_template
 from adloom.edges.campaign_jobs import (
     AxisPlace,
@@ -117,6 +117,7 @@ class _JobBuilder:
         self._apply(job, at, settings, origins)
         origins["prompt"] = self._document.place((*at, "prompt"))
         self._check_templates(job, at)
+        self._check_exclusions(job, at)
         looks = math.prod(1 if isinstance(settings[name], str) else len(settings[name]) for name in AXES)
         return Job(
             name=job.id,
@@ -152,6 +153,12 @@ class _JobBuilder:
             except BadTemplate as problem:
                 where = f"the prompt of job {shown(job.id)}"
                 self._report.add(self._document.place((*at, "prompt")), f"{where}: {problem.message}", problem.allowed)
+
+    def _check_exclusions(self, job: JobFile, at: Keys) -> None:
+        if (names := Exclusions(job.exclude).names) > EXCLUDED_NAMES:
+            place, many = self._document.place((*at, "exclude")), f"{names:,} names to look at in every row"
+            allowed = f"at most {EXCLUDED_NAMES}; entries with the same names count once"
+            self._report.fatal(place, f"exclude: its entries have {many}", allowed)
 
     def _source(self, job: JobFile, at: Keys) -> RowSource:
         if job.rows is not None:

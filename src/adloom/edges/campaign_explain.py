@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterator
 from itertools import islice
@@ -11,6 +10,7 @@ from adloom.core.campaign import Row
 from adloom.core.errors import SettingInvalid
 from adloom.core.explanation import Explanation, Part
 from adloom.core.matrix import Value
+from adloom.core.spelling import nearest
 from adloom.edges.campaign_files import FileCampaign, TracedRow
 from adloom.edges.campaign_jobs import Job, SourceRow
 from adloom.edges.campaign_report import Place
@@ -38,7 +38,7 @@ def explain(campaign: FileCampaign, wanted: str, most: int) -> tuple[tuple[Expla
 def _check_job(campaign: FileCampaign, job: str) -> None:
     jobs = [each.name for each in campaign.jobs]
     if job not in jobs:
-        near = difflib.get_close_matches(job, jobs, 1, 0.6)
+        near = nearest(job, jobs)
         hint = f", did you mean {near[0]}?" if near else ""
         raise SettingInvalid(f"--explain {job[:60]}: there is no such job{hint}", remedy=f"Jobs: {', '.join(jobs)}.")
 
@@ -49,10 +49,15 @@ def _goes_by(traced: TracedRow, wanted: str) -> bool:
 
 
 def _no_such_row(campaign: FileCampaign, job: str, wanted: str) -> SettingInvalid:
-    names = [row.name for row in campaign.rows() if row.job == job]
-    near = difflib.get_close_matches(wanted, names, NAMES_OFFERED, 0.4) or names[:NAMES_OFFERED]
+    near = nearest(wanted, _names(campaign, job), NAMES_OFFERED, 0.4) or list(
+        islice(_names(campaign, job), NAMES_OFFERED)
+    )
     message = f"--explain {job}/{wanted[:80]}: job {job} has no such row"
     return SettingInvalid(message, remedy=f"Rows are called like: {', '.join(near)}." if near else "It has no rows.")
+
+
+def _names(campaign: FileCampaign, job: str) -> Iterator[str]:
+    return (row.name for row in campaign.rows() if row.job == job)
 
 
 def _explanation(traced: TracedRow) -> Explanation:

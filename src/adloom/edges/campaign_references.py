@@ -16,6 +16,7 @@ import stat
 import unicodedata
 import warnings
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -29,6 +30,9 @@ from adloom.edges.campaign_report import did_you_mean, shown
 LONGEST_URL = 2048
 HOSTABLE = ("jpeg", "png", "gif", "webp")
 """What EvoLink's file service takes (its file API page, 2026-10); bmp and tiff can only be given as addresses."""
+
+NAMES_LOOKED_UP = 20
+"""Unknown names for which the nearest known one is looked up; whoever has more has not mistyped them."""
 
 LARGEST_BYTES = max(profile.references.size_bytes for profile in PROFILES.values())
 _MAGIC = (
@@ -61,6 +65,7 @@ class ReferenceReader:
         self._loopback_urls = loopback_urls
         self._files: dict[str, Reference] = {}
         self._given_up: set[str] = set()
+        self._wrong: set[str] = set()
 
     def give_up(self, name: str) -> None:
         """Say nothing more of a name whose own entry is in the report: a row with it is never bought."""
@@ -80,14 +85,18 @@ class ReferenceReader:
         if value.startswith("data:"):
             raise BadReference("a picture cannot be written out as data:", "its address, or the path of its file")
         if not kind and not re.search(r"[./\\]", value):
-            near = did_you_mean(value, self._named)
-            raise BadReference(f"there is no reference {shown(value)}{near}", self._known())
+            raise BadReference(f"there is no reference {shown(value)}{self._near(value)}", self._known())
         if value not in self._files:
             self._files[value] = self._file(value)
         return self._files[value]
 
+    def _near(self, name: str) -> str:
+        """The nearest name that there is, for the first of the wrong ones: each takes a look at every right one."""
+        self._wrong.add(name)
+        return did_you_mean(name, self._named) if len(self._wrong) <= NAMES_LOOKED_UP else ""
+
     def _known(self) -> str:
-        return "known: " + (", ".join(list(self._named)[:12]) or "none") + "; or an address, or the path of a file"
+        return "known: " + (", ".join(islice(self._named, 12)) or "none") + "; or an address, or the path of a file"
 
     def _file(self, text: str) -> Reference:
         root = self._origin.folder.resolve()

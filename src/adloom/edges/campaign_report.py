@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import NamedTuple, NoReturn
 
 from adloom.core.errors import CampaignInvalid, Problem
+from adloom.core.spelling import nearest
 
 PROBLEMS_KEPT = 1000
 """More than anybody reads; a file of 100,000 wrong rows must not fill the memory."""
@@ -41,7 +41,7 @@ def not_utf_8(line: bytes, start: int, offset: int) -> str:
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """The nearest right word as the end of a message, empty when none is near."""
     by_lower = {choice.lower(): choice for choice in choices}
-    near = difflib.get_close_matches(word[:_TEXT_SHOWN].lower(), by_lower, 1, 0.6)
+    near = nearest(word.lower(), by_lower)
     return f", did you mean {shown(by_lower[near[0]])}?" if near else ""
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
 
 from adloom.core.campaign import Duplicates, Row
 from adloom.core.identity import content_identity, digest, explicit_identity, meaning, slug
-from adloom.core.matrix import matches, sample
+from adloom.core.matrix import Exclusions, sample
 from adloom.core.prompt import ADVISED_CHARACTERS, length_problem, names_its_own_count
+from adloom.core.spelling import nearest
 from adloom.core.template import BadTemplate, is_template, prompt_template
 from adloom.edges.campaign_jobs import Job, SourceRow, words_of
 from adloom.edges.campaign_register import Register
@@ -39,8 +39,9 @@ class RowReader:
         self._duplicates = duplicates
         self._report = report
         self._seen = Register()
-        self._excluded = [0] * len(job.exclude)
+        self._exclusions = Exclusions(pattern.names for pattern in job.exclude)
         self._some_variables: Mapping[str, object] | None = None
+        self._lack_of_prompt_is_said = False
         self._references_are_templates = any(map(is_template, job.settings["references"]))
 
     def rows(self, most: int) -> Iterator[tuple[Row, SourceRow]]:
@@ -68,7 +69,7 @@ class RowReader:
             if not source.extra
         )
         picked = sample(contents, count, seed)
-        self._seen, self._excluded = Register(), [0] * len(self._job.exclude)
+        self._seen, self._exclusions = Register(), Exclusions(pattern.names for pattern in self._job.exclude)
         return picked
 
     def _candidates(self, report: Report, most: int) -> Iterator[tuple[SourceRow, Making, Look]]:
@@ -133,23 +134,21 @@ class RowReader:
             return False
         settings = (look.size, look.quality, look.model, making.priority, making.grouping.value, str(making.variants))
         whole = {**dict(zip(_EXCLUDABLE, settings, strict=True)), **source.variables}
-        excluded = False
-        for number, pattern in enumerate(self._job.exclude):
-            if matches(whole, pattern.names):
-                self._excluded[number] += 1
-                excluded = True
-        return excluded
+        return self._exclusions.leave_out(whole)
 
     def _report_useless_exclusions(self) -> None:
         if self._some_variables is None:
             return
-        known = [*self._some_variables, *_EXCLUDABLE]
-        for pattern, count in zip(self._job.exclude, self._excluded, strict=True):
-            if count:
+        known = dict.fromkeys((*self._some_variables, *_EXCLUDABLE))
+        first_known = ", ".join(list(known)[:12])
+        wrong: dict[str, str] = {}
+        for pattern in self._job.exclude:
+            if self._exclusions.met(pattern.names):
                 continue
             if unknown := [name for name in pattern.names if name not in known]:
-                message = f"exclude: there is no {shown(unknown[0])} in this job{did_you_mean(unknown[0], known)}"
-                self._report.add(pattern.place, message, "known: " + ", ".join(known[:12]))
+                near = wrong.get(unknown[0]) or wrong.setdefault(unknown[0], did_you_mean(unknown[0], known))
+                message = f"exclude: there is no {shown(unknown[0])} in this job{near}"
+                self._report.add(pattern.place, message, f"known: {first_known}")
             else:
                 where = f"{pattern.place.file}:{pattern.place.line}"
                 self._report.warn(f"{where}: this exclude matches no row, so it leaves nothing out")
@@ -195,7 +194,10 @@ class RowReader:
             return None
 
     def _report_lack_of_prompt(self, source: SourceRow) -> None:
-        near = next(iter(difflib.get_close_matches("prompt", [name.lower() for name in source.columns], 1, 0.6)), "")
+        if self._lack_of_prompt_is_said:
+            return  # every row of the job lacks it
+        self._lack_of_prompt_is_said = True
+        near = next(iter(nearest("prompt", map(str.lower, source.columns))), "")
         column = next((number for name, number in source.columns.items() if name.lower() == near), 0)
         if (place := self._job.origins["prompt"]).line:
             alike = f", but {source.place.file} has a column {shown(near)}" if near else ""
