@@ -15,8 +15,11 @@ from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import httpx
+
 from adloom.core.errors import SettingInvalid
 from adloom.edges.settings import Settings
+from adloom.flows.server import CLIENTS_SECRET, NO_ORIGIN, ORIGINS, SECRET, new_secret, without_proxy
 from adloom.look import Outlook
 from adloom.ports import Store
 from adloom.run import Result, Run
@@ -133,13 +136,32 @@ async def _reach_server() -> None:
     if url is None:
         sys.stderr.write("Starting Prefect's embedded server, which takes 15 to 30 s (--direct runs without).\n")
         sys.stderr.flush()
+        _guard_embedded_server()
     error = await asyncio.to_thread(_ask_server)
     if error is not None:
         where = f"the Prefect server at {_without_user(url)}" if url else "Prefect's embedded server"
+        if isinstance(error, httpx.HTTPStatusError):
+            raise SettingInvalid(
+                f"{where} does not take the secret in {CLIENTS_SECRET}; nothing was sent",
+                remedy=f"That of `make up` is in .prefect-home/api-secret: set {CLIENTS_SECRET} to that line.",
+            )
         raise SettingInvalid(
             f"{where} does not answer ({type(error).__name__}); nothing was sent",
             remedy="Start it with `prefect server start`, correct PREFECT_API_URL, or run with --direct.",
         )
+
+
+def _guard_embedded_server() -> None:
+    """Give the embedded server a secret that nobody else learns, and no page of any origin leave to use it.
+
+    It listens on a port of loopback for as long as the run lasts, and answers from a database with earlier runs.
+    """
+    from prefect.context import refresh_global_settings_context  # noqa: PLC0415 - after the settings
+
+    secret = new_secret()
+    os.environ.update({SECRET: secret, CLIENTS_SECRET: secret, ORIGINS: NO_ORIGIN})
+    without_proxy(os.environ)
+    refresh_global_settings_context()
 
 
 def _ask_server() -> Exception | None:
@@ -159,7 +181,11 @@ async def _healthcheck() -> Exception | None:
 
     try:
         async with get_client() as client:
-            answer: Exception | None = await client.api_healthcheck()
+            answer: Exception | None = await client.api_healthcheck()  # for which a server asks no secret
+            if answer is None:
+                await client.api_version()
+    except httpx.HTTPStatusError as fault:
+        answer = fault if fault.response.status_code == httpx.codes.UNAUTHORIZED else None
     except PREFECT_FAULTS as fault:
         answer = fault
     return answer

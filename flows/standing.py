@@ -3,6 +3,9 @@
 Everything that they keep is in ``.prefect-home`` of this folder: the server's database, a log and a pid file for each
 process. Without EVOLINK_API_KEY the worker buys from a sandbox, adloom's stand-in for the paid API, and archives in
 ``.prefect-home/sandbox-archive``: no key, no money, nothing mixed with real images.
+
+Who reaches the server can run code here and spend, so it asks for the secret in ``.prefect-home/api-secret``, and the
+folder is its owner's alone.
 """
 
 import json
@@ -12,17 +15,32 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from adloom.edges.processes import is_surely_dead, process_of
+from adloom.flows.server import (
+    CLIENTS_SECRET,
+    ORIGINS,
+    PORT,
+    SECRET,
+    authorization,
+    kept_secret,
+    own_origins,
+    without_proxy,
+)
 from adloom.flows.watch import watch_runs
 from adloom.owners import Process
 
 POOL = "adloom"
-PORT = "4200"
+SECRET_FILE = "api-secret"  # noqa: S105 - the name of the file
+NOT_THE_SERVERS = ("EVOLINK_API_KEY", "ADLOOM_CALLBACK_SECRET", "AWS_")
+"""What variables of the worker's alone begin with: the server and the deployments need no key."""
+
 NOTES = ("port", "buys-from")
 SERVER_STARTS_IN_S = 120
 """9 to 24 s as measured with a new database, 43 s on a busy machine."""
@@ -53,9 +71,9 @@ class Home:
             return None
         return None if is_surely_dead(process) else process
 
-    def start(self, name: str, command: list[str], environment: Mapping[str, str]) -> Process:
-        """Start a process that outlives this one, with its output in a log file."""
-        with self.log(name).open("wb") as log:
+    def start(self, name: str, command: list[str], environment: Mapping[str, str], *, umask: int = -1) -> Process:
+        """Start a process that outlives this one, with its output in a log file that only its owner reads."""
+        with _private_file(self.log(name), os.O_TRUNC) as log:
             started = subprocess.Popen(  # noqa: S603 - our own modules
                 [sys.executable, "-m", *command],
                 env=dict(environment),
@@ -63,6 +81,7 @@ class Home:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=umask,
             )
         process = process_of(started.pid)
         self._pid_file(name).write_text(json.dumps(asdict(process)))
@@ -92,17 +111,21 @@ class Home:
 def up(folder: Path) -> str:
     """Start what does not run yet, deploy everything; what a person should know, in a few lines. Raises CannotStand."""
     home = Home(folder / ".prefect-home")
-    home.folder.mkdir(exist_ok=True)
-    environment = _environment(folder, home)
+    home.folder.mkdir(mode=0o700, exist_ok=True)
+    home.folder.chmod(0o700)
+    worker_environment = _environment(folder, home)
+    environment = {name: value for name, value in worker_environment.items() if not name.startswith(NOT_THE_SERVERS)}
     _start_server(home, environment)
-    worker_environment, buys_from = _worker_environment(home, environment)
-    _prefect(home, environment, "work-pool", "create", POOL, "--type", "process", "--overwrite")
+    worker_environment, buys_from = _worker_environment(home, worker_environment)
+    template = ("--base-job-template", str(folder / "work-pool.json"))
+    _prefect(home, environment, "work-pool", "create", POOL, "--type", "process", "--overwrite", *template)
     _prefect(home, environment, "--no-prompt", "deploy", "--all")
     _watch_runs(folder, environment)
     _start_worker(home, worker_environment, buys_from)
     address = environment["PREFECT_API_URL"].removesuffix("/api")
     return (
         f"Prefect is up: {address}/deployments\n"
+        f"It asks once for this secret: {environment[SECRET]}\n"
         f"Runs buy from {buys_from}.\n"
         "First click: by-hand, Run, Quick run. It shows the price and sends nothing. To buy: Custom run, dry_run off.\n"
         "make down stops it all. Nothing is lost: state lives in the archive."
@@ -123,6 +146,10 @@ def _environment(folder: Path, home: Home) -> dict[str, str]:
     running = home.noted("port") if home.running("server") else ""
     port = environment.setdefault("PREFECT_SERVER_API_PORT", running or PORT)  # --port leaves the UI looking at 4200
     environment["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+    environment.setdefault(ORIGINS, own_origins(environment))
+    environment.setdefault(SECRET, kept_secret(home.folder / SECRET_FILE))
+    environment[CLIENTS_SECRET] = environment[SECRET]
+    without_proxy(environment)
     return environment
 
 
@@ -141,14 +168,18 @@ def _start_server(home: Home, environment: Mapping[str, str]) -> None:
                 f"port {port} is taken by something else; choose another: make up PREFECT_SERVER_API_PORT=4201"
             )
         home.note("port").write_text(port)
-        server = home.start("server", ["prefect", "server", "start"], environment)
+        server = home.start("server", ["adloom.flows.server"], environment, umask=0o077)
     elif home.noted("port") != port:
         raise CannotStand(f"the server that runs is on port {home.noted('port')}; first: make down")
     started = server
-    address = f"{environment['PREFECT_API_URL']}/health"
-    healthy = _comes_true(lambda: _answers(address) or is_surely_dead(started), SERVER_STARTS_IN_S)
+    api = environment["PREFECT_API_URL"]
+    healthy = _comes_true(lambda: _status(f"{api}/health") == OK or is_surely_dead(started), SERVER_STARTS_IN_S)
     if not healthy or is_surely_dead(server):
         raise CannotStand(f"the Prefect server did not start; see {home.log('server')}")
+    if _status(f"{api}/admin/version") == OK:
+        raise CannotStand("the server that runs asks nobody for a secret; first: make down")
+    if _status(f"{api}/admin/version", environment[SECRET]) != OK:
+        raise CannotStand("the server that runs has another secret; first: make down")
 
 
 def _worker_environment(home: Home, environment: Mapping[str, str]) -> tuple[dict[str, str], str]:
@@ -182,13 +213,13 @@ def _start_worker(home: Home, environment: Mapping[str, str], buys_from: str) ->
 
 def _watch_runs(folder: Path, environment: Mapping[str, str]) -> None:
     try:
-        watch_runs(folder / "automations.yaml", environment["PREFECT_API_URL"])
+        watch_runs(folder / "automations.yaml", environment["PREFECT_API_URL"], environment[SECRET])
     except OSError as error:
         raise CannotStand(f"the Prefect server did not take automations.yaml: {error}") from error
 
 
 def _prefect(home: Home, environment: Mapping[str, str], *words: str) -> None:
-    with home.log("deploy").open("ab") as log:
+    with _private_file(home.log("deploy"), os.O_APPEND) as log:
         done = subprocess.run(  # noqa: S603 - Prefect's own command line
             [sys.executable, "-m", "prefect", *words],
             env=dict(environment),
@@ -210,15 +241,28 @@ def _comes_true(condition: Callable[[], bool], within_s: float) -> bool:
     return True
 
 
-def _answers(address: str) -> bool:
+def _status(address: str, secret: str = "") -> int:
+    """What our own server answers; 0 when it does not."""
+    request = urllib.request.Request(address, headers=authorization(secret) if secret else {})  # noqa: S310
     try:
-        with urllib.request.urlopen(address, timeout=5) as answer:  # noqa: S310 - our own server
-            return bool(answer.status == HTTP_OK)
+        with DIRECT.open(request, timeout=ANSWERS_WITHIN_S) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
     except OSError:
-        return False
+        return 0
 
 
-HTTP_OK = 200
+OK = 200
+ANSWERS_WITHIN_S = 5
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _private_file(path: Path, flag: int) -> BinaryIO:
+    """A file to write that only its owner reads, also when an older version left it open to all."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | flag, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "wb")
 
 
 def _is_taken(port: int) -> bool:

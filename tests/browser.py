@@ -61,18 +61,22 @@ class Tab:
 
     async def open(self, url: str, *, width: int = 1280, height: int = 900, dark: bool = False) -> dict:
         """Show a page; what can be measured of it once every image is loaded or has failed."""
-        for domain in ("Page", "Log", "Runtime"):
-            await self.ask(f"{domain}.enable")
         await self.ask(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.ask("Emulation.setEmulatedMedia", features=[scheme])
+        await self.show(url)
+        answer = await self.ask("Runtime.evaluate", expression=_FACTS, awaitPromise=True, returnByValue=True)
+        return dict(answer["result"]["value"])
+
+    async def show(self, url: str) -> None:
+        """Show a page, whatever is on it."""
+        for domain in ("Page", "Log", "Runtime"):
+            await self.ask(f"{domain}.enable")
         await self.ask("Page.navigate", url=url)
         while (await self._next()).get("method") != "Page.loadEventFired":
             pass
-        answer = await self.ask("Runtime.evaluate", expression=_FACTS, awaitPromise=True, returnByValue=True)
-        return dict(answer["result"]["value"])
 
     async def screenshot(self, *, whole: bool = False) -> bytes:
         """What the window shows, or the whole page, as a PNG."""
@@ -88,12 +92,13 @@ class Tab:
 
 
 @asynccontextmanager
-async def open_tab() -> AsyncIterator[Tab]:
+async def open_tab(*options: str) -> AsyncIterator[Tab]:
     assert CHROMIUM is not None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = await asyncio.create_subprocess_exec(
             CHROMIUM,
             *_OPTIONS,
+            *options,
             f"--user-data-dir={profile}",
             "about:blank",
             stdout=asyncio.subprocess.DEVNULL,

@@ -1,5 +1,6 @@
 """A Prefect server and a worker of the tests' own, in processes of their own, and what the UI does with them."""
 
+import json
 import os
 import socket
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from adloom.flows.server import CLIENTS_SECRET, SECRET, authorization, new_secret
 
 ROOT = Path(__file__).parents[1]
 SERVER_STARTS_IN_S = 90
@@ -39,8 +42,12 @@ class PrefectServer:
 
     home: Path
     port: int
+    secret: str = field(default_factory=new_secret)
     process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30, limits=KEEP_SHORTLY), init=False)
+    client: httpx.Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.client = httpx.Client(timeout=30, limits=KEEP_SHORTLY, headers=authorization(self.secret))
 
     @property
     def url(self) -> str:
@@ -57,12 +64,14 @@ class PrefectServer:
             **shipped,
             "PREFECT_HOME": str(self.home),
             "PREFECT_SERVER_API_PORT": str(self.port),
+            SECRET: self.secret,
+            CLIENTS_SECRET: self.secret,
             "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": str(SCHEDULES_EVERY_S),
         }
 
     def start(self) -> None:
         with (self.home / "server.log").open("ab") as log:
-            command = [sys.executable, "-m", "prefect", "server", "start"]
+            command = [sys.executable, "-m", "adloom.flows.server"]
             self.process = subprocess.Popen(
                 command, env=self.environment, stdout=log, stderr=log, start_new_session=True
             )
@@ -78,8 +87,9 @@ class PrefectServer:
             self.process.wait()
 
     def deploy(self) -> "subprocess.Popen[bytes]":
-        """Begin to deploy the shipped prefect.yaml, on a work pool that its first worker fills in."""
-        self.ask("work_pools/", name="adloom", type="process")
+        """Begin to deploy the shipped prefect.yaml, on the shipped work pool."""
+        template = json.loads((ROOT / "work-pool.json").read_text())
+        self.ask("work_pools/", name="adloom", type="process", base_job_template=template)
         with (self.home / "deploy.log").open("ab") as log:
             command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
             environment = {**self.environment, "PREFECT_API_URL": self.url}

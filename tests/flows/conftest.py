@@ -11,6 +11,8 @@ from desk import Desk, open_desk
 from prefect_server import PrefectServer, Worker, free_port
 from s3_server import BUCKET, S3Server
 
+from adloom.flows.server import CLIENTS_SECRET
+
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
@@ -38,6 +40,7 @@ def desk(
     with open_desk(tmp_path_factory.mktemp("desk")) as opened:
         opened.environment |= {
             "PREFECT_API_URL": prefect_server.url,
+            CLIENTS_SECRET: prefect_server.secret,
             "PREFECT_HOME": str(prefect_server.home / "client"),
             "DO_NOT_TRACK": "1",
         }

@@ -13,6 +13,8 @@ from shop import campaign_text
 
 DRAINED_CALLS = 20
 
+pytestmark = pytest.mark.timeout(300)  # a server and seven runs start up within the first test
+
 
 def campaign(name: str, budget: str = "{usd: 5}", variants: int = 2, colours: str = "red, blue, green") -> str:
     """Three calls whose prompts end with the campaign's name."""
@@ -38,6 +40,7 @@ def started(desk: Desk) -> "Iterator[dict[str, subprocess.Popen[str]]]":
         "banned": run("banned"),
         "locked": run("locked", EVOLINK_API_KEY="sk-test-revoked"),
         "lonely": run("lonely", "--prefect", PREFECT_API_URL="http://127.0.0.1:9/api"),
+        "stranger": run("stranger", PREFECT_API_AUTH_STRING="adloom:guessed"),
     }
     until(lambda: desk.sent("drained") > 0)
     runs["drained"].send_signal(signal.SIGTERM)
@@ -99,6 +102,13 @@ def test_a_server_that_is_not_there_sends_nothing(desk: Desk, started: "dict[str
     assert done.returncode != 0
     assert "--direct" in done.stdout + done.stderr
     assert not desk.sent("lonely")
+
+
+def test_a_server_that_wants_another_secret_sends_nothing(desk: Desk, started: "dict[str, subprocess.Popen[str]]"):
+    done = ended(started["stranger"])
+    assert done.returncode == 2
+    assert "does not take the secret in PREFECT_API_AUTH_STRING" in done.stderr
+    assert not desk.sent("stranger")
 
 
 def test_a_signal_drains_the_flow_and_the_next_one_goes_on(desk: Desk, started: "dict[str, subprocess.Popen[str]]"):

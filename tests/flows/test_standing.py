@@ -3,8 +3,12 @@
 import json
 import os
 import socket
+import subprocess
+from collections.abc import Iterator
 from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -34,3 +38,68 @@ def test_another_port_than_that_of_the_server_that_runs_is_told(folder: Path, mo
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", "4202")
     with pytest.raises(CannotStand, match="the server that runs is on port 4201; first: make down"):
         up(folder)
+
+
+@pytest.fixture
+def answering(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """What a server that runs answers without a secret, and with that of `make up`."""
+    statuses: list[int] = []
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            has_secret = "Authorization" in self.headers
+            self.send_response(200 if self.path == "/api/health" else statuses[has_secret])
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        port = str(server.server_address[1])
+        monkeypatch.setenv("PREFECT_SERVER_API_PORT", port)
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # nobody is there
+        (folder / ".prefect-home" / "server.pid").write_text(json.dumps(asdict(process_of(os.getpid()))))
+        (folder / ".prefect-home" / "port").write_text(port)
+        yield statuses
+        server.shutdown()
+
+
+def test_a_server_that_an_older_version_started_without_a_secret_is_not_left_running(
+    folder: Path, answering: list[int]
+):
+    answering[:] = [200, 200]
+    with pytest.raises(CannotStand, match="asks nobody for a secret; first: make down"):
+        up(folder)
+
+
+def test_a_server_with_another_secret_is_told(folder: Path, answering: list[int]):
+    answering[:] = [401, 401]
+    with pytest.raises(CannotStand, match="has another secret; first: make down"):
+        up(folder)
+
+
+def test_what_is_kept_is_its_owners_alone_and_only_the_worker_has_the_keys(
+    folder: Path, answering: list[int], monkeypatch: pytest.MonkeyPatch
+):
+    answering[:] = [401, 200]
+    home = folder / ".prefect-home"
+    home.chmod(0o755)
+    (home / "deploy.log").touch(0o644)
+    (folder / "prefect.yaml").write_text("")
+    monkeypatch.setenv("EVOLINK_API_KEY", "sk-canary")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
+    seen: list[dict[str, str]] = []
+
+    def run(_: object, *, env: dict[str, str], **__: object) -> "subprocess.CompletedProcess[bytes]":
+        seen.append(env)
+        return subprocess.CompletedProcess([], 1)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(CannotStand, match=r"work-pool create adloom .*failed"):
+        up(folder)
+    assert home.stat().st_mode & 0o777 == 0o700
+    assert {path.name: path.stat().st_mode & 0o077 for path in home.glob("*-secret")} == {"api-secret": 0}
+    assert (home / "deploy.log").stat().st_mode & 0o077 == 0
+    assert not [value for value in seen[0].values() if "canary" in value]
+    assert seen[0]["PREFECT_API_AUTH_STRING"] == (home / "api-secret").read_text().strip()

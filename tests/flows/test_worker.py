@@ -203,7 +203,7 @@ def watch_closely(prefect_server: PrefectServer, flow_run: str) -> None:
     text = (ROOT / "automations.yaml").read_text().replace("within: 180", "within: 10")
     file = prefect_server.home / "automations.yaml"
     file.write_text(text.replace("prefect.flow-run.*}", f"prefect.flow-run.{flow_run}}}"))
-    assert [watch_runs(file, prefect_server.url) for _ in range(2)] == [2, 0]
+    assert [watch_runs(file, prefect_server.url, prefect_server.secret) for _ in range(2)] == [2, 0]
 
 
 def test_a_worker_and_its_run_killed_in_the_middle_lose_nothing(
