@@ -1,7 +1,8 @@
 """From tasks in flight to outcomes: one poller for all tasks of a process.
 
 Tasks that are due at about the same time are read together, up to 50 a request. Reading is free and repeated for as
-long as the task may live; the end of a task is written to the ledger before anything is done about it.
+long as the task may live; the end of a task is written to the ledger before anything is done about it. What a completed
+task has made is told by ``completion``.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import heapq
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from random import Random
 
 from adloom.claims import hold
+from adloom.completion import Completions, Fetch, estimate, wanted
 from adloom.core.backoff import READ, poll_wait_s
 from adloom.core.errors import AccountStopped, ReadFailed
 from adloom.core.exits import Stop, StopReason
@@ -54,6 +55,10 @@ class _Watched:
     started: float = field(compare=False)
     """Wall clock time at which the task was accepted."""
     ended: asyncio.Future[Task | None] = field(compare=False)
+    once: bool = field(default=False, compare=False)
+    """Whether one reading will do, whatever it shows."""
+    alone: bool = field(default=False, compare=False)
+    """Whether the answer must be about this task alone."""
     polls: int = field(default=0, compare=False)
     absent_since: float | None = field(default=None, compare=False)
     failed_since: float | None = field(default=None, compare=False)
@@ -65,9 +70,9 @@ class Poller:
     def __init__(self, *, api: ImageApi, gate: Gate, clock: Clock, random: Random, interval_s: float) -> None:
         self._api = api
         self._gate = gate
-        self._clock = clock
-        self._random = random
-        self._interval_s = interval_s
+        self.clock = clock
+        self.random = random
+        self.interval_s = interval_s
         self._watched: list[_Watched] = []
         self._added = asyncio.Event()
         self._failures = 0
@@ -78,11 +83,22 @@ class Poller:
 
         Raises Unreachable when the API cannot be read for too long.
         """
-        young = self._clock.now() - started < self._interval_s
-        due = self._clock.monotonic() + (self._interval_s if young else 0)
-        watched = _Watched(due, task_id, started, asyncio.get_running_loop().create_future())
+        young = self.clock.now() - started < self.interval_s
+        due = self.clock.monotonic() + (self.interval_s if young else 0)
+        return await self._await(_Watched(due, task_id, started, asyncio.get_running_loop().create_future()))
+
+    async def look_again(self, task_id: str, wait_s: float, *, alone: bool = False) -> Task | None:
+        """Read a task once more after a wait, in a request of its own where it must be ``alone``.
+
+        None when the API does not know it then. Raises Unreachable when the API cannot be read for too long.
+        """
+        due, now = self.clock.monotonic() + wait_s, self.clock.now()
+        ended = asyncio.get_running_loop().create_future()
+        return await self._await(_Watched(due, task_id, now, ended, once=True, alone=alone))
+
+    async def _await(self, watched: _Watched) -> Task | None:
         if not self._watched:
-            self._last_success = self._clock.monotonic()
+            self._last_success = self.clock.monotonic()
         heapq.heappush(self._watched, watched)
         self._added.set()
         return await watched.ended
@@ -93,7 +109,7 @@ class Poller:
             if not self._watched:
                 self._added.clear()
                 await self._added.wait()
-            wait_s = self._watched[0].due - self._clock.monotonic()
+            wait_s = self._watched[0].due - self.clock.monotonic()
             if wait_s > 0:
                 await self._sleep_or_added(wait_s)
                 continue
@@ -107,7 +123,7 @@ class Poller:
 
     async def _sleep_or_added(self, seconds: float) -> None:
         self._added.clear()
-        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
+        sleeping = asyncio.ensure_future(self.clock.sleep(seconds))
         added = asyncio.ensure_future(self._added.wait())
         try:
             await asyncio.wait({sleeping, added}, return_when=asyncio.FIRST_COMPLETED)
@@ -117,9 +133,14 @@ class Poller:
 
     def _take_due(self) -> list[_Watched]:
         """The tasks of one request: all that are due, and those that would be due before long."""
-        horizon = self._clock.monotonic() + self._interval_s / 4
+        if self._watched[0].alone:
+            watched = heapq.heappop(self._watched)
+            return [] if watched.ended.done() else [watched]
+        horizon = self.clock.monotonic() + self.interval_s / 4
         due: list[_Watched] = []
         while self._watched and self._watched[0].due <= horizon and len(due) < TASKS_PER_READ:
+            if self._watched[0].alone:
+                break
             watched = heapq.heappop(self._watched)
             if not watched.ended.done():
                 due.append(watched)
@@ -142,14 +163,14 @@ class Poller:
     def _note(self, read: list[_Watched], tasks: Mapping[str, Task]) -> None:
         if read:
             self._failures = 0
-            self._last_success = self._clock.monotonic()
+            self._last_success = self.clock.monotonic()
         for watched in read:
             self._judge(watched, tasks.get(watched.task_id))
 
     def _postpone(self, due: list[_Watched], error: ReadFailed | AccountStopped, advised_s: float | None) -> None:
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         self._failures += 1
-        if now - self._last_success > PATIENCE_INTERVALS * self._interval_s:
+        if now - self._last_success > PATIENCE_INTERVALS * self.interval_s:
             reason = StopReason.ACCOUNT if isinstance(error, AccountStopped) else StopReason.OUTAGE
             self._gate.close(Stop(reason, f"tasks cannot be read: {error.message}", error.remedy))
             for watched in (*due, *self._watched):
@@ -157,15 +178,20 @@ class Poller:
                     watched.ended.set_exception(Unreachable(error.message))
             self._watched.clear()
             return
-        wait_s = advised_s or max(self._interval_s, READ.wait_s(self._failures - 1, self._random.random()))
+        wait_s = advised_s or max(self.interval_s, READ.wait_s(self._failures - 1, self.random.random()))
         for watched in due:
             watched.due = now + wait_s
             heapq.heappush(self._watched, watched)
 
     def _judge(self, watched: _Watched, task: Task | None) -> None:
-        now = self._clock.monotonic()
+        if watched.ended.done():
+            return
+        now = self.clock.monotonic()
+        if watched.once:
+            watched.ended.set_result(task)
+            return
         watched.polls += 1
-        age_s = self._clock.now() - watched.started
+        age_s = self.clock.now() - watched.started
         if task is None:
             watched.absent_since = now if watched.absent_since is None else watched.absent_since
         else:
@@ -177,7 +203,7 @@ class Poller:
         else:
             if task is not None and task.state is TaskState.OTHER:
                 log.warning("task %s has a state that is not known: %r", task.task_id, task.word[:40])
-            watched.due = now + poll_wait_s(watched.polls, age_s, self._interval_s, self._random.random())
+            watched.due = now + poll_wait_s(watched.polls, age_s, self.interval_s, self.random.random())
             heapq.heappush(self._watched, watched)
 
     def _awaits_release(self, watched: _Watched, task: Task, now: float) -> bool:
@@ -185,12 +211,12 @@ class Poller:
             return False
         if watched.failed_since is None:
             watched.failed_since = now
-        return now - watched.failed_since < RELEASE_INTERVALS * self._interval_s
+        return now - watched.failed_since < RELEASE_INTERVALS * self.interval_s
 
     def _has_waited_too_long(self, watched: _Watched, age_s: float, now: float) -> bool:
         if watched.absent_since is not None:
-            return now - watched.absent_since >= ABSENT_INTERVALS * self._interval_s
-        return age_s >= STUCK_INTERVALS * self._interval_s
+            return now - watched.absent_since >= ABSENT_INTERVALS * self.interval_s
+        return age_s >= STUCK_INTERVALS * self.interval_s
 
 
 class Collector:
@@ -199,9 +225,13 @@ class Collector:
     def __init__(self, ledger: Ledger, poller: Poller) -> None:
         self._ledger = ledger
         self._poller = poller
+        self._completions = Completions(ledger, poller)
 
     async def collect(self, call: str, started: float) -> None:
-        """Wait for the task of a call's latest attempt and record its end."""
+        """Wait for the task of a call's latest attempt and record its end.
+
+        A task that may have made more images than it shows is left to ``read_on``.
+        """
         attempt = self._ledger.facts(call).latest
         if not await hold(self._ledger, call, attempt.number, attempt.task):
             return
@@ -210,36 +240,13 @@ class Collector:
             reason = f"task {attempt.task} has not ended, or the API does not know it any more"
             await self._ledger.note(call, f"a{attempt.number}-held", {"reason": reason})
         elif task.state is TaskState.COMPLETED:
-            await self._completed(call, task)
+            await self._completions.begin(call, task)
         else:
             await self._failed(call, task)
 
-    async def _completed(self, call: str, task: Task) -> None:
-        attempt = self._ledger.facts(call).latest
-        links = list(dict.fromkeys(task.results))
-        told = task.credits_used is not None
-        charged = task.credits_used if task.credits_used is not None else self._estimate(call, len(links))
-        record = await self._ledger.note(
-            call,
-            f"a{attempt.number}-completed",
-            {
-                "task": task.task_id,
-                "links": links,
-                "reported": len(task.results),
-                "credits": str(charged),
-                "told": told,
-            },
-        )
-        charge = {"outcome": Decided.CHARGED, "credits": record["credits"], "reason": "", "kind": "", "final": True}
-        await self._ledger.decide(call, f"a{attempt.number}-settled", charge)
-
-    def _estimate(self, call: str, images: int) -> Decimal:
-        """The charge where the API does not tell it: the reserve's share for the images that were made."""
-        facts = self._ledger.facts(call)
-        accepted, intent = facts.latest.accepted, facts.intent
-        assert accepted is not None  # noqa: S101 - there is no task without an accepted fact
-        assert intent is not None  # noqa: S101 - and none without an intent
-        return Decimal(accepted["credits"]) * images / len(intent["variants"])
+    async def read_on(self, call: str, fetch: Fetch) -> None:
+        """Read a completed task until it shows all that it made, or for so long that the rest is held."""
+        await self._completions.read_on(call, fetch)
 
     async def _failed(self, call: str, task: Task) -> None:
         facts = self._ledger.facts(call)
@@ -253,15 +260,12 @@ class Collector:
         verdict = failed_task(task.error_code, facts.task_attempts)
         final = verdict.final or task.state is TaskState.CANCELLED
         if _was_charged(task):
-            charged = self._estimate(call, self._wanted(call)) if task.credits_used is None else task.credits_used
+            attempt_facts = facts.latest
+            charged = estimate(attempt_facts, wanted(attempt_facts)) if task.credits_used is None else task.credits_used
             fields = {"outcome": Decided.CHARGED, "credits": str(charged), "kind": RefusalKind.TASK, "final": True}
         else:
             fields = {"outcome": Decided.FREE, "kind": verdict.kind, "final": final}
         await self._ledger.decide(call, f"a{attempt}-settled", {**fields, "reason": reason})
-
-    def _wanted(self, call: str) -> int:
-        intent = self._ledger.facts(call).intent
-        return len(intent["variants"]) if intent else 0
 
 
 def _was_charged(task: Task) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -64,6 +64,8 @@ class Fulfilment:
         self._waited_long = False
         self._under_way: set[str] = set()
         self._adoptions: set[asyncio.Task[None]] = set()
+        self._aside: dict[str, asyncio.Task[None]] = {}
+        self._charges_read: set[str] = set()
         self.surprised = False
         self.counts = Counts()
 
@@ -96,9 +98,28 @@ class Fulfilment:
     async def see_to_adoptions(self) -> None:
         await asyncio.gather(*self._adoptions)
 
+    async def see_to_those_aside(self) -> None:
+        """Wait for the calls whose completed tasks are read on, and for what follows from those."""
+        while waiting := [task for task in self._aside.values() if not task.done()]:
+            await asyncio.gather(*waiting)
+
+    async def leave_the_rest(self) -> None:
+        """End what still waits: a later run goes on with it."""
+        waiting = (*self._aside.values(), *self._adoptions)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
     async def _bring_in_window(self, order: Order) -> None:
         try:
-            await self._bring(order)
+            await self._sheltered(order, self._bring(order))
+        finally:
+            self._window.release()
+
+    async def _sheltered(self, order: Order, work: Awaitable[None]) -> None:
+        """Do a part of one call's way; what ends it early ends nothing else."""
+        try:
+            await work
         except GateClosed:
             pass
         except Unreachable:
@@ -108,8 +129,6 @@ class Fulfilment:
         except Exception:  # the one broad except: a surprise in one call must not take the others down
             log.exception("call %s met an error that nobody expected; it is left for a later run", order.call)
             self.surprised = True
-        finally:
-            self._window.release()
 
     async def _bring(self, first: Order) -> None:
         order: Order | None = first
@@ -136,16 +155,39 @@ class Fulfilment:
         else:
             await self._collect(order)
         self._count(order.call)
-        if self._ledger.facts(order.call).stage is Stage.COMPLETED:
+        stage = self._ledger.facts(order.call).stage
+        if stage is Stage.UNSHOWN:
+            self._set_aside(order)
+        elif stage is Stage.COMPLETED:
             await self._steps.archiver.archive(order.call)
             self._count(order.call)
+
+    def _set_aside(self, order: Order) -> None:
+        """Read a completed task on beside everything else: whoever waits for the API keeps nobody from buying."""
+        if order.call not in self._aside:
+            self._aside[order.call] = asyncio.create_task(self._read_on(order))
+
+    async def _read_on(self, order: Order) -> None:
+        await self._sheltered(order, self._steps.collector.read_on(order.call, self._steps.archiver.archive))
+        self._count(order.call)
+        self._read_charge(order.call)
+        if self._ledger.facts(order.call).stage in (Stage.COMPLETED, Stage.ARCHIVED):
+            await self.fulfil((order,))
+
+    def _read_charge(self, call: str) -> None:
+        """Let the price watch know of a charge: once, and not before it is told or final."""
+        attempt = self._ledger.facts(call).latest
+        told = attempt.completed is not None and (attempt.completed["told"] or attempt.shows_all)
+        if told and call not in self._charges_read:
+            self._charges_read.add(call)
+            self._steps.prices.read_charge(attempt)
 
     async def _collect(self, order: Order) -> None:
         """See a call through to the end of its task, unless another run that lives is at it."""
         facts = self._ledger.facts(order.call)
         if facts.stage is Stage.UNKNOWN and facts.latest.owner != self._ledger.writer:
             self._steps.ladder.inherit(order)
-        if facts.stage not in (Stage.SENDING, Stage.ACCEPTED):
+        if facts.stage not in (Stage.SENDING, Stage.ACCEPTED, Stage.UNSHOWN):
             return
         owner = facts.latest.owner
         if owner != self._ledger.writer and not self._waited_long and not await self._steps.owners.is_dead(owner):
@@ -165,7 +207,7 @@ class Fulfilment:
         await self._steps.collector.collect(order.call, datetime.fromisoformat(accepted["time"]).timestamp())
         if self._ledger.facts(order.call).stage is Stage.UNKNOWN:  # the task turned out to be another call's
             self._steps.ladder.inherit(order)
-        self._steps.prices.read_charge(self._ledger.facts(order.call).latest)
+        self._read_charge(order.call)
 
     async def _next(self, order: Order) -> Order | None:
         """What follows from a call's end: a top-up for what it did not bring, another attempt, or nothing."""

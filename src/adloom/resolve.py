@@ -42,11 +42,13 @@ def held_calls(ledger: Ledger, now: float) -> Sequence[Held]:
 
 
 def _held(facts: CallFacts, now: float) -> Held | None:
-    if facts.stage is not Stage.UNKNOWN and not (facts.stage is Stage.ACCEPTED and facts.latest.stuck):
+    is_stuck = facts.stage in (Stage.ACCEPTED, Stage.UNSHOWN) and facts.latest.stuck is not None
+    if facts.stage is not Stage.UNKNOWN and not is_stuck:
         return None
     attempt, intent = facts.latest, facts.intent
     if intent is None:
         return None
+    money = money_of(facts)
     records = (*(attempt.unknown[send] for send in sorted(attempt.unknown)), attempt.held)  # why, then that it is
     reason = next((record["reason"] for record in records if record is not None), "")
     return Held(
@@ -55,7 +57,7 @@ def _held(facts: CallFacts, now: float) -> Held | None:
         row=intent["row"],
         images=len(intent["variants"]),
         age_s=now - _last_sent(facts),
-        credits_at_risk=money_of(facts).reserved,
+        credits_at_risk=money.at_risk if facts.stage is Stage.UNSHOWN else money.reserved,
         task=attempt.tasks[0] if attempt.tasks else "",
         reason=reason,
     )
@@ -73,6 +75,10 @@ async def adopt(ledger: Ledger, store: Store, api: ImageApi, call: str, task: st
     Raises InputError when the call is not held, the API does not know the task, or another call has it.
     """
     facts = _held_facts(ledger, call)
+    if facts.stage is Stage.UNSHOWN:
+        raise InputError(
+            f"call {call} has the completed task {facts.latest.task}", remedy="Run the campaign to look at it again."
+        )
     if not (await api.tasks([task])).get(task):
         raise InputError(
             f"the API does not know a task {task[:80]!r}", remedy="Copy the task's id from the API's console."

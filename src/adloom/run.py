@@ -193,6 +193,7 @@ class Run:
     async def finish(self) -> Result:
         """Wait for what other runs have begun, write the manifest, and say how it ended."""
         await while_time_is_left(self.gate, self._see_to_the_rest())
+        await self._fulfilment.leave_the_rest()
         self._backlog.close_for_what_is_left()
         if self._fulfilment.counts.ended < self.revision.wanted:  # a newer plan may have withdrawn the rest since
             await self._vigil.look_a_last_time()
@@ -221,9 +222,11 @@ class Run:
 
     async def _see_to_the_rest(self) -> None:
         """The calls of other runs, what is unknown, and paid images that no variant waits for."""
+        await self._fulfilment.see_to_those_aside()
         await self._fulfilment.see_to_others()
         await self._steps.ladder.pursue(self._steps.spender.resend, self._world.poll_interval_s)
         await self._fulfilment.see_to_adoptions()
+        await self._fulfilment.see_to_those_aside()
         if not self.gate.is_interrupted:
             await self._rescue()
 

@@ -69,17 +69,20 @@ async def is_at_rest(store: Store, edition: Edition) -> bool:
     return is_settled and bool(manifest["plan_sha256"] == newest.sha256)
 
 
+_UNFINISHED = (Stage.ACCEPTED, Stage.UNSHOWN, Stage.COMPLETED)
+
+
 async def sweep(world: World, edition: Edition) -> Swept:
     """Fetch what is paid for in an edition, as far as API and archive can be reached."""
     if await is_at_rest(world.store, edition):
         return Swept(edition)
     ledger = Ledger(world.store, edition, world.clock, writer=secrets.token_hex(8))
     await ledger.load()
-    before = _of(ledger, Stage.ACCEPTED, Stage.COMPLETED)
+    before = _of(ledger, *_UNFINISHED)
     if before:
         await _fetch(world, ledger, edition, [facts.call for facts in before])
         await ledger.load()
-    left = _of(ledger, Stage.ACCEPTED, Stage.COMPLETED)
+    left = _of(ledger, *_UNFINISHED)
     to_download = [facts for facts in left if facts.stage is Stage.COMPLETED]
     now = world.clock.now()
     return Swept(
@@ -112,6 +115,8 @@ async def _fetch(world: World, ledger: Ledger, edition: Edition, calls: Sequence
             if facts.stage is Stage.ACCEPTED and facts.latest.accepted is not None:
                 accepted_at = datetime.fromisoformat(facts.latest.accepted["time"]).timestamp()
                 await collector.collect(call, accepted_at)
+            if ledger.facts(call).stage is Stage.UNSHOWN:
+                await collector.read_on(call, archiver.archive)
             if ledger.facts(call).stage is Stage.COMPLETED:
                 await archiver.archive(call)
         except (Unreachable, AdloomError) as error:

@@ -20,8 +20,12 @@ def settled(outcome="free", kind="task", *, final=False, credits_="0"):
     return a_fact(outcome=outcome, kind=kind, final=final, credits=credits_, reason="because")
 
 
-def completed(*links, credits_="3.06"):
-    return a_fact(task="task-1", links=list(links), reported=len(links), credits=credits_)
+def completed(*links, credits_="3.06", task="task-1", **more):
+    return a_fact(task=task, links=list(links), reported=len(links), credits=credits_, **more)
+
+
+def unshown(*links, billed=None, credits_="3.06"):
+    return completed(*links, credits_=credits_, billed=billed, told=billed is not None, final=False)
 
 
 def archived(*images):
@@ -112,6 +116,35 @@ STAGES = {
         },
         Stage.ARCHIVED, ("3.06", "0", "0"),
     ),
+    "completed and showing less than is billed": (
+        {"a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-completed": unshown("u0", billed=2)},
+        Stage.UNSHOWN, ("3.06", "0", "1.53"),
+    ),
+    "completed and showing nothing, without a bill": (
+        {"a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-completed": unshown()},
+        Stage.UNSHOWN, ("3.06", "0", "3.06"),
+    ),
+    "all shown at the second reading": (
+        {
+            "a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-completed": unshown("u0", billed=2),
+            "a1-completed-2": completed("u0", "u1"), "a1-archived-1": archived(an_image(0)),
+        },
+        Stage.COMPLETED, ("3.06", "0", "0"),
+    ),
+    "a link that came after the end": (
+        {
+            "a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-completed": completed("u0"),
+            "a1-archived-1": archived(an_image(0)), "a1-completed-2": completed("u1", "u0"),
+        },
+        Stage.COMPLETED, ("3.06", "0", "0"),
+    ),
+    "billed, never shown": (
+        {
+            "a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-completed": unshown("u0", billed=2),
+            "a1-archived-1": archived(an_image(0)), "a1-completed-2": completed(billed=2),
+        },
+        Stage.ARCHIVED, ("3.06", "0", "0"),
+    ),
     "completed with nothing": (
         {"a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-completed": completed(credits_="0")},
         Stage.ARCHIVED, NOTHING,
@@ -143,6 +176,25 @@ def test_the_facts_tell_how_far_a_call_has_come_and_what_it_cost(case):
     state = fold("c-1", facts)
     assert state.stage is stage
     assert money_of(state) == Money(*map(Decimal, money))
+
+
+def test_links_that_come_later_follow_the_others_in_the_order_of_first_sight():
+    shown = {f"a1-completed-{n}": unshown(f"u{n}", "u1", billed=15) for n in range(2, 13)}
+    state = fold("c-1", {"a1-intent": INTENT, "a1-completed": unshown("u1", billed=15), **shown})
+    assert state.latest.links == tuple(f"u{n}" for n in range(1, 13))
+
+
+def test_what_another_task_showed_is_not_mixed_in():
+    facts = {"a1-intent": INTENT, "a1-completed": completed("u0", "u1"), "a1-completed-2": completed("x", task="other")}
+    assert fold("c-1", facts).latest.links == ("u0", "u1")
+
+
+def test_the_first_reading_that_was_final_tells_the_charge():
+    facts = {
+        "a1-intent": INTENT, "a1-completed": unshown("u0", billed=2, credits_="9"),
+        "a1-completed-2": completed("u0", "u1", credits_="3"), "a1-completed-3": completed("u2", credits_="7"),
+    }  # fmt: skip
+    assert money_of(fold("c-1", facts)) == Money(charged=Decimal(3))
 
 
 def test_every_stage_can_be_reached():

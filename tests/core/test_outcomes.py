@@ -18,15 +18,16 @@ def _variants(*numbers):
 ALL = _variants(1, 2, 3, 4)
 
 
-def _bought(call, *, variants=ALL, links=(), images=(), **intent):
-    """A call that came to its end with these links, and what became of them."""
+def _bought(call, *, variants=ALL, links=(), images=(), shown=None, more=None, **intent):
+    """A call that came to its end with these links, and what became of them; ``shown`` says what its bill says."""
     n = len(variants)
     facts = {
         "a1-intent": an_intent(n, **intent, variants=variants),
         f"a1-accepted.{call}-task": a_fact(task=f"{call}-task", credits="1"),
         "a1-completed": a_fact(
-            task=f"{call}-task", links=list(links), reported=len(links), credits=str(1.5 * len(links))
+            task=f"{call}-task", links=list(links), reported=len(links), credits=str(1.5 * len(links)), **(shown or {})
         ),
+        **(more or {}),
     }
     if images:
         facts["a1-archived-1"] = a_fact(images=list(images))
@@ -230,3 +231,26 @@ def test_a_task_that_a_run_gave_up_on_is_held():
     }
     found = outcomes([_open("c-1", facts)])["k1"]
     assert (found.status, found.reason) == ("held", "its task does not end")
+
+
+def _held():
+    return {"a1-held": a_fact(reason="not shown", time=9)}
+
+
+@pytest.mark.parametrize(("more", "status"), [({}, "open"), (_held(), "held")])
+def test_what_a_completed_task_has_not_shown_is_open_then_held_and_nobody_may_ask_for_it_again(more, status):
+    shown = {"billed": 3, "final": False}
+    call = _bought("c-1", links="ab", images=[an_image(0)], shown=shown, more=more)
+    assert missing(call) is None
+    assert _statuses(call) == ["archived", "open", status, status]
+    assert all(outcome.covered for outcome in outcomes([call]).values())
+    assert "shows 2 of 4 images, 3 images are billed" in outcomes([call])["k4"].reason
+
+
+def test_what_was_billed_and_never_shown_has_failed_and_only_what_was_not_made_is_asked_for():
+    shown = {"billed": 3, "final": True}
+    call = _bought("c-1", links="ab", images=[an_image(0), an_image(1)], shown=shown)
+    assert _statuses(call) == ["archived", "archived", "failed", "open"]
+    assert missing(call) == TopUp("c-1", 1, 0, tuple(_variants(4)))
+    assert outcomes([call])["k3"].reason.startswith("billed, never shown")
+    assert {str(outcome.credits) for outcome in outcomes([call]).values()} == {"1", "0"}

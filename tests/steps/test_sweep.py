@@ -51,6 +51,22 @@ async def test_images_of_a_run_that_died_are_fetched_and_nothing_is_bought(shop:
     assert [line["status"] for line in shop.lines()] == ["archived"] * 6
 
 
+async def test_images_that_a_run_held_because_they_were_not_shown_are_fetched(shop: Shop):
+    shop.write(one_row(4))
+    shop.sandbox.change(late_results_rate=1, late_results="partial", late_results_s=10**9)
+    assert (await shop.run()).exit_code == 6
+    async with the_world(shop) as world:
+        assert not await is_at_rest(world.store, EDITION)
+        held = await sweep(world, EDITION)
+        assert (held.fetched, held.unknown, held.needs_a_person) == (0, 1, True)
+        shop.sandbox.change(late_results_rate=0)
+        assert (await sweep(world, EDITION)).fetched == 1
+        await publish_again(world.store, EDITION)
+        assert await is_at_rest(world.store, EDITION)
+    assert (posts(shop), shop.bought()) == (1, 4)
+    assert [line["status"] for line in shop.lines()] == ["archived"] * 4
+
+
 async def test_links_near_their_end_that_cannot_be_fetched_need_a_person(shop: Shop):
     shop.write(one_row(2))
     shop.sandbox.change(download_error_rate=1.0)

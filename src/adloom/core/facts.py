@@ -13,6 +13,7 @@ A call's facts are create-once objects ``ledger/<call id>/<name>.json``; none is
 ``a1-disowned.<id>``  evidence   that task is another purchase's, so it counts as never accepted: see ``claims``
 ``a1-second.<id>``    evidence   what a second task of the attempt cost, and where its images are
 ``a1-completed``      evidence   the result links, in the one order that counts; fixed before the first download
+``a1-completed-2`` …  evidence   what a later reading of the same task showed: links that are new come behind the others
 ``a1-failed``         evidence   the task ended without images
 ``a1-held``           evidence   a run gave up on an unknown or stuck call; later runs try again
 ``a1-archived-<k>``   evidence   what became of links: archived, quarantined or lost; a later one adds to the former
@@ -20,6 +21,10 @@ A call's facts are create-once objects ``ledger/<call id>/<name>.json``; none is
 
 A *decision* has one name with the outcome inside: whoever creates it has decided, everybody else reads it. *Evidence*
 is additive and welcome from anyone: accepted supersedes unknown and held.
+
+A ``completed`` record has ``links``, what they cost (``credits``, ``told`` by the API or estimated), how many images
+are ``billed`` where that is known, and ``final``: false while the task may have made more than it shows (see
+``core.results``). Records without the last two are final: what was not shown was not made.
 
 Every record carries ``schema`` (``adloom.fact/1``), ``time`` (UTC), ``writer`` (the run's token) and ``written`` (that
 run's count of records), so that no two records are equal. A newer schema is refused rather than guessed at. Only the
@@ -43,7 +48,8 @@ Record: TypeAlias = Mapping[str, Any]
 
 _NAME = re.compile(
     r"a(?P<attempt>\d+)-(?:(?P<single>intent|settled|completed|failed|held)"
-    r"|(?P<counted>send|refused|unknown|archived)-(?P<number>\d+)|(?P<of_task>accepted|disowned|second)\.[A-Za-z0-9_-]+)"
+    r"|(?P<counted>send|refused|unknown|archived|completed)-(?P<number>\d+)"
+    r"|(?P<of_task>accepted|disowned|second)\.[A-Za-z0-9_-]+)"
 )
 
 
@@ -115,6 +121,8 @@ class Attempt:
     tasks: tuple[str, ...] = ()
     accepted: Record | None = None
     completed: Record | None = None
+    """All that its completed task has shown, as one record: the first one's with the links of all, in their order."""
+    completions: dict[int, Record] = field(default_factory=dict)
     failed: Record | None = None
     held: Record | None = None
     settled: Record | None = None
@@ -155,6 +163,16 @@ class Attempt:
     def links(self) -> tuple[str, ...]:
         return tuple(self.completed["links"]) if self.completed else ()
 
+    @property
+    def shows_all(self) -> bool:
+        """Whether its completed task has shown all that it made, or all that it ever will."""
+        return self.completed is not None and bool(self.completed["final"])
+
+    @property
+    def images_paid(self) -> int:
+        """How many images its completed task made, as far as links and bill tell."""
+        return max(len(self.links), (self.completed or {}).get("billed") or 0)
+
 
 class Stage(StrEnum):
     """How far the latest attempt of a call has come."""
@@ -167,6 +185,8 @@ class Stage(StrEnum):
     """Every send so far was free and the attempt goes on: same key later."""
     UNKNOWN = "unknown"
     ACCEPTED = "accepted"
+    UNSHOWN = "unshown"
+    """Its task is completed and may have made more images than it shows."""
     COMPLETED = "completed"
     """Links are fixed, some are not archived yet."""
     ARCHIVED = "archived"
@@ -216,8 +236,7 @@ def _withdrew(record: Record) -> bool:
 
 def _stage(attempt: Attempt) -> Stage:
     if attempt.completed is not None:
-        done = {image.index for image in attempt.images}
-        return Stage.ARCHIVED if all(index in done for index in range(len(attempt.links))) else Stage.COMPLETED
+        return _completed_stage(attempt)
     if attempt.settled is not None and not attempt.is_released_too_early:
         return _settled_stage(attempt.settled)
     if attempt.tasks:
@@ -232,6 +251,13 @@ def _stage(attempt: Attempt) -> Stage:
     if attempt.open_unknowns:  # a later send that was refused says nothing about the one before
         return Stage.UNKNOWN
     return Stage.UNBOUGHT if attempt.withdrawn else Stage.WAITING
+
+
+def _completed_stage(attempt: Attempt) -> Stage:
+    if not attempt.shows_all:
+        return Stage.UNSHOWN
+    done = {image.index for image in attempt.images}
+    return Stage.ARCHIVED if all(index in done for index in range(len(attempt.links))) else Stage.COMPLETED
 
 
 def _settled_stage(settled: Record) -> Stage:
@@ -296,13 +322,29 @@ def _add(attempt: Attempt, what: str, number: int, record: Record) -> None:  # n
         case "second":
             attempt.seconds[task_name(record["task"])] = record
         case "completed":
-            attempt.completed = record
+            attempt.completions[number] = record
+            attempt.completed = _all_shown(attempt.completions)
         case "failed":
             attempt.failed = record
         case "held":
             attempt.held = record
         case _:
             attempt.settled = record
+
+
+def _all_shown(completions: Mapping[int, Record]) -> Record:
+    """All readings of one task as one record; what another task showed under the same attempt is not among them."""
+    first = completions[min(completions)]
+    same = [record for _, record in sorted(completions.items()) if record["task"] == first["task"]]
+    last = next((record for record in same if record.get("final", True)), same[-1])
+    return {
+        **last,
+        "time": first["time"],
+        "writer": first["writer"],
+        "links": list(dict.fromkeys(link for record in same for link in record["links"])),
+        "billed": last.get("billed"),
+        "final": last.get("final", True),
+    }
 
 
 def images_of(record: Record) -> tuple[Image, ...]:
@@ -359,9 +401,18 @@ def _second_money(attempt: Attempt) -> Money:
     return Money(charged=charged, reserved=quoted * max(0, unknown))
 
 
+def _unshown_credits(attempt: Attempt, charged: Decimal) -> Decimal:
+    """The part of its charge that a task which is read on has shown nothing for."""
+    if attempt.shows_all or attempt.completed is None or attempt.intent is None:
+        return Decimal(0)
+    paid = attempt.images_paid if attempt.completed["billed"] else len(attempt.intent["variants"])
+    return charged * max(0, paid - len(attempt.links)) / paid
+
+
 def _attempt_money(attempt: Attempt) -> Money:
     if attempt.completed is not None:
-        return Money(charged=Decimal(attempt.completed["credits"]))
+        charged = Decimal(attempt.completed["credits"])
+        return Money(charged=charged, at_risk=_unshown_credits(attempt, charged))
     if attempt.settled is not None and not attempt.is_released_too_early:
         charged = attempt.settled["outcome"] == Decided.CHARGED
         return Money(charged=Decimal(attempt.settled["credits"])) if charged else Money()

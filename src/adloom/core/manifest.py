@@ -134,7 +134,7 @@ class Tally:
             unsent = sum(1 for refusal in attempt.answered.values() if refusal["kind"] == "not_sent")
             self.posts += attempt.sends - unsent
             if attempt.completed is not None and Decimal(attempt.completed["credits"]):
-                self.images_billed += attempt.completed["reported"]
+                self.images_billed += max(attempt.completed["reported"], attempt.images_paid)
         if facts.stage is Stage.ACCEPTED and facts.attempts[-1].stuck is not None:
             self.money += Money(at_risk=money.reserved)
 

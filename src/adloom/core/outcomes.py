@@ -86,9 +86,8 @@ def missing(facts: CallFacts) -> TopUp | None:
     intent = facts.intent
     if intent is None or facts.stage is not Stage.ARCHIVED:
         return None
-    brought = len(facts.latest.links)
-    fruitless = 0 if brought else intent["fruitless"] + 1
-    absent = tuple(intent["variants"][brought:])
+    fruitless = 0 if facts.latest.links else intent["fruitless"] + 1
+    absent = tuple(intent["variants"][facts.latest.images_paid :])  # what is billed and was never shown is no shortfall
     if not absent or fruitless >= FRUITLESS_CALLS:
         return None
     return TopUp(facts.call, intent["round"] + 1, fruitless, absent)
@@ -98,7 +97,7 @@ def _call_outcomes(facts: CallFacts, intent: Record) -> Mapping[str, Outcome]:
     attempt = facts.latest
     stage = facts.stage
     task = attempt.task
-    if stage in (Stage.COMPLETED, Stage.ARCHIVED):
+    if stage in (Stage.UNSHOWN, Stage.COMPLETED, Stage.ARCHIVED):
         return _image_outcomes(facts, intent, attempt, task)
     status, covered, reason = _without_images(stage, attempt)
     covered = covered or bool(intent["parent"])  # its parent asks for it again, so nobody else may
@@ -137,13 +136,12 @@ def _image_outcomes(facts: CallFacts, intent: Record, attempt: Attempt, task: st
     by_index = {image.index: image for image in attempt.images}
     links = attempt.links
     charged = Decimal(attempt.completed["credits"]) if attempt.completed else Decimal(0)
-    share = (charged / len(links)).quantize(Decimal("0.000001")).normalize() if links else Decimal(0)
+    share = (charged / attempt.images_paid).quantize(Decimal("0.000001")).normalize() if links else Decimal(0)
     result: dict[str, Outcome] = {}
     goes_on = missing(facts) is not None
     for index, variant in enumerate(intent["variants"]):
         if index >= len(links):
-            status = Status.OPEN if goes_on or facts.stage is Stage.COMPLETED else Status.SHORT
-            reason = f"the API made {len(links)} of {len(intent['variants'])} images"
+            status, reason = _unseen(facts, index, len(intent["variants"]), goes_on=goes_on)
             result[variant["key"]] = Outcome(
                 status,
                 covered=True,
@@ -169,6 +167,23 @@ def _image_outcomes(facts: CallFacts, intent: Record, attempt: Attempt, task: st
             model=intent["model"],
         )
     return result
+
+
+def _unseen(facts: CallFacts, index: int, asked: int, *, goes_on: bool) -> tuple[Status, str]:
+    """The end so far of a variant that its completed task shows no image for."""
+    attempt = facts.latest
+    shown, paid = len(attempt.links), attempt.images_paid
+    if facts.stage is Stage.UNSHOWN:
+        status = Status.HELD if attempt.stuck else Status.OPEN
+        made = f"{paid} images are billed" if paid > shown else "it does not tell its charge"
+        return status, f"task {attempt.task} is completed and shows {shown} of {asked} images, {made}: it is read again"
+    if index < paid:
+        return (
+            Status.FAILED,
+            f"billed, never shown: task {attempt.task} shows {shown} of {paid} images that it charged for",
+        )
+    status = Status.OPEN if goes_on or facts.stage is Stage.COMPLETED else Status.SHORT
+    return status, f"the API made {paid} of {asked} images"
 
 
 _fates = {ImageFate.ARCHIVED: Status.ARCHIVED}

@@ -1,0 +1,105 @@
+"""Whether a completed task has shown all the images that it made: decided from its readings, and from nothing else.
+
+An API can say *completed* before it shows every link, or any. So a reading is believed at once only where it shows all
+that was asked for, or all that is billed. What is neither shown nor billed was not made, and may be asked for again;
+what is billed and not shown is read on, then held, and never bought again without a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+SECOND_READING_S = 5.0
+"""A second reading that money depends on never comes sooner after the first: a cache in between lives for seconds."""
+
+SECOND_READING_INTERVALS = 3
+"""Nor sooner than this many poll intervals (9 s at the default)."""
+
+READ_ON_INTERVALS = 100
+"""What is billed and not shown is read for this long (5 min at the default), then held; later runs look again."""
+
+LINKS_LIVE_S = 24 * 3600
+"""When a task ended this long ago its links are dead, if there ever were any (EvoLink reference pages, 2026-11)."""
+
+WHOLE_WITHIN = Decimal("0.1")
+"""Our own: a bill further than this from a whole number of images is no bill: something else is charged for."""
+
+
+class Verdict(StrEnum):
+    """What follows from the readings of a completed task."""
+
+    FINAL = "final"
+    """It shows all that it made."""
+    READ_ON = "read on"
+    HELD = "held"
+    """It was read on for long enough: a later run looks again."""
+    NEVER_SHOWN = "never shown"
+    """Its links are dead by now, so what it has not shown is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One reading of a completed task: its distinct links, at a time in seconds.
+
+    ``is_own`` is true for an answer that was about this task alone: a line of a batch can be a summary.
+    """
+
+    at_s: float
+    links: frozenset[str]
+    is_own: bool
+
+
+def second_reading_after_s(interval_s: float) -> float:
+    """How long after one reading another counts as a second one."""
+    return max(SECOND_READING_S, SECOND_READING_INTERVALS * interval_s)
+
+
+def images_billed(used: Decimal | None, reserved: Decimal | None, n: int, extras: Decimal = Decimal(0)) -> int | None:
+    """How many of ``n`` images a charge in credits pays for; None when it does not tell.
+
+    ``reserved`` is what the API set aside for this very task, ``extras`` the part of the charge that is for no image.
+    """
+    if used is None or not reserved:
+        return None
+    images = (used - extras) / (reserved / n)
+    whole = round(images)
+    return min(whole, n) if whole >= 0 and abs(images - whole) <= WHOLE_WITHIN else None
+
+
+def judge(  # noqa: PLR0913 - all that the decision rests on
+    readings: Sequence[Reading],
+    *,
+    known: Iterable[str],
+    asked: int,
+    billed: int | None,
+    interval_s: float,
+    now_s: float,
+    ended_ago_s: float,
+) -> Verdict:
+    """Judge a completed task by its readings in this run, at least one, in their order.
+
+    ``known`` are the links that the ledger has already, ``ended_ago_s`` is how long ago anybody first read that the
+    task is completed.
+    """
+    shown = frozenset(known).union(*(reading.links for reading in readings))
+    if len(shown) >= (asked if billed is None else min(asked, billed)):
+        return Verdict.FINAL
+    patience_s = READ_ON_INTERVALS * interval_s
+    if billed is None and shown:
+        if _is_confirmed(readings, shown, second_reading_after_s(interval_s)):
+            return Verdict.FINAL
+        if now_s - readings[0].at_s < patience_s:
+            return Verdict.READ_ON
+    if ended_ago_s >= LINKS_LIVE_S:
+        return Verdict.NEVER_SHOWN
+    return Verdict.HELD if ended_ago_s >= patience_s else Verdict.READ_ON
+
+
+def _is_confirmed(readings: Sequence[Reading], shown: frozenset[str], after_s: float) -> bool:
+    """Whether two readings far enough apart show all that was ever shown, one of them being about this task alone."""
+    alike = [reading for reading in readings if reading.links == shown]
+    pairs = ((first, second) for first in alike for second in alike if second.at_s - first.at_s >= after_s)
+    return any(first.is_own or second.is_own for first, second in pairs)

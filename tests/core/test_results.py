@@ -1,0 +1,130 @@
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adloom.core.results import (
+    LINKS_LIVE_S,
+    READ_ON_INTERVALS,
+    Reading,
+    Verdict,
+    images_billed,
+    judge,
+    second_reading_after_s,
+)
+
+INTERVAL_S = 3.0
+PATIENCE_S = READ_ON_INTERVALS * INTERVAL_S
+
+
+def judged(*readings, asked=4, billed=None, known="", ended_ago_s=None, interval_s=INTERVAL_S):
+    """The verdict on readings given as (time, links, whether it was about this task alone)."""
+    taken = [Reading(at_s, frozenset(links), is_own) for at_s, links, is_own in readings]
+    now_s = taken[-1].at_s
+    return judge(
+        taken,
+        known=known,
+        asked=asked,
+        billed=billed,
+        interval_s=interval_s,
+        now_s=now_s,
+        ended_ago_s=now_s if ended_ago_s is None else ended_ago_s,
+    )
+
+
+@pytest.mark.parametrize(
+    ("used", "reserved", "n", "billed"),
+    [
+        ("12.24", "12.24", 8, 8),
+        ("6.12", "12.24", 8, 4),
+        ("0", "12.24", 8, 0),
+        ("6.20", "12.24", 8, 4),
+        ("6.90", "12.24", 8, None),  # half an image more: something else is charged for
+        ("97.92", "12.24", 8, 8),  # n² was charged
+        ("1.53", "0", 1, None),
+        (None, "12.24", 8, None),
+        ("12.24", None, 8, None),
+        ("-1.53", "12.24", 8, None),
+    ],
+)
+def test_the_bill_is_the_charge_in_images_of_the_tasks_own_reserve(used, reserved, n, billed):
+    assert images_billed(used and Decimal(used), reserved and Decimal(reserved), n) == billed
+
+
+def test_what_a_charge_holds_beside_images_is_no_image():
+    assert images_billed(Decimal("3.366"), Decimal("6.12"), 4) is None
+    assert images_billed(Decimal("3.366"), Decimal("6.12"), 4, extras=Decimal("0.306")) == 2
+
+
+@pytest.mark.parametrize(("links", "billed"), [("abcd", None), ("abcde", 4), ("ab", 2), ("abc", 2), ("", 0)])
+def test_one_reading_is_final_that_shows_all_that_was_asked_for_or_billed(links, billed):
+    assert judged((0, links, False), billed=billed) is Verdict.FINAL
+
+
+@pytest.mark.parametrize(("links", "billed"), [("ab", None), ("", None), ("", 4), ("ab", 4), ("abc", 4)])
+def test_one_reading_that_shows_less_is_not(links, billed):
+    assert judged((0, links, True), billed=billed) is Verdict.READ_ON
+
+
+@pytest.mark.parametrize("interval_s", [0.2, 3.0])
+def test_without_a_bill_two_readings_far_enough_apart_are_final_if_one_was_about_the_task_alone(interval_s):
+    gap_s = second_reading_after_s(interval_s)
+    assert gap_s == max(5, 3 * interval_s)
+    assert judged((0, "ab", False), (gap_s, "ab", True), interval_s=interval_s) is Verdict.FINAL
+    assert judged((0, "ab", True), (gap_s, "ab", False), interval_s=interval_s) is Verdict.FINAL
+    assert judged((0, "ab", False), (gap_s, "ab", False), interval_s=interval_s) is Verdict.READ_ON
+    assert judged((0, "ab", True), (gap_s - 0.1, "ab", True), interval_s=interval_s) is Verdict.READ_ON
+
+
+def test_readings_that_differ_do_not_confirm_each_other():
+    assert judged((0, "ab", True), (9, "abc", True)) is Verdict.READ_ON
+    assert judged((0, "ab", True), (9, "a", True)) is Verdict.READ_ON
+    assert judged((0, "ab", True), (9, "a", True), (18, "ab", True)) is Verdict.FINAL
+    assert judged((0, "ab", True), (9, "ab", True), known="abc") is Verdict.READ_ON
+
+
+def test_what_shows_nothing_without_a_bill_is_never_final():
+    readings = [(3.0 * k, "", True) for k in range(100)]
+    assert judged(*readings) is Verdict.READ_ON
+    assert judged(*readings, (PATIENCE_S, "", True)) is Verdict.HELD
+
+
+def test_what_is_billed_is_read_on_for_a_hundred_intervals_and_then_held():
+    assert judged((PATIENCE_S - 1, "ab", True), billed=4) is Verdict.READ_ON
+    assert judged((PATIENCE_S, "ab", True), billed=4) is Verdict.HELD
+
+
+def test_a_day_after_its_end_what_a_task_has_not_shown_is_lost():
+    assert judged((0, "ab", True), billed=4, ended_ago_s=LINKS_LIVE_S - 1) is Verdict.HELD
+    assert judged((0, "ab", True), billed=4, ended_ago_s=LINKS_LIVE_S) is Verdict.NEVER_SHOWN
+    assert judged((0, "", True), ended_ago_s=LINKS_LIVE_S) is Verdict.NEVER_SHOWN
+
+
+def test_however_old_a_task_is_a_shortfall_without_a_bill_is_read_twice():
+    assert judged((0, "ab", True), ended_ago_s=LINKS_LIVE_S) is Verdict.READ_ON
+
+
+def test_links_that_keep_changing_are_held_in_the_end():
+    flicker = [(9.0 * k, "ab" if k % 2 else "cd"[: k % 3], True) for k in range(40)]
+    assert judged(*flicker, asked=5) is Verdict.HELD
+
+
+@given(
+    readings=st.lists(st.tuples(st.floats(0.1, 20), st.sets(st.sampled_from("abcdef")), st.booleans()), min_size=1),
+    asked=st.integers(1, 6),
+    billed=st.none() | st.integers(0, 6),
+)
+def test_a_shortfall_is_never_final_below_the_bill_nor_on_one_reading_without_one(readings, asked, billed):
+    at_s, taken = 0.0, []
+    for wait_s, links, is_own in readings:
+        at_s += wait_s
+        taken.append((at_s, links, is_own))
+    shown = set().union(*(links for _, links, _ in taken))
+    if judged(*taken, asked=asked, billed=billed) is Verdict.FINAL and len(shown) < asked:
+        if billed is None:
+            assert shown
+            assert sum(links == shown for _, links, _ in taken) > 1
+            assert at_s - taken[0][0] >= 5
+        else:
+            assert len(shown) >= billed
