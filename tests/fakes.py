@@ -268,10 +268,12 @@ class FakeSource:
     prices: Mapping[str, Decimal] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
     name: str = "test"
+    callback_url: str = ""
 
     @property
     def campaign(self) -> Campaign:
-        return Campaign(self.name, f"{self.name}.yaml", self.budget, self.pace, "strict", None, self.prices)
+        source, url = f"{self.name}.yaml", self.callback_url or None
+        return Campaign(self.name, source, self.budget, self.pace, "strict", url, self.prices)
 
     def rows(self) -> Iterator[Row]:
         yield from self.given

@@ -58,8 +58,10 @@ def receiver_with_usual_limits(folder: Path) -> Iterator[tuple[str, Path]]:
         ) as process,
     ):
         assert process.stdout is not None
-        yield process.stdout.readline().strip(), log
-        process.terminate()
+        try:
+            yield process.stdout.readline().strip(), log
+        finally:
+            process.terminate()
         assert process.wait(15) == 0
 
 

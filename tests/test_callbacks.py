@@ -25,8 +25,10 @@ def receiver(desk: Desk) -> Iterator[str]:
     environment = desk.environment | {"ADLOOM_CALLBACK_SECRET": SECRET}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.terminate()
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
         assert process.wait(10) == 0
 
 
@@ -140,6 +142,30 @@ def test_a_task_that_the_api_does_not_know_settles_nothing(desk: Desk):
         assert httpx.post(address, json={"id": str(desk.charges()[0]["task_id"])}).status_code == 200
         assert totals(run(desk, url, one))["archived"] == 2
     assert len(desk.charges()) == 1
+
+
+def test_a_task_of_the_account_that_is_another_purchase_settles_nothing(desk: Desk):
+    desk.change(lose_reply_rate=1.0, callback_lost_rate=1.0, allow_loopback_callbacks=True)
+    one = ROWS.replace("[red, blue, white, green]", "[red]")
+    with receiver(desk) as url:
+        assert totals(run(desk, url, one))["held"] == 2
+        desk.change(lose_reply_rate=0)
+        [intent] = desk.edition.glob("ledger/*/a1-intent.json")
+        request = json.loads(json.loads(intent.read_text())["body"])
+        address = request.pop("callback_url")
+        bought = httpx.post(
+            f"{desk.base_url}/v1/images/generations",
+            json=request | {"model": "doubao-seedream-4.5", "quality": "2K"},
+            headers={"Authorization": "Bearer sk-test-canary"},
+        )
+        assert bought.status_code == 200, bought.text
+        assert httpx.post(address, json={"id": bought.json()["id"]}).status_code == 200
+        assert totals(run(desk, url, one))["held"] == 2
+        own = str(desk.charges()[0]["task_id"])
+        assert httpx.post(address, json={"id": own}).status_code == 200
+        assert totals(run(desk, url, one))["archived"] == 2
+    accepted = [json.loads(path.read_text())["task"] for path in desk.edition.glob("ledger/*/a1-accepted*")]
+    assert accepted == [own]
 
 
 def test_a_receiver_without_a_secret_does_not_start(desk: Desk):

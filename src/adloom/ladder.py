@@ -30,7 +30,7 @@ from adloom.core.errors import AccountStopped, ReadFailed
 from adloom.core.exits import Stop, StopReason
 from adloom.core.facts import CallFacts, Stage, fold, task_name
 from adloom.core.order import Order
-from adloom.core.task import ListedTask
+from adloom.core.task import ListedTask, Task
 from adloom.gate import Gate
 from adloom.ledger import NOT_CALLS, Ledger, from_json, utc
 from adloom.world import World
@@ -194,7 +194,10 @@ class Ladder:
         return facts.stage is not Stage.UNKNOWN
 
     async def _heed_callbacks(self, order: Order, facts: CallFacts) -> None:
-        """Adopt the task that a callback named, if the API knows it and no other attempt has it."""
+        """Adopt the task that a callback named, if the API knows it as one of this call's and no other attempt has it.
+
+        Whoever has the address can name any task: more of them than were sent for prove nothing.
+        """
         prefix = inbox(self._ledger.edition.prefix, order.call, facts.latest.number)
         keys = [listed.key async for listed in self._store.list(prefix)]
         told = [key.removeprefix(prefix).removesuffix(".json") for key in sorted(keys)]
@@ -207,10 +210,20 @@ class Ladder:
             return
         claims = await claims_of(self._store)
         mine = claimant(self._ledger, facts)
-        for task_id in told:
-            is_free = task_name(task_id) not in claims.tasks or claims.dangling.get(task_name(task_id)) == mine
-            if task_id in known and is_free:
-                await self._adopt(order, facts, task_id, via="callback")
+        fitting = [
+            task_id
+            for task_id in told
+            if task_id in known
+            and (task_name(task_id) not in claims.tasks or claims.dangling.get(task_name(task_id)) == mine)
+            and _fits(known[task_id], order, facts)
+        ]
+        if len(fitting) > max(facts.latest.sends, 1):
+            log.warning(
+                "call %s: callbacks named %d tasks for one purchase, so none is believed", order.call, len(fitting)
+            )
+            return
+        for task_id in fitting:
+            await self._adopt(order, facts, task_id, via="callback")
 
     async def _eliminate(self, order: Order, facts: CallFacts) -> None:
         """Adopt the one task of the list that can only be this purchase."""
@@ -266,3 +279,14 @@ class Ladder:
         if await claim_task(self._store, self._ledger, facts, task_id, time=utc(self._clock.now())):
             await self._ledger.accept(order.call, facts.latest.number, task_id, str(order.credits), via=via)
             log.warning("call %s: its task %s was found by the %s", order.call, task_id, via)
+
+
+def _fits(task: Task, order: Order, facts: CallFacts) -> bool:
+    """Whether nothing that the API says of a task speaks against its having been made for the latest attempt."""
+    if task.model not in ("", order.model):
+        return False
+    if facts.latest.intent is None or task.created_at is None:
+        return True
+    sent = datetime.fromisoformat(facts.latest.intent["time"]).timestamp()
+    last_sent = sent + (RESEND_WITHIN_S if facts.latest.sends > 1 else 0)
+    return sent - WINDOW_S <= task.created_at <= last_sent + LATE_S

@@ -1,10 +1,25 @@
 """What an unknown purchase is settled by, over a store and an API in memory."""
 
-import pytest
-from fakes import EDITION, MODEL, FakeSource, ManualClock, MemoryStore, ScriptedApi, a_row, a_world, look_at, run_all
+from dataclasses import replace
 
+import pytest
+from fakes import (
+    EDITION,
+    MODEL,
+    FakeSource,
+    ManualClock,
+    MemoryStore,
+    ScriptedApi,
+    a_row,
+    a_world,
+    completed,
+    look_at,
+    run_all,
+)
+
+from adloom.core.callbacks import Secret, inbox
 from adloom.core.errors import OutcomeUnknown
-from adloom.core.task import ListedTask, TaskState
+from adloom.core.task import ListedTask, Task, TaskState
 from adloom.ledger import to_json, utc
 from adloom.plan import Planner
 
@@ -70,3 +85,46 @@ async def test_the_task_of_a_rival_whose_answer_is_written_meanwhile_is_left_to_
     world = a_world(store, clock, api, dedicated_key=True)
     result = await run_all(world, await look_at(world, FakeSource([a_row()])))
     assert result.published.manifest["totals"]["held"] == 1
+
+
+SECRET = Secret(b"s" * 32)
+SENT = 1_800_000_000.0
+
+
+def told(call: str, *tasks: str) -> dict[str, bytes]:
+    """What a receiver has written down for a call's first attempt."""
+    return {f"{inbox(EDITION.prefix, call, 1)}{task}.json": b"{}" for task in tasks}
+
+
+def made(task: str, *, model: str = MODEL, after_s: float | None = 1.0) -> Task:
+    """A finished task as the API tells it, made so long after the purchase was sent."""
+    created = None if after_s is None else int(SENT + after_s)
+    return replace(completed(task, f"https://results.example/{task}/0"), model=model, created_at=created)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "adopted"),
+    [
+        ([made("task-1")], "task-1"),
+        ([made("task-1", model="", after_s=None)], "task-1"),
+        ([made("task-1", model="another")], None),
+        ([made("task-1", after_s=-3600)], None),
+        ([made("task-1", after_s=3600)], None),
+        ([made("task-0", model="another"), made("task-1"), made("task-2", after_s=-86_400)], "task-1"),
+        ([made("task-1"), made("task-2")], None),
+    ],
+)
+async def test_a_task_that_a_callback_names_must_fit_the_purchase(tasks: list[Task], adopted: str | None):
+    clock, store = ManualClock(SENT), MemoryStore()
+    api = ScriptedApi(clock)
+    api.answers = [OutcomeUnknown("the answer was lost")]
+    api.states = {task.task_id: task for task in tasks}
+    source = FakeSource([a_row()], callback_url="https://hooks.example/x")
+    call = next(Planner({}, {}).plan(source.rows())).calls[0].id
+    store.objects |= told(call, *api.states)
+    world = a_world(store, clock, api, callback_secret=SECRET)
+    result = await run_all(world, await look_at(world, source))
+    assert result.exit_code == (0 if adopted else 6)
+    names = {name.split("-accepted.")[1] for name in store.names("ledger/") if "-accepted." in name}
+    assert names == ({adopted} if adopted else set())
+    assert len(api.posts) == 1

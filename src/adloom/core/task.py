@@ -43,7 +43,8 @@ class Task:
 
     ``results`` are the links in the API's order, duplicates included; they die after 24 h. ``credits_used`` is the
     final charge where the API tells it. ``charge_status`` is ``reserved``, ``charged`` or ``released`` where the API
-    tells it, else empty. ``word`` is the state exactly as the API wrote it.
+    tells it, else empty. ``word`` is the state exactly as the API wrote it. ``model`` and ``created_at`` (Unix time, in
+    seconds) are the API's own word on what was made and when, where it tells them.
     """
 
     task_id: str
@@ -54,6 +55,8 @@ class Task:
     error_code: str = ""
     error_message: str = ""
     word: str = ""
+    model: str = ""
+    created_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

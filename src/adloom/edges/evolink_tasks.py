@@ -40,6 +40,8 @@ def read_task(value: object, clean: Cleaner, expected_id: str = "") -> Task | No
         error_code=clean(error.get("code"), 100),
         error_message=clean(error.get("message")),
         word=word,
+        model=clean(data.get("model"), 100),
+        created_at=_unix_time(data.get("created") or data.get("created_at"), task_id),
     )
 
 
