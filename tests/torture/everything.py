@@ -1,8 +1,9 @@
 """The long forms one after another, and what they counted: ``make torture``.
 
 Every system call of the small campaign is a kill point, every one that touches the disk or the network gets its errors;
-random kills go on to a thousand; ten thousand seeds, a thousand damages. Under an hour on two quiet cores: what that
-hour does not hold is left out, and the counts say how much.
+random kills go on to a thousand; twenty thousand seeds, a thousand damages, the model to its end, a hundred thousand
+histories of the generated provider. Under an hour on two quiet cores: what that hour does not hold is left out, and the
+counts say how much.
 
     python tests/torture/everything.py [--only kills] [--workers 2] [--seed 1] [--minutes 60]
 """
@@ -22,11 +23,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
 
-from torture import damages, io_errors, kill_points, lost_replies, random_kills, simulation
+from torture import damages, generated, io_errors, kill_points, lost_replies, model, random_kills, simulation
 from torture.runner import NO_STRACE, STRACE
 from torture.tally import Tally
 
-SEEDS = 10_000
+SEEDS = 20_000
+HISTORIES = 100_000
 NEED_STRACE = ("points", "errors")
 
 
@@ -39,6 +41,8 @@ def parts(seed: int, workers: int, until: float) -> dict[str, Callable[[], Tally
         "kills": partial(random_kills.torture, kills=1000, seed=seed, workers=workers, until=until),
         "s3": partial(random_kills.torture_on_s3, kills=100, seed=seed, workers=workers, until=until),
         "simulation": partial(simulation.torture, seeds=range(SEEDS), workers=workers, until=until),
+        "model": partial(model.torture, until=until),
+        "generated": partial(generated.torture, histories=HISTORIES, workers=workers, until=until),
         "points": partial(kill_points.torture, sample=None, seed=seed, workers=workers, until=until),
         "errors": partial(io_errors.torture, sample=None, seed=seed, workers=workers, until=until),
     }
