@@ -2,25 +2,35 @@
 # make up      Prefect's UI with the forms and the schedules, on this machine; make down stops it
 # make test    all tests
 # make torture every crash that we can think of, an hour at most (needs strace)
-# make install only the environment, in .venv
+# make install only the environment, in .venv: what adloom needs to run, .xlsx included, and nothing for developers
 # make lint    style, types, import contract
+# make audit   the bill of materials of what make install installs, and its known faults: make audit ADVISORIES=all.zip
 # make lock    resolve the dependencies anew (needs uv)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+EQUIPPED := .venv/.equipped
+WHEELS := $(BIN)/python -m pip install --quiet --no-deps --only-binary :all: --require-hashes -r
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --quiet
+BILL := build/adloom.cdx.json
 DEMO_ARCHIVE := .demo/archive
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install demo up down test torture lint lock
+.PHONY: install demo up down test torture lint audit lock
 
 install: $(INSTALLED)
 
 $(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "adloom needs Python 3.11 or newer: make PYTHON=...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(WHEELS) requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-index --no-build-isolation --editable .
+	touch $@
+
+$(EQUIPPED): $(INSTALLED) requirements-dev.lock
+	$(WHEELS) requirements-dev.lock
 	touch $@
 
 demo: install
@@ -32,18 +42,25 @@ up: install
 down: install
 	$(BIN)/python -m adloom.flows.standing down
 
-test: install
+test: $(EQUIPPED)
 	$(BIN)/python -m pytest
 
-torture: install
+torture: $(EQUIPPED)
 	$(BIN)/python tests/torture/everything.py
 
-lint: install
+lint: $(EQUIPPED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+audit: $(EQUIPPED)
+	mkdir -p $(dir $(BILL))
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible -o $(BILL)
+	$(BIN)/python tools/known_faults.py $(BILL) $(ADVISORIES)
+
+# The second lock holds what the first does not.
 lock:
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-header --output-file requirements.lock
+	$(COMPILE) --extra xlsx --extra checkout --output-file requirements.lock
+	$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock \
+		$$(sed -n 's/^\([a-z0-9._-]*\).*==.*/--no-emit-package \1/p' requirements.lock)
