@@ -30,6 +30,7 @@ from pydantic import ValidationError
 
 from adloom.core.errors import AdloomError
 from adloom.core.exits import EXIT_REASONS
+from adloom.edges.pictures import PictureDecoder
 from adloom.flows.ending import final_message
 from adloom.flows.report import failures_of, keys_of, progress_text, result_report
 from adloom.gallery.contact_sheet import contact_sheet
@@ -120,7 +121,9 @@ class Board:
             words = f"{count:,} image{'s' if count > 1 else ''} did not come{shown} · {self._words}"
             await acreate_table_artifact(rows, self._key("failures"), words)
         keys = await asyncio.to_thread(keys_of, content)
-        if sheet := await contact_sheet(store, self._edition, keys):
+        async with PictureDecoder(children=1) as decoder:
+            sheet = await contact_sheet(store, self._edition, keys, decoder)
+        if sheet:
             words = f"{len(keys):,} images at a glance · {self._words}"
             picture = f"![contact sheet]({sheet})"  # an image artifact would show the whole URL beside the image
             await acreate_markdown_artifact(picture, self._key("contact-sheet"), words)

@@ -16,9 +16,9 @@ from datetime import datetime
 
 from adloom.backlog import Backlog
 from adloom.core.backoff import RESULT
-from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed
+from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed, StoreError
 from adloom.core.facts import CallFacts, Image, ImageFate, Record, image_entry
-from adloom.core.identity import asset_stems
+from adloom.core.identity import asset_stems, thumb_key
 from adloom.core.task import Download, Picture
 from adloom.ledger import Edition, Ledger
 from adloom.world import World
@@ -91,12 +91,14 @@ class Archiver:
         async with self._backlog.place(datetime.fromisoformat(completed["time"]).timestamp()):
             try:
                 if inherited and (existing := await self._existing(facts.call, stems)) is not None:
+                    await self._show(existing[0], existing[-1])
                     return _image(index, number, fate, *existing)
                 download, picture = await self._fetch(facts.call, index, link)
                 if picture is None:
                     return await self._quarantine(facts, index, number, download)
                 keys = [f"{stem}.{picture.extension}" for stem in stems]
                 key = await self._put(keys, download, picture.media_type, facts, variant)
+                await self._show(key, picture)
                 return _image(index, number, fate, key, download.sha256, len(download.content), picture)
             except LinkExpired as error:
                 reason = f"lost: {error.message}"
@@ -178,6 +180,15 @@ class Archiver:
             if standing is not None and hashlib.sha256(standing).hexdigest() == download.sha256:
                 return key
         raise DownloadFailed(f"{keys[-1]} is taken by other bytes; `adloom verify` tells more")
+
+    async def _show(self, key: str, picture: Picture) -> None:
+        """Put an asset's thumbnail beside it. It can be made again, so nothing depends on it."""
+        if not picture.thumbnail or not key.startswith("assets/"):
+            return
+        try:
+            await self._store.create(self._edition.key(thumb_key(key)), picture.thumbnail, media_type="image/jpeg")
+        except StoreError as error:
+            log.info("the thumbnail of %s was not written: %s", key, error.message)
 
     async def _quarantine(self, facts: CallFacts, index: int, number: int, download: Download) -> Image:
         key = f"quarantine/{facts.call}-{index}-{download.sha256[:6]}.bin"

@@ -64,6 +64,7 @@ async def status_of(target: str | None, archive: str | None, edition: str, *, as
 async def verify_edition(  # noqa: D103 - the command's own help says it
     target: str, archive: str | None, edition: str, sample: str, *, mend: bool, as_json: bool
 ) -> int:
+    from adloom.edges.pictures import PictureDecoder  # noqa: PLC0415
     from adloom.proof import verify  # noqa: PLC0415
     from adloom.repair import repair  # noqa: PLC0415
     from adloom.session import new_ledger, open_target  # noqa: PLC0415
@@ -76,7 +77,8 @@ async def verify_edition(  # noqa: D103 - the command's own help says it
     lines = [str(finding) for finding in verdict.findings]
     mended: tuple[str, ...] = ()
     if verdict.findings and mend:
-        mended = await repair(store, found, ledger, verdict, _fetcher(settings))
+        async with PictureDecoder() as decoder:
+            mended = await repair(store, found, ledger, verdict, _fetcher(settings), decoder)
         verdict = await verify(store, found, new_ledger(store, found), share=share)
         lines += [f"put right: {key}" for key in mended]
         lines += ["left:", *map(str, verdict.findings)] if verdict.findings else ["everything is right now"]

@@ -135,13 +135,17 @@ class FileHost(Protocol):
 
 
 class Decoder(Protocol):
-    """Decodes images of strangers."""
+    """Decodes images, where a hostile one can do no harm; nothing else does."""
 
     async def decode(self, content: bytes) -> Picture | None:
         """Decode the whole image: None when the bytes are no complete image of an accepted type.
 
         Raises PictureUnjudged when that takes more than a decoder may spend, DecoderBroken when none can run at all.
         """
+        ...
+
+    async def sheet(self, thumbs: Sequence[bytes]) -> bytes:
+        """Thumbnails in rows on one small JPEG; empty when none of them can be opened. Raises as ``decode`` does."""
         ...
 
 

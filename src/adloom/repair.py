@@ -9,7 +9,6 @@ damaged bytes of a paid image are kept under ``quarantine/`` before they are rep
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import logging
@@ -18,12 +17,12 @@ from dataclasses import dataclass, field
 
 from adloom.core.errors import StoreRefused, StoreUnavailable
 from adloom.core.facts import Attempt, ImageFate
+from adloom.core.identity import thumb_key
 from adloom.freeze import read_newest
 from adloom.gallery import write_gallery
 from adloom.gallery.thumbs import shrink
-from adloom.gallery.view import thumb_key
 from adloom.ledger import SEALED, Edition, Ledger, to_json
-from adloom.ports import Store
+from adloom.ports import Decoder, Store
 from adloom.proof import (
     DERIVED,
     PAID,
@@ -45,10 +44,12 @@ Fetch = Callable[[str], Awaitable[bytes | None]]
 """Fetches a result link: its bytes, None when it is dead."""
 
 
-async def repair(store: Store, edition: Edition, ledger: Ledger, verdict: Verdict, fetch: Fetch) -> tuple[str, ...]:
+async def repair(
+    store: Store, edition: Edition, ledger: Ledger, verdict: Verdict, fetch: Fetch, decoder: Decoder
+) -> tuple[str, ...]:
     """Put right what can be; the keys that were. ``ledger`` is loaded here."""
     sums, _ = await read_sums(store, edition)
-    repairer = _Repairer(store, edition, expected_sums(ledger, sums), verdict, fetch)
+    repairer = _Repairer(store, edition, expected_sums(ledger, sums), verdict, fetch, decoder)
     await repairer.bring_back(repairer.strayed())
     await repairer.bring_back(repairer.from_seals())
     try:
@@ -73,6 +74,7 @@ class _Repairer:
     expected: Mapping[str, str]
     verdict: Verdict
     fetch: Fetch
+    decoder: Decoder
     mended: list[str] = field(default_factory=list)
 
     @property
@@ -154,8 +156,7 @@ class _Repairer:
                     continue
                 content = await self._read(image.key)
                 if content is not None and _sha256(content) == image.sha256:
-                    small = await asyncio.to_thread(shrink, content)
-                    yield key, small or b""
+                    yield key, await shrink(content, self.decoder)
 
     async def write_derived(self, ledger: Ledger) -> None:
         """Write anew what is derived and damaged, if all that it is derived from is right; then the checksums."""
@@ -164,7 +165,8 @@ class _Repairer:
             wrong = {key for key in known if key.startswith(DERIVED)}
             await self._write_manifest(ledger, wrong)
             if any(key.startswith("gallery") for key in wrong):
-                await write_gallery(self.store, self.edition, [ledger.facts(call) for call in ledger.calls()])
+                calls = [ledger.facts(call) for call in ledger.calls()]
+                await write_gallery(self.store, self.edition, calls, self.decoder)
             self.mended += sorted(wrong)
         if self.mended:
             leave_out = frozenset(finding.key for finding in self.left)

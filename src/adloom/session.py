@@ -33,7 +33,7 @@ from adloom.edges.pictures import PictureDecoder
 from adloom.edges.processes import is_surely_dead, this_process
 from adloom.edges.settings import SecretText, Settings, read_settings
 from adloom.freeze import read_newest
-from adloom.gallery import THUMBS_AFTER_A_RUN, write_gallery
+from adloom.gallery import write_gallery
 from adloom.ledger import Edition, Ledger
 from adloom.look import Outlook, Wish, look
 from adloom.ports import Store
@@ -249,17 +249,16 @@ async def execute(
         started(run)
         await run.work(lambda orders: fulfil(run, orders))
         result = await run.finish()
-        return replace(result, gallery=await _show_and_prove(store, outlook, result))
+        return replace(result, gallery=await _show_and_prove(world, outlook, result))
 
 
-async def _show_and_prove(store: Store, outlook: Outlook, result: Result) -> str:
+async def _show_and_prove(world: World, outlook: Outlook, result: Result) -> str:
     """The page and the checksums of a run that has ended. Both are derived: without them it ends as it would have."""
     interrupted = any(stop.reason is StopReason.INTERRUPTED for stop in result.stops)
     calls = [outlook.ledger.facts(call) for call in outlook.ledger.calls()]
-    most_thumbs = 0 if interrupted else THUMBS_AFTER_A_RUN
     try:
-        address = await write_gallery(store, outlook.edition, calls, most_thumbs=most_thumbs)
-        await write_checksums(store, outlook.edition, outlook.ledger)
+        address = await write_gallery(world.store, outlook.edition, calls, None if interrupted else world.decoder)
+        await write_checksums(world.store, outlook.edition, outlook.ledger)
     except StoreError as error:
         log.warning("the gallery or the checksums were not written: %s; `adloom gallery` writes them", error.message)
         return ""
@@ -273,7 +272,8 @@ async def rewrite_gallery(store: Store, edition: Edition) -> str:
     """
     ledger = new_ledger(store, edition)
     await ledger.load()
-    address = await write_gallery(store, edition, [ledger.facts(call) for call in ledger.calls()])
+    async with PictureDecoder() as decoder:
+        address = await write_gallery(store, edition, [ledger.facts(call) for call in ledger.calls()], decoder)
     await write_checksums(store, edition, ledger)
     return address
 

@@ -13,7 +13,7 @@ from PIL import Image, PngImagePlugin
 
 from adloom.core.errors import DecoderBroken, PictureUnjudged
 from adloom.core.task import Picture
-from adloom.edges import picture_child
+from adloom.edges import picture_child, picture_look
 from adloom.edges.pictures import PictureDecoder
 
 HONEST = Path(picture_child.__file__).read_text()
@@ -134,8 +134,8 @@ def test_a_jpeg_that_was_padded_to_its_end_is_no_picture(content):
     """libjpeg fills what is missing with grey, warns of it, and Pillow hides the warning."""
     begin = content.rindex(b"\xff\xda") + 10
     for share in (0.1, 0.4):
-        assert picture_child.look(content[: begin + int((len(content) - begin) * share)] + b"\xff\xd9") is None
-    assert picture_child.look(content)
+        assert picture_look.look(content[: begin + int((len(content) - begin) * share)] + b"\xff\xd9") is None
+    assert picture_look.look(content)
 
 
 async def test_half_a_large_jpeg_with_an_end_marker_is_no_picture(decoder):
@@ -166,7 +166,7 @@ async def test_a_decoded_picture_has_type_extension_and_pixels(decoder):
     ],
 )
 def test_anything_else_is_no_picture(content):
-    assert picture_child.look(content) is None
+    assert picture_look.look(content) is None
 
 
 @pytest.mark.parametrize(
@@ -184,15 +184,15 @@ def test_anything_else_is_no_picture(content):
     ],
 )
 def test_a_picture_cut_at_any_byte_is_no_picture(content):
-    assert [length for length in range(len(content)) if picture_child.look(content[:length])] == []
-    assert picture_child.look(content)
+    assert [length for length in range(len(content)) if picture_look.look(content[:length])] == []
+    assert picture_look.look(content)
 
 
 def test_a_png_with_any_bit_flipped_behind_its_header_is_no_picture():
     content = image("PNG", size=(16, 8))
     for place in range(8, len(content) - 12):
         bent = content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :]
-        assert picture_child.look(bent) is None
+        assert picture_look.look(bent) is None
 
 
 async def test_bombs_cost_their_own_verdict_and_others_go_on(decoder):
@@ -221,12 +221,12 @@ def poisonable(monkeypatch, tmp_path):
     """A child that some images kill, each in its own way; the images that were handed to children are noted."""
     deadly = tmp_path / "deadly.py"
     source = HONEST.replace(
-        "def look(content: bytes)",
-        "def look(content):\n    import os\n"
+        "def main() -> None:",
+        "import os\nhonest = look\ndef look(content):\n"
         f"    with open({str(tmp_path / 'seen')!r}, 'ab') as seen: seen.write(content[:6] + b'\\n')\n"
         "    if content.startswith(b'poison'): os.kill(os.getpid(), 9)\n"
         "    while content.startswith(b'costly'): pass\n"
-        "    return honest(content)\ndef honest(content: bytes)",
+        "    return honest(content)\ndef main() -> None:",
     ).replace("\nCPU_S = 20\n", "\nCPU_S = 0\n")
     deadly.write_text(source)
     monkeypatch.setattr("adloom.edges.pictures._CHILD", deadly)
@@ -277,7 +277,8 @@ async def test_a_lying_child_is_not_believed(decoder, monkeypatch, tmp_path):
     liar = tmp_path / "liar.py"
     liar.write_text(
         "import sys\nprint('\"ready\"', flush=True)\n"
-        "while sys.stdin.buffer.read(8): print('[\"../x\", 1, 1]', flush=True); sys.stdin.buffer.read(len(sys.argv))\n"
+        "while sys.stdin.buffer.read(9): print('[\"../x\", 1, 1, [], 0]', flush=True); "
+        "sys.stdin.buffer.read(len(sys.argv))\n"
     )
     monkeypatch.setattr("adloom.edges.pictures._CHILD", liar)
     assert await decoder.decode(b"x") is None
@@ -330,3 +331,19 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.parametrize("announced", ["600000", "-1", "1e9", '"x"'])
+async def test_a_child_that_announces_too_much_is_not_listened_to(monkeypatch, tmp_path, announced):
+    liar = tmp_path / "liar.py"
+    liar.write_text(
+        "import sys\nprint('\"ready\"', flush=True)\nsys.stdin.buffer.read(10)\n"
+        f"print('[\"jpeg\", 1, 1, [], {announced}]', flush=True)\n"
+        "while True: sys.stdout.buffer.write(bytes(65536))\n"
+    )
+    monkeypatch.setattr("adloom.edges.pictures._CHILD", liar)
+    async with PictureDecoder(image_s=5) as decoder:
+        try:
+            assert await decoder.decode(b"x") is None
+        except PictureUnjudged:
+            return

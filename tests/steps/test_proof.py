@@ -12,6 +12,7 @@ from torture.simulation import quiet
 
 from adloom.cli_archive import _fetcher
 from adloom.core.errors import AdloomError
+from adloom.edges.pictures import PictureDecoder
 from adloom.owners import Heartbeat, Process
 from adloom.proof import Damage, verify
 from adloom.repair import repair
@@ -174,7 +175,8 @@ async def mend(shop: Shop) -> list[str]:
     store, edition = open_target(str(shop.edition()), shop.settings)
     ledger = new_ledger(store, edition)
     verdict = await verify(store, edition, ledger)
-    await repair(store, edition, ledger, verdict, _fetcher(shop.settings))
+    async with PictureDecoder() as decoder:
+        await repair(store, edition, ledger, verdict, _fetcher(shop.settings), decoder)
     left = await verify(store, edition, new_ledger(store, edition))
     return [f"{finding}" for finding in left.findings]
 

@@ -39,6 +39,7 @@ from torture.samples import Objects, Sample, bought, simulated
 from torture.simulation import play
 from torture.tally import Tally
 
+from adloom.edges.pictures import PictureDecoder
 from adloom.ledger import Edition
 from adloom.proof import NAME, Verdict, verify
 from adloom.repair import repair
@@ -204,7 +205,8 @@ async def _try_damage(trial: Trial, sample: Sample, random: Random) -> None:
 async def _repaired(sample: Sample, hurt: Objects, verdict: Verdict) -> Objects:
     store = MemoryStore()
     store.objects = dict(hurt)
-    await repair(store, sample.edition, new_ledger(store, sample.edition), verdict, sample.fetch)
+    async with PictureDecoder(children=1) as decoder:  # starts a child only for a thumbnail
+        await repair(store, sample.edition, new_ledger(store, sample.edition), verdict, sample.fetch, decoder)
     return store.objects
 
 

@@ -8,8 +8,6 @@ A traced child runs in one thread (``asyncio.to_thread`` calls at once, images a
 that the decoder's child process runs), because strace counts ``when=k`` for each traced thread by itself. strace
 attaches after the imports, follows no forks, and the child goes on only once strace has said that it is attached, so
 that the first counted call is the run's own. A signal injected at the entry of a call kills before its effect.
-
-In every child a thumbnail is the image itself: the same files for less time.
 """
 
 from __future__ import annotations
@@ -32,7 +30,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import adloom.gallery.thumbs
 import adloom.owners
 import adloom.run
 import adloom.session
@@ -212,7 +209,6 @@ def _shorten(job: Job) -> None:
     if job.dead_after_s is not None:
         adloom.owners.DEAD_AFTER_S = job.dead_after_s
         patched.BEAT_EVERY_S = job.dead_after_s / 6
-    adloom.gallery.thumbs.shrink = bytes
     if job.single_threaded:
         asyncio.to_thread = _at_once  # type: ignore[assignment]
     if not job.real_decoder:
@@ -227,7 +223,7 @@ class _DecoderInPlace:
     """What the decoder's child process does, without the process."""
 
     async def decode(self, content: bytes) -> Picture | None:
-        return _picture(await asyncio.to_thread(answer, content))
+        return _picture(*await asyncio.to_thread(answer, content))
 
     async def aclose(self) -> None:
         """Nothing was started."""

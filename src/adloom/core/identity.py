@@ -94,3 +94,8 @@ def asset_stems(job: str, label: str, number: int, key: str) -> tuple[str, ...]:
     labels alike, as prompts in Chinese have, make that likely.
     """
     return tuple(f"assets/{job}/{label}-{number}-{key[:digits]}" for digits in (6, 12, 64))
+
+
+def thumb_key(asset_key: str) -> str:
+    """The thumbnail of an asset: ``assets/<job>/<stem>.<ext>`` has ``thumbs/<job>/<stem>.jpg``."""
+    return "thumbs/" + asset_key.removeprefix("assets/").rpartition(".")[0] + ".jpg"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
@@ -91,6 +91,7 @@ class Picture:
     """What decoding the whole of an image showed. ``media_type`` is told by its magic bytes.
 
     ``flags`` are words for what a person should know of it, sorted: ``animated`` has more than one frame.
+    ``thumbnail`` shows it as a small JPEG of pixels and nothing else; empty where none could be made.
     """
 
     media_type: str
@@ -98,3 +99,4 @@ class Picture:
     width_px: int
     height_px: int
     flags: tuple[str, ...] = ()
+    thumbnail: bytes = field(default=b"", compare=False, repr=False)

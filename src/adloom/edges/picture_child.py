@@ -1,12 +1,11 @@
 """The child process that decodes strangers' images; ``pictures`` starts it and speaks to it over its pipes.
 
-It runs as a script, imports nothing of adloom, and holds no secret: its environment is emptied before it starts. On
-stdin each image is 8 bytes of length, big-endian, and the bytes. On stdout each answer is one line of JSON: ``null``
-for no whole image, ``["unjudged", reason]``, or ``["jpeg", width, height, flags]``. The first line is ``"ready"``. It
-ends when stdin does, so it cannot outlive its parent.
-
-A JPEG is decoded by libjpeg-turbo with its warnings as errors, since a half that was padded to its end only warns, and
-at a scale that still reads every bit of it. All others are decoded whole by Pillow.
+It runs as a script and holds no secret: its environment is emptied before it starts. A request on stdin is one byte of
+what is wanted, 8 bytes of length, big-endian, and so many bytes: ``p`` judges an image, ``s`` makes a sheet of
+thumbnails, each behind 8 bytes of its own length. An answer on stdout is one line of JSON and the bytes that it
+announces: ``null`` for no whole image, ``["unjudged", reason]``, ``["jpeg", width, height, flags, bytes]`` with a
+thumbnail, or ``["sheet", bytes]``. The first line is ``"ready"``. It ends when stdin does, so it cannot outlive its
+parent.
 """
 
 from __future__ import annotations
@@ -18,21 +17,9 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from io import BytesIO
 
-import numpy as np
-import simplejpeg
-from numpy.typing import NDArray
-from PIL import (
-    AvifImagePlugin,
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    JpegImagePlugin,
-    PngImagePlugin,
-    WebPImagePlugin,
-)
+from adloom.edges.picture_look import Unjudged, look
+from adloom.edges.picture_small import sheet
 
 MEMORY_BYTES = 1024**3
 """49 million pixels of 4 bytes, three times over, beside the interpreter and the file. The API's largest has 16.8."""
@@ -40,227 +27,55 @@ MEMORY_BYTES = 1024**3
 CPU_S = 20
 """For one image: a PNG of 4096 pixels square takes less than one."""
 
-SCANS = 500
-"""Of one JPEG. Encoders make some ten; each costs a pass over the whole image, so 3,000 small ones took 48 s."""
-
-THUMBNAIL_PX = 480
-"""The longer side of a thumbnail: sharp on most screens in a box of 400."""
-
-_PLUGINS = (  # imported here, so that Image.open looks for no others
-    AvifImagePlugin,
-    BmpImagePlugin,
-    GifImagePlugin,
-    JpegImagePlugin,
-    PngImagePlugin,
-    WebPImagePlugin,
-)
-_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
-_JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What decoding a whole image showed."""
-
-    kind: str
-    width_px: int
-    height_px: int
-    flags: tuple[str, ...] = ()
-
-
-class Unjudged(Exception):
-    """The image asks for more than this process may spend, so nothing is known about it."""
-
 
 def main() -> None:
-    """Serve images until stdin ends."""
+    """Serve requests until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore")
     _limit(resource.RLIMIT_AS, MEMORY_BYTES)
     _limit(resource.RLIMIT_CORE, 0)
-    source, answers = sys.stdin.buffer, sys.stdout
-    print('"ready"', file=answers, flush=True)
-    while len(head := source.read(8)) == 8:  # noqa: PLR2004 - the length field
-        size_bytes = int.from_bytes(head, "big")
+    source, answers = sys.stdin.buffer, sys.stdout.buffer
+    answers.write(b'"ready"\n')
+    answers.flush()
+    while len(head := source.read(9)) == 9:  # noqa: PLR2004 - what is wanted, and the length
+        size_bytes = int.from_bytes(head[1:], "big")
         content = source.read(size_bytes)
         if len(content) < size_bytes:
             return
         _limit_cpu()
-        print(json.dumps(answer(content)), file=answers, flush=True)
+        line, attached = answer(content) if head[:1] == b"p" else answer_with_sheet(content)
+        answers.write(json.dumps(line).encode() + b"\n" + attached)
+        answers.flush()
 
 
-def answer(content: bytes) -> list[object] | None:
-    """What is said of an image on stdout."""
+def answer(content: bytes) -> tuple[object, bytes]:
+    """What is said of an image, and its thumbnail."""
     try:
         found = look(content)
     except Unjudged as error:
-        return ["unjudged", str(error)]
-    return None if found is None else [found.kind, found.width_px, found.height_px, list(found.flags)]
+        return ["unjudged", str(error)], b""
+    if found is None:
+        return None, b""
+    line = [found.kind, found.width_px, found.height_px, list(found.flags), len(found.thumbnail)]
+    return line, found.thumbnail
 
 
-def look(content: bytes) -> Look | None:
-    """Decode the whole image; None if it is not a complete one of an accepted kind. Raises Unjudged."""
-    content = content.lstrip(b"\r\n\t ")  # some servers send a line break first
-    kind = _kind(content)
-    try:
-        match kind:
-            case "":
-                return None
-            case "jpeg":
-                return _look_at_jpeg(content)
-            case _:
-                return _look_at_other(kind, content)
-    except MemoryError as error:
-        raise Unjudged(f"it needs more than {MEMORY_BYTES // 1024**2} MiB to decode") from error
-    except Unjudged:
-        raise
-    except Exception:  # noqa: BLE001 - whatever a stranger's bytes raise in whichever decoder, they are no picture
-        return None
+def answer_with_sheet(content: bytes) -> tuple[object, bytes]:
+    """The sheet of some thumbnails."""
+    made = sheet(list(_unpacked(content)))
+    return ["sheet", len(made)], made
 
 
-def _kind(content: bytes) -> str:
-    for start, kind in ((b"\xff\xd8\xff", "jpeg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"BM", "bmp")):
-        if content.startswith(start):
-            return kind
-    if content[:6] in (b"GIF87a", b"GIF89a"):
-        return "gif"
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "webp"
-    brands = content[8 : int.from_bytes(content[:4], "big")] if content[4:8] == b"ftyp" else b""
-    return "avif" if b"avif" in brands or b"avis" in brands else ""
-
-
-def _look_at_jpeg(content: bytes) -> Look:
-    bare = _Jpeg(content).bare
-    try:
-        height_px, width_px, _, _ = simplejpeg.decode_jpeg_header(bare)
-    except ValueError:
-        return _look_at_unusual_jpeg(bare)
-    least = {"min_width": THUMBNAIL_PX} if width_px >= height_px else {"min_height": THUMBNAIL_PX}
-    try:
-        simplejpeg.decode_jpeg(bare, strict=True, **least)
-    except ValueError as error:
-        if "Insufficient memory" in str(error):  # libjpeg's only word for it
-            raise MemoryError from error
-        raise
-    return Look("jpeg", width_px, height_px)
-
-
-def _look_at_unusual_jpeg(bare: bytes) -> Look:
-    """One whose colours are sampled in a way that TurboJPEG has no name for; Pillow has, but is silent on padding.
-
-    Of a whole image, what comes after its last row changes nothing; where rows are missing it becomes rows.
-    """
-    noise = bytes(range(1, 255)) * 256
-    shown = []
-    for content in (bare, bare[:-2] + noise + b"\xff\xd9"):
-        with Image.open(BytesIO(content), formats=["JPEG"]) as image:
-            size = image.size
-            image.draft(image.mode, (THUMBNAIL_PX, THUMBNAIL_PX))
-            shown.append(image.tobytes())
-    if shown[0] != shown[1]:
-        raise ValueError("rows are missing")
-    return Look("jpeg", *size)
-
-
-@dataclass(slots=True)
-class _Jpeg:
-    """The segments of a JPEG up to its end, without what others wrote about it.
-
-    ``bare`` is what a decoder needs: tables, frame and scans, and of the rest only what tells the colours apart. Raises
-    ValueError where the file ends before it should.
-    """
-
-    content: bytes
-    scans: int = 0
-    bare: bytes = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.bare = b"".join(self._parts())
-
-    def _parts(self) -> Iterator[bytes]:
-        yield b"\xff\xd8"
-        markers = _markers(self.content)
-        place = 2
-        while True:
-            at = int(markers[np.searchsorted(markers, place)])  # IndexError: there is no end
-            code, start = self.content[at + 1], at + 2
-            if code == 0xD9:  # noqa: PLR2004 - end of image
-                yield b"\xff\xd9"
-                return
-            place = start + int.from_bytes(self.content[start : start + 2], "big")
-            yield self._kept(code, self.content[at:place])
-            if code == 0xDA:  # noqa: PLR2004 - start of scan: its data goes on to the next marker
-                self.scans += 1
-                if self.scans > SCANS:
-                    raise Unjudged(f"a JPEG of more than {SCANS} scans")
-                end = int(markers[np.searchsorted(markers, place)])
-                yield self.content[place:end]
-                place = end
-
-    def _kept(self, code: int, segment: bytes) -> bytes:
-        if code == 0xE0 and segment[4:9] == b"JFIF\x00":  # noqa: PLR2004 - APP0
-            return _JFIF
-        if code == 0xEE and segment[4:9] == b"Adobe" and segment[15:16] in {b"\0", b"\1", b"\2"}:  # noqa: PLR2004 - APP14
-            return segment
-        return b"" if 0xE0 <= code <= 0xEF or code == 0xFE else segment  # noqa: PLR2004 - APP0 to APP15, comment
-
-
-def _markers(content: bytes) -> NDArray[np.intp]:
-    """The places of markers in a JPEG, but for stuffed bytes, fill bytes and restarts."""
-    values = np.frombuffer(content, np.uint8)
-    places = np.flatnonzero(values[:-1] == 0xFF)  # noqa: PLR2004
-    codes = values[places + 1]
-    found: NDArray[np.intp] = places[(codes >= 0xC0) & (codes != 0xFF) & ((codes < 0xD0) | (codes > 0xD8))]  # noqa: PLR2004
-    return found
-
-
-def _look_at_other(kind: str, content: bytes) -> Look:
-    _require_its_end(kind, content)
-    if kind == "png":
-        with _opened(kind, content) as image:
-            image.verify()  # the checksums of all chunks, which loading alone does not look at
-    with _opened(kind, content) as image:
-        is_animated = _gif_frames(content) > 1 if kind == "gif" else getattr(image, "is_animated", False)
-        image.load()
-        width_px, height_px = image.size
-    return Look(kind, width_px, height_px, ("animated",) if is_animated else ())
-
-
-def _opened(kind: str, content: bytes) -> Image.Image:
-    return Image.open(BytesIO(content), formats=[kind.upper()])
-
-
-def _require_its_end(kind: str, content: bytes) -> None:
-    """Raise ValueError if the end of the file is not there: Pillow stops reading once it has the last row."""
-    if (kind == "png" and _PNG_END not in content) or (
-        kind == "webp" and len(content) < int.from_bytes(content[4:8], "little") + 8
-    ):
-        raise ValueError("the file is cut")
-
-
-def _gif_frames(content: bytes) -> int:
-    """The frames of a GIF. Raises IndexError where it ends before its last block."""
-    place = 13 + _gif_colours(content[10])
-    frames = 0
-    while content[place] != 0x3B:  # noqa: PLR2004 - the trailer
-        if content[place] == 0x2C:  # noqa: PLR2004 - an image
-            frames += 1
-            place += 11 + _gif_colours(content[place + 9])
-        else:
-            place += 2
-        while size := content[place]:
-            place += 1 + size
-        place += 1
-    return frames
-
-
-def _gif_colours(packed: int) -> int:
-    """The size of the table of colours that a packed field tells of."""
-    return 3 * 2 ** ((packed & 7) + 1) if packed & 0x80 else 0
+def _unpacked(content: bytes) -> Iterator[bytes]:
+    place = 0
+    while place < len(content):
+        start = place + 8
+        place = start + int.from_bytes(content[place:start], "big")
+        yield content[start:place]
 
 
 def _limit_cpu() -> None:
-    """Allow this image CPU_S more seconds; the limit counts the life of the process, and killing is its only way."""
+    """Allow this request CPU_S more seconds; the limit counts the life of the process, and killing is its only way."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + CPU_S + 1, resource.RLIM_INFINITY)
 
@@ -269,9 +84,6 @@ def _limit(what: int, soft: int, hard: int | None = None) -> None:
     with suppress(ValueError, OSError):  # a system without this limit, or with a tighter one already
         resource.setrlimit(what, (soft, soft if hard is None else hard))
 
-
-Image.MAX_IMAGE_PIXELS = None  # memory and time are the bounds
-warnings.simplefilter("ignore")
 
 if __name__ == "__main__":
     main()

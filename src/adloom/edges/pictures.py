@@ -1,4 +1,4 @@
-"""Decodes images of strangers in child processes, so that a hostile file can at most kill a child.
+"""Decodes all images in child processes, so that a hostile file can at most kill a child.
 
 Each child decodes one image at a time, so a killed child names its image. That image gets one more try in a fresh
 child (the first may have been the victim of a machine short of memory), unless its time was up. After that nobody can
@@ -16,21 +16,26 @@ import os
 import signal
 import sys
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Self, TypeAlias
 
 from adloom.core.errors import DecoderBroken, PictureUnjudged
 from adloom.core.task import Picture
 
 CHILDREN = 2  # a 2K JPEG takes some 30 ms, and downloads bring fewer than 60 a second
 START_S = 30.0  # Pillow's import takes 0.1 s; this is for a machine under load
+END_S = 1.0  # the kernel has closed a dead child's end of the pipe, unless a child of its own holds it
 IMAGE_S = 60.0  # the child's own limit is 20 s of CPU; this is for one that hangs without using any
 TRIES = 2
 REMEMBERED = 1000
 """Images that nobody could judge, known by their SHA-256; a run of hostile ones forgets the oldest."""
 
 REASON_LENGTH = 100
+ATTACHED_BYTES = 500_000
+"""The thumbnail of pure noise has 110 kB, a sheet at most 90."""
+
 _CHILD = Path(__file__).with_name("picture_child.py")
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # NumPy's, each of which would reserve memory
 _KEPT_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")  # and no key, in a process that strangers feed
@@ -43,6 +48,8 @@ _KINDS = {
     "bmp": ("image/bmp", "bmp"),
 }
 _FLAGS = ("animated",)
+_Answer: TypeAlias = tuple[object, bytes]
+"""A line of JSON, parsed, and the bytes that it announced."""
 
 
 class _ChildDied(Exception):
@@ -63,25 +70,36 @@ class PictureDecoder:
         self._image_s = image_s
         self._unjudged: OrderedDict[str, str] = OrderedDict()
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
     async def decode(self, content: bytes) -> Picture | None:
         async with self._slots:
             name = hashlib.sha256(content).hexdigest() if self._unjudged else ""
             if reason := self._unjudged.get(name):
                 raise PictureUnjudged(reason)
             try:
-                return _picture(await self._ask(content))
+                return _picture(*await self._ask(b"p", content))
             except PictureUnjudged as error:
                 self._unjudged[name or hashlib.sha256(content).hexdigest()] = error.message
                 if len(self._unjudged) > REMEMBERED:
                     self._unjudged.popitem(last=False)
                 raise
 
-    async def _ask(self, content: bytes) -> object:
+    async def sheet(self, thumbs: Sequence[bytes]) -> bytes:
+        async with self._slots:
+            packed = b"".join(len(thumb).to_bytes(8, "big") + thumb for thumb in thumbs)
+            return (await self._ask(b"s", packed))[1]
+
+    async def _ask(self, wanted: bytes, content: bytes) -> _Answer:
         """A child's answer. Raises PictureUnjudged when none comes."""
         for _try in range(TRIES):
             try:
                 async with self._child() as child:
-                    return await child.ask(content, self._image_s)
+                    return await child.ask(wanted, content, self._image_s)
             except _ChildDied as death:
                 if death.hopeless:
                     break
@@ -128,7 +146,7 @@ class _Child:
         )
         child = cls(process)
         try:
-            ready = await child.ask(None, START_S)
+            ready, _ = await child.ask(b"", b"", START_S)
         except BaseException as error:
             await child.end()
             if isinstance(error, _ChildDied):
@@ -141,21 +159,22 @@ class _Child:
             raise DecoderBroken("the image decoder does not answer", remedy="Install adloom again.")
         return child
 
-    async def ask(self, content: bytes | None, limit_s: float) -> object:
-        """Hand over an image and read the answer. Raises _ChildDied if none comes."""
+    async def ask(self, wanted: bytes, content: bytes, limit_s: float) -> _Answer:
+        """Hand over a request, if any is ``wanted``, and read the answer. Raises _ChildDied if none comes."""
         writer, reader = self._process.stdin, self._process.stdout
         if writer is None or reader is None:
             raise _ChildDied
         try:
             async with asyncio.timeout(limit_s):
-                if content is not None:
-                    writer.write(len(content).to_bytes(8, "big"))
+                if wanted:
+                    writer.write(wanted + len(content).to_bytes(8, "big"))
                     writer.write(content)
                     await writer.drain()
-                return json.loads(await reader.readline())
+                line = json.loads(await reader.readline())
+                return line, await reader.readexactly(_attached_bytes(line))
         except TimeoutError as error:
             raise _ChildDied(hopeless=True) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise _ChildDied(hopeless=await self._ran_out_of_time()) from error
 
     async def _ran_out_of_time(self) -> bool:
@@ -170,6 +189,10 @@ class _Child:
         if self._process.stdin is not None:
             self._process.stdin.close()
         await self._process.wait()
+        if self._process.stdout is not None:  # a pipe that still holds something would stay open
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(END_S):
+                    await self._process.stdout.read()
 
 
 def _environment() -> dict[str, str]:
@@ -177,14 +200,25 @@ def _environment() -> dict[str, str]:
     return kept | _ONE_THREAD | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
-def _picture(answer: object) -> Picture | None:
+def _attached_bytes(line: object) -> int:
+    """How many bytes an answer announces. Raises ValueError for more than any honest child would send."""
+    announced = line[-1] if isinstance(line, list) and line else 0
+    if not isinstance(announced, int):
+        return 0
+    if not 0 <= announced <= ATTACHED_BYTES:
+        raise ValueError("too long an answer")
+    return announced
+
+
+def _picture(line: object, attached: bytes) -> Picture | None:
     """A child's answer, which is not trusted either. Raises PictureUnjudged."""
-    match answer:
-        case [str(kind), int(width_px), int(height_px), list(flags)] if (
+    match line:
+        case [str(kind), int(width_px), int(height_px), list(flags), int(_)] if (
             kind in _KINDS and width_px > 0 and height_px > 0
         ):
             media_type, extension = _KINDS[kind]
-            return Picture(media_type, extension, width_px, height_px, tuple(flag for flag in _FLAGS if flag in flags))
+            known = tuple(flag for flag in _FLAGS if flag in flags)
+            return Picture(media_type, extension, width_px, height_px, known, attached)
         case ["unjudged", str(reason)] if reason.isascii() and reason.isprintable():
             raise PictureUnjudged(f"the image could not be judged: {reason[:REASON_LENGTH]}")
     return None

@@ -7,9 +7,9 @@ when or how often they were written. A page that a smaller plan no longer fills 
 first one: a store has no delete.
 
 ``thumbs/<job>/<stem>.jpg`` shows ``assets/<job>/<stem>.<ext>`` with at most 480 pixels on the longer side. It is
-created once and never changed. An image without one is shown by its original.
+created with its image, once, and never changed. An image without one is shown by its original.
 """
 
-from adloom.gallery.write import THUMBS_AFTER_A_RUN, write_gallery
+from adloom.gallery.write import write_gallery
 
-__all__ = ["THUMBS_AFTER_A_RUN", "write_gallery"]
+__all__ = ["write_gallery"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+from adloom.core.identity import thumb_key
 from adloom.core.manifest import asset_lines
 from adloom.core.outcomes import Outcome, Status
 from adloom.core.planned import PlannedRow
@@ -131,11 +132,6 @@ def page_name(number: int) -> str:
 def row_anchor(planned: PlannedRow) -> str:
     """The place of a row on its page."""
     return f"row/{planned.row.job}/{planned.row.name}"
-
-
-def thumb_key(asset_key: str) -> str:
-    """The thumbnail of an asset: ``assets/<job>/<stem>.<ext>`` has ``thumbs/<job>/<stem>.jpg``."""
-    return "thumbs/" + asset_key.removeprefix("assets/").rpartition(".")[0] + ".jpg"
 
 
 def row_view(planned: PlannedRow, known: Mapping[str, Outcome], thumbs: Collection[str]) -> RowView:

@@ -7,33 +7,25 @@ from typing import Any
 
 from adloom.core.errors import InputError
 from adloom.core.facts import CallFacts
+from adloom.core.identity import thumb_key
 from adloom.core.manifest import Tally, overall_status
 from adloom.core.outcomes import Outcome, outcomes
 from adloom.core.planned import PlannedRow
 from adloom.freeze import Revision, planned_rows, read_newest
 from adloom.gallery.render import Head, render_leftover, render_page
 from adloom.gallery.thumbs import existing_thumbs, make_thumbs
-from adloom.gallery.view import IMAGES_PER_PAGE, Contents, page_name, row_view, thumb_key
+from adloom.gallery.view import IMAGES_PER_PAGE, Contents, page_name, row_view
 from adloom.ledger import Edition, from_json
-from adloom.ports import Store
-
-THUMBS_AFTER_A_RUN = 2_000
-"""More images than this get their thumbnails from ``adloom gallery``, not at the end of a run.
-
-A thumbnail means reading the whole image again: 2,000 times some 3 MB from a bucket, and 35 s of one core (17 ms for
-a 2K JPEG, 120 ms for a 2K PNG, 2026-11).
-"""
+from adloom.ports import Decoder, Store
 
 _MEDIA_TYPE = "text/html; charset=utf-8"
 
 
-async def write_gallery(
-    store: Store, edition: Edition, calls: Sequence[CallFacts], *, most_thumbs: int | None = None
-) -> str:
+async def write_gallery(store: Store, edition: Edition, calls: Sequence[CallFacts], decoder: Decoder | None) -> str:
     """Write every page of an edition and the thumbnails that it lacks; the address of the first page.
 
-    ``calls`` are all that the ledger knows. No thumbnail is made when the edition holds more than ``most_thumbs``
-    images; those that there are already are shown. Raises InputError when the edition has no plan yet.
+    ``calls`` are all that the ledger knows. Without a decoder no thumbnail is made; those that there are already are
+    shown. Raises InputError when the edition has no plan yet.
     """
     revision = await read_newest(store, edition)
     if revision is None:
@@ -47,8 +39,8 @@ async def write_gallery(
     lacking: list[Mapping[str, Any]] = []
     async for rows in _pages(store, edition, revision):
         lacking += [_thumb_order(line) for line in contents.add(rows, known) if thumb_key(line["key"]) not in thumbs]
-    if most_thumbs is None or len(thumbs) + len(lacking) <= most_thumbs:
-        thumbs |= await make_thumbs(store, edition, lacking)
+    if decoder is not None:
+        thumbs |= await make_thumbs(store, edition, lacking, decoder)
     head = await _head(store, edition, revision, calls, contents)
     await _write_pages(store, edition, revision, known, (head, contents, thumbs))
     return store.link(edition.key(page_name(1)))

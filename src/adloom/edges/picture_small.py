@@ -1,0 +1,107 @@
+"""Small pictures made of large ones, in the child process: thumbnails, and the sheet that shows many of them.
+
+They are encoded from bare pixels, so that nothing but pixels gets into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+import simplejpeg
+from PIL import Image, ImageCms
+
+LONGER_SIDE_PX = 480
+QUALITY = 82
+
+COLUMNS = 6
+CELL_PX = 150
+GAP_PX = 6
+QUALITIES = (78, 60, 40)
+LARGEST_BYTES = 90_000
+"""A sheet travels as a ``data:`` URL wherever a flow run's artifacts are listed, so it is kept small."""
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What is heeded of that which others wrote into a file: its Exif orientation, 1 to 8, and its colour profile."""
+
+    orientation: int = 1
+    profile: bytes = b""
+
+
+def thumbnail(image: Image.Image, notes: Notes) -> bytes:
+    """An image as a small JPEG, upright and on white where it was transparent."""
+    small = _opaque(_reduced(image))
+    if notes.profile:
+        small = _in_srgb(small, notes.profile)
+    if turn := _UPRIGHT.get(notes.orientation):
+        small = small.transpose(turn)
+    return _encoded(small, QUALITY)
+
+
+def sheet(thumbs: Sequence[bytes]) -> bytes:
+    """Thumbnails in rows on a white sheet, as a JPEG of at most ``LARGEST_BYTES``; empty for none."""
+    opened = [small for small in map(_opened, thumbs) if small]
+    if not opened:
+        return b""
+    columns, pitch = min(COLUMNS, len(opened)), CELL_PX + GAP_PX
+    rows = -(-len(opened) // columns)
+    whole = Image.new("RGB", (columns * pitch + GAP_PX, rows * pitch + GAP_PX), "white")
+    for number, small in enumerate(opened):
+        small.thumbnail((CELL_PX, CELL_PX))
+        left, top = (GAP_PX + place * pitch for place in (number % columns, number // columns))
+        whole.paste(small, (left + (CELL_PX - small.width) // 2, top + (CELL_PX - small.height) // 2))
+    tried = (_encoded(whole, quality) for quality in QUALITIES)
+    return next((content for content in tried if len(content) <= LARGEST_BYTES), b"")
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    if image.mode == "P":
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    elif image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    image.thumbnail((LONGER_SIDE_PX, LONGER_SIDE_PX), Image.Resampling.HAMMING, reducing_gap=2.0)
+    return image
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    white = Image.new("RGBA", layer.size, "white")
+    white.alpha_composite(layer)
+    return white.convert("RGB")
+
+
+def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """The image with its colours as a screen without colour management shows them; as it is if the profile is bad."""
+    with suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        found = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        return found or image
+    return image
+
+
+def _opened(thumb: bytes) -> Image.Image | None:
+    with suppress(ValueError):
+        return Image.fromarray(simplejpeg.decode_jpeg(thumb))
+    return None
+
+
+def _encoded(image: Image.Image, quality: int) -> bytes:
+    pixels = np.ascontiguousarray(np.asarray(image))
+    return bytes(simplejpeg.encode_jpeg(pixels, quality, "RGB", "420"))
