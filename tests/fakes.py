@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from random import Random
 
@@ -17,7 +18,7 @@ from adloom.core.campaign import Budget, Campaign, CampaignSource, Grouping, Pac
 from adloom.core.facts import SCHEMA, Record
 from adloom.core.identity import explicit_identity
 from adloom.core.task import Accepted, Credits, Download, ListedTask, Picture, Task, TaskState
-from adloom.ledger import Edition, Ledger
+from adloom.ledger import Edition, Ledger, utc
 from adloom.look import Outlook, Wish, look
 from adloom.owners import Process
 from adloom.ports import ImageApi, Listed, Store
@@ -326,7 +327,7 @@ def a_fact(
     what: Mapping[str, object] | None = None, *, time: float = 0, writer: str = "run-a", **fields: object
 ) -> Record:
     """A record as the ledger stores it."""
-    stamp = f"2026-11-01T00:00:{time:06.3f}Z"
+    stamp = utc(datetime(2026, 11, 1, tzinfo=UTC).timestamp() + time)
     return {**(what or {}), **fields, "schema": SCHEMA, "time": stamp, "writer": writer}
 
 

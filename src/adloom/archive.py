@@ -1,9 +1,10 @@
 """The only writer of assets: download, verify, put, and only then the ledger's word that it is there.
 
 An asset is ``assets/<job>/<label>-<variant>-<6 hex of its key>.<ext>``, created once and never overwritten, byte for
-byte as received. Images above what was asked for go to ``extras/<call>-<index>.<ext>``. Paid bytes that are no whole
-image go to ``quarantine/<call>-<index>.bin``: nothing that was paid for is thrown away. An object that is already there
-from a run that died before it could say so is taken over when it decodes.
+byte as received. Images above what was asked for go to ``extras/<call>-<index>.<ext>``. Of paid bytes that are no whole
+image the first ones go to ``quarantine/<call>-<index>-<6 hex of their SHA-256>.bin`` as evidence, and the image is
+fetched again, in this run and later ones, while its link lives. An object that is already there from a run that died
+before it could say so is taken over when it decodes.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 from adloom.backlog import Backlog
-from adloom.core.backoff import RESULT
-from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed, StoreError
+from adloom.core.errors import DownloadFailed, LinkExpired, StoreError
 from adloom.core.facts import CallFacts, Image, ImageFate, Record, image_entry
 from adloom.core.identity import asset_stems, thumb_key
+from adloom.core.limits import LINKS_LIVE_S
 from adloom.core.task import Download, Picture
+from adloom.fetch import Fetcher, Target, TaskReading
 from adloom.ledger import Edition, Ledger
 from adloom.world import World
 
@@ -27,10 +30,6 @@ log = logging.getLogger(__name__)
 
 IMAGES_AT_ONCE = 32
 """Images between the first byte of a download and the last of its put, for the whole process."""
-
-DOWNLOAD_TRIES = 8
-DECODE_TRIES = 3
-"""Bytes that are no image may be a proxy's page: they are fetched again before they go to quarantine."""
 
 _EXTENSIONS = ("jpg", "png", "webp", "avif", "gif", "bmp")
 
@@ -42,11 +41,8 @@ class Archiver:
         self._store = world.store
         self._edition = edition
         self._ledger = ledger
-        self._api = world.api
         self._decoder = world.decoder
-        self._clock = world.clock
-        self._random = world.random
-        self._scale = world.scale
+        self._fetcher = Fetcher(world)
         self._backlog = backlog
 
     async def archive(self, call: str) -> None:
@@ -55,9 +51,10 @@ class Archiver:
         An image that could not be fetched this time is left out: a later run tries again while its link lives.
         """
         facts = self._ledger.facts(call)
+        reading = self._fetcher.reading(facts.latest.task)
         done = {image.index for image in facts.latest.images}
         links = [(index, link) for index, link in enumerate(facts.latest.links) if index not in done]
-        found = await asyncio.gather(*(self._image(facts, index, link) for index, link in links))
+        found = await asyncio.gather(*(self._image(facts, index, link, reading) for index, link in links))
         images = [image for image in found if image is not None]
         self._backlog.leave_for_later(len(found) - len(images))
         await self._record(call, images)
@@ -74,7 +71,7 @@ class Archiver:
             if (await self._ledger.decide(call, name, {"images": [image_entry(image) for image in new]}))[1]:
                 return
 
-    async def _image(self, facts: CallFacts, index: int, link: str) -> Image | None:
+    async def _image(self, facts: CallFacts, index: int, link: str, reading: TaskReading) -> Image | None:
         intent = facts.intent
         assert intent is not None  # noqa: S101 - a completed call was bought
         variant = intent["variants"][index] if index < len(intent["variants"]) else None
@@ -88,65 +85,30 @@ class Archiver:
         completed = facts.latest.completed
         assert completed is not None  # noqa: S101 - links come from this fact
         inherited = completed["writer"] != self._ledger.writer
-        async with self._backlog.place(datetime.fromisoformat(completed["time"]).timestamp()):
+        ended = datetime.fromisoformat(completed["time"]).timestamp()
+        target = Target(
+            link,
+            dies=ended + LINKS_LIVE_S,
+            fresh=partial(reading.fresh, link, facts.latest.links),
+            keep=partial(self._keep, facts, index),
+        )
+        async with self._backlog.place(ended):
             try:
                 if inherited and (existing := await self._existing(facts.call, stems)) is not None:
                     await self._show(existing[0], existing[-1])
                     return _image(index, number, fate, *existing)
-                download, picture = await self._fetch(facts.call, index, link)
-                if picture is None:
-                    return await self._quarantine(facts, index, number, download)
+                download, picture = await self._fetcher.image(target)
                 keys = [f"{stem}.{picture.extension}" for stem in stems]
                 key = await self._put(keys, download, picture.media_type, facts, variant)
                 await self._show(key, picture)
                 return _image(index, number, fate, key, download.sha256, len(download.content), picture)
             except LinkExpired as error:
-                reason = f"lost: {error.message}"
-                log.error("image %d of call %s is lost: %s", index + 1, facts.call, error.message)  # noqa: TRY400
-                return Image(index, number, ImageFate.LOST, reason=reason)
+                return await self._given_up(facts, index, number, error)
             except DownloadFailed as error:
                 log.warning(
                     "image %d of call %s was not downloaded this time: %s", index + 1, facts.call, error.message
                 )
                 return None
-
-    async def _fetch(self, call: str, index: int, link: str) -> tuple[Download, Picture | None]:
-        """Download until the bytes decode; bytes that never do are returned without a picture."""
-        undecodable: list[Download] = []
-        for tried in range(DOWNLOAD_TRIES):
-            try:
-                download = await self._api.download(link)
-                if (picture := await self._decoder.decode(download.content)) is not None:
-                    return download, picture
-                undecodable.append(download)
-                if len(undecodable) == DECODE_TRIES:
-                    return download, None
-            except LinkExpired:
-                try:
-                    link = await self._fresh_link(call, index, link)
-                except LinkExpired:
-                    if undecodable:
-                        return undecodable[-1], None
-                    raise
-                continue
-            except DownloadFailed:
-                if tried == DOWNLOAD_TRIES - 1:
-                    raise
-            await self._clock.sleep(RESULT.wait_s(tried, self._random.random()) * self._scale)
-        raise DownloadFailed(f"{DOWNLOAD_TRIES} tries brought no image")
-
-    async def _fresh_link(self, call: str, index: int, link: str) -> str:
-        """Ask the task once for a living link. Raises LinkExpired when it has none other than the dead one."""
-        completed = self._ledger.facts(call).latest.completed
-        assert completed is not None  # noqa: S101 - links come from this fact
-        try:
-            task = (await self._api.tasks([completed["task"]])).get(completed["task"])
-        except (ReadFailed, AccountStopped) as error:
-            raise DownloadFailed("the link is dead and the task cannot be read now") from error
-        links = list(dict.fromkeys(task.results)) if task else []
-        if len(links) != len(completed["links"]) or links[index] == link:
-            raise LinkExpired("its link has expired and the API gives no other")
-        return links[index]
 
     async def _existing(self, call: str, stems: Sequence[str]) -> tuple[str, str, int, Picture] | None:
         """An asset that a run put there before it died: key, hash, size and picture."""
@@ -190,23 +152,43 @@ class Archiver:
         except StoreError as error:
             log.info("the thumbnail of %s was not written: %s", key, error.message)
 
-    async def _quarantine(self, facts: CallFacts, index: int, number: int, download: Download) -> Image:
-        key = f"quarantine/{facts.call}-{index}-{download.sha256[:6]}.bin"
-        await self._put([key], download, "application/octet-stream", facts, None)
-        reason = f"the bytes are no complete image; they are kept in {key}"
+    async def _keep(self, facts: CallFacts, index: int, download: Download) -> None:
+        """Keep the first bytes of an image that were none, as evidence."""
+        if await self._evidence(facts, index) is None:
+            key = f"{_evidence_stem(facts, index)}{download.sha256[:6]}.bin"
+            await self._put([key], download, "application/octet-stream", facts, None)
+            log.error("image %d of call %s: its link brings no image; see %s", index + 1, facts.call, key)
+
+    async def _evidence(self, facts: CallFacts, index: int) -> str | None:
+        """Where bytes of an image are kept that were none."""
+        prefix = self._edition.key(_evidence_stem(facts, index))
+        keys = sorted([listed.key async for listed in self._store.list(prefix)])
+        return keys[0].removeprefix(self._edition.prefix) if keys else None
+
+    async def _given_up(self, facts: CallFacts, index: int, number: int, error: LinkExpired) -> Image:
+        """The end of an image that cannot be had any more."""
+        key = await self._evidence(facts, index)
+        content = None if key is None else await self._store.read(self._edition.key(key))
+        if key is None or content is None:
+            log.error("image %d of call %s is lost: %s", index + 1, facts.call, error.message)
+            return Image(index, number, ImageFate.LOST, reason=f"lost: {error.message}")
+        reason = f"no complete image came until its link had died; the bytes are kept in {key}"
         log.error("image %d of call %s: %s", index + 1, facts.call, reason)
-        size = len(download.content)
-        return Image(
-            index, number, ImageFate.QUARANTINED, key, download.sha256, size, download.media_type, reason=reason
-        )
+        sha256 = hashlib.sha256(content).hexdigest()
+        fate, media_type = ImageFate.QUARANTINED, "application/octet-stream"
+        return Image(index, number, fate, key, sha256, len(content), media_type, reason=reason)
 
 
 def _is_news(image: Image, said: ImageFate | None) -> bool:
-    return said is None or (said is ImageFate.LOST and image.fate is not ImageFate.LOST)
+    return said is None or image.fate.weight > said.weight
 
 
 def _extra_stem(facts: CallFacts, index: int) -> str:
     return f"extras/{facts.call}-{index}"
+
+
+def _evidence_stem(facts: CallFacts, index: int) -> str:
+    return f"quarantine/{facts.call}-{index}-"
 
 
 def _image(  # noqa: PLR0913, PLR0917 - a record's fields

@@ -10,24 +10,26 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 
-from adloom.archive import DOWNLOAD_TRIES
 from adloom.claims import claims_of, hold
 from adloom.collect import Poller
-from adloom.core.backoff import RESULT
+from adloom.core.backoff import POLL_FOR_S
 from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed
 from adloom.core.facts import Attempt, Image, ImageFate, image_entry, task_name
-from adloom.core.task import Task, TaskState
+from adloom.core.task import Download, Picture, Task, TaskState
+from adloom.fetch import Fetcher, Target
 from adloom.ledger import Edition, Ledger, to_json, utc
 from adloom.world import World
 
 log = logging.getLogger(__name__)
 
 SCHEMA = "adloom.orphan/1"
-LINKS_LIVE_S = 24 * 3600
+LISTED_S = POLL_FOR_S + 4 * 3600
+"""How far back the list is searched: an orphan's last links die ``POLL_FOR_S`` after it was made, and a sweep later
+somebody should have said so."""
 
 
 class Rescuer:
@@ -38,11 +40,9 @@ class Rescuer:
         self._edition = edition
         self._ledger = ledger
         self._api = world.api
-        self._decoder = world.decoder
+        self._fetcher = Fetcher(world)
         self._poller = poller
         self._clock = world.clock
-        self._random = world.random
-        self._scale = world.scale
 
     async def second_tasks(self) -> None:
         """Collect every task beside the one that counts, and record its charge and its images."""
@@ -57,25 +57,25 @@ class Rescuer:
         """Copy what no ledger of the archive claims; how many tasks were copied."""
         now = self._clock.now()
         try:
-            listed = await self._api.list_tasks(int(now - LINKS_LIVE_S))
+            listed = await self._api.list_tasks(int(now - LISTED_S))
         except (ReadFailed, AccountStopped) as error:
             log.warning("the task list cannot be read, so no orphan is looked for: %s", error.message)
             return 0
         claimed = (await claims_of(self._store)).tasks
-        ids = [one.task_id for one in listed or () if one.state is TaskState.COMPLETED]
-        lost = [task_id for task_id in ids if task_name(task_id) not in claimed]
+        made = {one.task_id: one.created_at for one in listed or () if one.state is TaskState.COMPLETED}
+        lost = [task_id for task_id in made if task_name(task_id) not in claimed]
         tasks = await self._api.tasks(lost) if lost else {}
         for task in tasks.values():
-            await self._orphan(task)
+            await self._orphan(task, made[task.task_id])
         return len(tasks)
 
     async def _second_task(self, call: str, attempt: Attempt, task_id: str) -> None:
-        sent = attempt.intent["time"] if attempt.intent else utc(self._clock.now())
-        task = await self._poller.watch(task_id, datetime.fromisoformat(sent).timestamp())
+        sent = datetime.fromisoformat(attempt.intent["time"]).timestamp() if attempt.intent else self._clock.now()
+        task = await self._poller.watch(task_id, sent)
         if task is None:
             return
         log.error("call %s was bought twice: task %s is kept as extra images", call, task_id)
-        images = await self._save(task.results, self._edition.key(f"extras/{call}-{task_name(task_id)}"))
+        images = await self._save(task, self._edition.key(f"extras/{call}-{task_name(task_id)}"), made=sent)
         if images is None:
             return
         quoted = Decimal(attempt.intent["credits"]) if attempt.intent else Decimal(0)
@@ -90,11 +90,11 @@ class Rescuer:
             },
         )
 
-    async def _orphan(self, task: Task) -> None:
+    async def _orphan(self, task: Task, made: float) -> None:
         folder = f"orphans/{task_name(task.task_id)}"
         if await self._store.read(f"{folder}/task.json") is not None:
             return
-        images = await self._save(task.results, f"{folder}/image")
+        images = await self._save(task, f"{folder}/image", made=made)
         if images is None:
             return
         record = {
@@ -106,44 +106,65 @@ class Rescuer:
         await self._store.create(f"{folder}/task.json", to_json(record))
         log.error("task %s is claimed by nothing in the archive: its images are in %s", task.task_id, folder)
 
-    async def _save(self, links: Sequence[str], stem: str) -> list[Image] | None:
-        """Every image behind some links; None while one of them cannot be fetched now."""
-        images = []
-        for index, link in enumerate(dict.fromkeys(links)):
+    async def _save(self, task: Task, stem: str, *, made: float) -> list[Image] | None:
+        """Every image of a task that was made at a Unix time; None while one of them cannot be fetched now."""
+        images: list[Image] = []
+        reading = self._fetcher.reading(task.task_id)
+        for index, link in enumerate(dict.fromkeys(task.results)):
+            target = Target(
+                link,
+                dies=made + POLL_FOR_S,  # when it ended is not known
+                fresh=partial(reading.fresh, link, task.results),
+                keep=partial(self._keep, f"{stem}-{index}"),
+            )
             try:
-                images.append(await self._save_one(index, link, f"{stem}-{index}"))
+                images.append(await self._save_one(index, target, f"{stem}-{index}"))
             except DownloadFailed as error:
                 log.warning("%s was not downloaded this time: %s", stem, error.message)
                 return None
         return images
 
-    async def _save_one(self, index: int, link: str, stem: str) -> Image:
+    async def _save_one(self, index: int, target: Target, stem: str) -> Image:
         try:
-            content = await self._download(link)
+            download, picture = await self._fetcher.image(target)
         except LinkExpired as error:
-            log.error("%s is lost: %s", stem, error.message)  # noqa: TRY400 - the cause is told, its trace helps nobody
-            return Image(index, 0, ImageFate.LOST, reason=f"lost: {error.message}")
-        picture = await self._decoder.decode(content)
-        key = f"{stem}.{picture.extension if picture else 'bin'}"
-        media_type = picture.media_type if picture else "application/octet-stream"
-        await self._store.create(key, content, media_type=media_type)
+            return await self._given_up(index, stem, error)
+        key = await self._put(stem, download, picture)
         return Image(
             index,
             0,
-            ImageFate.EXTRA if picture else ImageFate.QUARANTINED,
+            ImageFate.EXTRA,
             key.removeprefix(self._edition.prefix),
-            hashlib.sha256(content).hexdigest(),
-            len(content),
-            media_type,
-            picture.width_px if picture else 0,
-            picture.height_px if picture else 0,
-            flags=picture.flags if picture else (),
+            download.sha256,
+            len(download.content),
+            picture.media_type,
+            picture.width_px,
+            picture.height_px,
+            flags=picture.flags,
         )
 
-    async def _download(self, link: str) -> bytes:
-        for tried in range(DOWNLOAD_TRIES - 1):
-            try:
-                return (await self._api.download(link)).content
-            except DownloadFailed:
-                await self._clock.sleep(RESULT.wait_s(tried, self._random.random()) * self._scale)
-        return (await self._api.download(link)).content
+    async def _put(self, stem: str, download: Download, picture: Picture) -> str:
+        """Store an image; what has its name already may be another image of a reading in another order."""
+        for name in (stem, f"{stem}-{download.sha256[:16]}"):
+            key = f"{name}.{picture.extension}"
+            if await self._store.create(key, download.content, media_type=picture.media_type):
+                return key
+            standing = await self._store.read(key)
+            if standing is not None and hashlib.sha256(standing).hexdigest() == download.sha256:
+                return key
+        raise DownloadFailed(f"{key} is taken by other bytes; `adloom verify` tells more")
+
+    async def _keep(self, stem: str, download: Download) -> None:
+        """Keep the first bytes that were no image, as evidence."""
+        await self._store.create(f"{stem}.bin", download.content, media_type=_BYTES)
+
+    async def _given_up(self, index: int, stem: str, error: LinkExpired) -> Image:
+        content = await self._store.read(f"{stem}.bin")
+        log.error("%s is lost: %s", stem, error.message)
+        if content is None:
+            return Image(index, 0, ImageFate.LOST, reason=f"lost: {error.message}")
+        key, sha256 = f"{stem}.bin".removeprefix(self._edition.prefix), hashlib.sha256(content).hexdigest()
+        return Image(index, 0, ImageFate.QUARANTINED, key, sha256, len(content), _BYTES)
+
+
+_BYTES = "application/octet-stream"

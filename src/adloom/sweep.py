@@ -19,6 +19,7 @@ from adloom.backlog import Backlog
 from adloom.collect import Collector, Poller, Unreachable
 from adloom.core.errors import AdloomError
 from adloom.core.facts import CallFacts, Stage
+from adloom.core.limits import LINKS_LIVE_S
 from adloom.freeze import read_newest
 from adloom.gate import Gate
 from adloom.ledger import Edition, Ledger
@@ -27,9 +28,6 @@ from adloom.resolve import held_calls
 from adloom.world import World
 
 log = logging.getLogger(__name__)
-
-LINK_LIVES_S = 24 * 3600
-"""How long a result link can be fetched (EvoLink reference pages, read 2026-11)."""
 
 NEAR_EXPIRY_S = 6 * 3600
 """Our own: four sweeps of an hour and some sleep are left to do something about it."""
@@ -90,7 +88,7 @@ async def sweep(world: World, edition: Edition) -> Swept:
         fetched=len(before) - len(left),
         in_flight=len(left) - len(to_download),
         to_download=len(to_download),
-        near_expiry=sum(1 for facts in to_download if _link_age_s(facts, now) > LINK_LIVES_S - NEAR_EXPIRY_S),
+        near_expiry=sum(1 for facts in to_download if _link_age_s(facts, now) > LINKS_LIVE_S - NEAR_EXPIRY_S),
         unknown=len(held_calls(ledger, now)),
     )
 

@@ -28,8 +28,8 @@ def unshown(*links, billed=None, credits_="3.06"):
     return completed(*links, credits_=credits_, billed=billed, told=billed is not None, final=False)
 
 
-def archived(*images):
-    return a_fact(images=list(images))
+def archived(*images, hours=0):
+    return a_fact(images=list(images), time=hours * 3600)
 
 
 REFUSED = a_fact(kind="throttled", reason="429")
@@ -112,7 +112,7 @@ STAGES = {
     "archived in two goes": (
         {
             "a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-completed": completed("u0", "u1"),
-            "a1-archived-1": archived(an_image(1)), "a1-archived-2": archived(an_image(0, "lost")),
+            "a1-archived-1": archived(an_image(1)), "a1-archived-2": archived(an_image(0, "lost"), hours=24),
         },
         Stage.ARCHIVED, ("3.06", "0", "0"),
     ),
@@ -144,6 +144,13 @@ STAGES = {
             "a1-archived-1": archived(an_image(0)), "a1-completed-2": completed(billed=2),
         },
         Stage.ARCHIVED, ("3.06", "0", "0"),
+    ),
+    "given up while its link lived": (
+        {
+            "a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-completed": completed("u0", "u1"),
+            "a1-archived-1": archived(an_image(1), an_image(0, "lost"), hours=23),
+        },
+        Stage.COMPLETED, ("3.06", "0", "0"),
     ),
     "completed with nothing": (
         {"a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-completed": completed(credits_="0")},
@@ -215,7 +222,7 @@ EVERYTHING = {
     "a1-settled": settled("charged", credits_="3.06"),
     "a1-completed": completed("u0", "u1", "u2"),
     "a1-archived-1": archived(an_image(0), an_image(2)),
-    "a1-archived-2": archived(an_image(1), an_image(0, "lost", key="", reason="too late")),
+    "a1-archived-2": archived(an_image(1), an_image(0, "lost", key="", reason="too late"), hours=25),
     "a2-intent": an_intent(2, writer="run-b"),
     "a2-send-2": WITHDRAWN,
     "a2-refused-1": REFUSED,
@@ -314,3 +321,43 @@ def test_any_other_task_id_is_named_by_its_hash(task):
 
 def test_different_tasks_have_different_names():
     assert len({task_name(task) for task in ("a b", "a  b", "ab", "AB", "a/b")}) == 5
+
+
+def _fates(*records):
+    facts = {"a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-completed": completed("u0", "u1")}
+    named = {f"a1-archived-{number}": record for number, record in enumerate(records, 1)}
+    return {image.index: image.fate for image in fold("c-1", {**facts, **named}).latest.images}
+
+
+@pytest.mark.parametrize("fate", ["lost", "quarantined"])
+def test_an_image_is_not_believed_to_be_gone_before_its_link_has_had_24_hours(fate):
+    assert _fates(archived(an_image(0, fate), hours=23.99)) == {}
+    assert _fates(archived(an_image(0, fate), hours=24)) == {0: fate}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "stands"),
+    [
+        ("lost", "archived", "archived"),
+        ("lost", "quarantined", "quarantined"),
+        ("quarantined", "archived", "archived"),
+        ("quarantined", "lost", "quarantined"),
+        ("archived", "lost", "archived"),
+        ("extra", "quarantined", "extra"),
+    ],
+)
+def test_of_two_words_on_an_image_the_weightier_stands(first, second, stands):
+    assert _fates(archived(an_image(0, first), hours=25), archived(an_image(0, second), hours=26)) == {0: stands}
+
+
+def test_of_two_runs_that_had_an_image_the_first_counts():
+    facts = [archived(an_image(0, key="first")), archived(an_image(0, key="second"))]
+    named = {f"a1-archived-{number}": record for number, record in enumerate(facts, 1)}
+    (image,) = fold("c-1", {"a1-intent": INTENT, "a1-completed": completed("u0"), **named}).latest.images
+    assert image.key == "first"
+
+
+def test_the_tenth_record_on_images_comes_after_the_second():
+    named = {f"a1-archived-{n}": archived(*([an_image(0, key=str(n))] if n in {2, 10} else [])) for n in (1, 2, 10)}
+    attempt = fold("c-1", {"a1-intent": INTENT, "a1-completed": completed("u0"), **named}).latest
+    assert (attempt.images[0].key, attempt.archived_facts) == ("2", 10)

@@ -18,6 +18,9 @@ def _variants(*numbers):
 ALL = _variants(1, 2, 3, 4)
 
 
+DAY_S = 24 * 3600
+
+
 def _bought(call, *, variants=ALL, links=(), images=(), shown=None, more=None, **intent):
     """A call that came to its end with these links, and what became of them; ``shown`` says what its bill says."""
     n = len(variants)
@@ -30,7 +33,7 @@ def _bought(call, *, variants=ALL, links=(), images=(), shown=None, more=None, *
         **(more or {}),
     }
     if images:
-        facts["a1-archived-1"] = a_fact(images=list(images))
+        facts["a1-archived-1"] = a_fact(images=list(images), time=DAY_S)  # links have had their time
     return fold(call, facts)
 
 

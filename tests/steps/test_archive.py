@@ -16,15 +16,17 @@ from fakes import (
     picture_bytes,
 )
 
-from adloom.archive import DECODE_TRIES, DOWNLOAD_TRIES, IMAGES_AT_ONCE, Archiver
+from adloom.archive import IMAGES_AT_ONCE, Archiver
 from adloom.backlog import Backlog
 from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed, StoreUnavailable
 from adloom.core.facts import ImageFate, Stage
 from adloom.core.outcomes import Status, outcomes
+from adloom.fetch import DOWNLOAD_TRIES
 from adloom.gate import Gate
 
 LINKS = ["https://r.example/0", "https://r.example/1", "https://r.example/2"]
 PAGE = b"<html>please log in</html>"
+OTHER_PAGE = b"<html>please log in, says number 2</html>"
 
 
 class Room:
@@ -145,91 +147,208 @@ async def test_what_cannot_be_fetched_this_time_is_left_for_a_later_run(room, sh
 async def test_nothing_is_noted_when_no_image_could_be_fetched(room):
     room.api.contents = {link: [DownloadFailed("reset")] * DOWNLOAD_TRIES for link in LINKS}
     await room.completed(*LINKS)
+    facts = room.ledger.fact_count()
     assert await room.archive() == {}
     assert room.ledger.facts("c-1").stage is Stage.COMPLETED
+    assert room.ledger.fact_count() == facts
 
 
 async def test_bytes_that_are_no_image_are_fetched_again(room):
-    room.api.contents[LINKS[0]] = [PAGE] * (DECODE_TRIES - 1)
+    room.api.contents[LINKS[0]] = [PAGE] * (DOWNLOAD_TRIES - 1)
+    room.api.state_of = lambda task: completed(task, LINKS[0])
     await room.completed(LINKS[0], n=1)
     assert (await room.archive())[0].fate is ImageFate.ARCHIVED
-    assert room.assets("quarantine") == []
 
 
-async def test_bytes_that_never_become_an_image_are_kept_in_quarantine(room):
-    room.api.contents[LINKS[0]] = [PAGE] * 20
+async def test_bytes_that_are_no_image_are_kept_once_and_end_nothing_while_the_link_lives(room, shared):
+    room.api.contents[LINKS[0]] = [PAGE, *[OTHER_PAGE] * (2 * DOWNLOAD_TRIES - 1)]
+    room.api.state_of = lambda task: completed(task, LINKS[0])
     await room.completed(LINKS[0], n=1)
+    for run in (room, await a_later_room(shared)):
+        assert await run.archive() == {}
+        assert run.backlog.left == 1
+        assert {o.status for o in outcomes([run.ledger.facts("c-1")]).values()} == {Status.OPEN}
+    (evidence,) = room.assets("quarantine")
+    assert room.store.objects[EDITION.key(evidence)] == PAGE
+    last = await a_later_room(shared)
+    assert (await last.archive())[0].fate is ImageFate.ARCHIVED
+    assert room.assets("quarantine") == [evidence]
+
+
+async def test_bytes_that_never_became_an_image_end_it_with_the_evidence_named_when_the_link_has_had_its_time(room):
+    room.api.contents[LINKS[0]] = [PAGE] * 99
+    room.api.state_of = lambda task: completed(task, LINKS[0])
+    await room.completed(LINKS[0], n=1)
+    room.clock.advance(24 * 3600)
     image = (await room.archive())[0]
     assert image.fate is ImageFate.QUARANTINED
     assert room.store.objects[EDITION.key(image.key)] == PAGE
     assert image.key in image.reason
-    assert len(room.api.downloads) == DECODE_TRIES
-    found = outcomes([room.ledger.facts("c-1")])
-    assert {outcome.status for outcome in found.values()} == {Status.FAILED}
-
-
-async def test_failed_downloads_do_not_count_as_bytes_that_are_no_image(room):
-    room.api.contents[LINKS[0]] = [DownloadFailed("reset"), DownloadFailed("reset"), PAGE]
-    await room.completed(LINKS[0], n=1)
-    assert (await room.archive())[0].fate is ImageFate.ARCHIVED
-
-
-async def test_a_page_among_failed_downloads_does_not_end_the_image(room, shared):
-    room.api.contents[LINKS[0]] = [PAGE, *[DownloadFailed("reset")] * (DOWNLOAD_TRIES - 1)]
-    await room.completed(LINKS[0], n=1)
-    assert await room.archive() == {}
-    assert (await (await a_later_room(shared)).archive())[0].fate is ImageFate.ARCHIVED
-
-
-async def test_bytes_that_are_no_image_are_given_time_to_become_one(room):
-    room.api.contents[LINKS[0]] = [PAGE]
-    await room.completed(LINKS[0], n=1)
-    await room.archive()
-    assert room.clock.elapsed > 0
+    assert image.sha256 == hashlib.sha256(PAGE).hexdigest()
+    assert {o.status for o in outcomes([room.ledger.facts("c-1")]).values()} == {Status.FAILED}
 
 
 async def test_bytes_that_were_paid_for_are_kept_even_when_the_link_then_dies(room):
-    room.api.contents[LINKS[0]] = [PAGE, LinkExpired("410")]
+    room.api.contents[LINKS[0]] = [PAGE, *[LinkExpired("410")] * 99]
     room.api.state_of = lambda task: completed(task, LINKS[0])
     await room.completed(LINKS[0], n=1)
+    room.clock.advance(24 * 3600)
     assert (await room.archive())[0].fate is ImageFate.QUARANTINED
 
 
-async def test_a_dead_link_is_asked_for_anew_once(room):
+@pytest.mark.parametrize("content", [LinkExpired("403"), PAGE], ids=["refused", "page"])
+@pytest.mark.parametrize("hours", [0, 23.9])
+async def test_an_image_whose_link_has_not_had_its_24_hours_is_never_given_up(room, content, hours):
+    room.api.contents = {link: [content] * 99 for link in LINKS}
+    room.api.state_of = lambda task: completed(task, *LINKS)
+    await room.completed(*LINKS)
+    room.clock.advance(hours * 3600)
+    assert await room.archive() == {}
+    assert room.backlog.left == 3
+    assert room.ledger.facts("c-1").stage is Stage.COMPLETED
+    room.api.contents.clear()
+    assert len(await room.archive()) == 3
+
+
+@pytest.mark.parametrize("content", [LinkExpired("403"), PAGE], ids=["refused", "page"])
+async def test_the_last_answer_of_a_link_is_heard_twice(room, content):
+    room.api.contents[LINKS[0]] = [content]
+    room.api.state_of = lambda task: completed(task, LINKS[0])
+    await room.completed(LINKS[0], n=1)
+    room.clock.advance(24 * 3600)
+    before = room.clock.elapsed
+    assert (await room.archive())[0].fate is ImageFate.ARCHIVED
+    assert room.clock.elapsed - before >= 5
+
+
+async def test_links_that_die_at_once_and_are_renewed_at_once_are_waited_for(room):
+    room.api.download = refused = Refusing()
+    readings = []
+
+    def state_of(task):
+        readings.append(room.clock.elapsed)
+        return completed(task, *(f"{link}?sig={len(readings)}" for link in LINKS))
+
+    room.api.state_of = state_of
+    await room.completed(*LINKS)
+    assert await room.archive() == {}
+    assert refused.count == 3 * DOWNLOAD_TRIES
+    assert len(readings) <= 3 * (DOWNLOAD_TRIES - 1)
+    assert len(set(readings)) == len(readings)
+    assert readings[0] > 0
+    assert room.clock.elapsed > 10
+
+
+class Refusing:
+    """Every link is dead."""
+
+    def __init__(self):
+        self.count = 0
+
+    async def __call__(self, _url):
+        self.count += 1
+        raise LinkExpired("403")
+
+
+async def test_a_link_that_is_good_asks_nothing_and_waits_for_nothing(room):
+    await room.completed(*LINKS)
+    await room.archive()
+    assert room.api.reads == []
+    assert len(room.api.downloads) == 3
+    assert room.clock.elapsed == 0
+
+
+async def test_a_refused_link_is_replaced_by_a_fresh_one_of_the_same_image_wherever_it_stands(room):
     fresh = [f"{link}?again" for link in LINKS]
     room.api.contents = {link: [LinkExpired("403")] * 9 for link in LINKS}
-    room.api.state_of = lambda task: completed(task, *fresh)
+    room.api.state_of = lambda task: completed(task, *reversed(fresh))
     await room.completed(*LINKS)
     images = await room.archive()
     assert [image.fate for image in images.values()] == [ImageFate.ARCHIVED] * 3
-    assert room.store.objects[EDITION.key(images[1].key)] == picture_bytes(fresh[1])
+    for index, link in enumerate(fresh):
+        assert room.store.objects[EDITION.key(images[index].key)] == picture_bytes(link)
 
 
-@pytest.mark.parametrize("answer", [LINKS, LINKS[:2], []], ids=["the same links", "fewer links", "no links"])
-async def test_a_link_that_stays_dead_is_lost_with_its_reason(room, answer):
-    room.api.contents[LINKS[1]] = [LinkExpired("410: gone")] * 9
+@pytest.mark.parametrize("answer", [LINKS, [LINKS[0], LINKS[2]], []], ids=["the same links", "fewer links", "no links"])
+async def test_a_link_that_stays_dead_is_lost_with_its_reason_when_it_has_had_its_time(room, answer):
+    room.api.contents[LINKS[1]] = [LinkExpired("410: gone")] * 99
     room.api.state_of = lambda task: completed(task, *answer)
     await room.completed(*LINKS)
+    room.clock.advance(24 * 3600)
     images = await room.archive()
     assert [images[index].fate for index in range(3)] == ["archived", "lost", "archived"]
     assert "lost" in images[1].reason
     assert room.ledger.facts("c-1").stage is Stage.ARCHIVED
 
 
+async def test_an_old_link_is_not_given_up_while_the_task_shows_another_one(room):
+    fresh = f"{LINKS[0]}?sig=2"
+    room.api.contents = {LINKS[0]: [LinkExpired("410")] * 99, fresh: [LinkExpired("404")] * 3}
+    room.api.state_of = lambda task: completed(task, fresh if room.api.downloads.count(LINKS[0]) < 3 else LINKS[0])
+    await room.completed(LINKS[0], n=1)
+    room.clock.advance(24 * 3600)
+    assert (await room.archive())[0].fate is ImageFate.LOST
+
+
 async def test_a_dead_link_of_a_task_nobody_knows_is_lost(room):
-    room.api.contents[LINKS[0]] = [LinkExpired("410")] * 9
+    room.api.contents[LINKS[0]] = [LinkExpired("410")] * 99
     room.api.state_of = lambda _: None
     await room.completed(LINKS[0], n=1)
+    room.clock.advance(24 * 3600)
     assert (await room.archive())[0].fate is ImageFate.LOST
 
 
 @pytest.mark.parametrize("error", [ReadFailed("503"), AccountStopped("401")])
-async def test_a_link_is_not_given_up_while_the_task_cannot_be_read(room, error):
-    room.api.contents[LINKS[0]] = [LinkExpired("403")] * 9
+@pytest.mark.parametrize("hours", [0, 30])
+async def test_a_link_is_not_given_up_while_the_task_cannot_be_read(room, error, hours):
+    room.api.contents[LINKS[0]] = [LinkExpired("403")] * 99
     room.api.read_faults = [error] * 20
     await room.completed(*LINKS)
+    room.clock.advance(hours * 3600)
     assert set(await room.archive()) == {1, 2}
     assert room.backlog.left == 1
+
+
+@pytest.mark.parametrize("fate", ["lost", "quarantined"])
+async def test_what_a_former_version_gave_up_too_early_is_looked_for_again(room, shared, fate):
+    await room.completed(*LINKS[:1], n=1)
+    given_up = {"index": 0, "number": 1, "fate": fate, "reason": f"{fate}: 403"}
+    await room.ledger.note("c-1", "a1-archived-1", {"images": [given_up]})
+    later = await a_later_room(shared)
+    assert {o.status for o in outcomes([later.ledger.facts("c-1")]).values()} == {Status.OPEN}
+    assert (await later.archive())[0].fate is ImageFate.ARCHIVED
+
+
+async def test_what_is_given_up_once_more_is_believed(room, shared):
+    room.api.contents[LINKS[0]] = [LinkExpired("403")] * 99
+    room.api.state_of = lambda _: None
+    await room.completed(*LINKS[:1], n=1)
+    await room.ledger.note("c-1", "a1-archived-1", {"images": [{"index": 0, "number": 1, "fate": "lost"}]})
+    room.clock.advance(24 * 3600)
+    assert (await room.archive())[0].fate is ImageFate.LOST
+    later = await a_later_room(shared)
+    assert later.ledger.facts("c-1").stage is Stage.ARCHIVED
+    asked = len(room.api.downloads)
+    await later.archive()
+    assert len(room.api.downloads) == asked
+
+
+async def test_an_image_whose_every_name_is_taken_by_other_bytes_is_not_called_archived(room, shared):
+    await room.completed(LINKS[0], n=1)
+    for length in range(1, 65):
+        room.store.objects[EDITION.key(f"assets/hero/mug-1-{'1' * length}.png")] = b"image of something else"
+    assert await room.archive() == {}
+    assert room.backlog.left == 1
+    assert room.ledger.facts("c-1").stage is Stage.COMPLETED
+
+
+async def test_what_another_run_has_recorded_meanwhile_is_not_recorded_again(room, shared):
+    await room.completed(*LINKS)
+    other = await a_later_room(shared)
+    await room.archive()
+    facts = len(room.store.names("ledger/c-1/"))
+    await other.archive()
+    assert len(room.store.names("ledger/c-1/")) == facts
 
 
 async def test_an_asset_of_a_run_that_died_is_taken_over(room, shared):
@@ -349,6 +468,7 @@ async def test_only_so_many_images_are_under_way_at_once(room):
 async def test_no_link_leaves_the_ledger(room):
     await room.completed(*(f"{link}?sig=canary" for link in LINKS))
     room.api.contents[f"{LINKS[1]}?sig=canary"] = [LinkExpired("410")] * 9
+    room.clock.advance(24 * 3600)
     room.api.state_of = lambda _: None
     await room.archive()
     for key, content in room.store.objects.items():
@@ -371,6 +491,7 @@ async def test_an_image_that_one_run_lost_and_another_had_is_archived(room, shar
     other = await a_later_room(shared)
     room.api.contents[LINKS[0]] = [LinkExpired("410")] * 9
     room.api.state_of = lambda _: None
+    room.clock.advance(24 * 3600)
     assert (await room.archive())[0].fate is ImageFate.LOST
     room.api.contents.clear()
     assert (await other.archive())[0].fate is ImageFate.ARCHIVED

@@ -283,12 +283,12 @@ async def test_a_download_that_fails_is_tried_again(shop: Shop, fault: str):
     assert shop.bought() == 2
 
 
-async def test_bytes_that_never_decode_are_kept_in_quarantine(shop: Shop):
+async def test_bytes_that_never_decode_are_kept_in_quarantine_and_stay_open_while_their_link_lives(shop: Shop):
     shop.write(one_row(1))
     shop.sandbox.script(route="image", fault="corrupt", times=-1)
     result = await shop.run()
-    assert result.exit_code == 3
-    assert result.published.manifest["totals"]["failed"] == 1
+    assert result.exit_code == 7
+    assert result.published.manifest["totals"]["open"] == 1
     assert len(list((shop.edition() / "quarantine").iterdir())) == 1
 
 

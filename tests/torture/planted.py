@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from adloom import agenda, archive, claims, collect, freeze, fulfilment, ladder, spend
+from adloom import agenda, archive, claims, collect, fetch, freeze, fulfilment, ladder, spend
 from adloom.claims import Claims
 from adloom.core import facts as facts_module
 from adloom.core import order as order_module
@@ -234,30 +234,30 @@ def a_top_up_stops_after_one_fruitless_call(put: Put) -> None:
 
 @plant("I5")
 def bytes_are_trusted_without_decoding(put: Put) -> None:
-    async def fetch(self: Any, _call: str, _index: int, link: str) -> Any:
-        return await self._api.download(link), Picture("image/png", "png", 1024, 1024)
+    async def image(self: Any, target: Any) -> Any:
+        return await self._api.download(target.link), Picture("image/png", "png", 1024, 1024)
 
-    put(archive.Archiver, "_fetch", fetch)
+    put(fetch.Fetcher, "image", image)
 
 
 @plant("I2")
 def images_above_n_are_dropped(put: Put) -> None:
     original = archive.Archiver._image
 
-    async def image(self: Any, facts: Any, index: int, link: str) -> Any:
+    async def image(self: Any, facts: Any, index: int, *more: Any) -> Any:
         if index >= len(facts.intent["variants"]):
             return Image(index, 0, ImageFate.EXTRA)
-        return await original(self, facts, index, link)
+        return await original(self, facts, index, *more)
 
     put(archive.Archiver, "_image", image)
 
 
 @plant("I2")
 def bytes_that_do_not_decode_are_dropped(put: Put) -> None:
-    async def quarantine(_self: Any, _facts: Any, index: int, number: int, _download: Any) -> Image:
-        return Image(index, number, ImageFate.QUARANTINED, reason="no image")
+    async def keep(*_everything: Any) -> None:
+        """Nothing."""
 
-    put(archive.Archiver, "_quarantine", quarantine)
+    put(archive.Archiver, "_keep", keep)
 
 
 @plant("I4")
@@ -273,10 +273,10 @@ def assets_are_overwritten(put: Put) -> None:
 def the_last_image_is_forgotten(put: Put) -> None:
     original = archive.Archiver._image
 
-    async def image(self: Any, facts: Any, index: int, link: str) -> Any:
+    async def image(self: Any, facts: Any, index: int, *more: Any) -> Any:
         if index == len(facts.latest.links) - 1 > 0:
             return Image(index, 0, ImageFate.LOST, reason="forgotten")
-        return await original(self, facts, index, link)
+        return await original(self, facts, index, *more)
 
     put(archive.Archiver, "_image", image)
 

@@ -355,15 +355,13 @@ class Scenario:
         await asyncio.sleep(700)
 
     async def _run_to_quiet(self) -> None:
-        """Plain runs until one sends nothing; then one more, which must change nothing."""
+        """Plain runs until one sends nothing, and again when the last links have died; one more changes nothing."""
         world = self.world
-        for _ in range(RUNS_TO_QUIET):
-            before = world.posts, len(world.under(EDITION.key("ledger/")))
-            await self._calm_run()
-            if (world.posts, len(world.under(EDITION.key("ledger/")))) == before:
-                break
-        else:
-            world.problem(f"I11 after {RUNS_TO_QUIET} runs without faults something still happens")
+        result = await self._run_until_nothing_happens()
+        if result is not None and any(stop.reason is StopReason.OUTAGE for stop in result.stops):
+            world.note("waited for links to die")
+            await asyncio.sleep(25 * 3600)
+            await self._run_until_nothing_happens()
         lines = world.objects.get(EDITION.key("assets.jsonl"))
         ledger = world.under(EDITION.key("ledger/"))
         before = world.posts
@@ -375,6 +373,16 @@ class Scenario:
         added = sorted(set(world.under(EDITION.key("ledger/"))) - set(ledger))
         if added:
             world.problem(f"I7 an unchanged run adds {added}")
+
+    async def _run_until_nothing_happens(self) -> Result | None:
+        world = self.world
+        for _ in range(RUNS_TO_QUIET):
+            before = world.posts, len(world.under(EDITION.key("ledger/")))
+            result = await self._calm_run()
+            if (world.posts, len(world.under(EDITION.key("ledger/")))) == before:
+                return result
+        world.problem(f"I11 after {RUNS_TO_QUIET} runs without faults something still happens")
+        return None
 
     async def _calm_run(self) -> Result | None:
         process = self.launch(self.source, wish=Wish(replace=True))

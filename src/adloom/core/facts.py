@@ -16,7 +16,7 @@ A call's facts are create-once objects ``ledger/<call id>/<name>.json``; none is
 ``a1-completed-2`` …  evidence   what a later reading of the same task showed: links that are new come behind the others
 ``a1-failed``         evidence   the task ended without images
 ``a1-held``           evidence   a run gave up on an unknown or stuck call; later runs try again
-``a1-archived-<k>``   evidence   what became of links: archived, quarantined or lost; a later one adds to the former
+``a1-archived-<k>``   evidence   what became of links: archived, quarantined or lost; the weightiest word stands
 ====================  =========  ===============================================================================
 
 A *decision* has one name with the outcome inside: whoever creates it has decided, everybody else reads it. *Evidence*
@@ -36,12 +36,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypeAlias
 
 from adloom.core.errors import RecordUnreadable
 from adloom.core.identity import digest
+from adloom.core.limits import LINKS_LIVE_S
 
 SCHEMA = "adloom.fact/1"
 Record: TypeAlias = Mapping[str, Any]
@@ -85,6 +87,11 @@ class ImageFate(StrEnum):
     QUARANTINED = "quarantined"
     LOST = "lost"
 
+    @property
+    def weight(self) -> int:
+        """Of two words on one image the weightier stands: somebody had what another gave up."""
+        return {ImageFate.LOST: 0, ImageFate.QUARANTINED: 1}.get(self, 2)
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
@@ -127,11 +134,18 @@ class Attempt:
     held: Record | None = None
     settled: Record | None = None
     images: tuple[Image, ...] = ()
-    archived_facts: int = 0
+    """What became of images for good, by index: archived, or given up when their links had died."""
+    archived: dict[int, Record] = field(default_factory=dict)
+    """What was recorded of images, by the record's number."""
     seconds: dict[str, Record] = field(default_factory=dict)
     """What was recorded of second tasks, by the name of the task."""
     disowned: tuple[Record, ...] = ()
     """Tasks that the API answered with and that are other purchases'."""
+
+    @property
+    def archived_facts(self) -> int:
+        """The number of the latest record on images, 0 for none."""
+        return max(self.archived, default=0)
 
     @property
     def last_refusal(self) -> Record | None:
@@ -290,7 +304,38 @@ def fold(call: str, facts: Mapping[str, Record]) -> CallFacts:
         number = int(match["attempt"])
         attempt = attempts.setdefault(number, Attempt(number))
         _add(attempt, match["single"] or match["counted"] or match["of_task"], int(match["number"] or 1), record)
+    for attempt in attempts.values():
+        attempt.images = _final_images(attempt)
     return CallFacts(call, tuple(attempts[number] for number in sorted(attempts)))
+
+
+def _final_images(attempt: Attempt) -> tuple[Image, ...]:
+    """The weightiest word on each image, the first of equals.
+
+    Former versions gave an image up after a few tries although its link lived on. Such a word is not believed: it is
+    looked for again.
+    """
+    final: dict[int, Image] = {}
+    for _, record in sorted(attempt.archived.items()):
+        for image in images_of(record):
+            known = final.get(image.index)
+            if known is not None and known.fate.weight >= image.fate.weight:
+                continue
+            if image.fate in _GIVEN_UP and _may_have_lived(attempt, record):
+                continue
+            final[image.index] = image
+    return tuple(final[index] for index in sorted(final))
+
+
+_GIVEN_UP = (ImageFate.LOST, ImageFate.QUARANTINED)
+
+
+def _may_have_lived(attempt: Attempt, record: Record) -> bool:
+    """Whether links were good when this was recorded: 24 h had not passed since their task was seen to have ended."""
+    if attempt.completed is None:
+        return False
+    seen = datetime.fromisoformat(attempt.completed["time"])
+    return datetime.fromisoformat(record["time"]) - seen < timedelta(seconds=LINKS_LIVE_S)
 
 
 def _add(attempt: Attempt, what: str, number: int, record: Record) -> None:  # noqa: C901, PLR0912 - one case a fact
@@ -311,12 +356,7 @@ def _add(attempt: Attempt, what: str, number: int, record: Record) -> None:  # n
             if attempt.accepted is None or record["time"] < attempt.accepted["time"]:
                 attempt.accepted = record
         case "archived":
-            attempt.archived_facts = max(attempt.archived_facts, number)
-            known = {image.index: image for image in attempt.images}
-            for image in images_of(record):
-                if image.index not in known or known[image.index].fate is ImageFate.LOST:  # somebody had it after all
-                    known[image.index] = image
-            attempt.images = tuple(known[index] for index in sorted(known))
+            attempt.archived[number] = record
         case "disowned":
             attempt.disowned = (*attempt.disowned, record)
         case "second":

@@ -20,6 +20,9 @@ REFERENCES_AND_IMAGES = 15
 VARIANTS_PER_ROW = 1000
 """Our own: a row that wants more is more likely a typing error than a wish."""
 
+LINKS_LIVE_S = 24 * 3600
+"""A result link is good for 24 h after its task's end (EvoLink reference pages, read 2026-11)."""
+
 PROMPT_CHARACTERS = 2000
 """``maxLength`` of the newest schema, in code points after the count phrase (EvoLink OpenAPI text, 2026-10)."""
 

@@ -154,7 +154,7 @@ def _image_outcomes(facts: CallFacts, intent: Record, attempt: Attempt, task: st
             continue
         image = by_index.get(index)
         status = _fates.get(image.fate, Status.FAILED) if image else Status.OPEN
-        reason = image.reason if image else "paid, not downloaded yet"
+        reason = image.reason if image else "paid, not fetched yet"
         result[variant["key"]] = Outcome(
             status,
             covered=True,

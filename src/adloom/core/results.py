@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from adloom.core.limits import LINKS_LIVE_S
+
 SECOND_READING_S = 5.0
 """A second reading that money depends on never comes sooner after the first: a cache in between lives for seconds."""
 
@@ -20,9 +22,6 @@ SECOND_READING_INTERVALS = 3
 
 READ_ON_INTERVALS = 100
 """What is billed and not shown is read for this long (5 min at the default), then held; later runs look again."""
-
-LINKS_LIVE_S = 24 * 3600
-"""When a task ended this long ago its links are dead, if there ever were any (EvoLink reference pages, 2026-11)."""
 
 WHOLE_WITHIN = Decimal("0.1")
 """Our own: a bill further than this from a whole number of images is no bill: something else is charged for."""

@@ -1,0 +1,140 @@
+"""Brings the image behind a result link, again and again while the link may live.
+
+A link lives for 24 h after its task's end. Until then a refusal (403, 404, 410) and bytes that are no image prove
+nothing: the result may not have arrived yet, a firewall or a proxy may stand in between, the signature may be stale. So
+such an answer is waited out like any other trouble, and the task is read for a fresh link before each further try. Only
+when the 24 h are over does it end an image, and only when it is given twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from adloom.core.backoff import RESULT
+from adloom.core.errors import AccountStopped, DownloadError, DownloadFailed, LinkExpired, ReadFailed
+from adloom.core.links import renewals
+from adloom.core.results import second_reading_after_s
+from adloom.core.task import Download, Picture
+from adloom.ports import Clock, ImageApi
+from adloom.world import World
+
+log = logging.getLogger(__name__)
+
+DOWNLOAD_TRIES = 8
+"""In one run; later runs try again. At the default interval they take a minute, and four at the most unlucky."""
+
+SHARED_READING_S = 1.0
+"""Images of one call that are refused together share a reading of their task that is so young."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One image to bring.
+
+    ``fresh`` reads the task and returns another link of the same image than the one it is given, ``""`` for none; it
+    raises DownloadFailed while the task cannot be read. ``keep`` is given bytes that are no image.
+    """
+
+    link: str
+    dies: float
+    """Unix time from which the link may be dead."""
+    fresh: Callable[[str], Awaitable[str]]
+    keep: Callable[[Download], Awaitable[None]]
+
+
+class Fetcher:
+    """Fetches and decodes images for one run."""
+
+    def __init__(self, world: World) -> None:
+        self._api = world.api
+        self._decoder = world.decoder
+        self._clock = world.clock
+        self._random = world.random
+        self._scale = world.scale
+        self._second_look_s = second_reading_after_s(world.poll_interval_s)
+
+    def reading(self, task: str) -> TaskReading:
+        """A reading of a task that all of its images share."""
+        return TaskReading(self._api, self._clock, task, SHARED_READING_S * self._scale)
+
+    async def image(self, target: Target) -> tuple[Download, Picture]:
+        """The image, its bytes as received.
+
+        Raises DownloadFailed when it cannot be had this time, LinkExpired when it never can: its link has lived its
+        time and twice brought nothing, and the task shows no other.
+        """
+        link, doubted = target.link, False
+        over_since: float | None = None
+        trouble: DownloadError = DownloadFailed("nothing was tried")
+        for tried in range(DOWNLOAD_TRIES):
+            if tried:
+                await self._wait(tried - 1, at_least_s=0.0 if over_since is None else self._second_look_s)
+            fresh = await _fresh(target, link) if doubted else None
+            link = fresh or link
+            got = await self._try(link, target)
+            if not isinstance(got, DownloadError):
+                return got
+            trouble, doubted = got, isinstance(got, LinkExpired)
+            if doubted and self._clock.now() >= target.dies:
+                now = self._clock.monotonic()
+                over_since = now if over_since is None else over_since
+                if fresh == "" and now - over_since >= self._second_look_s:
+                    raise LinkExpired(f"{trouble.message}; its 24 h are over, and the API gives no other")
+        raise DownloadFailed(f"{DOWNLOAD_TRIES} tries brought no image; the last one: {trouble.message}")
+
+    async def _try(self, link: str, target: Target) -> tuple[Download, Picture] | DownloadError:
+        """One try: the image, or what came instead, LinkExpired standing for whatever a dead link may bring."""
+        try:
+            download = await self._api.download(link)
+        except DownloadError as error:
+            return error
+        if (picture := await self._decoder.decode(download.content)) is not None:
+            return download, picture
+        await target.keep(download)
+        return LinkExpired("a result link brings no complete image")
+
+    async def _wait(self, tried: int, *, at_least_s: float) -> None:
+        await self._clock.sleep(max(at_least_s, RESULT.wait_s(tried, self._random.random()) * self._scale))
+
+
+async def _fresh(target: Target, link: str) -> str | None:
+    """Another link of the image, empty when there is none, None while nobody can tell."""
+    try:
+        return await target.fresh(link)
+    except DownloadFailed as error:
+        log.info("%s", error.message)
+        return None
+
+
+class TaskReading:
+    """The latest reading of one call's task, which is made anew when an image asks for a fresh link."""
+
+    def __init__(self, api: ImageApi, clock: Clock, task: str, shared_for_s: float) -> None:
+        self._api = api
+        self._clock = clock
+        self._task = task
+        self._shared_for_s = shared_for_s
+        self._one_at_a_time = asyncio.Lock()
+        self._made = float("-inf")
+        self._shown: tuple[str, ...] = ()
+
+    async def fresh(self, asked: str, known: Sequence[str], refused: str) -> str:
+        """Another link of the image that ``asked`` leads to than the refused one; empty for none.
+
+        Raises DownloadFailed while the task cannot be read.
+        """
+        async with self._one_at_a_time:
+            if self._clock.monotonic() - self._made > self._shared_for_s:
+                self._shown = await self._read()
+                self._made = self._clock.monotonic()
+        return next((link for link in renewals(asked, known, self._shown) if link != refused), "")
+
+    async def _read(self) -> tuple[str, ...]:
+        try:
+            task = (await self._api.tasks([self._task])).get(self._task)
+        except (ReadFailed, AccountStopped) as error:
+            raise DownloadFailed("the link is refused and the task cannot be read now") from error
+        return task.results if task else ()
