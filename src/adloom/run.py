@@ -201,8 +201,15 @@ class Run:
         choice = replace(self._outlook.choice, retakes_only=bool(self._outlook.wish.only))
         stops = self._stops()
         published = await publish(self._world.store, self.edition, self._ledger, self.revision, stops, choice)
-        await seal_finished(self._world.store, self.edition, self._ledger, self.revision)
+        await self._seal()
         return self._result(published, stops)
+
+    async def _seal(self) -> None:
+        """Seals only spare later runs some reading, so the manifest is out before, and a failure ends nothing."""
+        try:
+            await seal_finished(self._world.store, self.edition, self._ledger, self.revision)
+        except AdloomError as error:
+            log.warning("finished parts of %s were not sealed: %s", self.edition.prefix, error.message)
 
     def _stops(self) -> tuple[Stop, ...]:
         """Why buying stopped. That nobody agreed to a price is no reason where there was nothing to buy."""
