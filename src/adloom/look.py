@@ -77,6 +77,15 @@ class Outlook:
         return self.surveyed.asked.credits + self.owed
 
     @property
+    def most_in_flight(self) -> Decimal:
+        """Credits that this run may have reserved at one time, at the plan's prices.
+
+        By what these calls cost at another price, reserved and charged can pass the cap when the price moves.
+        """
+        asked = self.surveyed.asked
+        return min(asked.credits, self.pace.in_flight * asked.dearest_call)
+
+    @property
     def fits(self) -> bool:
         if self.cap is None or not self.to_buy:  # what is bought already is no reason to stop
             return True

@@ -62,6 +62,8 @@ class Result:
     exit_code: int
     gallery: str = ""
     """The address of the page that shows the edition; empty when it could not be written."""
+    notes: tuple[str, ...] = ()
+    """What a person should know and need do nothing about."""
 
 
 class Run:
@@ -108,7 +110,7 @@ class Run:
             settled=self._adopt,
         )
         planned_credits = outlook.committed.committed + outlook.to_buy
-        prices = PriceWatch(self.gate, reserved.revision.cap_credits, planned_credits)
+        prices = PriceWatch(self.gate, reserved.revision.cap_credits, planned_credits, most=outlook.pace.in_flight)
         spender = Spender(
             world,
             ledger,
@@ -150,6 +152,7 @@ class Run:
         await run._vigil.begin()
         for call in run._ledger.calls():
             run._fulfilment.counts.update(run._ledger.facts(call))
+            run._steps.prices.remember(run._ledger.facts(call))
         loops = (run._poller.run(), run._vigil.run(), run._wake_on_close(), bound_drain(run.gate, world.clock))
         run._background = [asyncio.create_task(loop) for loop in loops]
         return run
@@ -221,11 +224,11 @@ class Run:
         found = published.asked
         if self._fulfilment.surprised:
             code = exit_code(stops, {**found, Status.OPEN: 0})
-            return Result(published, stops, code or EXIT_UNEXPECTED)
+            return Result(published, stops, code or EXIT_UNEXPECTED, notes=self._steps.prices.notes)
         if found[Status.OPEN] and not stops:
             message = f"{found[Status.OPEN]} images are still open: another run is at them, or has left them"
             stops = (Stop(StopReason.UNFINISHED, message, "Run the same command again to see to them."),)
-        return Result(published, stops, exit_code(stops, found))
+        return Result(published, stops, exit_code(stops, found), notes=self._steps.prices.notes)
 
     async def _see_to_the_rest(self) -> None:
         """The calls of other runs, what is unknown, and paid images that no variant waits for."""
