@@ -67,6 +67,8 @@ def plan_lines(outlook: Outlook) -> list[str]:
         lines.append(
             f"at once   at most {dollars(outlook.most_in_flight)}: a price that moves can pass the budget by that"
         )
+    if outlook.lack:
+        lines.append(f"ledger    WARNING, older than its manifest: it lacks {outlook.lack}; a run would buy nothing")
     lines += _fallback_lines(outlook)
     warnings = outlook.source.warnings
     lines += [f"warning   {warning}" for warning in warnings[:WARNINGS_SHOWN]]
@@ -148,6 +150,7 @@ def plan_summary(outlook: Outlook) -> dict[str, Any]:
         "budget_credits": None if outlook.cap is None else number(outlook.cap),
         "fits_budget": outlook.fits,
         "credits_at_once": number(outlook.most_in_flight),
+        "ledger_lacks": str(outlook.lack),
         "fallback": list(outlook.fallback),
         "warnings": list(outlook.source.warnings),
     }

@@ -41,9 +41,9 @@ from adloom.look import Outlook
 from adloom.owners import Owners
 from adloom.prices import PriceWatch
 from adloom.progress import Progress
-from adloom.publish import Published, publish
+from adloom.publish import Published, publish, unpublished
 from adloom.rescue import Rescuer
-from adloom.reserve import Reservation, over_budget, reserve, unconfirmed
+from adloom.reserve import Reservation, older, over_budget, reserve, unconfirmed
 from adloom.seal import seal_finished
 from adloom.spend import Buyer, Spender
 from adloom.steady import SteadyStore
@@ -103,7 +103,7 @@ class Run:
             self.gate,
             rungs=Rungs(
                 capabilities,
-                world.dedicated_key,
+                world.dedicated_key and not outlook.lack,  # the task may be that of a purchase which is not known
                 hears_callbacks=bool(outlook.source.campaign.callback_url and world.callback_secret),
             ),
             calls=reserved.revision.calls,
@@ -138,14 +138,16 @@ class Run:
     async def start(cls, world: World, outlook: Outlook) -> Run:
         """Make the reservation and begin to watch and to poll; raises what ``reserve`` raises.
 
-        A plan that does not fit its cap, or whose price nobody agreed to, closes the gate at once: nothing is bought,
-        what is paid is still collected.
+        A plan that does not fit its cap, or whose price nobody agreed to, closes the gate at once, and so does a ledger
+        that is older than its manifest: nothing is bought, what is paid is still collected.
         """
         reserved = await reserve(world, outlook)
         # sending an unknown purchase again may buy it
-        capabilities = await read_capabilities(world.store) if outlook.wish.agreed else Capabilities({})
+        capabilities = await read_capabilities(world.store) if reserved.outlook.may_buy else Capabilities({})
         run = cls(world, reserved, capabilities)
-        if not reserved.outlook.fits:
+        if reserved.outlook.lack:
+            run.gate.close(older(reserved.outlook))
+        elif not reserved.outlook.fits:
             run.gate.close(over_budget(reserved.outlook))
         elif not reserved.outlook.wish.agreed:
             run.gate.close(unconfirmed(reserved.outlook))
@@ -203,7 +205,10 @@ class Run:
         await self._vigil.end(self._background)
         choice = replace(self._outlook.choice, retakes_only=bool(self._outlook.wish.only))
         stops = self._stops()
-        published = await publish(self._world.store, self.edition, self._ledger, self.revision, stops, choice)
+        what = (self._world.store, self.edition, self._ledger, self.revision, stops, choice)
+        if self._outlook.lack:  # what the edition said before knows more
+            return self._result(await unpublished(*what), stops)
+        published = await publish(*what)
         await self._seal()
         return self._result(published, stops)
 

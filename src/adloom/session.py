@@ -255,6 +255,8 @@ async def execute(
 async def _show_and_prove(world: World, outlook: Outlook, result: Result) -> str:
     """The page and the checksums of a run that has ended; the address of the page, empty without one."""
     interrupted = any(stop.reason is StopReason.INTERRUPTED for stop in result.stops)
+    if any(stop.reason is StopReason.OLDER_LEDGER for stop in result.stops):
+        return ""
     return await _derive_rest(world.store, outlook.edition, outlook.ledger, None if interrupted else world.decoder)
 
 
