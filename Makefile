@@ -2,7 +2,7 @@
 # make up      Prefect's UI with the forms and the schedules, on this machine; make down stops it
 # make test    all tests
 # make torture every crash that we can think of, an hour at most (needs strace)
-# make install only the environment, in .venv: what adloom needs to run, .xlsx included, and nothing for developers
+# make install only the environment, in .venv: what adloom needs to run, and nothing for developers
 # make lint    style, types, import contract
 # make audit   the bill of materials of what make install installs, and its known faults: make audit ADVISORIES=all.zip
 # make lock    resolve the dependencies anew (needs uv)
@@ -61,6 +61,6 @@ audit: $(EQUIPPED)
 
 # The second lock holds what the first does not.
 lock:
-	$(COMPILE) --extra xlsx --extra checkout --output-file requirements.lock
+	$(COMPILE) --extra checkout --output-file requirements.lock
 	$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock \
 		$$(sed -n 's/^\([a-z0-9._-]*\).*==.*/--no-emit-package \1/p' requirements.lock)

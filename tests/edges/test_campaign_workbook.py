@@ -5,13 +5,20 @@ from __future__ import annotations
 import datetime as dt
 import subprocess
 import sys
-import zipfile
+import warnings
 
+import books
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from openpyxl import Workbook
 
 from adloom.core.errors import CampaignInvalid
+from adloom.core.matrix import ROWS_PER_CAMPAIGN
 from adloom.edges.campaign_files import open_campaign
+from adloom.edges.campaign_report import Report
+from adloom.edges.campaign_workbook import Sheet, read_sheet
 
 
 @pytest.fixture
@@ -87,12 +94,33 @@ def test_a_sheet_that_is_not_there_is_said_with_those_that_are(saved):
     ]
 
 
-def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
-    path = tmp_path / "book.xlsx"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("xl/workbook.xml", bytes(1000))
-        archive.infolist()[0].file_size = 600_000_000  # as its directory would say of so many
-    assert problems(path)[0].startswith("book.xlsx: this workbook unpacks to 600 MB (at most 500 MB")
+LIMITED = """
+import resource, sys
+from adloom.edges.campaign_files import open_campaign
+from adloom.core.errors import CampaignInvalid
+from adloom.core.matrix import ROWS_PER_CAMPAIGN
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 250_000_000,) * 2)
+for path in sys.argv[1:]:
+    try:
+        print(sum(1 for _ in open_campaign(path).rows()), "rows")
+    except CampaignInvalid as refused:
+        print(refused.problems[0])
+"""
+
+
+@pytest.mark.timeout(180)  # ten seconds on a quiet machine
+def test_workbooks_that_stand_for_a_lot_are_refused_in_little_memory(tmp_path):
+    attacks = {name: attack for name, attack in books.ATTACKS.items() if name not in books.SLOW}
+    paths = []
+    for name, (write, _) in attacks.items():
+        (tmp_path / name).mkdir()
+        paths.append(tmp_path / name / "book.xlsx")
+        write(paths[-1])
+    done = subprocess.run([sys.executable, "-c", LIMITED, *paths], capture_output=True, text=True, check=False)
+    said = [line.replace(f"{path.parent}/", "") for path, line in zip(paths, done.stdout.splitlines(), strict=True)]
+    expected = [begins or "15000 rows" for _, begins in attacks.values()]
+    assert [line[: len(begins)] for line, begins in zip(said, expected, strict=True)] == expected, done.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"id,prompt\n1,x\n", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)])
@@ -113,12 +141,81 @@ def test_a_workbook_damaged_anywhere_is_read_or_refused(saved):
             assert all(problem.message for problem in refused.problems)  # noqa: PT017
 
 
-def test_without_the_extra_a_workbook_is_refused_with_how_to_get_it(saved):
-    path = saved(Sheet=[["prompt"], ["x"]])
-    code = (
-        "import sys; sys.modules['openpyxl'] = None\n"
-        "from pathlib import Path; from adloom.edges.campaign_files import open_campaign\n"
-        f"list(open_campaign(Path({str(path)!r})).rows())"
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.text("aä春\n <&>\"'_x0", max_size=6),
+    st.integers(-(10**15), 10**15),
+    st.floats(-1e6, 1e6),
+    st.floats(0, 1),
+    st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2100, 1, 1)),  # noqa: DTZ001
+    st.times(),
+    st.timedeltas(dt.timedelta(0), dt.timedelta(days=9)),
+    st.sampled_from(["007", "#N/A", "#DIV/0!", "=1+1", 1e300, 1e-9]),
+)
+FORMATS = st.sampled_from(
+    ["General", "0.00", "@", "0%", "yyyy-mm-dd", "h:mm", "[h]:mm:ss", "mm:ss.0", "d/m/yy h:mm", '"day" 0', "_d0",
+     "[$-409]d-mmm", "#,##0;[Red]-0"]
+)  # fmt: skip
+
+
+def as_pandas_reads(path) -> list[tuple[str, ...]]:
+    """The same sheet by another library, its values as adloom shows them."""
+    with warnings.catch_warnings(action="ignore"), pd.ExcelFile(path, engine="openpyxl") as book:
+        frame = book.parse(0, header=None, dtype=object, keep_default_na=False, na_filter=False)
+    return [tuple(map(as_shown, cells)) for cells in frame.itertuples(index=False, name=None)]
+
+
+def as_shown(value: object) -> str:
+    match value:
+        case bool():
+            return str(value).upper()
+        case float():
+            return "" if value != value else str(int(value)) if value.is_integer() else repr(value)  # noqa: PLR0124
+        case dt.datetime():
+            return value.date().isoformat() if value.time() == dt.time() else value.isoformat(" ", "seconds")
+        case dt.time():
+            return value.isoformat("seconds" if value.second else "minutes")
+    return str(value)
+
+
+def in_full(sheet: Sheet) -> list[tuple[str, ...]]:
+    """A sheet as read, with its blank rows."""
+    rows, blank = dict(sheet.rows), ("",) * len(sheet.columns)
+    return [sheet.columns, *(rows.get(line, blank) for line in range(2, max(rows, default=1) + 1))]
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(st.lists(st.tuples(VALUES, FORMATS), max_size=5), min_size=1, max_size=6))
+def test_a_workbook_is_read_as_other_readers_read_it(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("read") / "book.xlsx"
+    book = Workbook()
+    for line, cells in enumerate(rows, start=1):
+        for column, (value, number_format) in enumerate(cells, start=1):
+            cell = book.active.cell(line, column, value)
+            if not isinstance(value, dt.datetime | dt.time | dt.timedelta):
+                cell.number_format = number_format
+    book.save(path)
+    sheet = read_sheet(path, "book.xlsx", Report("book.xlsx"), ROWS_PER_CAMPAIGN)
+    assert sheet is not None
+    found, expected = in_full(sheet), as_pandas_reads(path)
+    width = len(sheet.columns)
+    expected = [cells[:width] if any(map(str.strip, cells)) or not line else ("",) * width
+                for line, cells in enumerate(expected)] or [()]  # fmt: skip
+    while len(expected) > 1 and not any(expected[-1]):
+        expected.pop()
+    assert found == expected
+
+
+def test_dates_from_1904_readings_aloud_and_rich_texts_are_read(tmp_path):
+    texts = (
+        '<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>prompt</t></si>'
+        "<si><r><t>a </t></r><r><rPr/><t>cup</t></r><rPh><t>aloud</t></rPh></si></sst>"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "pip install 'adloom[xlsx]', or save it as CSV UTF-8" in done.stderr
+    rows = (
+        '<row r="2"><c t="s"><v>1</v></c></row><row><c r="A3" t="inlineStr"><is><t>a jug</t></is></c></row>'
+        '<row r="5"><c r="A5" t="str"><f>"a" &amp; "b"</f><v>a pot</v></c><c r="C5"/></row>'
+        '<row r="6"><c r="A6" t="d"><v>2026-03-01T14:30:00Z</v></c></row>'
+    )
+    found = open_campaign(books.write(tmp_path / "book.xlsx", rows, texts=texts))
+    assert [row.prompt for row in found.rows()] == ["a cup", "a jug", "a pot", "2026-03-01 14:30:00"]

@@ -111,23 +111,22 @@ def _survey(handle: BinaryIO, path: Path, file: str, report: Report, most_rows: 
 
 
 def _survey_sheet(path: Path, file: str, report: Report, most_rows: int) -> Table | None:
-    rows = read_sheet(path, file, report)
-    if rows is None:
+    sheet = read_sheet(path, file, report, most_rows)
+    if sheet is None:
         return None
-    columns = tuple(cell.strip() for cell in rows[0]) if rows else ()
+    columns = tuple(cell.strip() for cell in sheet.columns)
     sound = _header_is_good(columns, Place(file, 1), report)
     if not columns:
         return None
-    filled = [(line, cells) for line, cells in enumerate(rows[1:], start=2) if any(map(str.strip, cells))]
-    if len(filled) > most_rows:
-        report.add(Place(file, filled[most_rows][0]), f"more than {most_rows:,} rows", _TOO_MANY)
+    if len(sheet.rows) > most_rows:
+        report.add(Place(file, sheet.rows[most_rows][0]), f"more than {most_rows:,} rows", _TOO_MANY)
         return None
-    for line, cells in filled:
+    for line, cells in sheet.rows:
         if (found := _row_fault(cells, columns)) is not None:
             sound = False
             report.add(Place(file, line, found[0]), *found[1:])
-    lines = array("L", (line for line, _ in filled))
-    return Table(path, file, ",", columns, lines, sound, chunked=False, sheet=tuple(cells for _, cells in filled))
+    lines = array("L", (line for line, _ in sheet.rows))
+    return Table(path, file, ",", columns, lines, sound, chunked=False, sheet=tuple(cells for _, cells in sheet.rows))
 
 
 def cells_of(table: Table, report: Report) -> Iterator[tuple[int, tuple[str, ...]]]:
