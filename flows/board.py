@@ -28,7 +28,6 @@ from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 from pydantic import ValidationError
 
-from adloom.core.errors import AdloomError
 from adloom.core.exits import EXIT_REASONS
 from adloom.edges.pictures import PictureDecoder
 from adloom.flows.ending import final_message
@@ -48,6 +47,9 @@ ANSWER_WITHIN_S = 5
 
 PREFECT_FAULTS = (httpx.HTTPError, OSError, PrefectException, RuntimeError, ValidationError)
 """What Prefect's client raises when its server is away (time-outs are OSErrors), refuses, or is of another version."""
+
+END_WITHIN_S = 60
+"""All that is shown at the end of a run, each with a time of its own."""
 
 IMAGES_WITHIN_S = 30
 """A list of 100,000 images is read in a few seconds."""
@@ -99,6 +101,9 @@ class Board:
 
     async def end(self, result: Result, run: Run, store: Store) -> None:
         """Show how a run ended: a report, what did not come and why, where everything is, and a contact sheet."""
+        await _kindly(self._show_end(result, run, store), END_WITHIN_S)
+
+    async def _show_end(self, result: Result, run: Run, store: Store) -> None:
         words = f"{EXIT_REASONS[result.exit_code].capitalize()} · {self._words}"  # the UI shows the first 30 letters
         get_run_logger().info("%s", final_message(result, is_sandbox=self._is_sandbox))
         report = result_report(result, self._words)
@@ -171,6 +176,6 @@ async def _kindly(making: Awaitable[Made], within_s: float = ANSWER_WITHIN_S) ->
     try:
         async with asyncio.timeout(within_s):
             return await making
-    except (*PREFECT_FAULTS, AdloomError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - what is shown of a run never ends it
         log.info("Prefect could not show this: %s", type(error).__name__)
         return None

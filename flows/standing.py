@@ -84,7 +84,7 @@ class Home:
                 umask=umask,
             )
         process = process_of(started.pid)
-        self._pid_file(name).write_text(json.dumps(asdict(process)))
+        self._write(self._pid_file(name), json.dumps(asdict(process)))
         return process
 
     def stop(self, name: str) -> bool:
@@ -97,12 +97,21 @@ class Home:
         self._pid_file(name).unlink(missing_ok=True)
         return process is not None
 
-    def note(self, name: str) -> Path:
-        """Something to remember about what runs, until it is stopped."""
-        return self.folder / name
+    def note(self, name: str, text: str) -> None:
+        """Remember something about what runs, until it is stopped."""
+        self._write(self.folder / name, text)
 
     def noted(self, name: str) -> str:
-        return self.note(name).read_text() if self.note(name).is_file() else ""
+        note = self.folder / name
+        return note.read_text() if note.is_file() else ""
+
+    def forget(self, name: str) -> None:
+        (self.folder / name).unlink(missing_ok=True)
+
+    @staticmethod
+    def _write(path: Path, text: str) -> None:
+        with _private_file(path, os.O_TRUNC) as file:
+            file.write(text.encode())
 
     def _pid_file(self, name: str) -> Path:
         return self.folder / f"{name}.pid"
@@ -122,7 +131,7 @@ def up(folder: Path) -> str:
     _prefect(home, environment, "--no-prompt", "deploy", "--all")
     _watch_runs(folder, environment)
     _start_worker(home, worker_environment, buys_from)
-    address = environment["PREFECT_API_URL"].removesuffix("/api")
+    address = environment.get("PREFECT_UI_API_URL", environment["PREFECT_API_URL"]).removesuffix("/api")
     return (
         f"Prefect is up: {address}/deployments\n"
         f"It asks once for this secret: {environment[SECRET]}\n"
@@ -137,7 +146,7 @@ def down(folder: Path) -> str:
     home = Home(folder / ".prefect-home")
     stopped = [name for name in ("worker", "sandbox", "server") if home.stop(name)]
     for name in NOTES:
-        home.note(name).unlink(missing_ok=True)
+        home.forget(name)
     return f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running."
 
 
@@ -167,7 +176,7 @@ def _start_server(home: Home, environment: Mapping[str, str]) -> None:
             raise CannotStand(
                 f"port {port} is taken by something else; choose another: make up PREFECT_SERVER_API_PORT=4201"
             )
-        home.note("port").write_text(port)
+        home.note("port", port)
         server = home.start("server", ["adloom.flows.server"], environment, umask=0o077)
     elif home.noted("port") != port:
         raise CannotStand(f"the server that runs is on port {home.noted('port')}; first: make down")
@@ -207,7 +216,7 @@ def _start_worker(home: Home, environment: Mapping[str, str], buys_from: str) ->
         if home.noted("buys-from") != buys_from:
             raise CannotStand(f"the worker that runs buys from {home.noted('buys-from')}; first: make down")
         return
-    home.note("buys-from").write_text(buys_from)
+    home.note("buys-from", buys_from)
     home.start("worker", ["prefect", "worker", "start", "--pool", POOL, "--name", socket.gethostname()], environment)
 
 

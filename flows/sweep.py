@@ -14,7 +14,7 @@ from adloom.edges.settings import read_settings
 from adloom.flows.board import show_table
 from adloom.flows.ending import bad_input
 from adloom.session import editions_of, open_store, open_world, publish_again
-from adloom.sweep import Swept, sweep
+from adloom.sweep import Swept, sweep_all
 
 
 @flow(name="sweep", retries=0, persist_result=False)
@@ -35,15 +35,11 @@ async def _sweep_all() -> list[Swept]:
     if settings.api_key is None:
         raise SettingInvalid("EVOLINK_API_KEY is not set", remedy="Set it where the worker is started.")
     store = open_store(settings.archive)
-    found = []
     async with open_world(settings, store) as world:
-        for edition in await editions_of(store):
-            swept = await sweep(world, edition)
-            if swept.fetched:
-                await publish_again(store, edition)
-            if not swept.is_clean:
-                get_run_logger().info("%s", _words(swept))
-            found.append(swept)
+        found = await sweep_all(world, await editions_of(store), publish_again)
+    for swept in found:
+        if not swept.is_clean:
+            get_run_logger().info("%s", _words(swept))
     return found
 
 
@@ -57,11 +53,19 @@ def _final_state(found: Sequence[Swept]) -> State[Any]:
 
 def _words(swept: Swept) -> str:
     counts = {name.replace("_", " "): count for name, count in _counts(swept).items() if count}
-    return f"{swept.edition.prefix.rstrip('/')}: {', '.join(f'{count} {name}' for name, count in counts.items())}."
+    said = [f"{count} {name}" for name, count in counts.items()]
+    if swept.broken:
+        said.append(f"could not be seen to: {swept.broken}")
+    return f"{swept.edition.prefix.rstrip('/')}: {', '.join(said)}."
 
 
 def _row(swept: Swept) -> dict[str, Any]:
-    return {"campaign": swept.edition.campaign, "edition": swept.edition.edition, **_counts(swept)}
+    return {
+        "campaign": swept.edition.campaign,
+        "edition": swept.edition.edition,
+        **_counts(swept),
+        "broken": swept.broken,
+    }
 
 
 def _counts(swept: Swept) -> dict[str, int]:

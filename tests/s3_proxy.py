@@ -2,7 +2,7 @@
 
 import http.client
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,10 +17,14 @@ Fault = str
 
 @dataclass
 class Proxy:
-    """The way to a server, with a rule that says what goes wrong: method and path in, a fault or nothing out."""
+    """The way to a server, with a rule that says what goes wrong: method and path in, a fault or nothing out.
+
+    ``judge`` is asked after the rule, and is told the headers too, by their names in lower case.
+    """
 
     upstream: str
     rule: Callable[[str, str], Fault | None] = lambda *_: None
+    judge: Callable[[str, str, Mapping[str, str]], Fault | None] = lambda *_: None
     seen: list[tuple[str, str]] = field(default_factory=list)
     url: str = ""
 
@@ -45,7 +49,8 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_any(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.proxy.seen.append((self.command, self.path))
-        fault = self.proxy.rule(self.command, self.path)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        fault = self.proxy.rule(self.command, self.path) or self.proxy.judge(self.command, self.path, headers)
         if fault == "cut":
             self.close_connection = True
         elif fault in {None, "lose", "break"}:

@@ -61,7 +61,7 @@ def _agreed(outlook: Outlook, *, yes: bool, as_json: bool) -> Outlook:
     typer.echo("\n".join(plan_lines(outlook)), err=as_json)
     if yes:
         return outlook
-    to_agree = bool(outlook.to_buy) and outlook.fits
+    to_agree = bool(outlook.to_buy) and outlook.fits and not outlook.lack
     if sys.stdin.isatty() and sys.stdout.isatty():
         if to_agree and not typer.confirm("Buy this?", err=as_json):
             raise InputError("nothing was bought: you did not agree to the price", remedy="Run it again when you do.")

@@ -63,6 +63,12 @@ def plan_lines(outlook: Outlook) -> list[str]:
     if outlook.committed.committed:
         lines.append(f"spent     {dollars(outlook.committed.committed)}")
     lines.append(_budget_line(outlook))
+    if outlook.most_in_flight:
+        lines.append(
+            f"at once   at most {dollars(outlook.most_in_flight)}: a price that moves can pass the budget by that"
+        )
+    if outlook.lack:
+        lines.append(f"ledger    WARNING, older than its manifest: it lacks {outlook.lack}; a run would buy nothing")
     lines += _fallback_lines(outlook)
     warnings = outlook.source.warnings
     lines += [f"warning   {warning}" for warning in warnings[:WARNINGS_SHOWN]]
@@ -143,6 +149,8 @@ def plan_summary(outlook: Outlook) -> dict[str, Any]:
         "credits_committed": number(outlook.committed.committed),
         "budget_credits": None if outlook.cap is None else number(outlook.cap),
         "fits_budget": outlook.fits,
+        "credits_at_once": number(outlook.most_in_flight),
+        "ledger_lacks": str(outlook.lack),
         "fallback": list(outlook.fallback),
         "warnings": list(outlook.source.warnings),
     }
@@ -163,6 +171,7 @@ def result_lines(result: Result) -> list[str]:
     )
     if totals["credits_at_risk"]:
         lines.append(f"{totals['credits_at_risk']} credits at risk: nobody can tell whether these were bought")
+    lines += [f"note: {note}" for note in result.notes]
     for stop in result.stops:
         lines.append(f"stopped: {stop.message}")
         lines += [f"  {stop.remedy}"] if stop.remedy else []
@@ -206,6 +215,7 @@ def result_summary(result: Result) -> dict[str, Any]:
         "exit_reason": exit_reason(result),
         "selection": result.published.selection,
         "selected": {status.value: result.published.asked[status] for status in Status},
+        "notes": list(result.notes),
         "stops": [{"reason": stop.reason, "message": stop.message, "remedy": stop.remedy} for stop in result.stops],
         "manifest": result.published.address,
         "gallery": result.gallery,

@@ -185,6 +185,7 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
             "total_credits": str(frozen.credits),
             "prices": {model: str(price) for model, price in source.campaign.prices.items()},
             "rows_sha256": surveyed.rows_sha256,
+            "found": {"calls": ledger.sent_count()},
             "totals": {
                 "rows": planner.totals.rows,
                 "wanted": planner.totals.wanted,

@@ -180,7 +180,7 @@ class Fulfilment:
         told = attempt.completed is not None and (attempt.completed["told"] or attempt.shows_all)
         if told and call not in self._charges_read:
             self._charges_read.add(call)
-            self._steps.prices.read_charge(attempt)
+            self._steps.prices.read_charge(call, attempt)
 
     async def _collect(self, order: Order) -> None:
         """See a call through to the end of its task, unless another run that lives is at it."""

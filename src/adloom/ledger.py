@@ -87,6 +87,8 @@ class Ledger:
         """The calls that accepted a task, by the task's name."""
         self.claimed: dict[str, tuple[str, int]] = {}
         """The call and the attempt for which this process has claimed a task, by the task's name."""
+        self.losses: tuple[Record, ...] = ()
+        """What persons gave up for lost: see ``past``."""
 
     def go_through(self, store: Store) -> None:
         """Read and write through another way to the same store from now on."""
@@ -110,11 +112,22 @@ class Ledger:
         self._accepted.clear()
         if trust_seals:
             await self._load_seals()
+        await self.catch_up()
+        keys = sorted([listed.key async for listed in self._store.list(self._edition.key("loss-"))])
+        self.losses = tuple([(await self._read(key)).record for key in keys])
+
+    async def catch_up(self) -> None:
+        """Read the facts that this process has not seen. What it has seen stays, even where the store forgot it."""
         async for listed in self._store.list(self._edition.key("ledger/")):
             call, file = listed.key.rsplit("/", 2)[1:]
             name = file.removesuffix(".json")
             if call not in NOT_CALLS and name not in self._records.of(call):
                 self._keep(call, name, await self._read(listed.key))
+
+    async def has_kept(self, call: str) -> bool:
+        """Whether the store still has every fact of a call that this process has seen."""
+        keys = {listed.key async for listed in self._store.list(self._edition.key(f"ledger/{call}/"))}
+        return all(self._key(call, name) in keys for name in self._records.of(call))
 
     async def _load_seals(self) -> None:
         async for listed in self._store.list(self._edition.key(f"ledger/{SEALED}/")):
@@ -165,6 +178,15 @@ class Ledger:
 
     def fact_count(self) -> int:
         return self._records.count()
+
+    def facts_ever(self) -> int:
+        """How many records there were, those among them that a person gave up for lost."""
+        return self.fact_count() + sum(int(loss["facts"]) for loss in self.losses)
+
+    def sent_count(self) -> int:
+        """How many attempts were sent, by what this process has read: what a manifest calls ``calls``."""
+        attempts = (attempt for call in self.calls() for attempt in self.facts(call).attempts)
+        return sum(bool(attempt.sends) for attempt in attempts)
 
     async def grew(self) -> bool:
         """Whether the archive holds facts that this process has not seen."""

@@ -17,6 +17,7 @@ from adloom.core.pricing import cap_credits, price_per_image
 from adloom.core.selection import WHOLE, Choice, Selection, choose
 from adloom.freeze import Survey, planned_rows, read_newest, refuse_change, survey
 from adloom.ledger import Edition, Ledger
+from adloom.past import Lack, read_past
 from adloom.ports import Clock, Store
 
 
@@ -68,6 +69,8 @@ class Outlook:
     cap: Decimal | None
     outstanding: Counter[str]
     """Images that are bought and not charged yet, or owed as top-ups, by the model that they were sent to."""
+    lack: Lack
+    """What the ledger lacks of what its edition has said before; such a ledger is no ground to buy on."""
     changes: Changes | None = None
     """What the file says otherwise than the newest plan; None where there is none, or where nothing is changed."""
 
@@ -75,6 +78,20 @@ class Outlook:
     def to_buy(self) -> Decimal:
         """Credits that this run may still spend."""
         return self.surveyed.asked.credits + self.owed
+
+    @property
+    def most_in_flight(self) -> Decimal:
+        """Credits that this run may have reserved at one time, at the plan's prices.
+
+        By what these calls cost at another price, reserved and charged can pass the cap when the price moves.
+        """
+        asked = self.surveyed.asked
+        return min(asked.credits, self.pace.in_flight * asked.dearest_call)
+
+    @property
+    def may_buy(self) -> bool:
+        """Whether somebody agreed to the price, and the ledger knows all that it knew before."""
+        return self.wish.agreed and not self.lack
 
     @property
     def fits(self) -> bool:
@@ -145,6 +162,7 @@ async def look_again(outlook: Outlook) -> Outlook:
 
 
 async def _look(source: CampaignSource, edition: Edition, wish: Wish, choice: Choice, ledger: Ledger) -> Outlook:
+    past = await read_past(ledger.store, edition)  # before the ledger: what others write meanwhile is no sign then
     await ledger.load()
     calls = [ledger.facts(call) for call in ledger.calls()]
     known = outcomes(calls)
@@ -158,11 +176,18 @@ async def _look(source: CampaignSource, edition: Edition, wish: Wish, choice: Ch
         known=known,
         choice=choice,
         surveyed=surveyed,
-        committed=sum((money_of(facts) for facts in calls), start=Money()),
+        committed=sum((money_of(facts) for facts in calls), start=_given_up(ledger)),
         owed=_owed(calls, ledger),
         outstanding=_outstanding(calls, ledger),
         cap=None if budget is None else cap_credits(budget, surveyed.totals.dearest),
+        lack=past.lacking(ledger),
     )
+
+
+def _given_up(ledger: Ledger) -> Money:
+    """What purchases cost whose records are lost."""
+    charged = (Decimal(str(loss["totals"].get("credits_charged", 0))) for loss in ledger.losses)
+    return Money(charged=sum(charged, start=Decimal(0)))
 
 
 def _owed(calls: Sequence[CallFacts], ledger: Ledger) -> Decimal:

@@ -5,8 +5,8 @@ monotonic clock (no two machines' clocks are compared), at once when this machin
 when it said itself that it ended.
 
 A heartbeat holds ``schema`` (``adloom.run/1``), ``run`` (the token), ``process``, ``since`` and ``time`` (UTC, of the
-first and of this beat), ``beat`` (a count), ``ended``, and ``sha256`` over all of these: it changes under its name, so
-that it has to prove itself.
+first and of this beat), ``beat`` (a count), ``ended``, ``facts`` (how many records the ledger had, as far as this run
+knows), and ``sha256`` over all of these: it changes under its name, so that it has to prove itself.
 """
 
 from __future__ import annotations
@@ -38,17 +38,21 @@ class Process:
 class Heartbeat:
     """The heartbeat of one run."""
 
-    def __init__(self, store: Store, edition: Edition, clock: Clock, token: str, process: Process) -> None:
+    def __init__(
+        self, store: Store, edition: Edition, clock: Clock, token: str, process: Process, facts: Callable[[], int]
+    ) -> None:
         self._store = store
         self._key = edition.key(f"runs/{token}.json")
         self._clock = clock
         self._beats = 0
+        self._facts = facts
         self._constant = {"schema": SCHEMA, "run": token, "process": asdict(process), "since": utc(clock.now())}
 
     async def beat(self, *, ended: bool = False) -> None:
         """Show that this run lives, or that it has ended."""
         self._beats += 1
-        record = {**self._constant, "beat": self._beats, "ended": ended, "time": utc(self._clock.now())}
+        changing = {"beat": self._beats, "ended": ended, "facts": self._facts(), "time": utc(self._clock.now())}
+        record = {**self._constant, **changing}
         await self._store.replace(self._key, to_json({**record, "sha256": _sha256(record)}))
 
 

@@ -32,6 +32,7 @@ class Totals:
     images: int = 0
     credits: Decimal = Decimal(0)
     dearest: Decimal = Decimal(0)
+    dearest_call: Decimal = Decimal(0)
     images_by_model: Counter[str] = field(default_factory=Counter)
     new_takes: int = 0
     known_rows: int = 0
@@ -47,6 +48,8 @@ class Totals:
         self.images += images
         self.credits += images * price
         self.dearest = max(self.dearest, price)
+        if calls:
+            self.dearest_call = max(self.dearest_call, max(len(call.variants) for call in calls) * price)
         self.images_by_model[planned.row.model] += images
 
 

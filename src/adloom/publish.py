@@ -63,7 +63,21 @@ async def publish(
         await store.replace(edition.key("manifest.json"), content)
         if reading == LEDGER_READINGS or not await ledger.grew():
             break
-        await ledger.load()
+        await ledger.catch_up()
+    address = store.link(edition.key("manifest.json"))
+    return Published(derived.manifest, address, derived.asked, choice.selection.words)
+
+
+async def unpublished(
+    store: Store,
+    edition: Edition,
+    ledger: Ledger,
+    revision: Revision,
+    stops: tuple[Stop, ...] = (),
+    choice: Choice = EVERYTHING,
+) -> Published:
+    """What ``publish`` would write, with the address of the manifest that stays."""
+    derived = await derive(store, edition, ledger, revision, stops, choice)
     address = store.link(edition.key("manifest.json"))
     return Published(derived.manifest, address, derived.asked, choice.selection.words)
 
@@ -81,6 +95,8 @@ async def derive(
     tally = Tally()
     for facts in calls:
         tally.add_call(facts)
+    for loss in ledger.losses:
+        tally.add_loss(loss["totals"])
     assets = _Assets(outcomes(calls), choice)
     async for planned in planned_rows(store, edition, revision):
         assets.add(planned)
@@ -94,6 +110,7 @@ async def derive(
         "plan_revision": revision.number,
         "plan_sha256": revision.sha256,
         "totals": tally.totals(revision.wanted),
+        "facts": ledger.facts_ever(),
         "files": {name: _described(content, tally.found.total()) for name, content in files.items()},
     }
     return Derived(manifest, files, assets.asked)

@@ -94,8 +94,14 @@ class _Repairer:
         for key, content in offers:
             if key not in self.mended:
                 await self._keep_paid_bytes(key)
-                await self.store.replace(self.edition.key(key), content, media_type=_media_type(key))
+                await self._put(key, content)
                 self.mended.append(key)
+
+    async def _put(self, key: str, content: bytes) -> None:
+        """Write what is missing, or over what is damaged: the latter takes a right that few should have."""
+        full_key, media_type = self.edition.key(key), _media_type(key)
+        if not await self.store.create(full_key, content, media_type=media_type):
+            await self.store.replace(full_key, content, media_type=media_type)
 
     async def _keep_paid_bytes(self, key: str) -> None:
         if not key.startswith(PAID) or (content := await self._read(key)) is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from adloom.core.errors import SettingInvalid, StoreRefused
+from adloom.core.errors import PlanRefused, SettingInvalid, StoreRefused
 from adloom.core.exits import Stop, StopReason
 from adloom.core.pricing import usd
 from adloom.freeze import PlanOutdated, Revision, freeze, take_up
@@ -28,7 +28,7 @@ class Reservation:
 async def reserve(world: World, outlook: Outlook) -> Reservation:
     """Check the archive, begin to show a heartbeat and freeze the plan.
 
-    A run whose price nobody agreed to freezes no new plan where there is one: that would stop the runs that buy of it.
+    A run that may not buy freezes no new plan where there is one: that would stop the runs that buy of it.
 
     Raises SettingInvalid without a budget, InputError for a reference file that has changed since it was planned,
     StoreRefused for an archive that cannot be used, PlanRefused.
@@ -38,16 +38,18 @@ async def reserve(world: World, outlook: Outlook) -> Reservation:
             f"{outlook.source.campaign.source} has no budget",
             remedy="Add `budget: {usd: 12.00}` or --budget-usd 12.",
         )
-    if world.files is not None and outlook.wish.agreed:
+    if world.files is not None and outlook.may_buy:
         await world.files.check(outlook.surveyed.files)
     ledger, edition = outlook.ledger, outlook.edition
     await _probe(world.store, edition, ledger.writer)
-    heartbeat = Heartbeat(world.store, edition, world.clock, ledger.writer, world.process)
+    heartbeat = Heartbeat(world.store, edition, world.clock, ledger.writer, world.process, ledger.facts_ever)
     await heartbeat.beat()
     if await ledger.grew():  # a person may have taken long to say yes
         outlook = await look_again(outlook)
-    revision = None if outlook.wish.agreed else await take_up(world.store, edition, sandbox=outlook.wish.sandbox)
+    revision = None if outlook.may_buy else await take_up(world.store, edition, sandbox=outlook.wish.sandbox)
     while revision is None:
+        if outlook.lack:
+            raise PlanRefused(older(outlook).message, remedy=older(outlook).remedy)
         if (revision := await _freeze(world, outlook)) is None:
             outlook = await look_again(outlook)
     return Reservation(outlook, revision, heartbeat)
@@ -59,6 +61,19 @@ def unconfirmed(outlook: Outlook) -> Stop:
     would = f"spend {usd(to_buy):f} USD ({to_buy:f} credits)" if to_buy else "ask for the images that are missing"
     message = f"nothing was bought: this run would {would}, and nobody agreed to that"
     return Stop(StopReason.UNCONFIRMED, message, "Say --yes to buy: off a terminal a run cannot ask.")
+
+
+def older(outlook: Outlook) -> Stop:
+    """Why a run buys nothing when its edition knows more than the ledger does."""
+    message = (
+        f"the ledger of {outlook.edition.campaign}/{outlook.edition.edition} is older than its manifest and what lies "
+        f"beside it: it lacks {outlook.lack}; nothing is bought, so that nothing is bought twice"
+    )
+    remedy = (
+        "If the archive is a copy that lags, run again later; if ledger/ was deleted or restored, bring back its last "
+        "state. Else `adloom verify TARGET --repair` rebuilds what it can, `--accept-loss REASON` gives up the rest."
+    )
+    return Stop(StopReason.OLDER_LEDGER, message, remedy)
 
 
 def over_budget(outlook: Outlook) -> Stop:

@@ -41,9 +41,9 @@ from adloom.look import Outlook
 from adloom.owners import Owners
 from adloom.prices import PriceWatch
 from adloom.progress import Progress
-from adloom.publish import Published, publish
+from adloom.publish import Published, publish, unpublished
 from adloom.rescue import Rescuer
-from adloom.reserve import Reservation, over_budget, reserve, unconfirmed
+from adloom.reserve import Reservation, older, over_budget, reserve, unconfirmed
 from adloom.seal import seal_finished
 from adloom.spend import Buyer, Spender
 from adloom.steady import SteadyStore
@@ -62,6 +62,8 @@ class Result:
     exit_code: int
     gallery: str = ""
     """The address of the page that shows the edition; empty when it could not be written."""
+    notes: tuple[str, ...] = ()
+    """What a person should know and need do nothing about."""
 
 
 class Run:
@@ -101,14 +103,14 @@ class Run:
             self.gate,
             rungs=Rungs(
                 capabilities,
-                world.dedicated_key,
+                world.dedicated_key and not outlook.lack,  # the task may be that of a purchase which is not known
                 hears_callbacks=bool(outlook.source.campaign.callback_url and world.callback_secret),
             ),
             calls=reserved.revision.calls,
             settled=self._adopt,
         )
         planned_credits = outlook.committed.committed + outlook.to_buy
-        prices = PriceWatch(self.gate, reserved.revision.cap_credits, planned_credits)
+        prices = PriceWatch(self.gate, reserved.revision.cap_credits, planned_credits, most=outlook.pace.in_flight)
         spender = Spender(
             world,
             ledger,
@@ -136,20 +138,23 @@ class Run:
     async def start(cls, world: World, outlook: Outlook) -> Run:
         """Make the reservation and begin to watch and to poll; raises what ``reserve`` raises.
 
-        A plan that does not fit its cap, or whose price nobody agreed to, closes the gate at once: nothing is bought,
-        what is paid is still collected.
+        A plan that does not fit its cap, or whose price nobody agreed to, closes the gate at once, and so does a ledger
+        that is older than its manifest: nothing is bought, what is paid is still collected.
         """
         reserved = await reserve(world, outlook)
         # sending an unknown purchase again may buy it
-        capabilities = await read_capabilities(world.store) if outlook.wish.agreed else Capabilities({})
+        capabilities = await read_capabilities(world.store) if reserved.outlook.may_buy else Capabilities({})
         run = cls(world, reserved, capabilities)
-        if not reserved.outlook.fits:
+        if reserved.outlook.lack:
+            run.gate.close(older(reserved.outlook))
+        elif not reserved.outlook.fits:
             run.gate.close(over_budget(reserved.outlook))
         elif not reserved.outlook.wish.agreed:
             run.gate.close(unconfirmed(reserved.outlook))
         await run._vigil.begin()
         for call in run._ledger.calls():
             run._fulfilment.counts.update(run._ledger.facts(call))
+            run._steps.prices.remember(run._ledger.facts(call))
         loops = (run._poller.run(), run._vigil.run(), run._wake_on_close(), bound_drain(run.gate, world.clock))
         run._background = [asyncio.create_task(loop) for loop in loops]
         return run
@@ -200,9 +205,19 @@ class Run:
         await self._vigil.end(self._background)
         choice = replace(self._outlook.choice, retakes_only=bool(self._outlook.wish.only))
         stops = self._stops()
-        published = await publish(self._world.store, self.edition, self._ledger, self.revision, stops, choice)
-        await seal_finished(self._world.store, self.edition, self._ledger, self.revision)
+        what = (self._world.store, self.edition, self._ledger, self.revision, stops, choice)
+        if self._outlook.lack:  # what the edition said before knows more
+            return self._result(await unpublished(*what), stops)
+        published = await publish(*what)
+        await self._seal()
         return self._result(published, stops)
+
+    async def _seal(self) -> None:
+        """Seals only spare later runs some reading, so the manifest is out before, and a failure ends nothing."""
+        try:
+            await seal_finished(self._world.store, self.edition, self._ledger, self.revision)
+        except AdloomError as error:
+            log.warning("finished parts of %s were not sealed: %s", self.edition.prefix, error.message)
 
     def _stops(self) -> tuple[Stop, ...]:
         """Why buying stopped. That nobody agreed to a price is no reason where there was nothing to buy."""
@@ -214,11 +229,11 @@ class Run:
         found = published.asked
         if self._fulfilment.surprised:
             code = exit_code(stops, {**found, Status.OPEN: 0})
-            return Result(published, stops, code or EXIT_UNEXPECTED)
+            return Result(published, stops, code or EXIT_UNEXPECTED, notes=self._steps.prices.notes)
         if found[Status.OPEN] and not stops:
             message = f"{found[Status.OPEN]} images are still open: another run is at them, or has left them"
             stops = (Stop(StopReason.UNFINISHED, message, "Run the same command again to see to them."),)
-        return Result(published, stops, exit_code(stops, found))
+        return Result(published, stops, exit_code(stops, found), notes=self._steps.prices.notes)
 
     async def _see_to_the_rest(self) -> None:
         """The calls of other runs, what is unknown, and paid images that no variant waits for."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 
 from adloom.core.campaign import CampaignSource
-from adloom.core.errors import CampaignInvalid, InputError, Problem, SettingInvalid, StoreError
+from adloom.core.errors import AdloomError, CampaignInvalid, InputError, Problem, SettingInvalid
 from adloom.core.exits import StopReason
 from adloom.core.order import Order
 from adloom.edges.campaign_files import Defaults, FileCampaign, open_campaign
@@ -36,7 +36,7 @@ from adloom.freeze import read_newest
 from adloom.gallery import write_gallery
 from adloom.ledger import Edition, Ledger
 from adloom.look import Outlook, Wish, look
-from adloom.ports import Store
+from adloom.ports import Decoder, Store
 from adloom.proof import write_checksums
 from adloom.publish import publish
 from adloom.references import ReferenceFiles
@@ -253,16 +253,35 @@ async def execute(
 
 
 async def _show_and_prove(world: World, outlook: Outlook, result: Result) -> str:
-    """The page and the checksums of a run that has ended. Both are derived: without them it ends as it would have."""
+    """The page and the checksums of a run that has ended; the address of the page, empty without one."""
     interrupted = any(stop.reason is StopReason.INTERRUPTED for stop in result.stops)
-    calls = [outlook.ledger.facts(call) for call in outlook.ledger.calls()]
-    try:
-        address = await write_gallery(world.store, outlook.edition, calls, None if interrupted else world.decoder)
-        await write_checksums(world.store, outlook.edition, outlook.ledger)
-    except StoreError as error:
-        log.warning("the gallery or the checksums were not written: %s; `adloom gallery` writes them", error.message)
+    if any(stop.reason is StopReason.OLDER_LEDGER for stop in result.stops):
         return ""
+    return await _derive_rest(world.store, outlook.edition, outlook.ledger, None if interrupted else world.decoder)
+
+
+async def _derive_rest(store: Store, edition: Edition, ledger: Ledger, decoder: Decoder | None) -> str:
+    """Write what can be made again from the archive at any time; the address of the page, empty without one.
+
+    What cannot be made now is said in one line and ends nothing: what was paid for is published by now.
+    """
+    address = ""
+    calls = [ledger.facts(call) for call in ledger.calls()]
+    try:
+        address = await write_gallery(store, edition, calls, decoder)
+    except Exception as error:  # noqa: BLE001 - whatever is odd about an image or a prompt, it is one page
+        log.warning("the page of %s was not written (%s); `adloom gallery` writes it", edition.prefix, _in_short(error))
+    try:
+        await write_checksums(store, edition, ledger)
+    except Exception as error:  # noqa: BLE001 - the same
+        log.warning(
+            "the checksums of %s were not written (%s); `adloom gallery` does", edition.prefix, _in_short(error)
+        )
     return address
+
+
+def _in_short(error: Exception) -> str:
+    return error.message if isinstance(error, AdloomError) else type(error).__name__
 
 
 async def rewrite_gallery(store: Store, edition: Edition) -> str:
@@ -279,13 +298,14 @@ async def rewrite_gallery(store: Store, edition: Edition) -> str:
 
 
 async def publish_again(store: Store, edition: Edition) -> None:
-    """Write anew what is derived from the ledger, after a person has added to it."""
+    """Write anew what is derived from the ledger, after somebody has added to it. Raises only if the manifest fails."""
     ledger = new_ledger(store, edition)
     await ledger.load()
     revision = await read_newest(store, edition)
     if revision is not None:
         await publish(store, edition, ledger, revision)
-        await rewrite_gallery(store, edition)
+        async with PictureDecoder() as decoder:
+            await _derive_rest(store, edition, ledger, decoder)
 
 
 @contextmanager

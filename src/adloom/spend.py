@@ -111,7 +111,7 @@ class Spender:
     async def _buy_once(self, order: Order) -> ApiError | None:
         """One attempt, with the model whose turn it is; what it ended with where it was no purchase."""
         order = self._fallback.order_for(order, self._ledger.facts(order.call))
-        async with self._prices.first_alone(order):
+        async with self._prices.turn(order):
             await self._throttle.turn()
             return await self._attempt(order) if self._ledger.facts(order.call).stage in _TO_BUY else None
 

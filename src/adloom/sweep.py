@@ -10,14 +10,14 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from adloom.archive import IMAGES_AT_ONCE, Archiver
 from adloom.backlog import Backlog
 from adloom.collect import Collector, Poller, Unreachable
-from adloom.core.errors import AdloomError
+from adloom.core.errors import AdloomError, RecordUnreadable, StoreUnavailable
 from adloom.core.facts import CallFacts, Stage
 from adloom.core.limits import LINKS_LIVE_S
 from adloom.freeze import read_newest
@@ -46,25 +46,68 @@ class Swept:
     to_download: int = 0
     near_expiry: int = 0
     unknown: int = 0
+    broken: str = ""
+    """Why it could not be seen to, or not published; empty where it could."""
 
     @property
     def needs_a_person(self) -> bool:
-        return bool(self.unknown or self.near_expiry)
+        return bool(self.unknown or self.near_expiry or self.broken)
 
     @property
     def is_clean(self) -> bool:
-        return not (self.fetched or self.in_flight or self.to_download or self.unknown)
+        return not (self.fetched or self.in_flight or self.to_download or self.unknown or self.broken)
 
 
 async def is_at_rest(store: Store, edition: Edition) -> bool:
-    """Whether the manifest alone shows that nothing is out there: then the ledger need not be read."""
-    content, newest = await store.read(edition.key("manifest.json")), await read_newest(store, edition)
-    if content is None or newest is None:
+    """Whether the manifest alone shows that nothing is out there: then the ledger need not be read.
+
+    A manifest or a plan that cannot be read shows nothing.
+    """
+    try:
+        content, newest = await store.read(edition.key("manifest.json")), await read_newest(store, edition)
+        if content is None or newest is None:
+            return False
+        manifest = json.loads(content)
+        totals = manifest["totals"]
+        is_settled = not (totals["credits_reserved"] or totals["credits_at_risk"] or totals["open"])
+        return is_settled and bool(manifest["plan_sha256"] == newest.sha256)
+    except (RecordUnreadable, ValueError, LookupError, TypeError, RecursionError):
         return False
-    manifest = json.loads(content)
-    totals = manifest["totals"]
-    is_settled = not (totals["credits_reserved"] or totals["credits_at_risk"] or totals["open"])
-    return is_settled and bool(manifest["plan_sha256"] == newest.sha256)
+
+
+OUTAGES = 3
+"""After so many editions in a row that the store could not give, it is the store that is away: the sweep ends."""
+
+Publish = Callable[[Store, Edition], Awaitable[None]]
+
+
+async def sweep_all(world: World, editions: Iterable[Edition], publish: Publish) -> list[Swept]:
+    """Sweep one edition after another, and publish those of which something was fetched.
+
+    Whatever is wrong with an edition is its own affair: it is named, and the others go on.
+    """
+    found: list[Swept] = []
+    outages = 0
+    for edition in editions:
+        swept, error = await _sweep_one(world, edition, publish)
+        found.append(swept)
+        outages = outages + 1 if isinstance(error, StoreUnavailable) else 0
+        if outages == OUTAGES:
+            raise error or StoreUnavailable("the archive is away")
+    return found
+
+
+async def _sweep_one(world: World, edition: Edition, publish: Publish) -> tuple[Swept, Exception | None]:
+    swept = Swept(edition)
+    try:
+        swept = await sweep(world, edition)
+        if swept.fetched:
+            await publish(world.store, edition)
+    except Exception as error:  # noqa: BLE001 - links of other editions die while somebody looks at this one
+        broken = error.message if isinstance(error, AdloomError) else type(error).__name__
+        log.warning("%s could not be seen to: %s", edition.prefix.rstrip("/"), broken)
+        return replace(swept, broken=broken), error
+    return swept, None
 
 
 _UNFINISHED = (Stage.ACCEPTED, Stage.UNSHOWN, Stage.COMPLETED)
@@ -117,8 +160,11 @@ async def _fetch(world: World, ledger: Ledger, edition: Edition, calls: Sequence
                 await collector.read_on(call, archiver.archive)
             if ledger.facts(call).stage is Stage.COMPLETED:
                 await archiver.archive(call)
-        except (Unreachable, AdloomError) as error:
-            log.warning("call %s of %s is left for a later sweep: %s", call, edition.prefix, error)
+        except Exception as error:  # noqa: BLE001 - a surprise in one call must not take the others down
+            known = isinstance(error, Unreachable | AdloomError)
+            log.warning(
+                "call %s of %s is left for a later sweep: %s", call, edition.prefix, error if known else repr(error)
+            )
 
     try:
         async with asyncio.timeout(PATIENCE_S):

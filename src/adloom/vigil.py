@@ -25,6 +25,7 @@ class Vigil:
         self._reserved = reserved
         self._gate = gate
         self._throttle = throttle
+        self._turn = 0
         outlook = reserved.outlook
         self._owners = Owners(
             world.store,
@@ -47,6 +48,7 @@ class Vigil:
             try:
                 await self._reserved.heartbeat.beat()
                 await self.heed_a_newer_plan()
+                await self.heed_a_lost_ledger()
                 await self.heed_a_full_store()
                 await self._divide_the_pace()
             except StoreError as error:
@@ -66,6 +68,22 @@ class Vigil:
         if newest is not None and newest.number > mine:
             message = f"plan revision {newest.number} of this edition exists; this run bought for {mine}"
             self._gate.close(Stop(StopReason.NEWER_PLAN, message, "Run the newer campaign file; nothing is lost."))
+
+    async def heed_a_lost_ledger(self) -> None:
+        """Stop buying when the store has forgotten facts: others would buy again what they told of.
+
+        One call is looked up at a time, in turn. What this run knows goes into its manifest and its checksums.
+        """
+        ledger = self._reserved.outlook.ledger
+        calls = ledger.calls()
+        if not calls:
+            return
+        self._turn += 1
+        call = calls[self._turn % len(calls)]
+        if not await ledger.has_kept(call):
+            message = f"the ledger has lost records of call {call} while this run was at work"
+            remedy = "Find out who deletes in the archive; then `adloom verify TARGET --repair`."
+            self._gate.close(Stop(StopReason.OUTAGE, message, remedy))
 
     async def heed_a_full_store(self) -> None:
         """Stop buying when the store has no room for more images."""

@@ -50,7 +50,7 @@ async def test_an_image_is_stored_with_its_checksum_type_and_origin_for_a_browse
         Bucket=BUCKET, Key=f"{prefix}/camp/main/assets/hero/red-1.png", ChecksumMode="ENABLED"
     )
     assert found["ContentType"] == "image/png"
-    assert found["CacheControl"] == "public, max-age=31536000, immutable"
+    assert found["CacheControl"] == "private, max-age=31536000, immutable"
     assert found["ContentDisposition"] == 'inline; filename="red-1.png"'
     assert found["Metadata"] == {"call": "c-1", "task": "t-?"}
     assert found["ChecksumSHA256"] == base64.b64encode(hashlib.sha256(content).digest()).decode()
@@ -222,6 +222,43 @@ async def test_what_a_server_took_is_there_after_it_was_killed_while_it_wrote(tm
         await store.aclose()
 
 
+async def test_images_are_for_shared_caches_only_if_that_is_asked_for(s3: S3Server, at_s3: None, prefix: str):
+    store = S3Store(f"s3://{BUCKET}/{prefix}", read_protection({"ADLOOM_S3_CACHE": "public"}))
+    await store.create("camp/main/assets/hero/red-1.png", b"x", media_type="image/png")
+    await store.create("camp/main/ledger/c-1/a1-intent.json", b"{}")
+    head = s3.client().head_object
+    image = head(Bucket=BUCKET, Key=f"{prefix}/camp/main/assets/hero/red-1.png")
+    assert image["CacheControl"] == "public, max-age=31536000, immutable"
+    assert head(Bucket=BUCKET, Key=f"{prefix}/camp/main/ledger/c-1/a1-intent.json")["CacheControl"] == "no-store"
+
+
+async def test_every_request_names_whose_bucket_it_must_be(proxy: Proxy, prefix: str):
+    owners: list[str | None] = []
+    proxy.judge = lambda _method, _path, headers: owners.append(headers.get("x-amz-expected-bucket-owner"))
+    store = S3Store(f"s3://{BUCKET}/{prefix}", read_protection({"ADLOOM_S3_BUCKET_OWNER": "123456789012"}))
+    await store.create("a.json", b"1")
+    await store.create("a.json", b"2")
+    await store.replace("b.json", b"3")
+    assert await store.read("a.json") == b"1"
+    assert [listed.key async for listed in store.list("")] == ["a.json", "b.json"]
+    assert set(owners) == {"123456789012"}
+    proxy.judge = lambda *_: "403 AccessDenied"
+    with pytest.raises(StoreRefused) as caught:
+        await store.read("a.json")
+    assert "123456789012" in caught.value.remedy
+
+
+async def test_no_proxy_hears_of_a_store_on_this_machine(s3: S3Server, store: S3Store, monkeypatch: pytest.MonkeyPatch):
+    with running_proxy(s3.endpoint) as listening:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, listening.url)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        assert await store.create("camp/main/assets/hero/red-1.png", b"x")
+        assert await store.read("camp/main/assets/hero/red-1.png") == b"x"
+        assert listening.seen == []
+
+
 def test_an_address_that_names_no_place_is_refused():
     for address in ("s3://", "s3://UPPER/x", "s3://bucket/../x", "s3://b/x", "s3://bucket/a//b"):
         with pytest.raises(SettingInvalid, match="names no place in S3"):
@@ -237,7 +274,7 @@ def test_encryption_and_lock_are_passed_on_as_asked_for():
             "ADLOOM_S3_OBJECT_LOCK_DAYS": "30",
         }
     )
-    assert asked.for_all() == {
+    assert asked.for_puts() == {
         "ServerSideEncryption": "aws:kms",
         "SSEKMSKeyId": "alias/images",
         "BucketKeyEnabled": True,
@@ -246,7 +283,7 @@ def test_encryption_and_lock_are_passed_on_as_asked_for():
         "ObjectLockMode": "GOVERNANCE",
         "ObjectLockRetainUntilDate": datetime(2026, 1, 31, tzinfo=UTC),
     }
-    assert read_protection({}).for_all() == read_protection({}).for_creates() == {}
+    assert read_protection({}).for_puts() == read_protection({}).for_creates() == {}
 
 
 @pytest.mark.parametrize(
@@ -256,6 +293,8 @@ def test_encryption_and_lock_are_passed_on_as_asked_for():
         ({"ADLOOM_S3_SSE": "AES256", "ADLOOM_S3_SSE_KMS_KEY_ID": "x"}, "it goes with ADLOOM_S3_SSE=aws:kms"),
         ({"ADLOOM_S3_OBJECT_LOCK_MODE": "GOVERNANCE"}, "for how many days"),
         ({"ADLOOM_S3_OBJECT_LOCK_DAYS": "3"}, "it goes with ADLOOM_S3_OBJECT_LOCK_MODE"),
+        ({"ADLOOM_S3_BUCKET_OWNER": "my-account"}, "ADLOOM_S3_BUCKET_OWNER: write the 12 digits"),
+        ({"ADLOOM_S3_CACHE": "everywhere"}, "ADLOOM_S3_CACHE: write private or public"),
     ],
 )
 def test_protection_that_makes_no_sense_is_refused(environ: dict[str, str], said: str):

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import chdir
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +14,7 @@ from threading import Thread
 import pytest
 
 from adloom.edges.processes import process_of
-from adloom.flows.standing import CannotStand, down, up
+from adloom.flows.standing import CannotStand, Home, down, up
 
 
 @pytest.fixture
@@ -99,7 +100,24 @@ def test_what_is_kept_is_its_owners_alone_and_only_the_worker_has_the_keys(
     with pytest.raises(CannotStand, match=r"work-pool create adloom .*failed"):
         up(folder)
     assert home.stat().st_mode & 0o777 == 0o700
-    assert {path.name: path.stat().st_mode & 0o077 for path in home.glob("*-secret")} == {"api-secret": 0}
-    assert (home / "deploy.log").stat().st_mode & 0o077 == 0
+    modes = {path.name: path.stat().st_mode & 0o077 for path in home.iterdir()}
+    assert {name: modes[name] for name in ("api-secret", "deploy.log")} == {"api-secret": 0, "deploy.log": 0}
     assert not [value for value in seen[0].values() if "canary" in value]
     assert seen[0]["PREFECT_API_AUTH_STRING"] == (home / "api-secret").read_text().strip()
+
+
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # it outlives its starter
+def test_what_is_started_and_noted_is_its_owners_alone(folder: Path):
+    home = Home(folder / ".prefect-home")
+    before = os.umask(0)
+    try:
+        home.note("port", "4201")
+        command = ["timeit", "-n1", "-r1", "open('made-by-it', 'w').close()"]
+        with chdir(home.folder):
+            started = home.start("server", command, os.environ, umask=0o077)
+        os.waitpid(started.pid, 0)
+    finally:
+        os.umask(before)
+    assert home.noted("port") == "4201"
+    modes = {path.name: path.stat().st_mode & 0o777 for path in home.folder.iterdir()}
+    assert modes == dict.fromkeys(("port", "server.log", "server.pid", "made-by-it"), 0o600)

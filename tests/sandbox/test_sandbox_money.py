@@ -137,3 +137,20 @@ async def test_a_replay_is_not_counted_as_a_purchase(visit):
     state = visitor.sandbox.state()
     assert (state["posts_received"], state["posts_accepted"]) == (2, 1)
     assert state["posts"] == {"accepted": 1, "replayed": 1}
+
+
+async def test_the_price_can_move_at_a_purchase_and_move_back(visit):
+    visitor = await visit(price_steps={2: 2, 4: "0.8", 5: 1})
+    for _ in range(6):
+        await visitor.post()
+    reserved = [charge.reserved for charge in visitor.sandbox.charges()]
+    assert reserved == [Decimal("1.53") * factor for factor in (1, 2, 2, Decimal("0.8"), 1, 1)]
+
+
+async def test_more_can_be_charged_than_was_reserved(visit):
+    visitor = await visit(charge_factor=10, balance_credits=100)
+    answer = await visitor.task(await visitor.buy(n=2, prompt="Generate 2 different images: a mug"))
+    assert (answer["usage"]["credits_used"], answer["billing"]["refund_scope"]) == (30.6, "none")
+    (charge,) = visitor.sandbox.charges()
+    assert (charge.reserved, charge.charged, charge.released) == (Decimal("3.06"), Decimal("30.6"), 0)
+    assert (await visitor.get("/v1/credits")).json()["data"]["user"]["remaining_credits"] == 69.4

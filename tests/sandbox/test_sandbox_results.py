@@ -123,7 +123,8 @@ async def test_a_picture_can_be_damaged_for_good(visit):
 
 
 @pytest.mark.parametrize(
-    ("kind", "form", "start"), [("line_break", "JPEG", b"\r\n\xff\xd8"), ("animated", "WEBP", b"RIFF")]
+    ("kind", "form", "start"),
+    [("line_break", "JPEG", b"\r\n\xff\xd8"), ("animated", "WEBP", b"RIFF"), ("annotated", "PNG", b"\x89PNG")],
 )
 async def test_a_picture_can_be_whole_and_odd(visit, kind, form, start):
     visitor = await visit(picture_damage_rate=1, picture_damage_kinds=(kind,))

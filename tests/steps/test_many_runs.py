@@ -335,7 +335,7 @@ async def _begin(store, clock, row, tasks):
     )
     for task in tasks:
         await ledger.accept(call.id, 1, task, str(order.credits))
-    await Heartbeat(store, EDITION, clock, "run-dead", Process("host", 7, "1")).beat(ended=True)
+    await Heartbeat(store, EDITION, clock, "run-dead", Process("host", 7, "1"), lambda: 0).beat(ended=True)
     return call
 
 

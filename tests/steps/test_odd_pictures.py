@@ -1,8 +1,12 @@
 """What becomes of results that are no plain whole JPEG, as a user finds them in the archive and on the page."""
 
+import logging
+
 import pytest
 from shop import Shop, one_row
 
+from adloom import session
+from adloom.core.errors import StoreUnavailable
 from adloom.core.facts import Image, ImageFate, image_entry, images_of
 
 
@@ -41,3 +45,39 @@ def test_flags_are_written_down_only_where_there_are_any():
     record = {"images": [{**image_entry(image), "flags": list(image.flags)} for image in (plain, flagged)]}
     assert images_of(record) == (plain, flagged)
     assert images_of({"images": [image_entry(plain)]}) == (plain,)
+
+
+async def test_notes_that_strangers_wrote_into_an_image_keep_nobody_from_seeing_it(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+):
+    """Readers of metadata stumble over such images, and a run once ended with a traceback, for ever."""
+    shop.sandbox.change(picture_damage_rate=1.0, picture_damage_kinds=("annotated",))
+    shop.write(one_row(2))
+    result = await shop.run()
+    assert (result.exit_code, bool(result.gallery)) == (0, True)
+    thumbnails = [path.read_bytes() for path in shop.edition().glob("thumbs/**/*.jpg")]
+    assert len(thumbnails) == 2
+    assert not any(b"sandbox" in thumbnail for thumbnail in thumbnails)
+    assert (shop.edition() / "checksums.txt").is_file()
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), RecursionError(), StoreUnavailable("the disk is away")])
+@pytest.mark.parametrize("what", ["write_gallery", "write_checksums"])
+async def test_a_page_that_cannot_be_made_is_said_in_one_line_and_ends_nothing(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str, error: Exception
+):
+    async def fail(*_: object, **__: object) -> str:
+        raise error
+
+    monkeypatch.setattr(session, what, fail)
+    shop.write(one_row(2))
+    result = await shop.run()
+    assert result.exit_code == 0
+    assert result.published.manifest["totals"]["archived"] == 2
+    assert (shop.edition() / "manifest.json").is_file()
+    assert bool(result.gallery) == (what == "write_checksums")
+    assert (shop.edition() / "checksums.txt").is_file() == (what == "write_gallery")
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "`adloom gallery`" in record.getMessage()
+    assert record.exc_info is None

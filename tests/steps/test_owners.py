@@ -23,7 +23,7 @@ def _owners(store, clock, *, dead=()):
 
 
 def _heartbeat(store, clock, token="other"):
-    return Heartbeat(store, EDITION, clock, token, PROCESS)
+    return Heartbeat(store, EDITION, clock, token, PROCESS, lambda: 0)
 
 
 async def test_a_run_that_beats_lives_however_long_one_looks(store, clock):

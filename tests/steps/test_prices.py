@@ -42,14 +42,21 @@ async def test_a_charge_above_its_reserve_that_the_plan_has_no_room_for_stops_th
     result, api = await _run([PRICE * 2], in_flight=1, budget=Budget(images=6))
     assert result.exit_code == 4
     assert len(api.posts) == 1
-    (stop,) = result.stops
-    assert stop.reason is StopReason.BUDGET
-    assert "1.53 credits more than it had reserved" in stop.message
+    charge, budget = result.stops
+    assert (charge.reason, budget.reason) == (StopReason.PRICE, StopReason.BUDGET)
+    assert "1.53 credits more than was planned for" in budget.message
     assert result.published.manifest["totals"]["archived"] == 1
 
 
-async def test_a_charge_above_its_reserve_that_the_budget_has_room_for_is_paid():
+async def test_a_charge_above_its_reserve_that_the_budget_has_room_for_stops_the_buying_too():
     result, api = await _run([PRICE * 2, PRICE], in_flight=1, budget=Budget(images=7))
+    assert [stop.reason for stop in result.stops] == [StopReason.PRICE]
+    assert "3.06 credits were charged for a call of row-0 for which 1.53 were reserved" in result.stops[0].message
+    assert len(api.posts) == 1
+
+
+async def test_a_charge_that_differs_from_its_reserve_by_rounding_stops_nothing():
+    result, api = await _run([PRICE + Decimal("0.005")], in_flight=1)
     assert result.exit_code == 0
     assert len(api.posts) == 6
 
@@ -58,7 +65,9 @@ async def test_the_first_purchase_goes_alone_until_its_end_where_its_answer_tell
     result, api = await _run([PRICE], told_reserve=False)
     assert result.exit_code == 0
     assert api.posts[1].at >= api.posts[0].at + TAKES_S
-    assert api.posts[5].at == api.posts[1].at
+    assert api.posts[2].at == api.posts[1].at
+    assert api.posts[3].at >= api.posts[2].at + TAKES_S  # and then two, until one of them has ended
+    assert api.posts[5].at == api.posts[3].at
 
 
 async def test_the_first_purchase_goes_alone_only_until_its_answer_where_that_tells_the_price():
@@ -92,4 +101,4 @@ async def test_when_the_first_purchase_fails_the_next_one_goes_alone(answers):
     assert result.exit_code == 3
     at = [post.at for post in api.posts]
     assert len(set(at[: answers + 2])) == answers + 2
-    assert len(set(at[answers + 1 :])) == 1
+    assert len(set(at[answers + 1 :])) == 2

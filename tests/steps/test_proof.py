@@ -94,7 +94,7 @@ async def test_a_field_of_another_type_is_damage_and_no_traceback(shop: Shop):
 async def test_the_heartbeat_of_a_run_that_goes_on_is_no_damage_but_a_changed_one_is(shop: Shop):
     folder = await an_archive(shop)
     store, edition = open_target(str(folder), shop.settings)
-    heartbeat = Heartbeat(store, edition, WallClock(), "later", Process("elsewhere", 7, "1"))
+    heartbeat = Heartbeat(store, edition, WallClock(), "later", Process("elsewhere", 7, "1"), lambda: 0)
     await heartbeat.beat()
     assert await findings(shop) == []
     path = folder / "runs" / "later.json"

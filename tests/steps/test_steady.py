@@ -132,7 +132,7 @@ async def _begun_by_another(store, clock, row):
     order = Order(call.id, row, variants, PRICE * len(variants))
     intent = order.intent(edition_token="t", attempt=1, account="fingerprint", revision=1)
     await ledger.decide(call.id, "a1-intent", intent)
-    return Heartbeat(store, EDITION, clock, "run-other", Process("elsewhere", 7, "1"))
+    return Heartbeat(store, EDITION, clock, "run-other", Process("elsewhere", 7, "1"), lambda: 0)
 
 
 async def test_a_run_that_waits_for_another_ends_soon_after_it_was_interrupted(store, clock, api):

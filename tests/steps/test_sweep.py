@@ -4,12 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from shop import Shop, campaign_text, one_row
 
+from adloom import session
+from adloom.core.errors import StoreUnavailable
 from adloom.ledger import Edition
-from adloom.session import WallClock, open_store, open_world, publish_again
-from adloom.sweep import Swept, is_at_rest, sweep
+from adloom.session import WallClock, editions_of, open_store, open_world, publish_again
+from adloom.sweep import OUTAGES, Swept, is_at_rest, sweep, sweep_all
 from adloom.world import World
 
 EDITION = Edition("test", "main")
@@ -100,3 +104,78 @@ async def test_an_edition_at_rest_is_known_by_its_manifest(shop: Shop):
         shop.sandbox.change(download_error_rate=1.0)
         await shop.run()
         assert not await is_at_rest(world.store, EDITION)
+
+
+async def three_editions_to_fetch(shop: Shop) -> list[Path]:
+    """Three campaigns whose images are paid for and could not be downloaded."""
+    shop.sandbox.change(download_error_rate=1.0)
+    for name in ("first", "second", "third"):
+        shop.write(one_row(2).replace("campaign: test", f"campaign: {name}"))
+        assert (await shop.run()).exit_code == 7
+    shop.sandbox.change(download_error_rate=0.0)
+    return [shop.edition(name) for name in ("first", "second", "third")]
+
+
+async def swept_all(shop: Shop) -> list[Swept]:
+    async with the_world(shop) as world:
+        return await sweep_all(world, await editions_of(world.store), publish_again)
+
+
+def images(folder: Path) -> int:
+    return len(list(folder.glob("assets/**/*.jpg")))
+
+
+async def test_an_edition_that_cannot_be_read_is_named_and_the_others_are_fetched(shop: Shop):
+    folders = await three_editions_to_fetch(shop)
+    next(folders[0].glob("ledger/*/a1-intent.json")).write_text("[" * 100_000)
+    found = await swept_all(shop)
+    assert [bool(swept.broken) for swept in found] == [True, False, False]
+    assert found[0].needs_a_person
+    assert [swept.fetched for swept in found] == [0, 1, 1]
+    assert list(map(images, folders)) == [0, 2, 2]
+    assert posts(shop) == 3
+
+
+@pytest.mark.parametrize("damage", ["", "[" * 100_000, "[]", '{"totals": 5}', '{"totals": {"open": 0}}'])
+async def test_a_manifest_that_cannot_be_read_keeps_nothing_from_being_fetched(shop: Shop, damage: str):
+    folders = await three_editions_to_fetch(shop)
+    (folders[0] / "manifest.json").write_text(damage)
+    assert [(swept.fetched, swept.broken) for swept in await swept_all(shop)] == [(1, "")] * 3
+    assert list(map(images, folders)) == [2, 2, 2]
+    assert (folders[0] / "manifest.json").read_text() != damage
+
+
+async def test_a_plan_that_cannot_be_read_is_named_and_its_images_are_fetched(shop: Shop):
+    folders = await three_editions_to_fetch(shop)
+    (folders[0] / "plan-r1.json").write_text("{")
+    found = await swept_all(shop)
+    assert [bool(swept.broken) for swept in found] == [True, False, False]
+    assert list(map(images, folders)) == [2, 2, 2]
+
+
+async def test_a_page_that_cannot_be_made_ends_no_sweep(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+    folders = await three_editions_to_fetch(shop)
+
+    async def fail(*_: object, **__: object) -> str:
+        raise TypeError("an odd image")
+
+    monkeypatch.setattr(session, "write_gallery", fail)
+    assert [(swept.fetched, swept.broken) for swept in await swept_all(shop)] == [(1, "")] * 3
+    assert list(map(images, folders)) == [2, 2, 2]
+    async with the_world(shop) as world:
+        assert all([await is_at_rest(world.store, edition) for edition in await editions_of(world.store)])
+
+
+async def test_a_store_that_is_away_ends_the_sweep_after_a_few_editions(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+    asked: list[Edition] = []
+
+    async def away(_world: World, edition: Edition) -> Swept:
+        asked.append(edition)
+        raise StoreUnavailable("the bucket is away")
+
+    monkeypatch.setattr("adloom.sweep.sweep", away)
+    editions = [Edition("test", str(number)) for number in range(100)]
+    async with the_world(shop) as world:
+        with pytest.raises(StoreUnavailable):
+            await sweep_all(world, editions, publish_again)
+    assert len(asked) == OUTAGES

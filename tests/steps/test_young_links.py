@@ -60,7 +60,7 @@ class Hurried(WallClock):
 def slow_shop(request: pytest.FixtureRequest, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
     """A shop at an interval that people use, on a clock that runs fast."""
     monkeypatch.setattr("adloom.session.WallClock", Hurried)
-    monkeypatch.setattr(Hurried, "speed", 6 if request.param < 1 else 60)
+    monkeypatch.setattr(Hurried, "speed", 10 if request.param < 1 else 100)
     return shop.with_settings(poll_interval_s=request.param)
 
 
@@ -104,9 +104,10 @@ async def test_what_lasts_for_a_run_leaves_its_images_open_for_the_next(slow_sho
     assert (second.exit_code, posts(slow_shop), slow_shop.bought()) == (0, 1, 4)
 
 
+@pytest.mark.parametrize("slow_shop", [0.2], indirect=True)
 async def test_eighty_images_behind_a_firewall_are_all_collected_by_a_later_run(slow_shop: Shop):
     shop = slow_shop
-    Hurried.speed *= 3
+    Hurried.speed *= 10
     shop.write(EIGHTY)
     shop.sandbox.change(young_link_s=99999, young_link_status=403)
     first = await shop.run()
@@ -117,7 +118,8 @@ async def test_eighty_images_behind_a_firewall_are_all_collected_by_a_later_run(
     assert (await shop.run(only=FAILED)).exit_code == 7
     store = open_store(shop.settings.archive)
     verdict = await verify(store, EDITION, new_ledger(store, EDITION))
-    await repair(store, EDITION, new_ledger(store, EDITION), verdict, fetch=nothing)
+    async with open_world(shop.settings, open_store(shop.settings.archive)) as world:
+        await repair(store, EDITION, new_ledger(store, EDITION), verdict, nothing, world.decoder)
     assert posts(shop) == bought
     shop.sandbox.change(young_link_s=0)
     last = await shop.run()

@@ -32,6 +32,8 @@ from torture.tally import Tally
 
 RUNS = (0, 1)
 NOBODY = -1
+FOREIGN = 9
+"""A task of another account or purchase, whose id the API may answer by mistake."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class Api:
     """By call: how many attempts there may be. Tasks of a call with two may fail, or read as failed once."""
     sends: tuple[int, int] = (1, 1)
     """By call: how often one key is sent."""
+    false_ids: bool = False
+    """An answer may name a task that another purchase made."""
     released: bool = False
     """A person releases what is unknown, rightly: no task of it is there or under way."""
 
@@ -287,7 +291,7 @@ class Search:
 
     def _look_at_former(self, state: State, run: int, call: int, step: Step) -> Iterator[tuple[str, State]]:
         former = state.ledger[call][step.attempt - 1]
-        good = [task for task in _members(former.tasks) if state.tasks[task].good]
+        good = [task for task in _members(former.tasks & ~(1 << FOREIGN)) if state.tasks[task].good]
         if good:
             after = self._note(state, run, call, step.attempt - 1, "adopted", good[0])
             yield (
@@ -309,6 +313,8 @@ class Search:
         for after, task in self._arrive(state, call, step.attempt):
             yield "hears of its task", self._at(after, run, call, step._replace(at="told", task=task))
             yield "the answer is lost", self._at(after, run, call, step._replace(at="silence"))
+            if self.api.false_ids:
+                yield "hears of another's task", self._at(after, run, call, step._replace(at="told", task=FOREIGN))
         late = state._replace(under_way=tuple(sorted({*state.under_way, (call, step.attempt)})))
         yield "gives up waiting", self._at(late, run, call, step._replace(at="silence"))
         yield "is refused", self._at(state, run, call, step._replace(at="refused"))
@@ -324,6 +330,12 @@ class Search:
             yield state._replace(tasks=(*state.tasks, task), claims=(*state.claims, NOBODY)), len(state.tasks)
 
     def _read(self, state: State, run: int, call: int, number: int, latest: Attempt) -> Iterator[tuple[str, State]]:
+        if latest.tasks >> FOREIGN:
+            if latest.unknown >> latest.sends & 1:
+                yield "disowns it", self._note(state, run, call, number, "disowned", FOREIGN)
+            else:
+                yield "finds its task claimed", self._note(state, run, call, number, "unknown", latest.sends)
+            return
         for task in _members(latest.tasks):
             made = state.tasks[task]
             if made.flickers or not made.good:
@@ -396,6 +408,8 @@ class Search:
                 after = before._replace(sends=max(before.sends, value), owner=run)
             case "accepted":
                 after = before._replace(tasks=before.tasks | 1 << value)
+            case "disowned":
+                after = before._replace(tasks=before.tasks & ~(1 << value))
             case "adopted":
                 after = before._replace(free=False)
             case "unknown":
@@ -420,7 +434,7 @@ def broken(state: State) -> str:
         if len(made) > 1:
             return f"paid twice: call {call}"
         for attempt in attempts:
-            for task in _members(attempt.tasks):
+            for task in _members(attempt.tasks & ~(1 << FOREIGN)):
                 owners.setdefault(task, set()).add(call)
     if any(len(calls) > 1 for calls in owners.values()):
         return "two owners of one task"
@@ -433,7 +447,8 @@ def broken(state: State) -> str:
 def _lost(state: State) -> str:
     for number, task in enumerate(state.tasks):
         attempt = state.ledger[task.call][task.attempt]
-        if task.good and not attempt.tasks >> number & 1 and attempt.stage not in ("sending", "unknown"):
+        is_known = attempt.tasks >> number & 1 or attempt.tasks >> FOREIGN & 1  # the latter is disowned before its use
+        if task.good and not is_known and attempt.stage not in ("sending", "unknown"):
             return f"lost: task {number} of call {task.call} ({attempt.stage})"
     return ""
 
@@ -460,6 +475,7 @@ def _story(state: State, came_from: dict[State, tuple[State | None, str]]) -> li
 
 
 APIS = {
+    "forgets keys, a list, answers with false ids": Api(false_ids=True),
     "forgets keys, no list, a person releases": Api(lists=False, attempts=(2, 1), released=True),
     "forgets keys, no list": Api(lists=False, attempts=(2, 1)),
     "forgets keys, a list": Api(),

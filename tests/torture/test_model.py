@@ -63,17 +63,21 @@ class Told:
 def _after(before: Attempt, what: str, number: int, outcome: str) -> tuple[str, Attempt]:
     match what:
         case "intent" | "send" if outcome == "withdrawn":
-            return "withdrawn", before._replace(withdrawn=True)
+            fact, after = "withdrawn", before._replace(withdrawn=True)
         case "intent" | "send":
-            return "decided", before._replace(sends=max(before.sends, number))
+            fact, after = "decided", before._replace(sends=max(before.sends, number))
         case "refused":
-            return "refused", before._replace(refused=before.refused | 1 << number)
+            fact, after = "refused", before._replace(refused=before.refused | 1 << number)
         case "unknown":
-            return "unknown", before._replace(unknown=before.unknown | 1 << number)
+            fact, after = "unknown", before._replace(unknown=before.unknown | 1 << number)
         case "accepted":
-            return "accepted", before._replace(tasks=1)
-    assert what == "settled", what
-    return "free", before._replace(free=True)
+            fact, after = "accepted", before._replace(tasks=1)
+        case "disowned":
+            fact, after = "disowned", before._replace(tasks=0)
+        case _:
+            assert what == "settled", what
+            fact, after = "free", before._replace(free=True)
+    return fact, after
 
 
 def test_every_story_of_the_simulation_is_one_that_the_model_allows(

@@ -21,6 +21,8 @@ class StopReason(StrEnum):
     UNFINISHED = "unfinished"
     UNCONFIRMED = "unconfirmed"
     """Nobody has agreed to the price."""
+    OLDER_LEDGER = "older ledger"
+    """The ledger knows less than the edition has said before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ _BY_STOP = {
     StopReason.NEWER_PLAN: EXIT_OUTAGE,
     StopReason.UNFINISHED: EXIT_OUTAGE,
     StopReason.UNCONFIRMED: EXIT_INPUT,
+    StopReason.OLDER_LEDGER: EXIT_INPUT,
 }
 _PRECEDENCE = (
     EXIT_INTERRUPTED,

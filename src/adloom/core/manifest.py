@@ -115,6 +115,10 @@ def number(credits_: Decimal) -> float | int:
     return int(credits_) if credits_ == credits_.to_integral_value() else float(credits_)
 
 
+LOSABLE = ("calls", "posts", "images_billed", "credits_charged")
+"""The totals that count what was done once and for all: those of purchases whose records are lost stay in them."""
+
+
 @dataclass(slots=True)
 class Tally:
     """Counts over calls and variants, for the totals."""
@@ -137,6 +141,13 @@ class Tally:
                 self.images_billed += max(attempt.completed["reported"], attempt.images_paid)
         if facts.stage is Stage.ACCEPTED and facts.attempts[-1].stuck is not None:
             self.money += Money(at_risk=money.reserved)
+
+    def add_loss(self, totals: Mapping[str, Any]) -> None:
+        """Count purchases in whose records are lost."""
+        self.calls += totals.get("calls", 0)
+        self.posts += totals.get("posts", 0)
+        self.images_billed += totals.get("images_billed", 0)
+        self.money += Money(charged=Decimal(str(totals.get("credits_charged", 0))))
 
     def totals(self, wanted: int) -> dict[str, Any]:
         """The ``totals`` of the manifest."""

@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from adloom.core.campaign import Budget
 from adloom.core.errors import SettingInvalid
-from adloom.core.limits import CREDITS_PER_USD, MODELS, PRICE_TOLERANCE
+from adloom.core.limits import CREDITS_PER_USD, MODELS, PRICE_ROUNDING, PRICE_TOLERANCE
 
 
 def price_per_image(model: str, prices: Mapping[str, Decimal]) -> Decimal:
@@ -38,6 +38,16 @@ def cap_credits(budget: Budget, dearest_image: Decimal) -> Decimal:
     return Decimal(budget.images or 0) * dearest_image
 
 
+def is_same_price(last: Decimal, now: Decimal) -> bool:
+    """Whether two prices of an image differ by no more than the API's rounding of a sum may make them."""
+    return abs(now - last) <= last * PRICE_ROUNDING
+
+
+def is_dearer(quoted: Decimal, reserved: Decimal) -> bool:
+    """Whether the API wants too much above what was quoted to go on buying."""
+    return reserved - quoted > quoted * PRICE_TOLERANCE
+
+
 def has_moved(quoted: Decimal, reserved: Decimal) -> bool:
-    """Whether what the API reserved is too far from what was quoted to go on buying."""
+    """Whether what the API reserved is another price than what was quoted, dearer or cheaper."""
     return abs(reserved - quoted) > quoted * PRICE_TOLERANCE

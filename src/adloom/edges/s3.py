@@ -5,8 +5,8 @@ any number of concurrent creates one wins. 412 does not always mean that somebod
 or that was answered by an error after it had been done, is met again by the next. So after a repetition the object is
 read back and compared; records and images of two writers are never equal. 409 decides nothing and is tried again.
 
-Images are cached for ever under their name, which no other bytes ever get; all else is marked ``no-store``. Nothing is
-ever deleted, and nothing but documents written anew (``replace``) is overwritten.
+Browsers may keep images for ever under their name, which no other bytes ever get; all else is marked ``no-store``.
+Nothing is ever deleted, and nothing but documents written anew (``replace``) is overwritten.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _LONGEST_METADATA = 256
 _BULK = ("assets", "extras", "quarantine", "thumbs")
 """Folders of an edition that hold images: written once, large."""
 
-_FOR_EVER = "public, max-age=31536000, immutable"
+_FOR_EVER = "max-age=31536000, immutable"
 _NEVER = "no-store"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _Result = TypeVar("_Result")
@@ -119,12 +119,17 @@ class S3Store:
         await self._insist(f"PutObject {key}", _lane_of(key), lambda client: client.put_object(**request))
 
     async def read(self, key: str) -> bytes | None:
-        full = self._full(key)
-        return await self._insist(f"GetObject {key}", _lane_of(key), lambda client: _get(client, self._bucket, full))
+        request = {"Bucket": self._bucket, "Key": self._full(key), **self._protection.for_requests()}
+        return await self._insist(f"GetObject {key}", _lane_of(key), lambda client: _get(client, request))
 
     async def list(self, prefix: str) -> AsyncIterator[Listed]:
         root = f"{self._prefix}/" if self._prefix else ""
-        request: dict[str, Any] = {"Bucket": self._bucket, "Prefix": root + prefix, "MaxKeys": _LISTED_AT_ONCE}
+        request: dict[str, Any] = {
+            "Bucket": self._bucket,
+            "Prefix": root + prefix,
+            "MaxKeys": _LISTED_AT_ONCE,
+            **self._protection.for_requests(),
+        }
         while True:
             page = await self._insist(
                 f"ListObjectsV2 {prefix}", RECORDS, lambda client: client.list_objects_v2(**request)
@@ -157,10 +162,11 @@ class S3Store:
             "Body": content,
             "ContentType": media_type,
             "ContentDisposition": f'inline; filename="{key.rsplit("/", 1)[-1]}"',
-            "CacheControl": _FOR_EVER if _lane_of(key) is IMAGES else _NEVER,
+            "CacheControl": f"{self._protection.cache}, {_FOR_EVER}" if _lane_of(key) is IMAGES else _NEVER,
             "Metadata": {name: _header(value) for name, value in (metadata or {}).items()},
             "ChecksumSHA256": base64.b64encode(hashlib.sha256(content).digest()).decode(),
-            **self._protection.for_all(),
+            **self._protection.for_requests(),
+            **self._protection.for_puts(),
         }
 
     async def _insist(self, action: str, lane: Lane, work: Callable[[S3Client], _Result]) -> _Result:
@@ -179,7 +185,7 @@ class S3Store:
         return result
 
     def _patience(self, action: str) -> _Patience:
-        where = Where(self.address, self._bucket, action)
+        where = Where(self.address, self._bucket, action, self._protection.owner)
         return _Patience(where, self._patience_s if self._reached else FIRST_PATIENCE_S, self._random, self._connection)
 
 
@@ -208,9 +214,9 @@ class _Patience:
         await asyncio.sleep(wait_s)
 
 
-def _get(client: S3Client, bucket: str, key: str) -> bytes | None:
+def _get(client: S3Client, request: dict[str, Any]) -> bytes | None:
     try:
-        with closing(client.get_object(Bucket=bucket, Key=key)["Body"]) as body:
+        with closing(client.get_object(**request)["Body"]) as body:
             return body.read()
     except ClientError as error:
         if is_missing(error):

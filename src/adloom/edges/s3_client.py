@@ -101,12 +101,14 @@ def _open_client(session: boto3.session.Session, lane: Lane) -> S3Client:
             f"the S3 endpoint {endpoint.scheme}://{host} would carry the images in the clear",
             remedy="Give its https:// address in AWS_ENDPOINT_URL_S3; http is for this machine alone.",
         )
+    here = Config(proxies={}) if is_loopback_host(host) else None  # no proxy gets what is said to this machine
     own: dict[str, Any] = {"payload_signing_enabled": False} if endpoint.scheme == "https" else {}
     settings: Mapping[str, object] = getattr(client.meta.config, "s3", None) or {}  # ours, and the profile's
     if "addressing_style" not in settings:  # a name in front of the host needs DNS that few such servers have
         own["addressing_style"] = "path"
     client.close()
-    return _tuned(session.client("s3", config=_config(lane, **own)), lane)
+    config = _config(lane, **own)
+    return _tuned(session.client("s3", config=config.merge(here) if here else config), lane)
 
 
 def _config(lane: Lane, **s3: object) -> Config:

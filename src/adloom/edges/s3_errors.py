@@ -39,6 +39,8 @@ class Where:
     address: str
     bucket: str
     action: str
+    owner: str = ""
+    """The account that the bucket must belong to, if that is asked for."""
 
 
 def code_of(error: Failure) -> str:
@@ -111,6 +113,7 @@ def _permissions(where: Where) -> str:
     return (
         f"Allow s3:GetObject and s3:PutObject on {where.address.removeprefix('s3://')}/* and s3:ListBucket on "
         f"{where.bucket} to these credentials; docs/iam has policies to copy."
+        + (f" The bucket must also belong to {where.owner} (ADLOOM_S3_BUCKET_OWNER)." if where.owner else "")
     )
 
 

@@ -1,13 +1,18 @@
-"""What every object is put with when an operator asks for it: encryption by the server, and a lock against deletion.
+"""What requests carry when an operator asks for it: encryption, a lock against deletion, whose bucket it must be.
 
 ``ADLOOM_S3_SSE`` is ``AES256`` or ``aws:kms`` (with ``ADLOOM_S3_SSE_KMS_KEY_ID``, else the account's own key). Without
 it the bucket's default holds. ``ADLOOM_S3_OBJECT_LOCK_MODE`` is ``GOVERNANCE`` or ``COMPLIANCE`` and needs
 ``ADLOOM_S3_OBJECT_LOCK_DAYS``; it holds for what is created once (facts, plans, images), not for documents that are
 written anew (heartbeats, manifest, page), and the bucket must have been made with Object Lock.
+
+``ADLOOM_S3_BUCKET_OWNER`` is the AWS account that the bucket belongs to: S3 then refuses one of the same name in other
+hands. ``ADLOOM_S3_CACHE`` is ``private`` (the default) or ``public``: whether caches between S3 and a browser may keep
+images, too.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,7 +22,10 @@ from adloom.core.errors import SettingInvalid
 
 _ALGORITHMS = ("AES256", "aws:kms")
 _MODES = ("GOVERNANCE", "COMPLIANCE")
+_VARIABLES = ("SSE", "SSE_KMS_KEY_ID", "OBJECT_LOCK_MODE", "OBJECT_LOCK_DAYS", "BUCKET_OWNER", "CACHE")
+_CACHES = ("private", "public")
 _LONGEST_DAYS = 36_500  # S3's own: 100 years
+_ACCOUNT = re.compile(r"[0-9]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +36,15 @@ class Protection:
     kms_key: str = ""
     lock_mode: str = ""
     lock_days: int = 0
+    owner: str = ""
+    cache: str = "private"
 
-    def for_all(self) -> dict[str, Any]:
-        """The parameters of every PutObject."""
+    def for_requests(self) -> dict[str, Any]:
+        """The parameters of every request to the archive's bucket."""
+        return {"ExpectedBucketOwner": self.owner} if self.owner else {}
+
+    def for_puts(self) -> dict[str, Any]:
+        """The parameters of every PutObject beside those of every request."""
         if not self.algorithm:
             return {}
         key = {"SSEKMSKeyId": self.kms_key} if self.kms_key else {}
@@ -47,16 +61,19 @@ class Protection:
 
 def read_protection(environ: Mapping[str, str]) -> Protection:
     """What the environment asks for. Raises SettingInvalid with all problems in one report."""
-    names = ("ADLOOM_S3_SSE", "ADLOOM_S3_SSE_KMS_KEY_ID", "ADLOOM_S3_OBJECT_LOCK_MODE", "ADLOOM_S3_OBJECT_LOCK_DAYS")
-    algorithm, key, mode, days = (environ.get(name, "").strip() for name in names)
+    sse, sse_key, lock, lock_days, owned, cached = (f"ADLOOM_S3_{name}" for name in _VARIABLES)
+    asked = {name: environ.get(f"ADLOOM_S3_{name}", "").strip() for name in _VARIABLES}
+    algorithm, key, mode, days, owner, cache = asked.values()
     is_period = days.isdecimal() and 0 < int(days) <= _LONGEST_DAYS
     checks = (
-        (bool(algorithm) and algorithm not in _ALGORITHMS, f"{names[0]}: write {' or '.join(_ALGORITHMS)}"),
-        (bool(key) and algorithm != "aws:kms", f"{names[1]}: it goes with {names[0]}=aws:kms"),
-        (bool(mode) and mode not in _MODES, f"{names[2]}: write {' or '.join(_MODES)}"),
-        (bool(mode) and not is_period, f"{names[3]}: write for how many days, 1 to {_LONGEST_DAYS}"),
-        (bool(days) and not mode, f"{names[3]}: it goes with {names[2]}"),
+        (bool(algorithm) and algorithm not in _ALGORITHMS, f"{sse}: write {' or '.join(_ALGORITHMS)}"),
+        (bool(key) and algorithm != "aws:kms", f"{sse_key}: it goes with {sse}=aws:kms"),
+        (bool(mode) and mode not in _MODES, f"{lock}: write {' or '.join(_MODES)}"),
+        (bool(mode) and not is_period, f"{lock_days}: write for how many days, 1 to {_LONGEST_DAYS}"),
+        (bool(days) and not mode, f"{lock_days}: it goes with {lock}"),
+        (bool(owner) and not _ACCOUNT.fullmatch(owner), f"{owned}: write the 12 digits of an AWS account"),
+        (bool(cache) and cache not in _CACHES, f"{cached}: write {' or '.join(_CACHES)}"),
     )
     if problems := [problem for wrong, problem in checks if wrong]:
         raise SettingInvalid("\n".join(problems), remedy="Change or unset what is named above; nothing was sent.")
-    return Protection(algorithm, key, mode, int(days) if mode else 0)
+    return Protection(algorithm, key, mode, int(days) if mode else 0, owner, cache or "private")

@@ -73,7 +73,7 @@ class Account:
         self._turn_the_day(now)
         self.reserved -= reserved
         self.charged += charged
-        self.released += reserved - charged
+        self.released += max(ZERO, reserved - charged)
         self.used_today = max(ZERO, self.used_today - (reserved - charged))
         if seen_late:
             self.recent.append((now, charged))

@@ -35,6 +35,8 @@ class Gallery:
         whole = await self._whole(task, index, media, off_px)
         if damage == "html":
             return _PAGE, "text/html"
+        if damage == "annotated":
+            return await asyncio.to_thread(_annotated, whole), "image/png"
         if damage == "animated":
             return await asyncio.to_thread(_animated, whole), "image/webp"
         return _damaged(whole, damage), f"image/{media}"
@@ -115,4 +117,16 @@ def _animated(whole: bytes) -> bytes:
         frames = [image.resize((96, 96)).rotate(angle) for angle in (0, 120, 240)]
     out = BytesIO()
     frames[0].save(out, "WEBP", save_all=True, append_images=frames[1:], duration=200)
+    return out.getvalue()
+
+
+def _annotated(whole: bytes) -> bytes:
+    from PIL import Image, PngImagePlugin  # noqa: PLC0415 - Pillow loads when the first picture is painted
+
+    notes = PngImagePlugin.PngInfo()
+    for name, text in (("comment", "sandbox " * 9000), ("icc_profile", "no profile"), ("exif", "no Exif")):
+        notes.add_text(name, text)
+    out = BytesIO()
+    with Image.open(BytesIO(whole)) as image:
+        image.save(out, "PNG", pnginfo=notes, compress_level=1)
     return out.getvalue()

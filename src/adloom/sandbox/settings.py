@@ -23,6 +23,7 @@ PictureDamage = Literal[
     "off_size",
     "line_break",  # whole, behind a line break
     "animated",  # a WebP of three frames
+    "annotated",  # a PNG with notes that make readers of metadata stumble
 ]
 
 TRANSIENT_CODES = (
@@ -86,6 +87,8 @@ class SandboxSettings(BaseModel):
 
     # Money
     credits_per_image: Decimal | None = None  # instead of the list price
+    price_steps: dict[int, Decimal] = {}  # {3: 2}: from the third accepted purchase on, twice that; {5: 1} ends it
+    charge_factor: Decimal = Field(default=Decimal(1), ge=0)  # what is charged, as a multiple of what should be
     balance_credits: Decimal = Decimal(100_000)
     key_limit_credits: Decimal | None = None
     daily_limit_credits: Decimal | None = None

@@ -79,7 +79,7 @@ class SandboxTask:
     @property
     def released(self) -> Decimal:
         """What came back of the reserve."""
-        return ZERO if self.state is State.RUNNING else self.reserved - self.charged
+        return ZERO if self.state is State.RUNNING else max(ZERO, self.reserved - self.charged)
 
     def progress(self, now: float) -> int:
         """0 to 100; it never falls while running, and is 0 for what failed."""
@@ -165,8 +165,11 @@ class TaskBook:
         return task
 
     def price(self, wanted: Wanted) -> Decimal:
-        """Credits for one image."""
-        return self._board.settings.credits_per_image or wanted.model.credits_per_image
+        """Credits for one image of the next purchase."""
+        settings = self._board.settings
+        begun = [step for step in settings.price_steps if step <= len(self._all) + 1]
+        factor = settings.price_steps[max(begun)] if begun else 1
+        return (settings.credits_per_image or wanted.model.credits_per_image) * factor
 
     def next_end(self) -> float | None:
         """When the next task ends, None when none will."""
@@ -275,7 +278,8 @@ class TaskBook:
         if task.error_code:
             return State.FAILED
         task.made = images_made(task.wanted, task.outcome, task.ordinal, self._board.settings, self._dice)
-        task.charged = min(task.reserved, task.reserved / task.wanted.n * task.made)
+        due = min(task.reserved, task.reserved / task.wanted.n * task.made)
+        task.charged = due * self._board.settings.charge_factor
         return State.COMPLETED
 
     def _move(self, task: SandboxTask, state: State) -> None:

@@ -1,0 +1,137 @@
+"""A ledger that went backwards: its own edition knows better, so nothing is bought again. The charge log judges."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import Callable
+
+import pytest
+from shop import Shop, campaign_text
+
+from adloom.core.exits import StopReason
+from adloom.run import Result
+
+FEW = "  - {id: mug, prompt: 'a {{ colour }} mug', variants: 2, matrix: {colour: [red, blue]}}\n"
+MANY = FEW.replace("blue", "blue, green, white, black")
+
+
+def stopped_as_older(result: Result) -> bool:
+    return result.exit_code == 2 and StopReason.OLDER_LEDGER in {stop.reason for stop in result.stops}
+
+
+@pytest.fixture
+async def twice(shop: Shop) -> Shop:
+    """Two runs: 4 images, and 10 after an edit. The state after the first lies in ``backup``."""
+    shop.write(campaign_text(FEW))
+    assert (await shop.run()).exit_code == 0
+    shutil.copytree(shop.edition(), shop.folder / "backup")
+    shop.write(campaign_text(MANY))
+    assert (await shop.run()).exit_code == 0
+    assert shop.bought() == 10
+    return shop
+
+
+def restore_the_ledger(shop: Shop) -> None:
+    shutil.rmtree(shop.edition() / "ledger")
+    shutil.copytree(shop.folder / "backup" / "ledger", shop.edition() / "ledger")
+
+
+def delete_the_ledger(shop: Shop) -> None:
+    shutil.rmtree(shop.edition() / "ledger")
+
+
+def restore_ledger_and_plan(shop: Shop) -> None:
+    restore_the_ledger(shop)
+    (shop.edition() / "plan-r2.json").unlink()
+
+
+def restore_what_was_written_before_a_kill(shop: Shop) -> None:
+    """Nothing but heartbeats and images is newer: the second run died before it wrote its manifest."""
+    restore_the_ledger(shop)
+    for name in ("manifest.json", "assets.jsonl", "assets.csv", "checksums.txt"):
+        shutil.copy(shop.folder / "backup" / name, shop.edition() / name)
+
+
+def restore_all_but_the_images(shop: Shop) -> None:
+    restore_what_was_written_before_a_kill(shop)
+    (shop.edition() / "plan-r2.json").unlink()
+    shutil.rmtree(shop.edition() / "runs")
+
+
+def delete_a_call(shop: Shop) -> None:
+    shutil.rmtree(next(iter(sorted((shop.edition() / "ledger").glob("c-*")))))
+
+
+DISASTERS = (
+    restore_the_ledger,
+    delete_the_ledger,
+    restore_ledger_and_plan,
+    restore_what_was_written_before_a_kill,
+    restore_all_but_the_images,
+    delete_a_call,
+)
+
+
+@pytest.mark.parametrize("disaster", DISASTERS)
+async def test_a_ledger_that_knows_less_than_its_edition_buys_nothing(twice: Shop, disaster: Callable[[Shop], None]):
+    shutil.rmtree(twice.edition() / "ledger" / "sealed", ignore_errors=True)  # else a seal makes up for it
+    disaster(twice)
+    before = {path: path.read_bytes() for path in twice.edition().glob("*.*")}
+    result = await twice.run()
+    assert stopped_as_older(result)
+    assert "older than its manifest" in result.stops[0].message
+    assert len(twice.sandbox.charges()) == 5
+    for path, content in before.items():  # what it is held against stays
+        assert path.read_bytes() == content
+    assert stopped_as_older(await twice.run())
+    assert twice.bought() == 10
+
+
+@pytest.mark.parametrize("fact", ["intent", "accepted.*", "completed", "settled", "archived-1"])
+async def test_a_ledger_without_a_single_fact_buys_nothing(twice: Shop, fact: str):
+    shutil.rmtree(twice.edition() / "ledger" / "sealed", ignore_errors=True)
+    next(iter(sorted((twice.edition() / "ledger").glob(f"c-*/a1-{fact}.json")))).unlink()
+    assert stopped_as_older(await twice.run())
+    await twice.run()
+    assert twice.bought() == 10
+    assert len(twice.sandbox.charges()) == 5
+
+
+async def test_a_replica_that_lags_is_waited_for(twice: Shop):
+    lagging = twice.folder / "lagging"
+    shutil.copytree(twice.edition() / "ledger", lagging)
+    restore_the_ledger(twice)
+    assert stopped_as_older(await twice.run())
+    shutil.copytree(lagging, twice.edition() / "ledger", dirs_exist_ok=True)
+    assert (await twice.run()).exit_code == 0
+    assert len(twice.sandbox.charges()) == 5
+
+
+async def test_what_an_older_ledger_does_know_is_still_collected(shop: Shop):
+    shop.sandbox.change(task_seconds=600)
+    shop.write(campaign_text(FEW))
+    await shop.run(started=lambda run: asyncio.get_running_loop().call_later(0.5, run.interrupt))
+    backup = shop.folder / "backup"
+    shutil.copytree(shop.edition() / "ledger", backup)
+    shop.sandbox.finish()
+    shop.sandbox.change(task_seconds=0.03)
+    assert (await shop.run()).exit_code == 0
+    shutil.rmtree(shop.edition() / "ledger")
+    shutil.copytree(backup, shop.edition() / "ledger")  # the tasks are known, what they made is not
+    shutil.rmtree(shop.edition() / "assets")
+    assert stopped_as_older(await shop.run())
+    assert len(list(shop.edition().glob("assets/**/*.jpg"))) == 4
+    assert (await shop.run()).exit_code == 0  # by now the ledger knows all again
+    assert len(shop.sandbox.charges()) == 2
+
+
+async def test_runs_that_race_are_no_sign_of_an_older_ledger(shop: Shop):
+    shop.write(campaign_text(MANY))
+    results = await asyncio.gather(*(shop.run() for _ in range(4)))
+    assert {result.exit_code for result in results} == {0}
+    assert shop.bought() == 10
+    assert facts_told(shop) == len(list((shop.edition() / "ledger").glob("c-*/*.json")))
+
+
+def facts_told(shop: Shop) -> int:
+    return int(json.loads((shop.edition() / "manifest.json").read_bytes())["facts"])

@@ -1,0 +1,113 @@
+"""Prices and charges that move while a run buys. The sandbox's charge log says what was really paid."""
+
+from decimal import Decimal
+
+import pytest
+from fakes import FakeSource, ManualClock, MemoryStore, ScriptedApi, a_row, a_world, accepted, look_at, run_all
+from shop import Shop, campaign_text
+
+from adloom.core.campaign import Pace
+from adloom.core.exits import StopReason
+
+PRICE = Decimal("1.53")
+LETTERS = ", ".join("abcdefghijklmnopqrstuvwxyz")
+CUPS = campaign_text(f"  - {{id: cup, prompt: 'a {{{{ x }}}} cup', variants: 4, matrix: {{x: [{LETTERS}]}}}}\n")
+
+
+def spent(shop: Shop) -> Decimal:
+    """Credits that were reserved or charged, as the sandbox knows them."""
+    return sum((max(charge.reserved, charge.charged) for charge in shop.sandbox.charges()), start=Decimal(0))
+
+
+@pytest.mark.parametrize(("read", "unread"), [(1, 2), (3, 8), (7, 16)])
+async def test_a_price_that_doubles_is_paid_only_by_what_is_out_unread(shop: Shop, read: int, unread: int):
+    shop.write(CUPS)
+    shop.sandbox.change(price_steps={read + 1: 2})
+    result = await shop.run()
+    assert result.exit_code == 4
+    assert [stop.reason for stop in result.stops] == [StopReason.PRICE]
+    assert read + 1 <= len(shop.sandbox.charges()) <= read + unread
+    assert len(shop.lines()) == 26 * 4
+    assert result.published.manifest["totals"]["archived"] == shop.bought()
+
+
+async def test_a_run_after_a_price_that_doubled_stops_at_its_first_purchase(shop: Shop):
+    shop.write(CUPS)
+    shop.sandbox.change(price_steps={2: 2})
+    await shop.run()
+    before = len(shop.sandbox.charges())
+    assert (await shop.run()).exit_code == 4
+    assert len(shop.sandbox.charges()) == before + 1
+
+
+async def test_a_price_that_falls_is_noted_and_bought(shop: Shop):
+    shop.write(CUPS)
+    shop.sandbox.change(price_steps={5: "0.8"})
+    result = await shop.run()
+    assert (result.exit_code, result.stops) == (0, ())
+    assert shop.bought() == 26 * 4
+    (note,) = result.notes
+    assert "1.224 credits an image now, the plan says 1.53" in note
+
+
+async def test_a_charge_above_its_reserve_stops_the_buying_at_the_first_one_read(shop: Shop):
+    shop.write(CUPS)
+    shop.sandbox.change(charge_factor=10, task_seconds=[0.1, 0.4])
+    result = await shop.run(in_flight=3)
+    assert result.exit_code == 4
+    (stop,) = result.stops
+    assert "61.2 credits were charged" in stop.message
+    assert "for which 6.12 were reserved" in stop.message
+    assert "other purchases were in flight" in stop.message
+    assert len(shop.sandbox.charges()) <= 3
+    assert result.published.manifest["totals"]["credits_charged"] == float(spent(shop))
+
+
+async def test_after_a_charge_above_its_reserve_a_later_run_waits_for_each_charge(shop: Shop):
+    shop.write(CUPS)
+    shop.sandbox.change(charge_factor=2)
+    await shop.run(in_flight=2)
+    before = len(shop.sandbox.charges())
+    assert (await shop.run()).exit_code == 4
+    assert len(shop.sandbox.charges()) == before + 1
+    shop.sandbox.change(charge_factor=1)
+    assert (await shop.run()).exit_code == 0
+    assert shop.bought() == 26 * 4
+
+
+async def test_an_ordinary_run_is_at_full_speed_after_a_few_answers():
+    clock = ManualClock()
+    api = ScriptedApi(clock)
+    api.submit_takes_s = 1
+    world = a_world(MemoryStore(), clock, api)
+    rows = [a_row(f"row-{number:02}") for number in range(40)]
+    result = await run_all(world, await look_at(world, FakeSource(rows, pace=Pace(16))))
+    assert result.exit_code == 0
+    at = [post.at for post in api.posts]
+    assert at[:3] == [0, 1, 1]
+    assert at[15] <= 3
+
+
+async def test_prices_of_one_model_say_nothing_about_another_quality():
+    clock = ManualClock()
+    api = ScriptedApi(clock)
+    api.submit_takes_s = 1
+    world = a_world(MemoryStore(), clock, api)
+    rows = [a_row(f"{quality}-{number}", quality=quality) for quality in ("1K", "4K") for number in range(4)]
+    await run_all(world, await look_at(world, FakeSource(rows, pace=Pace(16))))
+    at = {quality: [p.at for p in api.posts if p.body["quality"] == quality] for quality in ("1K", "4K")}
+    assert at == {"1K": [0, 1, 1, 2], "4K": [0, 1, 1, 2]}
+
+
+async def test_while_the_price_wavers_each_purchase_goes_alone():
+    clock = ManualClock()
+    api = ScriptedApi(clock)
+    api.submit_takes_s = 1
+    factors = (Decimal(1), Decimal("1.02")) * 6
+    api.answers = [accepted(f"task-{number:03}", PRICE * factor) for number, factor in enumerate(factors)]
+    world = a_world(MemoryStore(), clock, api)
+    rows = [a_row(f"row-{number:02}") for number in range(12)]
+    assert (await run_all(world, await look_at(world, FakeSource(rows, pace=Pace(16))))).exit_code == 0
+    at = [post.at for post in api.posts]
+    assert at[:3] == [0, 1, 1]
+    assert len(set(at)) == 11
