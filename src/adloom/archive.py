@@ -22,7 +22,7 @@ from adloom.core.facts import CallFacts, Image, ImageFate, Record, image_entry
 from adloom.core.identity import asset_stems, thumb_key
 from adloom.core.limits import LINKS_LIVE_S
 from adloom.core.task import Download, Picture
-from adloom.fetch import Fetcher, Target, TaskReading
+from adloom.fetch import Fetcher, Siblings, Target
 from adloom.ledger import Edition, Ledger
 from adloom.world import World
 
@@ -52,9 +52,10 @@ class Archiver:
         """
         facts = self._ledger.facts(call)
         reading = self._fetcher.reading(facts.latest.task)
-        done = {image.index for image in facts.latest.images}
+        done = {image.index: image.sha256 for image in facts.latest.images}
+        siblings = Siblings(self._fetcher, reading, facts.latest.links, done)
         links = [(index, link) for index, link in enumerate(facts.latest.links) if index not in done]
-        found = await asyncio.gather(*(self._image(facts, index, link, reading) for index, link in links))
+        found = await asyncio.gather(*(self._image(facts, index, link, siblings) for index, link in links))
         images = [image for image in found if image is not None]
         self._backlog.leave_for_later(len(found) - len(images))
         await self._record(call, images)
@@ -71,7 +72,7 @@ class Archiver:
             if (await self._ledger.decide(call, name, {"images": [image_entry(image) for image in new]}))[1]:
                 return
 
-    async def _image(self, facts: CallFacts, index: int, link: str, reading: TaskReading) -> Image | None:
+    async def _image(self, facts: CallFacts, index: int, link: str, siblings: Siblings) -> Image | None:
         intent = facts.intent
         assert intent is not None  # noqa: S101 - a completed call was bought
         variant = intent["variants"][index] if index < len(intent["variants"]) else None
@@ -89,15 +90,16 @@ class Archiver:
         target = Target(
             link,
             dies=ended + LINKS_LIVE_S,
-            fresh=partial(reading.fresh, link, facts.latest.links),
+            fresh=partial(siblings.fresh, link),
             keep=partial(self._keep, facts, index),
         )
         async with self._backlog.place(ended):
             try:
                 if inherited and (existing := await self._existing(facts.call, stems)) is not None:
+                    siblings.note(index, existing[1])
                     await self._show(existing[0], existing[-1])
                     return _image(index, number, fate, *existing)
-                download, picture = await self._fetcher.image(target)
+                download, picture = await siblings.image(index, target)
                 keys = [f"{stem}.{picture.extension}" for stem in stems]
                 key = await self._put(keys, download, picture.media_type, facts, variant)
                 await self._show(key, picture)

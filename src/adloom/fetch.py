@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from adloom.core.backoff import RESULT
 from adloom.core.errors import AccountStopped, DownloadError, DownloadFailed, LinkExpired, ReadFailed
-from adloom.core.links import renewals
+from adloom.core.links import are_alike, renewals
 from adloom.core.results import second_reading_after_s
 from adloom.core.task import Download, Picture
 from adloom.ports import Clock, ImageApi
@@ -85,6 +86,15 @@ class Fetcher:
                     raise LinkExpired(f"{trouble.message}; its 24 h are over, and the API gives no other")
         raise DownloadFailed(f"{DOWNLOAD_TRIES} tries brought no image; the last one: {trouble.message}")
 
+    async def once(self, link: str) -> tuple[Download, Picture] | None:
+        """One try of a link: its image, None when it brings none."""
+        try:
+            download = await self._api.download(link)
+        except DownloadError:
+            return None
+        picture = await self._decoder.decode(download.content)
+        return None if picture is None else (download, picture)
+
     async def _try(self, link: str, target: Target) -> tuple[Download, Picture] | DownloadError:
         """One try: the image, or what came instead, LinkExpired standing for whatever a dead link may bring."""
         try:
@@ -126,11 +136,15 @@ class TaskReading:
 
         Raises DownloadFailed while the task cannot be read.
         """
+        return next((link for link in await self.renewals(asked, known) if link != refused), "")
+
+    async def renewals(self, asked: str, known: Sequence[str]) -> tuple[str, ...]:
+        """The links that the task shows now for the image of ``asked``. Raises DownloadFailed like ``fresh``."""
         async with self._one_at_a_time:
             if self._clock.monotonic() - self._made > self._shared_for_s:
                 self._shown = await self._read()
                 self._made = self._clock.monotonic()
-        return next((link for link in renewals(asked, known, self._shown) if link != refused), "")
+        return renewals(asked, known, self._shown)
 
     async def _read(self) -> tuple[str, ...]:
         try:
@@ -138,3 +152,49 @@ class TaskReading:
         except (ReadFailed, AccountStopped) as error:
             raise DownloadFailed("the link is refused and the task cannot be read now") from error
         return task.results if task else ()
+
+
+class Siblings:
+    """The images of one call, told apart by their bytes where their links differ in nothing but a signature.
+
+    Such images may fill any variant, for one prompt made them all; only the same one must not fill two. ``stored`` has
+    the SHA-256 of those that are stored, by index.
+    """
+
+    def __init__(self, fetcher: Fetcher, reading: TaskReading, links: Sequence[str], stored: Mapping[int, str]) -> None:
+        self._fetcher = fetcher
+        self._reading = reading
+        self._links = links
+        self._taken = dict(stored)
+        self._one_at_a_time = asyncio.Lock()
+
+    async def fresh(self, asked: str, refused: str) -> str:
+        """Another link of the image that ``asked`` leads to than the refused one: see ``TaskReading.fresh``."""
+        return await self._reading.fresh(asked, self._links, refused)
+
+    def note(self, index: int, sha256: str) -> None:
+        """Take note of an image that was found stored."""
+        self._taken[index] = sha256
+
+    async def image(self, index: int, target: Target) -> tuple[Download, Picture]:
+        """The image of an index. Raises what ``Fetcher.image`` raises."""
+        if not are_alike(target.link, self._links):
+            return await self._fetcher.image(target)
+        async with self._one_at_a_time:
+            download, picture = await self._fetcher.image(target)
+            taken = Counter(sha256 for other, sha256 in self._taken.items() if other != index)
+            if taken[download.sha256]:
+                download, picture = await self._another(target, taken)
+            self._taken[index] = download.sha256
+            return download, picture
+
+    async def _another(self, target: Target, taken: Counter[str]) -> tuple[Download, Picture]:
+        """An image that no other index has; equal bytes count as often as the task shows them."""
+        shown: Counter[str] = Counter()
+        for link in await self._reading.renewals(target.link, self._links):
+            if (found := await self._fetcher.once(link)) is None:
+                continue
+            shown[found[0].sha256] += 1
+            if shown[found[0].sha256] > taken[found[0].sha256]:
+                return found
+        raise DownloadFailed("its link brings the image of another one, and the task shows none besides")

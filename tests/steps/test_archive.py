@@ -269,6 +269,46 @@ async def test_a_refused_link_is_replaced_by_a_fresh_one_of_the_same_image_where
         assert room.store.objects[EDITION.key(images[index].key)] == picture_bytes(link)
 
 
+ALIKE = [f"https://r.example/get?sig={n}" for n in range(3)]
+
+
+def alike(generation, *order):
+    return [f"https://r.example/get?sig={generation}-{n}" for n in order]
+
+
+def of_alike(url):
+    return b"image " + url[-1:].encode()
+
+
+async def test_links_that_differ_in_their_signature_alone_are_told_apart_by_their_bytes(room):
+    """The second image is refused; the reading that renews it stands the other way round."""
+    room.api.contents = {link: [of_alike(link)] * 9 for link in [*ALIKE, *alike(2, 0, 1, 2)]}
+    room.api.contents[ALIKE[1]] = [LinkExpired("403")] * 9
+    room.api.state_of = lambda task: completed(task, *alike(2, 2, 0, 1))
+    await room.completed(*ALIKE)
+    images = await room.archive()
+    assert {room.store.objects[EDITION.key(image.key)] for image in images.values()} == set(map(of_alike, ALIKE))
+
+
+async def test_look_alikes_that_another_run_has_stored_are_not_stored_twice(room, shared):
+    room.api.contents = {link: [of_alike(link)] * 9 for link in [*ALIKE, *alike(2, 0, 1, 2)]}
+    room.api.contents[ALIKE[1]] = [LinkExpired("403")] * DOWNLOAD_TRIES
+    room.api.state_of = lambda task: completed(task, *alike(2, 2, 0))
+    await room.completed(*ALIKE)
+    assert len(await room.archive()) == 2
+    room.api.state_of = lambda task: completed(task, *alike(2, 2, 0, 1))
+    room.api.contents[ALIKE[1]] = [LinkExpired("403")] * DOWNLOAD_TRIES
+    images = await (await a_later_room(shared)).archive()
+    assert {room.store.objects[EDITION.key(image.key)] for image in images.values()} == set(map(of_alike, ALIKE))
+
+
+async def test_look_alikes_that_are_really_equal_fill_a_variant_each(room):
+    room.api.contents = {link: [b"image the same"] * 9 for link in ALIKE}
+    room.api.state_of = lambda task: completed(task, *ALIKE)
+    await room.completed(*ALIKE)
+    assert [image.fate for image in (await room.archive()).values()] == [ImageFate.ARCHIVED] * 3
+
+
 @pytest.mark.parametrize("answer", [LINKS, [LINKS[0], LINKS[2]], []], ids=["the same links", "fewer links", "no links"])
 async def test_a_link_that_stays_dead_is_lost_with_its_reason_when_it_has_had_its_time(room, answer):
     room.api.contents[LINKS[1]] = [LinkExpired("410: gone")] * 99

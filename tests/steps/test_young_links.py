@@ -163,7 +163,7 @@ async def test_what_never_passes_is_failed_once_its_links_have_had_their_time(
     assert posts(slow_shop) == 1
 
 
-@pytest.mark.parametrize("form", ["path", "query"])
+@pytest.mark.parametrize("form", ["path", "query", "signature"])
 @pytest.mark.parametrize("refused", [1, 2])
 async def test_fresh_links_in_another_order_give_every_variant_its_own_picture(shop: Shop, form: str, refused: int):
     shop.write(one_row(6))
