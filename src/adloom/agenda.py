@@ -99,7 +99,7 @@ class Agenda:
         return str(intent["time"]) if intent else ""
 
     def _fresh(self, planned: PlannedRow) -> Iterator[Order]:
-        price = price_per_image(planned.row.model, self._revision.prices)
+        price = price_per_image(planned.row.model, planned.row.quality, self._revision.prices)
         for call in planned.calls:
             if is_asked_for(call, self._only) and self._ledger.facts(call.id).stage is Stage.UNBOUGHT:
                 variants = tuple({"key": v.key, "number": v.number, "take": v.take} for v in call.variants)

@@ -63,7 +63,7 @@ async def compare(
     fresh: list[tuple[PlannedRow, Decimal]] = []
     changes = Changes(revision)
     for row in Planner(known, source.campaign.prices).plan(source.rows()):
-        price = price_per_image(row.row.model, source.campaign.prices)
+        price = price_per_image(row.row.model, row.row.quality, source.campaign.prices)
         key = _short(row_digest(row.row))
         if before := gone.get(key):
             gone[key] = before[1:]

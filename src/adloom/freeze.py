@@ -24,7 +24,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from adloom.core.campaign import CampaignSource, Grouping, Reference, Row
+from adloom.core.campaign import CampaignSource, Grouping, Prices, Reference, Row
 from adloom.core.errors import InputError, PlanRefused, RecordUnreadable
 from adloom.core.facts import CallFacts, Decided, Stage
 from adloom.core.identity import row_digest, variant_key
@@ -66,7 +66,7 @@ class Revision:
     sandbox: bool
     cap_credits: Decimal
     rows_sha256: str
-    prices: Mapping[str, Decimal]
+    prices: Prices
     wanted: int
     calls: int
     new_takes: int
@@ -183,7 +183,7 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
             "selection": selection,
             "fallback": list(fallback),
             "total_credits": str(frozen.credits),
-            "prices": {model: str(price) for model, price in source.campaign.prices.items()},
+            "prices": _prices_to_json(source.campaign.prices),
             "rows_sha256": surveyed.rows_sha256,
             "found": {"calls": ledger.sent_count()},
             "totals": {
@@ -315,7 +315,7 @@ def _revision(header: Mapping[str, Any], content: bytes) -> Revision:
         sandbox=header["sandbox"],
         cap_credits=Decimal(header["cap_credits"]),
         rows_sha256=header["rows_sha256"],
-        prices={model: Decimal(price) for model, price in header["prices"].items()},
+        prices=_prices_from_json(header["prices"]),
         wanted=header["totals"]["wanted"],
         calls=header["totals"]["calls"],
         new_takes=header["totals"].get("new_takes", 0),
@@ -326,7 +326,23 @@ def _revision(header: Mapping[str, Any], content: bytes) -> Revision:
     )
 
 
-def _says_the_same(newest: Revision, surveyed: Survey, cap: Decimal, prices: Mapping[str, Decimal]) -> bool:
+def _prices_to_json(prices: Prices) -> dict[str, Any]:
+    return {
+        model: {quality: str(each) for quality, each in price.items()} if isinstance(price, Mapping) else str(price)
+        for model, price in prices.items()
+    }
+
+
+def _prices_from_json(record: Mapping[str, Any]) -> Prices:
+    return {
+        model: {quality: Decimal(each) for quality, each in price.items()}
+        if isinstance(price, dict)
+        else Decimal(price)
+        for model, price in record.items()
+    }
+
+
+def _says_the_same(newest: Revision, surveyed: Survey, cap: Decimal, prices: Prices) -> bool:
     same_rows = newest.rows_sha256 == surveyed.rows_sha256 and not (newest.new_takes or surveyed.totals.new_takes)
     return same_rows and newest.cap_credits == cap and dict(newest.prices) == dict(prices)
 

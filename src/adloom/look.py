@@ -67,8 +67,8 @@ class Outlook:
     owed: Decimal
     """Credits of top-ups that calls have given their reserve back for."""
     cap: Decimal | None
-    outstanding: Counter[str]
-    """Images that are bought and not charged yet, or owed as top-ups, by the model that they were sent to."""
+    outstanding: Counter[tuple[str, str]]
+    """Images bought and not charged yet, or owed as top-ups, by the model that they were sent to and quality."""
     lack: Lack
     """What the ledger lacks of what its edition has said before; such a ledger is no ground to buy on."""
     changes: Changes | None = None
@@ -113,19 +113,29 @@ class Outlook:
         """
         models = self.source.campaign.fallback
         while models and self.cap is not None and self.most_credits(models) > self.cap:
-            dearest = max(models, key=self._price)
+            dearest = max(models, key=self._dearest)
             models = tuple(model for model in models if model != dearest)
         return models
 
     def most_credits(self, fallback: Sequence[str]) -> Decimal:
         """The most that the edition can come to if all that is not charged yet goes to the dearest of these models."""
-        part = self.surveyed.asked if self.reserves_a_part else self.surveyed.totals
-        dearest = max((self._price(model) for model in fallback), default=Decimal(0))
-        images = (part.images_by_model + self.outstanding).items()
-        return self.committed.charged + sum(count * max(dearest, self._price(model)) for model, count in images)
+        images = self._left_to_pay
+        return self.committed.charged + sum(
+            count * max(self._price(each, quality) for each in (model, *fallback))
+            for (model, quality), count in images.items()
+        )
 
-    def _price(self, model: str) -> Decimal:
-        return price_per_image(model, self.source.campaign.prices)
+    @property
+    def _left_to_pay(self) -> Counter[tuple[str, str]]:
+        part = self.surveyed.asked if self.reserves_a_part else self.surveyed.totals
+        return part.images_by_kind + self.outstanding
+
+    def _dearest(self, model: str) -> Decimal:
+        """What an image from a model costs at most, in the qualities that are left to pay for."""
+        return max((self._price(model, quality) for _, quality in self._left_to_pay), default=Decimal(0))
+
+    def _price(self, model: str, quality: str) -> Decimal:
+        return price_per_image(model, quality, self.source.campaign.prices)
 
     @property
     def left_out(self) -> int:
@@ -206,10 +216,10 @@ def _owed_images(facts: CallFacts, ledger: Ledger) -> int:
     return len(top_up.variants)
 
 
-def _outstanding(calls: Sequence[CallFacts], ledger: Ledger) -> Counter[str]:
-    found: Counter[str] = Counter()
+def _outstanding(calls: Sequence[CallFacts], ledger: Ledger) -> Counter[tuple[str, str]]:
+    found: Counter[tuple[str, str]] = Counter()
     for facts in calls:
         if facts.intent is not None:
             reserved = len(facts.intent["variants"]) if money_of(facts).reserved else 0
-            found[facts.intent["model"]] += reserved + _owed_images(facts, ledger)
+            found[facts.intent["model"], facts.intent["quality"]] += reserved + _owed_images(facts, ledger)
     return found

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from adloom.core.campaign import Row
+from adloom.core.campaign import Prices, Row
 from adloom.core.identity import call_id, row_digest, variant_key
 from adloom.core.outcomes import Outcome, Status
 from adloom.core.planned import PlannedCall, PlannedRow, Variant
@@ -33,7 +33,8 @@ class Totals:
     credits: Decimal = Decimal(0)
     dearest: Decimal = Decimal(0)
     dearest_call: Decimal = Decimal(0)
-    images_by_model: Counter[str] = field(default_factory=Counter)
+    images_by_kind: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Images to buy by model and quality."""
     new_takes: int = 0
     known_rows: int = 0
     found: Counter[Status] = field(default_factory=Counter)
@@ -50,7 +51,7 @@ class Totals:
         self.dearest = max(self.dearest, price)
         if calls:
             self.dearest_call = max(self.dearest_call, max(len(call.variants) for call in calls) * price)
-        self.images_by_model[planned.row.model] += images
+        self.images_by_kind[planned.row.model, planned.row.quality] += images
 
 
 @dataclass(slots=True)
@@ -64,7 +65,7 @@ class Planner:
     """
 
     known: Mapping[str, Outcome]
-    prices: Mapping[str, Decimal]
+    prices: Prices
     only: frozenset[Status] = frozenset()
     picker: Picker = field(default_factory=EVERYTHING.picker)
     asked_only: bool = False
@@ -77,7 +78,7 @@ class Planner:
             picked = self.picker.takes(row)
             planned = self._plan_row(row, self.only if picked else frozenset())
             asked = tuple(call for call in planned.calls if picked and is_asked_for(call, self.only))
-            price = price_per_image(row.model, self.prices)
+            price = price_per_image(row.model, row.quality, self.prices)
             self.totals.add(planned, planned.calls, price)
             if picked:
                 self.asked.add(planned, asked, price)

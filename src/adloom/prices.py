@@ -125,9 +125,9 @@ class PriceWatch:
         if kind not in self._unsure:
             self._step(kind, len(order.row.references), price)
         if is_dearer(order.credits, reserved):
-            self._stop_for_price(order.model, price, order.credits / order.n)
+            self._stop_for_price(kind, price, order.credits / order.n)
         elif has_moved(order.credits, reserved):
-            self._note_cheaper(order.model, price, order.credits / order.n)
+            self._note_cheaper(kind, price, order.credits / order.n)
         elif reserved > order.credits and self._planned * reserved / order.credits > self._cap:
             message = f"at the {price:f} credits an image that are charged now the plan passes its budget"
             self._gate.close(Stop(StopReason.BUDGET, message, "Raise the budget and run the campaign again."))
@@ -165,9 +165,9 @@ class PriceWatch:
         price = charged / n if by_asked else charged / images
         self._step(kind, -1, price)
         if is_dearer(quoted / n, price):
-            self._stop_for_price(model, price, quoted / n)
+            self._stop_for_price(kind, price, quoted / n)
         elif has_moved(quoted / n, price):
-            self._note_cheaper(model, price, quoted / n)
+            self._note_cheaper(kind, price, quoted / n)
 
     def _step(self, kind: Kind, extras: int, price: Decimal) -> None:
         last, self._last[*kind, extras] = self._last.get((*kind, extras)), price
@@ -179,15 +179,15 @@ class PriceWatch:
     def _window(self, kind: Kind) -> Window:
         return self._windows.setdefault(kind, Window(self._gate, self._most))
 
-    def _note_cheaper(self, model: str, now: Decimal, then: Decimal) -> None:
-        note = f"{model} costs {now:f} credits an image now, the plan says {then:f}: bought at the lower price"
+    def _note_cheaper(self, kind: Kind, now: Decimal, then: Decimal) -> None:
+        note = f"{_named(kind)} costs {now:f} credits an image now, the plan says {then:f}: bought at the lower price"
         if note not in self.notes:
             self.notes = (*self.notes, note)
             log.warning("%s", note)
 
-    def _stop_for_price(self, model: str, now: Decimal, then: Decimal) -> None:
-        message = f"{model} costs {now:f} credits an image now, the plan says {then:f}"
-        remedy = f"Set `prices: {{{model}: {now:f}}}` in the campaign and run it again."
+    def _stop_for_price(self, kind: Kind, now: Decimal, then: Decimal) -> None:
+        message = f"{_named(kind)} costs {now:f} credits an image now, the plan says {then:f}"
+        remedy = f"Set `prices: {{{kind[0]}: {{{kind[1]}: {now:f}}}}}` in the campaign and run it again."
         self._gate.close(Stop(StopReason.PRICE, message, remedy))
 
     def _stop_for_charge(self, intent: Record, charged: Decimal, reserved: Decimal) -> None:
@@ -197,6 +197,10 @@ class PriceWatch:
             f"{len(self._out)} other purchases were in flight, with {others:f} credits reserved for them"
         )
         self._gate.close(Stop(StopReason.PRICE, message, "Ask EvoLink why, before you run it again."))
+
+
+def _named(kind: Kind) -> str:
+    return " ".join(kind)
 
 
 def _kind(order: Order) -> Kind:

@@ -7,21 +7,21 @@ from hypothesis import strategies as st
 
 from adloom.core.campaign import Budget
 from adloom.core.errors import SettingInvalid
-from adloom.core.pricing import cap_credits, has_moved, price_per_image, usd
+from adloom.core.pricing import cap_credits, has_moved, is_dearer, is_same_price, price_per_image, usd
 
 
 def test_the_table_tells_the_price_of_an_image():
-    assert price_per_image(MODEL, {}) == Decimal("1.53")
+    assert price_per_image(MODEL, "2K", {}) == Decimal("1.53")
 
 
 def test_a_campaigns_own_price_beats_the_table_even_when_it_is_nothing():
-    assert price_per_image(MODEL, {MODEL: Decimal("1.8")}) == Decimal("1.8")
-    assert price_per_image(MODEL, {MODEL: Decimal(0)}) == Decimal(0)
+    assert price_per_image(MODEL, "2K", {MODEL: Decimal("1.8")}) == Decimal("1.8")
+    assert price_per_image(MODEL, "2K", {MODEL: Decimal(0)}) == Decimal(0)
 
 
 def test_a_model_without_a_price_is_refused_with_the_words_that_mend_it():
     with pytest.raises(SettingInvalid) as caught:
-        price_per_image("doubao-seedream-9.0", {MODEL: Decimal(1)})
+        price_per_image("doubao-seedream-9.0", "2K", {MODEL: Decimal(1)})
     assert "prices: {doubao-seedream-9.0:" in caught.value.remedy
 
 
@@ -67,3 +67,24 @@ def test_a_price_may_differ_by_a_twentieth_either_way(reserved, moved):
 @given(n=st.integers(1, 100_000))
 def test_a_budget_in_images_pays_for_exactly_so_many(n):
     assert cap_credits(Budget(images=n), Decimal("1.53")) * 100 == n * 153
+
+
+def test_a_price_may_be_one_for_all_qualities_or_one_a_quality():
+    prices = {MODEL: {"4K": Decimal(3)}, "doubao-seedream-4.5": Decimal(2)}
+    assert price_per_image(MODEL, "4K", prices) == 3
+    assert price_per_image(MODEL, "2K", prices) == Decimal("1.53")
+    assert [price_per_image("doubao-seedream-4.5", quality, prices) for quality in ("2K", "4K")] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("reserved", "dearer", "moved"),
+    [("1.6065", False, False), ("1.6066", True, True), ("1.4535", False, False), ("1.4534", False, True)],
+)
+def test_more_than_five_percent_above_is_dearer_and_as_much_below_another_price(reserved, dearer, moved):
+    assert is_dearer(Decimal("1.53"), Decimal(reserved)) is dearer
+    assert has_moved(Decimal("1.53"), Decimal(reserved)) is moved
+
+
+def test_a_sum_that_the_api_rounds_is_the_same_price():
+    assert is_same_price(Decimal("1.53"), Decimal("1.535"))
+    assert not is_same_price(Decimal("1.53"), Decimal("1.54"))

@@ -113,7 +113,7 @@ async def test_a_frozen_row_comes_back_as_it_was(store, clock):
 async def test_what_a_frozen_plan_costs_is_what_its_calls_cost(store, clock):
     desk = await a_desk(store, clock)
     revision = await desk.freeze(MUG, JUG)
-    total = sum(len(call.variants) for call in await desk.calls(revision)) * price_per_image(MUG.model, {})
+    total = sum(len(call.variants) for call in await desk.calls(revision)) * price_per_image(MUG.model, MUG.quality, {})
     assert Decimal(json.loads(store.objects[EDITION.key("plan-r1.json")])["total_credits"]) == total
 
 

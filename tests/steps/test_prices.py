@@ -79,7 +79,7 @@ async def test_a_price_that_has_moved_is_found_at_the_first_charge_where_no_answ
     result, api = await _run([PRICE * 2], told_reserve=False)
     assert result.exit_code == 4
     assert [stop.reason for stop in result.stops] == [StopReason.PRICE]
-    assert f"{MODEL} costs 3.06 credits" in result.stops[0].message
+    assert f"{MODEL} 1K costs 3.06 credits" in result.stops[0].message
     assert len(api.posts) == 1
 
 

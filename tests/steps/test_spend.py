@@ -547,7 +547,7 @@ async def test_a_price_that_moved_closes_the_gate_after_the_first_call(till, per
     assert len(till.api.posts) == (5 if goes_on else 1)
     assert till.stops == ([] if goes_on else [StopReason.PRICE])
     if not goes_on:
-        assert f"prices: {{{MODEL}: {per_image}}}" in till.gate.stops[0].remedy
+        assert f"prices: {{{MODEL}: {{1K: {per_image}}}}}" in till.gate.stops[0].remedy
 
 
 async def test_a_small_rise_that_passes_the_budget_closes_the_gate(shared):

@@ -8,6 +8,7 @@ from shop import Shop, campaign_text
 
 from adloom.core.campaign import Pace
 from adloom.core.exits import StopReason
+from adloom.session import open_store, outlook_of
 
 PRICE = Decimal("1.53")
 LETTERS = ", ".join("abcdefghijklmnopqrstuvwxyz")
@@ -111,3 +112,32 @@ async def test_while_the_price_wavers_each_purchase_goes_alone():
     at = [post.at for post in api.posts]
     assert at[:3] == [0, 1, 1]
     assert len(set(at)) == 11
+
+
+TWO_QUALITIES = (
+    "  - {id: cup, prompt: 'a {{ x }} cup', variants: 2, quality: [2K, 4K], matrix: {x: [red, blue, green]}}\n"
+)
+
+
+async def test_qualities_of_one_model_are_bought_at_prices_of_their_own(shop: Shop):
+    shop.sandbox.change(prices_by_quality={"2K": "1.53", "4K": "3.00"})
+    shop.write(campaign_text(TWO_QUALITIES))
+    stopped = await shop.run()
+    assert (stopped.exit_code, len(stopped.stops)) == (4, 1)
+    assert "prices: {doubao-seedream-4.0: {4K: 3" in stopped.stops[0].remedy
+    shop.write(campaign_text(TWO_QUALITIES, more="prices: {doubao-seedream-4.0: {2K: 1.53, 4K: 3.00}}\n"))
+    result = await shop.run()
+    assert result.exit_code == 0
+    assert shop.bought() == 12
+    assert spent(shop) == 6 * Decimal("4.53")
+    assert result.published.manifest["totals"]["credits_charged"] == float(spent(shop))
+    assert (await shop.run()).exit_code == 0
+    assert shop.bought() == 12
+
+
+async def test_a_cap_in_images_counts_the_dearest_quality(shop: Shop):
+    more = "prices: {doubao-seedream-4.0: {4K: 3}}\n"
+    shop.write(campaign_text(TWO_QUALITIES, budget="{images: 12}", more=more))
+    outlook = await outlook_of(shop.request(), shop.settings, open_store(shop.settings.archive), to_run=True)
+    assert (outlook.to_buy, outlook.cap) == (6 * Decimal("4.53"), 36)
+    assert outlook.most_in_flight == 6 * Decimal("4.53")

@@ -87,13 +87,17 @@ class Pace:
     submits_per_minute: int | None = None
 
 
+Prices: TypeAlias = Mapping[str, Decimal | Mapping[str, Decimal]]
+"""Credits an image by model: one number for all qualities, or one a quality."""
+
+
 @dataclass(frozen=True, slots=True)
 class Campaign:
     """The head of a campaign.
 
-    ``profile`` names the limits profile that its rows were checked against. ``prices`` are the file's own prices in
-    credits an image, by model, over the built-in table. ``fallback`` are models for calls whose own is unavailable, in
-    the order in which they are tried; every row fits them.
+    ``profile`` names the limits profile that its rows were checked against. ``prices`` are the file's own, over the
+    built-in table. ``fallback`` are models for calls whose own is unavailable, in the order in which they are tried;
+    every row fits them.
     """
 
     name: str
@@ -102,7 +106,7 @@ class Campaign:
     pace: Pace
     profile: str
     callback_url: str | None
-    prices: Mapping[str, Decimal]
+    prices: Prices
     fallback: tuple[str, ...] = ()
 
 

@@ -6,10 +6,9 @@ In every run a call begins with its row's own model, which may be back, and goes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
+from adloom.core.campaign import Prices
 from adloom.core.facts import Attempt, CallFacts, Decided, RefusalKind
 from adloom.core.order import Order
 from adloom.core.pricing import price_per_image
@@ -24,7 +23,7 @@ class Fallback:
     """
 
     models: tuple[str, ...]
-    prices: Mapping[str, Decimal]
+    prices: Prices
     writer: str
 
     def order_for(self, order: Order, facts: CallFacts) -> Order:
@@ -34,7 +33,8 @@ class Fallback:
         if model == order.model:
             return order
         other = "" if model == order.row.model else model
-        return replace(order, fallback_model=other, credits=price_per_image(model, self.prices) * order.n)
+        price = price_per_image(model, order.row.quality, self.prices)
+        return replace(order, fallback_model=other, credits=price * order.n)
 
     def is_exhausted(self, order: Order, facts: CallFacts) -> bool:
         """Whether every model has been unavailable as often as the others."""

@@ -145,4 +145,5 @@ _MODELS = (
     ),
 )
 MODELS: Mapping[str, Model] = {model.name: model for model in _MODELS}
+QUALITIES = tuple(sorted({quality for model in _MODELS for quality in model.qualities}))
 DEFAULT_MODEL = "doubao-seedream-4.0"

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from adloom.core.campaign import Budget
+from adloom.core.campaign import Budget, Prices
 from adloom.core.errors import SettingInvalid
 from adloom.core.limits import CREDITS_PER_USD, MODELS, PRICE_ROUNDING, PRICE_TOLERANCE
 
 
-def price_per_image(model: str, prices: Mapping[str, Decimal]) -> Decimal:
+def price_per_image(model: str, quality: str, prices: Prices) -> Decimal:
     """Credits for one image: the campaign's own price, else the table's.
 
     Raises SettingInvalid for a model without a known price.
     """
-    if (own := prices.get(model)) is not None:
+    own = prices.get(model)
+    if isinstance(own, Mapping):
+        own = own.get(quality)
+    if own is not None:
         return own
     if (known := MODELS.get(model)) is not None:
         return known.credits_per_image

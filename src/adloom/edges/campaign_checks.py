@@ -93,6 +93,18 @@ def one_of(*words: str) -> Callable[[object], object]:
     return check
 
 
+def price(*qualities: str) -> Callable[[object], object]:
+    """A check for an amount, or a mapping with one a quality."""
+    quality = one_of(*qualities)
+
+    def check(value: object) -> object:
+        if isinstance(value, dict) and value:
+            return {quality(name): amount(each) for name, each in value.items()}
+        return amount(value)
+
+    return check
+
+
 def texts(value: object) -> object:
     """One text, or a list of one or more."""
     items = value if isinstance(value, list) else [value]

@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import ErrorDetails, core_schema
 
 from adloom.core.campaign import Budget, Duplicates, Grouping, Pace
-from adloom.core.limits import MODELS, PRIORITIES, PROFILES, WIDE_RATIOS
+from adloom.core.limits import MODELS, PRIORITIES, PROFILES, QUALITIES, WIDE_RATIOS
 from adloom.edges.campaign_checks import (
     amount,
     axes,
@@ -26,6 +26,7 @@ from adloom.edges.campaign_checks import (
     number_text,
     one_of,
     patterns,
+    price,
     reference,
     reference_list,
     slug_text,
@@ -48,6 +49,10 @@ _Value: TypeAlias = _Scalar | dict[str, Any]
 
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_Model: TypeAlias = Annotated[str, BeforeValidator(one_of(*MODELS))]
+_Price: TypeAlias = Annotated[Decimal | dict[str, Decimal], BeforeValidator(price(*QUALITIES))]
 
 
 class BudgetFile(_File):
@@ -148,7 +153,7 @@ class HeadFile(_File):
     )
     defaults: SettingsFile = SettingsFile()
     references: dict[str, _NamedReference] = Field(default_factory=dict)
-    prices: dict[Annotated[str, BeforeValidator(one_of(*MODELS))], Amount] = Field(default_factory=dict)
+    prices: dict[_Model, _Price] = Field(default_factory=dict, description="credits an image, maybe by quality")
     fallback: Annotated[tuple[Annotated[str, BeforeValidator(one_of(*MODELS))], ...], BeforeValidator(each_once)] = (
         Field((), description="models to try where a row's own is unavailable")
     )

@@ -87,6 +87,7 @@ class SandboxSettings(BaseModel):
 
     # Money
     credits_per_image: Decimal | None = None  # instead of the list price
+    prices_by_quality: dict[str, Decimal] = {}  # credits an image, instead of all that
     price_steps: dict[int, Decimal] = {}  # {3: 2}: from the third accepted purchase on, twice that; {5: 1} ends it
     charge_factor: Decimal = Field(default=Decimal(1), ge=0)  # what is charged, as a multiple of what should be
     balance_credits: Decimal = Decimal(100_000)

@@ -169,7 +169,8 @@ class TaskBook:
         settings = self._board.settings
         begun = [step for step in settings.price_steps if step <= len(self._all) + 1]
         factor = settings.price_steps[max(begun)] if begun else 1
-        return (settings.credits_per_image or wanted.model.credits_per_image) * factor
+        price = settings.prices_by_quality.get(wanted.quality, settings.credits_per_image)
+        return (price or wanted.model.credits_per_image) * factor
 
     def next_end(self) -> float | None:
         """When the next task ends, None when none will."""
