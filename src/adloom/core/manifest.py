@@ -1,8 +1,8 @@
 """What an edition holds and what did not make it: the projection of plan and ledger that people and tools read.
 
 ``assets.jsonl`` has one line per wanted variant in plan order, with ``flags`` where its image has any; ``assets.csv``
-the same for a spreadsheet, without them and with cells that a spreadsheet would run as a formula made harmless by a
-leading quote. ``manifest.json`` carries totals and the hashes of both. Nothing in them depends on when or how often a
+the same for a spreadsheet, without them and with what a spreadsheet would run as a formula made harmless by a quote
+before it. ``manifest.json`` carries totals and the hashes of both. Nothing in them depends on when or how often a
 run wrote them.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,8 +31,16 @@ COLUMNS = (
     "prompt", "vars", "model", "size", "quality", "references", "call", "attempt", "task", "result_index", "credits",
     "reason",
 )  # fmt: skip
-_FORMULA_STARTS = tuple("=+-@＝＋－＠\t\r\n\0")
-"""OWASP's list; spreadsheets in Chinese and Japanese take the full-width signs for formulas too."""
+_SIGNS = r"=+\-@＝＋－＠"
+_UNSEEN = r"\s\0\u200b-\u200f\u2060\ufeff"
+_CONTROLS = ("\t", "\r", "\n", "\0")
+_FORMULA = re.compile(rf'(^|[;\t\r\n])(?=[{_UNSEEN}"]*[{_SIGNS}])')
+"""Where a formula begins: OWASP's list, and the full-width signs that spreadsheets in Chinese and Japanese take too.
+
+Also behind a semicolon, a tab or a line's end within a text: a spreadsheet that separates cells by those, as in most of
+Europe, takes no notice of the quotes around the whole.
+"""
+_FORMULA_IN_JSON = re.compile(rf"(;[{_UNSEEN}]*)([{_SIGNS}])")
 
 
 def _reason(row: Row, outcome: Outcome | None, *, shared: bool) -> str | None:
@@ -104,9 +113,11 @@ def _cell(value: object) -> object:
     if value is None:
         return ""
     if isinstance(value, dict | list):
-        value = json.dumps(value, ensure_ascii=False) if value else ""
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
-        return "'" + value
+        text = json.dumps(value, ensure_ascii=False) if value else ""
+        return _FORMULA_IN_JSON.sub(lambda found: f"{found[1]}\\u{ord(found[2]):04x}", text)
+    if isinstance(value, str):
+        text = _FORMULA.sub(r"\1'", value)
+        return f"'{text}" if text.startswith(_CONTROLS) else text
     return value
 
 
