@@ -14,6 +14,7 @@ from typing import Protocol
 
 from adloom.core.backoff import poll_wait_s
 from adloom.core.facts import Attempt, Decided
+from adloom.core.links import joined, others
 from adloom.core.results import Reading, Verdict, images_billed, judge, second_reading_after_s
 from adloom.core.task import Task, TaskState
 from adloom.ledger import Ledger
@@ -78,7 +79,7 @@ class Completions:
         return poll_wait_s(reads, 0, self._reader.interval_s, self._reader.random.random())
 
     def _reading(self, task: Task, *, is_own: bool) -> Reading:
-        return Reading(self._reader.clock.monotonic(), frozenset(task.results), is_own)
+        return Reading(self._reader.clock.monotonic(), task.results, is_own)
 
     async def _heed(self, call: str, task: Task) -> Verdict:
         """Judge a call by its readings, of which this is the last, and write down what it adds to the ledger."""
@@ -116,14 +117,14 @@ def _adds(attempt: Attempt, task: Task, verdict: Verdict) -> bool:
     known = attempt.completed
     if known is None:
         return True
-    is_news = bool(set(task.results) - set(attempt.links)) or (verdict in _OVER and not attempt.shows_all)
+    is_news = bool(others(attempt.links, task.results)) or (verdict in _OVER and not attempt.shows_all)
     return is_news and bool(known["task"] == task.task_id)
 
 
 def _fields(attempt: Attempt, task: Task, verdict: Verdict) -> dict[str, object]:
     """The ``completed`` record of a reading."""
     asked, billed, used = wanted(attempt), _bill(attempt, task), _used(attempt, task)
-    shown = len({*attempt.links, *task.results})
+    shown = len(joined(attempt.links, task.results))
     if verdict is Verdict.NEVER_SHOWN and billed is None:
         billed = asked
     charged = estimate(attempt, shown if verdict is Verdict.FINAL else asked) if used is None else used

@@ -7,7 +7,7 @@ from fakes import few
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adloom.core.links import are_alike, others, renewals
+from adloom.core.links import are_alike, joined, others, renewals, show_the_same
 
 CUP, MUG = "https://r.example/images/cup.jpg", "https://r.example/images/mug.jpg"
 
@@ -105,3 +105,17 @@ def test_every_image_is_found_again_in_any_order_under_any_signature(seed, count
     shown = random.Random(seed).sample(fresh, count)
     assert [renewals(link, known, shown) for link in known] == [(link,) for link in fresh]
     assert others(known, shown) == ()
+
+
+def test_readings_under_new_signatures_show_no_more_images_than_there_are():
+    first, second = [signed(CUP, 1)], [signed(MUG, 2), signed(CUP, 2)]
+    assert joined(first, second, [signed(CUP, 3)]) == (signed(CUP, 1), signed(MUG, 2))
+    assert joined() == ()
+
+
+def test_readings_are_the_same_when_they_show_the_same_images():
+    one = [signed(CUP, 1), signed(MUG, 1)]
+    assert show_the_same(one, [signed(MUG, 2), signed(CUP, 2)])
+    assert not show_the_same(one, [signed(MUG, 2)])
+    assert not show_the_same([signed(MUG, 2)], one)
+    assert show_the_same([], [])

@@ -190,3 +190,25 @@ async def test_an_ordinary_run_asks_for_nothing_more_than_before(shop: Shop):
     requests = Counter(shop.sandbox.state()["requests"])
     assert (requests["image"], requests["submit"]) == (6, 1)
     assert requests["task"] + requests["batch"] <= 2
+
+
+@pytest.mark.parametrize("form", ["path", "query", "signature"])
+@pytest.mark.parametrize("turned", [False, True])
+async def test_late_results_under_new_signatures_are_the_same_images(shop: Shop, form: str, turned: bool):  # noqa: FBT001
+    shop.write(one_row(6))
+    shop.sandbox.change(late_results_rate=1, late_results="partial", late_results_readings=3)
+    shop.sandbox.change(renewed_link_life_s=60, link_form=form, reverse_later_results=turned)
+    assert (await shop.run()).exit_code == 0
+    lines = shop.lines()
+    assert len({line["sha256"] for line in lines}) == 6
+    assert (posts(shop), shop.bought()) == (1, 6)
+    assert not list((shop.edition() / "extras").glob("*"))
+
+
+async def test_a_short_set_under_new_signatures_is_topped_up(shop: Shop):
+    shop.write(one_row(6))
+    shop.sandbox.script(route="outcome", fault="completed", images=4)
+    shop.sandbox.change(renewed_link_life_s=60, show_credits_used=False, show_billing=False)
+    assert (await shop.run()).exit_code == 0
+    assert (posts(shop), shop.bought()) == (2, 6)
+    assert len({line["sha256"] for line in shop.lines()}) == 6

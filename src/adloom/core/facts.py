@@ -44,6 +44,7 @@ from typing import Any, TypeAlias
 from adloom.core.errors import RecordUnreadable
 from adloom.core.identity import digest
 from adloom.core.limits import LINKS_LIVE_S
+from adloom.core.links import joined
 
 SCHEMA = "adloom.fact/1"
 Record: TypeAlias = Mapping[str, Any]
@@ -381,7 +382,7 @@ def _all_shown(completions: Mapping[int, Record]) -> Record:
         **last,
         "time": first["time"],
         "writer": first["writer"],
-        "links": list(dict.fromkeys(link for record in same for link in record["links"])),
+        "links": list(joined(*(record["links"] for record in same))),
         "billed": last.get("billed"),
         "final": last.get("final", True),
     }

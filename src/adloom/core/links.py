@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from urllib.parse import parse_qsl, urlsplit
 
 _SIGNS = re.compile(
@@ -26,7 +26,7 @@ leaves the decision to the bytes: neither loses a picture."""
 _Identity = tuple[str, tuple[tuple[str, str], ...]]
 
 
-def renewals(asked: str, known: Sequence[str], shown: Sequence[str]) -> tuple[str, ...]:
+def renewals(asked: str, known: Collection[str], shown: Collection[str]) -> tuple[str, ...]:
     """The links of a reading that may lead to the image of ``asked``, in its order; of several the bytes decide.
 
     ``known`` are all links of the call, ``asked`` among them; ``shown`` are those of the reading.
@@ -35,12 +35,12 @@ def renewals(asked: str, known: Sequence[str], shown: Sequence[str]) -> tuple[st
     return tuple(link for link in dict.fromkeys(shown) if identity(link) == identity(asked))
 
 
-def are_alike(asked: str, known: Sequence[str]) -> bool:
+def are_alike(asked: str, known: Collection[str]) -> bool:
     """Whether a call has another link that differs from ``asked`` in nothing but what signs it."""
     return any(link != asked and _whole(link) == _whole(asked) for link in known)
 
 
-def others(known: Sequence[str], shown: Sequence[str]) -> tuple[str, ...]:
+def others(known: Collection[str], shown: Collection[str]) -> tuple[str, ...]:
     """The links of a reading that lead to images for which ``known`` has no link yet, in the reading's order."""
     identity = _identities(known, shown)
     distinct = dict.fromkeys(shown)
@@ -56,7 +56,20 @@ def others(known: Sequence[str], shown: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _identities(*readings: Sequence[str]) -> Callable[[str], _Identity]:
+def joined(*readings: Collection[str]) -> tuple[str, ...]:
+    """One link for each image that some readings of one task show, in the order of first sight."""
+    known = tuple(dict.fromkeys(readings[0])) if readings else ()
+    for reading in readings[1:]:
+        known += others(known, reading)
+    return known
+
+
+def show_the_same(one: Collection[str], other: Collection[str]) -> bool:
+    """Whether two readings of a task show the same images."""
+    return not others(one, other) and not others(other, one)
+
+
+def _identities(*readings: Collection[str]) -> Callable[[str], _Identity]:
     """What tells images apart in these readings: the path, and the query too where a path is shared."""
     shared: set[str] = set()
     for reading in readings:

@@ -7,12 +7,13 @@ what is billed and not shown is read on, then held, and never bought again witho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
 from adloom.core.limits import LINKS_LIVE_S
+from adloom.core.links import joined, show_the_same
 
 SECOND_READING_S = 5.0
 """A second reading that money depends on never comes sooner after the first: a cache in between lives for seconds."""
@@ -41,13 +42,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One reading of a completed task: its distinct links, at a time in seconds.
+    """One reading of a completed task: its links, at a time in seconds.
 
     ``is_own`` is true for an answer that was about this task alone: a line of a batch can be a summary.
     """
 
     at_s: float
-    links: frozenset[str]
+    links: Collection[str]
     is_own: bool
 
 
@@ -71,7 +72,7 @@ def images_billed(used: Decimal | None, reserved: Decimal | None, n: int, extras
 def judge(  # noqa: PLR0913 - all that the decision rests on
     readings: Sequence[Reading],
     *,
-    known: Iterable[str],
+    known: Collection[str],
     asked: int,
     billed: int | None,
     interval_s: float,
@@ -83,7 +84,7 @@ def judge(  # noqa: PLR0913 - all that the decision rests on
     ``known`` are the links that the ledger has already, ``ended_ago_s`` is how long ago anybody first read that the
     task is completed.
     """
-    shown = frozenset(known).union(*(reading.links for reading in readings))
+    shown = joined(known, *(reading.links for reading in readings))
     if len(shown) >= (asked if billed is None else min(asked, billed)):
         return Verdict.FINAL
     patience_s = READ_ON_INTERVALS * interval_s
@@ -97,8 +98,8 @@ def judge(  # noqa: PLR0913 - all that the decision rests on
     return Verdict.HELD if ended_ago_s >= patience_s else Verdict.READ_ON
 
 
-def _is_confirmed(readings: Sequence[Reading], shown: frozenset[str], after_s: float) -> bool:
+def _is_confirmed(readings: Sequence[Reading], shown: Collection[str], after_s: float) -> bool:
     """Whether two readings far enough apart show all that was ever shown, one of them being about this task alone."""
-    alike = [reading for reading in readings if reading.links == shown]
+    alike = [reading for reading in readings if show_the_same(reading.links, shown)]
     pairs = ((first, second) for first in alike for second in alike if second.at_s - first.at_s >= after_s)
     return any(first.is_own or second.is_own for first, second in pairs)
