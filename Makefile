@@ -4,7 +4,8 @@
 # make torture every crash that we can think of, an hour at most (needs strace)
 # make install only the environment, in .venv: what adloom needs to run, and nothing for developers
 # make lint    style, types, import contract
-# make audit   the bill of materials of what make install installs, and its known faults: make audit ADVISORIES=all.zip
+# make bill    the bill of materials of what make install installs, in build (CycloneDX)
+# make audit   the same, and its known faults: make audit ADVISORIES=all.zip
 # make lock    resolve the dependencies anew (needs uv)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -18,7 +19,7 @@ BILL := build/adloom.cdx.json
 DEMO_ARCHIVE := .demo/archive
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install demo up down test torture lint audit lock
+.PHONY: install demo up down test torture lint bill audit lock
 
 install: $(INSTALLED)
 
@@ -54,9 +55,11 @@ lint: $(EQUIPPED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-audit: $(EQUIPPED)
+bill: $(EQUIPPED)
 	mkdir -p $(dir $(BILL))
 	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible -o $(BILL)
+
+audit: bill
 	$(BIN)/python tools/known_faults.py $(BILL) $(ADVISORIES)
 
 # The second lock holds what the first does not.
