@@ -16,7 +16,6 @@ of its calls to others. Where there is room for its own part only, it makes a re
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
@@ -238,7 +237,7 @@ async def read_shard(store: Store, edition: Edition, shard: Shard) -> tuple[Plan
             f"{edition.key(shard.name)} is missing or damaged",
             remedy="Restore it from a backup, or run the campaign file again with --replace.",
         )
-    return tuple(planned_from_json(json.loads(line)) for line in content.splitlines())
+    return tuple(planned_from_json(from_json(line, shard.name)) for line in content.splitlines())
 
 
 def row_to_json(row: Row) -> dict[str, Any]:

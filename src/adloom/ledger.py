@@ -54,10 +54,18 @@ def to_json(record: Mapping[str, Any]) -> bytes:
     return _ENCODER.encode(record).encode() + b"\n"
 
 
+def parse_json(content: bytes) -> object:
+    """What JSON says. Raises ValueError for what is none, endless nesting included."""
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
 def from_json(content: bytes, key: str) -> dict[str, Any]:
     """A stored record. Raises RecordUnreadable when it is no JSON object."""
     try:
-        record = json.loads(content)
+        record = parse_json(content)
     except ValueError as error:
         raise RecordUnreadable(
             f"{key} is damaged", remedy="Run `adloom verify` on the edition; restore this object from a backup."

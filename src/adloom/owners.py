@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from adloom.ledger import Edition, to_json, utc
+from adloom.ledger import Edition, parse_json, to_json, utc
 from adloom.ports import Clock, Store
 
 SCHEMA = "adloom.run/1"
@@ -65,7 +64,7 @@ def run_of(name: str) -> str:
 def read_heartbeat(content: bytes, token: str) -> dict[str, Any] | None:
     """A run's heartbeat; None when the bytes are not what that run wrote."""
     try:
-        record = json.loads(content)
+        record = parse_json(content)
     except ValueError:
         return None
     if not isinstance(record, dict) or record.get("run") != token:

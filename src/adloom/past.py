@@ -13,7 +13,6 @@ many ``facts``, and which ``tasks`` and ``assets`` it knows nothing of. What was
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from typing import Any
 from adloom.core.errors import InputError
 from adloom.core.facts import CallFacts
 from adloom.core.manifest import LOSABLE, Tally, number
-from adloom.ledger import Edition, Ledger, newest_plan, to_json, utc
+from adloom.ledger import Edition, Ledger, newest_plan, parse_json, to_json, utc
 from adloom.owners import read_heartbeat, run_of
 from adloom.ports import Clock, Store
 
@@ -154,7 +153,7 @@ async def accept_loss(ledger: Ledger, clock: Clock, lack: Lack, *, reason: str, 
 def _mapping(content: bytes | None) -> dict[str, Any]:
     """A manifest as it was written; one that is damaged says nothing here, `verify` tells of it."""
     try:
-        found = json.loads(content or b"{}")
+        found = parse_json(content or b"{}")
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

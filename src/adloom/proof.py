@@ -10,7 +10,6 @@ manifest are derived from it, and ``verify`` derives both again.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,7 +18,7 @@ from random import Random
 from adloom.core.errors import AdloomError, RecordUnreadable, StoreRefused, StoreUnavailable
 from adloom.core.facts import Image, ImageFate, images_of
 from adloom.freeze import read_newest
-from adloom.ledger import Edition, Ledger
+from adloom.ledger import Edition, Ledger, parse_json
 from adloom.owners import read_heartbeat, run_of
 from adloom.ports import Store
 from adloom.publish import derive
@@ -129,7 +128,7 @@ async def verify(
     for name in sorted(present):
         if share < 1 and name.startswith((*PAID, "thumbs/")) and chosen.random() >= share:
             continue
-        content = await store.read(edition.key(name))
+        content = await read_plain(store, edition.key(name))
         hashed += 1
         findings += _hold(name, content, expected)
     return Verdict(tuple(dict.fromkeys(findings)), len(present), hashed)
@@ -145,7 +144,7 @@ def expected_sums(ledger: Ledger, sums: Mapping[str, str]) -> dict[str, str]:
 
 def _hold(name: str, content: bytes | None, expected: Mapping[str, str]) -> list[Finding]:
     if content is None:
-        return [Finding(name, Damage.MISSING)]
+        return [Finding(name, Damage.UNREADABLE)]
     if token := run_of(name):
         damage = Damage.CHANGED if name in expected else Damage.ADDED
         return [] if read_heartbeat(content, token) else [Finding(name, damage)]
@@ -174,9 +173,9 @@ async def _against_the_ledger(store: Store, edition: Edition, ledger: Ledger, su
         if sums.get(image.key, image.sha256) != image.sha256
     ]
     for name, content in derived.files.items():
-        if await store.read(edition.key(name)) != content:
+        if await read_plain(store, edition.key(name)) != content:
             findings.append(Finding(name, Damage.CONTRADICTS, "plan and ledger say otherwise"))
-    manifest = await store.read(edition.key("manifest.json"))
+    manifest = await read_plain(store, edition.key("manifest.json"))
     if manifest is None or not same_facts(manifest, derived.manifest):
         findings.append(Finding("manifest.json", Damage.CONTRADICTS, "plan and ledger say otherwise"))
     return findings
@@ -185,7 +184,7 @@ async def _against_the_ledger(store: Store, edition: Edition, ledger: Ledger, su
 def same_facts(content: bytes, derived: Mapping[str, object]) -> bool:
     """Whether a manifest says what was derived; how its run stopped, and how much it had read, is its own word."""
     try:
-        written = json.loads(content)
+        written = parse_json(content)
     except ValueError:
         return False
     leave_out = {"status": "", "facts": 0}
@@ -214,13 +213,21 @@ async def _former_sums(store: Store, edition: Edition) -> dict[str, str]:
 
 async def read_sums(store: Store, edition: Edition) -> tuple[dict[str, str], list[Finding]]:
     """The edition's checksums by object, or what is wrong with them."""
-    content = await store.read(edition.key(NAME))
-    if content is None:
-        return {}, [Finding(NAME, Damage.MISSING, "run the campaign again, or `adloom verify --repair`")]
     try:
+        content = await store.read(edition.key(NAME))
+        if content is None:
+            return {}, [Finding(NAME, Damage.MISSING, "run the campaign again, or `adloom verify --repair`")]
         return _from_text(content), []
     except RecordUnreadable as error:
         return {}, [Finding(NAME, Damage.CHANGED, error.message)]
+
+
+async def read_plain(store: Store, key: str) -> bytes | None:
+    """The object's bytes; None where there is none, or no plain file: a pipe or a link that somebody put there."""
+    try:
+        return await store.read(key)
+    except RecordUnreadable:
+        return None
 
 
 def _to_text(sums: Mapping[str, str]) -> bytes:
@@ -233,7 +240,7 @@ def _from_text(content: bytes) -> dict[str, str]:
     text += b"\n" if text else b""
     if last != f"# {hashlib.sha256(text).hexdigest()}".encode():
         raise RecordUnreadable(f"{NAME} does not agree with its own last line")
-    sums = {line[66:]: line[:64] for line in text.decode().splitlines()}
+    sums = {line[66:]: line[:64] for line in text.decode(errors="replace").splitlines()}
     if _to_text(sums) != content:
         raise RecordUnreadable(f"{NAME} is not as it was written")
     return sums

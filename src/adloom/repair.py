@@ -21,7 +21,7 @@ from adloom.core.identity import thumb_key
 from adloom.freeze import read_newest
 from adloom.gallery import write_gallery
 from adloom.gallery.thumbs import shrink
-from adloom.ledger import SEALED, Edition, Ledger, to_json
+from adloom.ledger import SEALED, Edition, Ledger, from_json, to_json
 from adloom.ports import Decoder, Store
 from adloom.proof import (
     DERIVED,
@@ -31,6 +31,7 @@ from adloom.proof import (
     Finding,
     Verdict,
     expected_sums,
+    read_plain,
     read_sums,
     same_facts,
     write_checksums,
@@ -127,9 +128,9 @@ class _Repairer:
         if not any(key.startswith("ledger/") for key in self.damaged):
             return
         async for listed in self.store.list(self.edition.key(f"ledger/{SEALED}/")):
-            content = await self.store.read(listed.key)
+            content = await read_plain(self.store, listed.key)
             try:
-                calls = json.loads(content or b"")["calls"]
+                calls = from_json(content or b"", listed.key)["calls"]
                 records = {f"ledger/{c}/{n}.json": e["record"] for c, named in calls.items() for n, e in named.items()}
             except UNREADABLE:
                 continue
@@ -196,7 +197,7 @@ class _Repairer:
         return content == derived or (name == "manifest.json" and same_facts(content, json.loads(derived)))
 
     async def _read(self, name: str) -> bytes | None:
-        return await self.store.read(self.edition.key(name))
+        return await read_plain(self.store, self.edition.key(name))
 
 
 def _is_a_source(finding: Finding) -> bool:

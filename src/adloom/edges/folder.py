@@ -6,6 +6,13 @@ folder is synced too, so that a name survives a power cut. A temporary file left
 is never listed.
 
 A failed fsync is never retried on the same file: the kernel may have dropped the data and would report success.
+
+What tells of purchases is for its owner alone (0700, 0600): ledger, plans, heartbeats, claims and callbacks hold
+prompts, variables and signed links. Under a folder with the setgid bit, which is shared by a group, the group keeps its
+rights. Images and pages have the modes that the umask gives.
+
+The root may be a link; below it none is followed, and nothing but plain files is read: whoever made an archive that is
+looked at here could else have the reader wait at a pipe, or write elsewhere.
 """
 
 from __future__ import annotations
@@ -15,11 +22,12 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from adloom.core.errors import StoreRefused, StoreUnavailable
+from adloom.core.errors import RecordUnreadable, StoreRefused, StoreUnavailable
 from adloom.ports import Listed
 
 ROOM_BYTES = 2 * 1024**3
@@ -29,6 +37,9 @@ _LISTED_AT_ONCE = 1000
 _PERMANENT = frozenset(
     {errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 )
+_PRIVATE_AT_ROOT = frozenset({"_callbacks", "tasks", "orphans"})
+_PRIVATE_IN_EDITION = frozenset({"ledger", "plan", "runs"})
+_EDITION_PARTS = 2
 _Result = TypeVar("_Result")
 
 
@@ -99,7 +110,7 @@ class FolderStore:
         return self._root.joinpath(*parts)
 
     def _create(self, path: Path, content: bytes) -> bool:
-        if path.exists():
+        if os.path.lexists(path):
             return False
         temporary = self._write_temporary(path, content)
         try:
@@ -121,10 +132,16 @@ class FolderStore:
         _sync_folder(path.parent)
 
     def _write_temporary(self, path: Path, content: bytes) -> Path:
+        if link := self._link_above(path):
+            raise StoreRefused(
+                f"the archive cannot be used: {link} is a link, and none is followed below the archive's root",
+                remedy="Put the folder itself there, or name the place that the link leads to with --archive.",
+            )
         self._make_folder(path.parent)
         temporary = path.with_name(f".{secrets.token_hex(8)}")
+        mode = _private_mode(path.parent, 0o600) if self._is_private(path) else 0o666
         try:
-            with temporary.open("xb") as file:
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -137,19 +154,44 @@ class FolderStore:
         if folder.is_dir():
             return
         self._make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
+        is_private = folder != self._root and self._root in folder.parents and self._is_private(folder)
+        folder.mkdir(_private_mode(folder.parent, 0o700) if is_private else 0o777, exist_ok=True)
         _sync_folder(folder.parent)
 
-    @staticmethod
-    def _read(path: Path) -> bytes | None:
+    def _is_private(self, path: Path) -> bool:
+        """Whether a file or folder tells of purchases, by its place in the archive."""
+        parts = path.relative_to(self._root).parts
+        inside = parts[_EDITION_PARTS : _EDITION_PARTS + 1]
+        is_plan = len(parts) == _EDITION_PARTS + 1 and path.name.startswith("plan-r")
+        return parts[0] in _PRIVATE_AT_ROOT or bool(_PRIVATE_IN_EDITION.intersection(inside)) or is_plan
+
+    def _link_above(self, path: Path) -> Path | None:
+        """The first folder on the way from the root to a path that is a link."""
+        above = list(path.parents)
+        below_root = reversed(above[: above.index(self._root)])
+        return next((folder for folder in below_root if folder.is_symlink()), None)
+
+    def _read(self, path: Path) -> bytes | None:
+        if link := self._link_above(path):
+            raise _no_file(link)
         try:
-            return path.read_bytes()
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+                raise _no_file(path) from error
+            raise
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise _no_file(path)
+            return file.read()
 
     def _walk(self, prefix: str) -> Iterator[Listed]:
         folder, _, start = prefix.rpartition("/")
         base = self._path(folder) if folder else self._root
+        if folder and (link := base if base.is_symlink() else self._link_above(base)):
+            raise _no_file(link)
         if not base.is_dir():
             return
         for path in _entries(base):
@@ -157,11 +199,12 @@ class FolderStore:
                 yield from self._files(path)
 
     def _files(self, path: Path) -> Iterator[Listed]:
-        if path.is_dir():
+        found = path.lstat()
+        if stat.S_ISDIR(found.st_mode):
             for inner in _entries(path):
                 yield from self._files(inner)
         else:
-            yield Listed(path.relative_to(self._root).as_posix(), path.stat().st_size)
+            yield Listed(path.relative_to(self._root).as_posix(), found.st_size)
 
     def _nearest_folder(self) -> Path:
         return next(folder for folder in (self._root, *self._root.parents) if folder.is_dir())
@@ -177,3 +220,14 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _private_mode(folder: Path, mode: int) -> int:
+    """A mode for the owner alone, or for owner and group alike under a folder that is the group's."""
+    return mode | mode >> 3 if folder.stat().st_mode & stat.S_ISGID else mode
+
+
+def _no_file(path: Path) -> RecordUnreadable:
+    return RecordUnreadable(
+        f"{path} is no plain file or folder", remedy="Put back what belongs there, then run the same command again."
+    )
