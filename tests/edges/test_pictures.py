@@ -3,6 +3,7 @@ import io
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import zlib
@@ -220,14 +221,18 @@ async def test_a_jpeg_of_thousands_of_scans_is_not_decoded(decoder):
 def poisonable(monkeypatch, tmp_path):
     """A child that some images kill, each in its own way; the images that were handed to children are noted."""
     deadly = tmp_path / "deadly.py"
-    source = HONEST.replace(
-        "def main() -> None:",
-        "import os\nhonest = look\ndef look(content):\n"
-        f"    with open({str(tmp_path / 'seen')!r}, 'ab') as seen: seen.write(content[:6] + b'\\n')\n"
-        "    if content.startswith(b'poison'): os.kill(os.getpid(), 9)\n"
-        "    while content.startswith(b'costly'): pass\n"
-        "    return honest(content)\ndef main() -> None:",
-    ).replace("\nCPU_S = 20\n", "\nCPU_S = 0\n")
+    source = (
+        HONEST.replace(
+            "def main() -> None:",
+            "import os\nhonest = look\ndef look(content):\n"
+            f"    with open({str(tmp_path / 'seen')!r}, 'ab') as seen: seen.write(content[:6] + b'\\n')\n"
+            "    if content.startswith(b'poison'): os.kill(os.getpid(), 9)\n"
+            "    while content.startswith(b'costly'): pass\n"
+            "    return honest(content)\ndef main() -> None:",
+        )
+        .replace("\nCPU_S = 20\n", "\nCPU_S = 0\n")
+        .replace("resource.RLIMIT_FSIZE: 0,", "")
+    )
     deadly.write_text(source)
     monkeypatch.setattr("adloom.edges.pictures._CHILD", deadly)
     return lambda: (tmp_path / "seen").read_bytes().split()
@@ -347,3 +352,35 @@ async def test_a_child_that_announces_too_much_is_not_listened_to(monkeypatch, t
             assert await decoder.decode(b"x") is None
         except PictureUnjudged:
             return
+
+
+A_USER = "    os.getuid() or os.setuid(65534)\n"  # a superuser may have as many threads as he likes
+LEAVE = "import ctypes, sys; sys.exit(ctypes.CDLL(None).unshare(0x50000000))"
+CAN_LEAVE_THE_NETWORK = subprocess.run([sys.executable, "-c", LEAVE], check=False).returncode == 0
+TRIALS = {
+    "write": "os.write(os.open({escape!r}, os.O_CREAT | os.O_WRONLY), b'x')",
+    "files": "[open('/dev/null') for _ in range(100)]",
+    "memory": "bytearray(2 * 1024**3)",
+    "thread": "threading.Thread(target=print).start()",
+} | ({"connect": "socket.socket().connect(({host!r}, {port}))"} if CAN_LEAVE_THE_NETWORK else {})
+"""What a child whose decoder was taken over might try."""
+
+
+@pytest.mark.parametrize("trial", TRIALS)
+async def test_a_child_that_was_taken_over_is_held_in(decoder, monkeypatch, tmp_path, trial):
+    taken, escape = tmp_path / "taken.py", tmp_path / "escape"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host, port = server.getsockname()
+        attempt = TRIALS[trial].format(host=host, port=port, escape=str(escape))
+        taken.write_text(
+            HONEST.replace(
+                "def main() -> None:",
+                "import os, socket, threading\ndef look(content):\n"
+                f"    try:\n        {attempt}\n    except (OSError, MemoryError, RuntimeError) as error:\n"
+                "        raise Unjudged('held ' + type(error).__name__)\n    return None\ndef main() -> None:",
+            ).replace("    _leave_the_network()\n", A_USER + "    _leave_the_network()\n", 1)
+        )
+        monkeypatch.setattr("adloom.edges.pictures._CHILD", taken)
+        with pytest.raises(PictureUnjudged, match="held"):
+            await decoder.decode(b"x")
+    assert not escape.exists() or escape.stat().st_size == 0

@@ -44,6 +44,7 @@ _PLUGINS = (  # imported here, so that Image.open looks for no others
     WebPImagePlugin,
 )
 Image.MAX_IMAGE_PIXELS = None  # the process has bounds of memory and time
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # and no threads
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 

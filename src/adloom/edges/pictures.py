@@ -178,21 +178,28 @@ class _Child:
             raise _ChildDied(hopeless=await self._ran_out_of_time()) from error
 
     async def _ran_out_of_time(self) -> bool:
-        """Whether the child, whose pipes have ended, was killed by its limit of CPU time."""
+        """Whether the child, whose pipes have ended, was killed by its limit of CPU time.
+
+        It is waited for first: killing it at the moment of its death would take its own return code away.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_S):
+                await self._process.wait()
         await self.end()
         return self._process.returncode == -signal.SIGXCPU
 
     async def end(self) -> None:
         """Kill the child and wait for it; it holds nothing worth a farewell."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
         if self._process.stdin is not None:
             self._process.stdin.close()
-        await self._process.wait()
-        if self._process.stdout is not None:  # a pipe that still holds something would stay open
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(END_S):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_S):
+                if self._process.stdout is not None:  # a pipe that still holds something would stay open
                     await self._process.stdout.read()
+                await self._process.wait()
 
 
 def _environment() -> dict[str, str]:
