@@ -23,7 +23,7 @@ from adloom.look import Outlook
 from adloom.plan import is_asked_for
 from adloom.ports import Store
 
-_BOUGHT = frozenset({Stage.SENDING, Stage.UNKNOWN, Stage.ACCEPTED, Stage.UNSHOWN, Stage.COMPLETED})
+_BOUGHT = frozenset({Stage.SENDING, Stage.UNKNOWN, Stage.ACCEPTED, Stage.FAILING, Stage.UNSHOWN, Stage.COMPLETED})
 _UNFINISHED = _BOUGHT | {Stage.WAITING}
 
 

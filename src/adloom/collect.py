@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from random import Random
 
 from adloom.claims import hold
-from adloom.completion import Completions, Fetch, estimate, wanted
+from adloom.completion import Completions, Fetch, Unreachable
 from adloom.core.backoff import READ, poll_wait_s
 from adloom.core.errors import AccountStopped, ReadFailed
 from adloom.core.exits import Stop, StopReason
-from adloom.core.facts import Decided, RefusalKind
+from adloom.core.facts import Attempt, Stage
 from adloom.core.task import Task, TaskState
-from adloom.core.triage import failed_task
+from adloom.failure import Failures
 from adloom.gate import Gate
 from adloom.ledger import Ledger
 from adloom.ports import Clock, ImageApi
@@ -40,13 +40,6 @@ ABSENT_INTERVALS = 200
 STUCK_INTERVALS = 2400
 """A task that has not ended after this long (2 h) is held; later runs look at it again."""
 
-RELEASE_INTERVALS = 20
-"""A failed task's charge is waited for this long (1 min) to come back; then it counts as spent."""
-
-
-class Unreachable(Exception):
-    """The API could not be read for so long that the run gives up; the task stays accepted in the ledger."""
-
 
 @dataclass(order=True, slots=True)
 class _Watched:
@@ -61,7 +54,6 @@ class _Watched:
     """Whether the answer must be about this task alone."""
     polls: int = field(default=0, compare=False)
     absent_since: float | None = field(default=None, compare=False)
-    failed_since: float | None = field(default=None, compare=False)
 
 
 class Poller:
@@ -196,7 +188,7 @@ class Poller:
             watched.absent_since = now if watched.absent_since is None else watched.absent_since
         else:
             watched.absent_since = None
-        if task is not None and task.state.is_final and not self._awaits_release(watched, task, now):
+        if task is not None and task.state.is_final:
             watched.ended.set_result(task)
         elif self._has_waited_too_long(watched, age_s, now):
             watched.ended.set_result(None)
@@ -205,13 +197,6 @@ class Poller:
                 log.warning("task %s has a state that is not known: %r", task.task_id, task.word[:40])
             watched.due = now + poll_wait_s(watched.polls, age_s, self.interval_s, self.random.random())
             heapq.heappush(self._watched, watched)
-
-    def _awaits_release(self, watched: _Watched, task: Task, now: float) -> bool:
-        if task.state is TaskState.COMPLETED or task.charge_status != "reserved":
-            return False
-        if watched.failed_since is None:
-            watched.failed_since = now
-        return now - watched.failed_since < RELEASE_INTERVALS * self.interval_s
 
     def _has_waited_too_long(self, watched: _Watched, age_s: float, now: float) -> bool:
         if watched.absent_since is not None:
@@ -226,54 +211,39 @@ class Collector:
         self._ledger = ledger
         self._poller = poller
         self._completions = Completions(ledger, poller)
+        self.failures = Failures(ledger, poller, self._completions)
 
     async def collect(self, call: str, started: float) -> None:
         """Wait for the task of a call's latest attempt and record its end.
 
-        A task that may have made more images than it shows is left to ``read_on``.
+        One that may have made more images than it shows, or that reads failed, is left to ``read_on``.
         """
         attempt = self._ledger.facts(call).latest
-        if not await hold(self._ledger, call, attempt.number, attempt.task):
-            return
+        if await hold(self._ledger, call, attempt.number, attempt.task):
+            await self._wait_for_end(call, attempt, started)
+
+    async def read_on(self, call: str, fetch: Fetch) -> None:
+        """Read a task that has ended until what it shows counts, or for so long that the rest is held."""
+        while (facts := self._ledger.facts(call)).stage is Stage.FAILING:
+            task = await self.failures.confirm(call)
+            if task is None:
+                return
+            if task.state is TaskState.COMPLETED:
+                await self._completions.begin(call, task)
+            elif not await self._wait_for_end(call, facts.latest, self._poller.clock.now()):
+                return
+        if facts.stage is Stage.UNSHOWN:
+            await self._completions.read_on(call, fetch)
+
+    async def _wait_for_end(self, call: str, attempt: Attempt, started: float) -> bool:
+        """Whether a task has ended; where it does not, that is held."""
         task = await self._poller.watch(attempt.task, started)
         if task is None:
             reason = f"task {attempt.task} has not ended, or the API does not know it any more"
             await self._ledger.note(call, f"a{attempt.number}-held", {"reason": reason})
-        elif task.state is TaskState.COMPLETED:
+            return False
+        if task.state is TaskState.COMPLETED:
             await self._completions.begin(call, task)
         else:
-            await self._failed(call, task)
-
-    async def read_on(self, call: str, fetch: Fetch) -> None:
-        """Read a completed task until it shows all that it made, or for so long that the rest is held."""
-        await self._completions.read_on(call, fetch)
-
-    async def _failed(self, call: str, task: Task) -> None:
-        facts = self._ledger.facts(call)
-        attempt = facts.latest.number
-        reason = f"task {task.task_id} {task.word or task.state}: {task.error_code or 'no reason given'}"
-        if task.error_message:
-            reason += f" ({task.error_message})"
-        await self._ledger.note(
-            call, f"a{attempt}-failed", {"task": task.task_id, "code": task.error_code, "reason": reason}
-        )
-        verdict = failed_task(task.error_code, facts.task_attempts)
-        final = verdict.final or task.state is TaskState.CANCELLED
-        if _was_charged(task):
-            attempt_facts = facts.latest
-            charged = estimate(attempt_facts, wanted(attempt_facts)) if task.credits_used is None else task.credits_used
-            fields = {"outcome": Decided.CHARGED, "credits": str(charged), "kind": RefusalKind.TASK, "final": True}
-        else:
-            fields = {"outcome": Decided.FREE, "kind": verdict.kind, "final": final}
-        await self._ledger.decide(call, f"a{attempt}-settled", {**fields, "reason": reason})
-
-
-def _was_charged(task: Task) -> bool:
-    """Whether a task without images must be taken as paid for.
-
-    EvoLink's clients say that a failed task's reserve comes back by itself; what a cancelled one costs nobody says.
-    """
-    if task.charge_status == "released":
-        return False
-    told = task.charge_status in ("charged", "reserved") or bool(task.credits_used)
-    return told or task.state is TaskState.CANCELLED
+            await self.failures.begin(call, task)
+        return True

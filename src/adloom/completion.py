@@ -24,8 +24,12 @@ Fetch = Callable[[str], Awaitable[None]]
 """Fetches what the ledger knows of a call's images and has not stored."""
 
 
+class Unreachable(Exception):
+    """The API could not be read for so long that the run gives up; the task stays accepted in the ledger."""
+
+
 class Reader(Protocol):
-    """Reads tasks again: the poller."""
+    """Reads tasks again: the poller. Raises Unreachable."""
 
     clock: Clock
     random: Random
@@ -41,20 +45,21 @@ class Completions:
         self._ledger = ledger
         self._reader = reader
         self._readings: dict[str, list[Reading]] = {}
-        """What was read of tasks that are read on, by call."""
+        """What was read of tasks that are read on, by task."""
 
     async def begin(self, call: str, task: Task) -> None:
         """Take the first reading that shows a task completed, and record what it tells."""
-        self._readings[call] = [self._reading(task, is_own=False)]
+        self._readings[task.task_id] = [self._reading(task, is_own=False)]
         if await self._heed(call, task) is Verdict.FINAL:
-            del self._readings[call]
+            del self._readings[task.task_id]
 
     async def read_on(self, call: str, fetch: Fetch) -> None:
         """Read a task until it shows all that it made, or for so long that the rest is held; fetch what it shows."""
-        readings = self._readings.setdefault(call, [])
+        task_id = self._ledger.facts(call).latest.task
+        readings = self._readings.setdefault(task_id, [])
         verdict, reads, fetched = Verdict.READ_ON, 0, 0
         while True:
-            attempt = self._ledger.facts(call).latest
+            attempt = self._attempt(call, task_id)
             if len(attempt.links) > fetched:
                 await fetch(call)
                 fetched = len(attempt.links)
@@ -62,16 +67,20 @@ class Completions:
                 break
             alone = bool(attempt.links) and attempt.completed is not None and attempt.completed["billed"] is None
             wait_s = self._wait_s(reads, alone=alone) if readings else 0
-            task = await self._reader.look_again(attempt.task, wait_s, alone=alone)
+            task = await self._reader.look_again(task_id, wait_s, alone=alone)
             reads += 1
             if task is None or task.state is not TaskState.COMPLETED:  # it was completed: this says nothing about it
-                task = Task(attempt.task, TaskState.COMPLETED)
+                task = Task(task_id, TaskState.COMPLETED)
             readings.append(self._reading(task, is_own=alone))
             verdict = await self._heed(call, task)
-        del self._readings[call]
+        del self._readings[task_id]
         if verdict is Verdict.HELD:
-            reason = f"task {attempt.task} is completed and does not show all that it may have made"
+            reason = f"task {task_id} is completed and does not show all that it may have made"
             await self._ledger.note(call, f"a{attempt.number}-held", {"reason": reason})
+
+    def _attempt(self, call: str, task_id: str) -> Attempt:
+        """The attempt whose task it is."""
+        return next(attempt for attempt in self._ledger.facts(call).attempts if task_id in attempt.tasks)
 
     def _wait_s(self, reads: int, *, alone: bool) -> float:
         if alone:
@@ -83,10 +92,10 @@ class Completions:
 
     async def _heed(self, call: str, task: Task) -> Verdict:
         """Judge a call by its readings, of which this is the last, and write down what it adds to the ledger."""
-        attempt = self._ledger.facts(call).latest
+        attempt = self._attempt(call, task.task_id)
         first, now = attempt.completed, self._reader.clock.now()
         verdict = judge(
-            self._readings[call],
+            self._readings[task.task_id],
             known=attempt.links,
             asked=wanted(attempt),
             billed=_bill(attempt, task),
@@ -98,11 +107,11 @@ class Completions:
         return verdict
 
     async def _record(self, call: str, task: Task, verdict: Verdict) -> None:
-        while _adds(attempt := self._ledger.facts(call).latest, task, verdict):
+        while _adds(attempt := self._attempt(call, task.task_id), task, verdict):
             name = f"a{attempt.number}-completed" + (f"-{len(attempt.completions) + 1}" if attempt.completions else "")
             if (await self._ledger.decide(call, name, _fields(attempt, task, verdict)))[1]:
                 break
-        attempt = self._ledger.facts(call).latest
+        attempt = self._attempt(call, task.task_id)
         if attempt.shows_all and attempt.completed is not None and attempt.settled is None:
             charge = {"outcome": Decided.CHARGED, "credits": attempt.completed["credits"]}
             charge |= {"reason": "", "kind": "", "final": True}

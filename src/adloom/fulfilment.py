@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from adloom.agenda import top_up_order
 from adloom.archive import Archiver
-from adloom.collect import Collector, Unreachable
+from adloom.collect import Collector
+from adloom.completion import Unreachable
 from adloom.core.errors import AdloomError
 from adloom.core.exits import Stop, StopReason
 from adloom.core.facts import RefusalKind, Stage
@@ -35,6 +37,13 @@ log = logging.getLogger(__name__)
 
 OTHERS_INTERVALS = 200
 """What another run that lives has begun is waited for this long (10 min), then collected beside it: reading is free."""
+
+
+WAITS_FOR_A_FORMER_TASK = 3
+"""A new attempt that a former task forbids, because it runs again or was charged, is put off so often by one run."""
+
+_READ_ON = (Stage.FAILING, Stage.UNSHOWN)
+"""The task has ended, and what it shows does not count yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +73,10 @@ class Fulfilment:
         self._waited_long = False
         self._under_way: set[str] = set()
         self._adoptions: set[asyncio.Task[None]] = set()
-        self._aside: dict[str, asyncio.Task[None]] = {}
+        self._aside: set[asyncio.Task[None]] = set()
+        self._read_on_now: set[str] = set()
         self._charges_read: set[str] = set()
+        self._waits: Counter[tuple[str, int]] = Counter()
         self.surprised = False
         self.counts = Counts()
 
@@ -99,35 +110,46 @@ class Fulfilment:
         await asyncio.gather(*self._adoptions)
 
     async def see_to_those_aside(self) -> None:
-        """Wait for the calls whose completed tasks are read on, and for what follows from those."""
-        while waiting := [task for task in self._aside.values() if not task.done()]:
+        """Wait for the calls whose tasks have ended and are read on, and for what follows from those."""
+        while waiting := [task for task in self._aside if not task.done()]:
             await asyncio.gather(*waiting)
+
+    async def see_to_the_failed(self) -> None:
+        """Look at every task that failed within the last day once more, and fetch what has come of it after all."""
+        calls = await self._steps.collector.failures.look_again()
+        await asyncio.gather(*(self._sheltered(call, self._fetch_after_all(call)) for call in calls))
+
+    async def _fetch_after_all(self, call: str) -> None:
+        await self._steps.collector.read_on(call, self._steps.archiver.archive)
+        if self._ledger.facts(call).stage is Stage.COMPLETED:
+            await self._steps.archiver.archive(call)
+        self._count(call)
 
     async def leave_the_rest(self) -> None:
         """End what still waits: a later run goes on with it."""
-        waiting = (*self._aside.values(), *self._adoptions)
+        waiting = (*self._aside, *self._adoptions)
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _bring_in_window(self, order: Order) -> None:
         try:
-            await self._sheltered(order, self._bring(order))
+            await self._sheltered(order.call, self._bring(order))
         finally:
             self._window.release()
 
-    async def _sheltered(self, order: Order, work: Awaitable[None]) -> None:
+    async def _sheltered(self, call: str, work: Awaitable[None]) -> None:
         """Do a part of one call's way; what ends it early ends nothing else."""
         try:
             await work
         except GateClosed:
             pass
         except Unreachable:
-            log.warning("call %s is left for a later run: the API cannot be read", order.call)
+            log.warning("call %s is left for a later run: the API cannot be read", call)
         except AdloomError as error:
             self._gate.close(Stop(StopReason.OUTAGE, error.message, error.remedy))
         except Exception:  # the one broad except: a surprise in one call must not take the others down
-            log.exception("call %s met an error that nobody expected; it is left for a later run", order.call)
+            log.exception("call %s met an error that nobody expected; it is left for a later run", call)
             self.surprised = True
 
     async def _bring(self, first: Order) -> None:
@@ -156,30 +178,36 @@ class Fulfilment:
             await self._collect(order)
         self._count(order.call)
         stage = self._ledger.facts(order.call).stage
-        if stage is Stage.UNSHOWN:
+        if stage in _READ_ON:
             self._set_aside(order)
         elif stage is Stage.COMPLETED:
             await self._steps.archiver.archive(order.call)
             self._count(order.call)
 
     def _set_aside(self, order: Order) -> None:
-        """Read a completed task on beside everything else: whoever waits for the API keeps nobody from buying."""
-        if order.call not in self._aside:
-            self._aside[order.call] = asyncio.create_task(self._read_on(order))
+        """Read a task that has ended on beside everything else: what waits for the API keeps nobody from buying."""
+        if order.call not in self._read_on_now:
+            self._read_on_now.add(order.call)
+            self._aside.add(asyncio.create_task(self._sheltered(order.call, self._read_on(order))))
 
     async def _read_on(self, order: Order) -> None:
-        await self._sheltered(order, self._steps.collector.read_on(order.call, self._steps.archiver.archive))
+        try:
+            await self._steps.collector.read_on(order.call, self._steps.archiver.archive)
+        finally:
+            self._read_on_now.discard(order.call)
         self._count(order.call)
         self._read_charge(order.call)
         if self._ledger.facts(order.call).stage in (Stage.COMPLETED, Stage.ARCHIVED):
             await self.fulfil((order,))
+        elif (again := await self._next(order)) is not None:
+            await self.fulfil((again,))
 
     def _read_charge(self, call: str) -> None:
         """Let the price watch know of a charge: once, and not before it is told or final."""
         attempt = self._ledger.facts(call).latest
         told = attempt.completed is not None and (attempt.completed["told"] or attempt.shows_all)
-        if told and call not in self._charges_read:
-            self._charges_read.add(call)
+        if told and attempt.task not in self._charges_read:
+            self._charges_read.add(attempt.task)
             self._steps.prices.read_charge(call, attempt)
 
     async def _collect(self, order: Order) -> None:
@@ -187,7 +215,7 @@ class Fulfilment:
         facts = self._ledger.facts(order.call)
         if facts.stage is Stage.UNKNOWN and facts.latest.owner != self._ledger.writer:
             self._steps.ladder.inherit(order)
-        if facts.stage not in (Stage.SENDING, Stage.ACCEPTED, Stage.UNSHOWN):
+        if facts.stage not in (Stage.SENDING, Stage.ACCEPTED, *_READ_ON):
             return
         owner = facts.latest.owner
         if owner != self._ledger.writer and not self._waited_long and not await self._steps.owners.is_dead(owner):
@@ -218,8 +246,12 @@ class Fulfilment:
             child = top_up_order(order, top_up)
             await self._ledger.refresh(child.call)
             return child
-        settled = facts.latest.settled if facts.attempts else None
+        settled = next((attempt.settled for attempt in reversed(facts.attempts) if attempt.settled is not None), None)
         if facts.stage is Stage.UNBOUGHT and settled is not None and settled["kind"] == RefusalKind.TASK:
+            wait = order.call, facts.task_attempts
+            self._waits[wait] += 1
+            if self._waits[wait] > WAITS_FOR_A_FORMER_TASK:
+                return None
             low, high = NEXT_ATTEMPT_INTERVALS
             intervals = low + (high - low) * self._world.random.random()
             await self._gate.sleep(intervals * self._world.poll_interval_s, self._world.clock)

@@ -6,7 +6,9 @@ when it said itself that it ended.
 
 A heartbeat holds ``schema`` (``adloom.run/1``), ``run`` (the token), ``process``, ``since`` and ``time`` (UTC, of the
 first and of this beat), ``beat`` (a count), ``ended``, ``facts`` (how many records the ledger had, as far as this run
-knows), and ``sha256`` over all of these: it changes under its name, so that it has to prove itself.
+knows), and ``sha256`` over all of these: it changes under its name, so that it has to prove itself. The last one may
+have ``failed_until`` (UTC): when the last of the edition's failed tasks is a day old, until which it may turn out
+completed.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from adloom.ledger import Edition, parse_json, to_json, utc
@@ -47,11 +50,13 @@ class Heartbeat:
         self._facts = facts
         self._constant = {"schema": SCHEMA, "run": token, "process": asdict(process), "since": utc(clock.now())}
 
-    async def beat(self, *, ended: bool = False) -> None:
-        """Show that this run lives, or that it has ended."""
+    async def beat(self, *, ended: bool = False, failed_until: float = 0) -> None:
+        """Show that this run lives, or that it has ended, and until when (Unix time) failed tasks are to be read."""
         self._beats += 1
         changing = {"beat": self._beats, "ended": ended, "facts": self._facts(), "time": utc(self._clock.now())}
         record = {**self._constant, **changing}
+        if failed_until:
+            record["failed_until"] = utc(failed_until)
         await self._store.replace(self._key, to_json({**record, "sha256": _sha256(record)}))
 
 
@@ -75,6 +80,17 @@ def read_heartbeat(content: bytes, token: str) -> dict[str, Any] | None:
 
 def _sha256(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(to_json(record)).hexdigest()
+
+
+async def has_failed_tasks(store: Store, edition: Edition, now: float) -> bool:
+    """Whether by a run's last word a task failed less than a day ago and is to be read again."""
+    keys = [listed.key async for listed in store.list(edition.key("runs/"))]
+    for key in keys:
+        content, token = await store.read(key), run_of(key.removeprefix(edition.prefix))
+        record = read_heartbeat(content, token) if content is not None and token else None
+        if record is not None and datetime.fromisoformat(record.get("failed_until", record["time"])).timestamp() > now:
+            return True
+    return False
 
 
 class Owners:

@@ -45,11 +45,17 @@ class Rescuer:
         self._clock = world.clock
 
     async def second_tasks(self) -> None:
-        """Collect every task beside the one that counts, and record its charge and its images."""
+        """Collect every task beside the one that counts, and record its charge and its images.
+
+        One that had failed, and was completed after another attempt had been bought and completed, is such a task too.
+        """
         for call in self._ledger.calls():
-            for attempt in self._ledger.facts(call).attempts:
+            facts = self._ledger.facts(call)
+            for attempt in facts.attempts:
+                is_late = attempt.completed is not None and attempt.number != facts.latest.number
                 for task_id in attempt.tasks:
-                    is_new = task_id != attempt.task and task_name(task_id) not in attempt.seconds
+                    is_second = is_late or task_id != attempt.task
+                    is_new = is_second and task_name(task_id) not in attempt.seconds
                     if is_new and await hold(self._ledger, call, attempt.number, task_id):
                         await self._second_task(call, attempt, task_id)
 
@@ -80,6 +86,8 @@ class Rescuer:
             return
         quoted = Decimal(attempt.intent["credits"]) if attempt.intent else Decimal(0)
         charged = quoted if task.credits_used is None else task.credits_used
+        if task_id == attempt.task:  # its charge is counted with what it showed
+            charged = Decimal(0)
         await self._ledger.note(
             call,
             f"a{attempt.number}-second.{task_name(task_id)}",

@@ -42,7 +42,7 @@ def held_calls(ledger: Ledger, now: float) -> Sequence[Held]:
 
 
 def _held(facts: CallFacts, now: float) -> Held | None:
-    is_stuck = facts.stage in (Stage.ACCEPTED, Stage.UNSHOWN) and facts.latest.stuck is not None
+    is_stuck = facts.stage in (Stage.ACCEPTED, Stage.FAILING, Stage.UNSHOWN) and facts.latest.stuck is not None
     if facts.stage is not Stage.UNKNOWN and not is_stuck:
         return None
     attempt, intent = facts.latest, facts.intent

@@ -27,7 +27,8 @@ from adloom.batches import (
     while_time_is_left,
 )
 from adloom.capabilities import Capabilities, read_capabilities
-from adloom.collect import Collector, Poller, Unreachable
+from adloom.collect import Collector, Poller
+from adloom.completion import Unreachable
 from adloom.core.errors import AdloomError
 from adloom.core.exits import EXIT_UNEXPECTED, Stop, StopReason, exit_code
 from adloom.core.fallback import Fallback
@@ -111,6 +112,7 @@ class Run:
         )
         planned_credits = outlook.committed.committed + outlook.to_buy
         prices = PriceWatch(self.gate, reserved.revision.cap_credits, planned_credits, most=outlook.pace.in_flight)
+        collector = Collector(ledger, self._poller)
         spender = Spender(
             world,
             ledger,
@@ -120,6 +122,7 @@ class Run:
             ladder=ladder,
             buyer=Buyer(reserved.revision.edition_token, reserved.revision.number, world.api.account),
             fallback=Fallback(reserved.revision.fallback, reserved.revision.prices, ledger.writer),
+            failures=collector.failures,
         )
         return Steps(
             owners=Owners(
@@ -130,7 +133,7 @@ class Run:
             prices=prices,
             spender=spender,
             ladder=ladder,
-            collector=Collector(ledger, self._poller),
+            collector=collector,
             archiver=Archiver(world, self.edition, ledger, self._backlog),
         )
 
@@ -248,6 +251,7 @@ class Run:
     async def _rescue(self) -> None:
         """Fetch what is paid for and nobody waits for. What cannot be fetched now does not keep back the manifest."""
         try:
+            await self._fulfilment.see_to_the_failed()
             await self._rescuer.second_tasks()
             if self._world.dedicated_key:
                 await self._rescuer.orphans()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from adloom.claims import hold
+from adloom.completion import Unreachable
 from adloom.core.backoff import READ, STORE, THROTTLE, advised_wait_s
 from adloom.core.errors import (
     AccountStopped,
@@ -33,6 +34,7 @@ from adloom.core.facts import Decided, Record, RefusalKind, Stage
 from adloom.core.fallback import Fallback
 from adloom.core.order import Order
 from adloom.core.task import Accepted
+from adloom.failure import Failures
 from adloom.gate import Gate, GateClosed, Throttle
 from adloom.ladder import Ladder
 from adloom.ledger import Ledger
@@ -84,6 +86,7 @@ class Spender:
         ladder: Ladder,
         buyer: Buyer,
         fallback: Fallback,
+        failures: Failures,
     ) -> None:
         self._ledger = ledger
         self._api = world.api
@@ -93,6 +96,7 @@ class Spender:
         self._ladder = ladder
         self._buyer = buyer
         self._fallback = fallback
+        self._failures = failures
         self._clock = world.clock
         self._random = world.random
         self._scale = world.scale
@@ -177,9 +181,25 @@ class Spender:
             else {"outcome": Decided.BOUGHT}
         )
         _, mine = await self._ledger.decide(order.call, name, fields)
-        facts = await self._ledger.refresh(order.call)
-        undisturbed = facts.latest.number == attempt and facts.latest.sends == send and facts.former_are_free
-        return mine and facts.stage is Stage.SENDING and undisturbed
+        forbidden = mine and await self._is_forbidden(order.call)
+        facts = await self._ledger.refresh(order.call)  # last of all: somebody may have said something meanwhile
+        undisturbed = facts.attempts[-1].number == attempt and facts.latest.sends == send and facts.former_are_free
+        if mine and not forbidden and undisturbed and facts.stage is Stage.SENDING:
+            return True
+        if mine and (forbidden or not facts.former_are_free):  # what this run decided and does not send was not sent
+            reason = "a former task of the call completed after all, runs again, was charged, or could not be read"
+            not_sent = {"kind": RefusalKind.NOT_SENT, "reason": reason}
+            await self._ledger.note(order.call, f"a{attempt}-refused-{send}", not_sent)
+            if not facts.attempts[-1].open_unknowns:
+                await self._withdraw(order, attempt, send + 1)
+        return False
+
+    async def _is_forbidden(self, call: str) -> bool:
+        """Whether a former task of the call that had failed says otherwise now, or cannot be read."""
+        try:
+            return await self._failures.came_back(call)
+        except Unreachable:
+            return True
 
     async def _withdraw(self, order: Order, attempt: int, send: int) -> None:
         await self._ledger.decide(

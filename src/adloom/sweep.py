@@ -16,13 +16,15 @@ from datetime import datetime
 
 from adloom.archive import IMAGES_AT_ONCE, Archiver
 from adloom.backlog import Backlog
-from adloom.collect import Collector, Poller, Unreachable
+from adloom.collect import Collector, Poller
+from adloom.completion import Unreachable
 from adloom.core.errors import AdloomError, RecordUnreadable, StoreUnavailable
 from adloom.core.facts import CallFacts, Stage
 from adloom.core.limits import LINKS_LIVE_S
 from adloom.freeze import read_newest
 from adloom.gate import Gate
 from adloom.ledger import Edition, Ledger
+from adloom.owners import has_failed_tasks
 from adloom.ports import Store
 from adloom.resolve import held_calls
 from adloom.world import World
@@ -58,8 +60,8 @@ class Swept:
         return not (self.fetched or self.in_flight or self.to_download or self.unknown or self.broken)
 
 
-async def is_at_rest(store: Store, edition: Edition) -> bool:
-    """Whether the manifest alone shows that nothing is out there: then the ledger need not be read.
+async def is_at_rest(store: Store, edition: Edition, now: float) -> bool:
+    """Whether manifest and heartbeats show that nothing is out there: then the ledger need not be read.
 
     A manifest or a plan that cannot be read shows nothing.
     """
@@ -70,9 +72,11 @@ async def is_at_rest(store: Store, edition: Edition) -> bool:
         manifest = json.loads(content)
         totals = manifest["totals"]
         is_settled = not (totals["credits_reserved"] or totals["credits_at_risk"] or totals["open"])
-        return is_settled and bool(manifest["plan_sha256"] == newest.sha256)
+        if not is_settled or manifest["plan_sha256"] != newest.sha256:
+            return False
     except (RecordUnreadable, ValueError, LookupError, TypeError, RecursionError):
         return False
+    return not await has_failed_tasks(store, edition, now)
 
 
 OUTAGES = 3
@@ -110,25 +114,24 @@ async def _sweep_one(world: World, edition: Edition, publish: Publish) -> tuple[
     return swept, None
 
 
-_UNFINISHED = (Stage.ACCEPTED, Stage.UNSHOWN, Stage.COMPLETED)
+_UNFINISHED = (Stage.ACCEPTED, Stage.FAILING, Stage.UNSHOWN, Stage.COMPLETED)
 
 
 async def sweep(world: World, edition: Edition) -> Swept:
     """Fetch what is paid for in an edition, as far as API and archive can be reached."""
-    if await is_at_rest(world.store, edition):
+    if await is_at_rest(world.store, edition, world.clock.now()):
         return Swept(edition)
     ledger = Ledger(world.store, edition, world.clock, writer=secrets.token_hex(8))
     await ledger.load()
     before = _of(ledger, *_UNFINISHED)
-    if before:
-        await _fetch(world, ledger, edition, [facts.call for facts in before])
-        await ledger.load()
+    adopted = await _fetch(world, ledger, edition, [facts.call for facts in before])
+    await ledger.load()
     left = _of(ledger, *_UNFINISHED)
     to_download = [facts for facts in left if facts.stage is Stage.COMPLETED]
     now = world.clock.now()
     return Swept(
         edition,
-        fetched=len(before) - len(left),
+        fetched=len(before) + adopted - len(left),
         in_flight=len(left) - len(to_download),
         to_download=len(to_download),
         near_expiry=sum(1 for facts in to_download if _link_age_s(facts, now) > LINKS_LIVE_S - NEAR_EXPIRY_S),
@@ -141,7 +144,8 @@ def _of(ledger: Ledger, *stages: Stage) -> list[CallFacts]:
     return [facts for facts in found if facts.stage in stages]
 
 
-async def _fetch(world: World, ledger: Ledger, edition: Edition, calls: Sequence[str]) -> None:
+async def _fetch(world: World, ledger: Ledger, edition: Edition, calls: Sequence[str]) -> int:
+    """Fetch for these calls, and for those whose task had failed and is completed after all; how many those are."""
     gate = Gate()
     poller = Poller(api=world.api, gate=gate, clock=world.clock, random=world.random, interval_s=world.poll_interval_s)
     collector, archiver = (
@@ -149,6 +153,7 @@ async def _fetch(world: World, ledger: Ledger, edition: Edition, calls: Sequence
         Archiver(world, edition, ledger, Backlog(gate, world.clock, places=IMAGES_AT_ONCE)),
     )
     polling = asyncio.create_task(poller.run())
+    adopted: list[str] = []
 
     async def see_through(call: str) -> None:
         facts = ledger.facts(call)
@@ -156,7 +161,7 @@ async def _fetch(world: World, ledger: Ledger, edition: Edition, calls: Sequence
             if facts.stage is Stage.ACCEPTED and facts.latest.accepted is not None:
                 accepted_at = datetime.fromisoformat(facts.latest.accepted["time"]).timestamp()
                 await collector.collect(call, accepted_at)
-            if ledger.facts(call).stage is Stage.UNSHOWN:
+            if ledger.facts(call).stage in (Stage.FAILING, Stage.UNSHOWN):
                 await collector.read_on(call, archiver.archive)
             if ledger.facts(call).stage is Stage.COMPLETED:
                 await archiver.archive(call)
@@ -169,11 +174,16 @@ async def _fetch(world: World, ledger: Ledger, edition: Edition, calls: Sequence
     try:
         async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*(see_through(call) for call in calls))
+            adopted = await collector.failures.look_again()
+            await asyncio.gather(*(see_through(call) for call in adopted))
     except TimeoutError:
         log.warning("tasks of %s that have not ended are left for a later sweep", edition.prefix)
+    except Unreachable as error:
+        log.warning("tasks of %s that had failed are left for a later sweep: %s", edition.prefix, error)
     finally:
         polling.cancel()
         await asyncio.gather(polling, return_exceptions=True)
+    return len(adopted)
 
 
 def _link_age_s(facts: CallFacts, now: float) -> float:

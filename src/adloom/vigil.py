@@ -7,6 +7,7 @@ import logging
 
 from adloom.core.errors import StoreError
 from adloom.core.exits import Stop, StopReason
+from adloom.failure import failed_until
 from adloom.freeze import read_newest
 from adloom.gate import Gate, Throttle
 from adloom.owners import BEAT_EVERY_S, Owners
@@ -101,7 +102,8 @@ class Vigil:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         try:
-            await self._reserved.heartbeat.beat(ended=True)
+            until = failed_until(self._reserved.outlook.ledger)
+            await self._reserved.heartbeat.beat(ended=True, failed_until=until)
         except StoreError as error:  # others then find out by themselves, a minute later
             log.warning("%s", error.message)
 

@@ -10,13 +10,12 @@ from fakes import PRICE, ManualClock, MemoryStore, ScriptedApi, a_ledger, an_int
 from adloom.collect import (
     ABSENT_INTERVALS,
     PATIENCE_INTERVALS,
-    RELEASE_INTERVALS,
     STUCK_INTERVALS,
     TASKS_PER_READ,
     Collector,
     Poller,
-    Unreachable,
 )
+from adloom.completion import Unreachable
 from adloom.core.errors import AccountStopped, ReadFailed
 from adloom.core.exits import StopReason
 from adloom.core.facts import Stage, money_of
@@ -201,17 +200,6 @@ async def test_a_stuck_task_is_looked_at_again_by_a_later_run(poller, api, clock
     assert len(api.reads) == 2
 
 
-async def test_a_failed_tasks_charge_may_take_a_while_to_come_back(poller, api, clock):
-    api.state_of = lambda task: failed(task, charge_status="reserved" if clock.elapsed < 30 else "released")
-    assert (await poller.watch("t", clock.now())).charge_status == "released"
-
-
-async def test_a_failed_tasks_charge_is_not_waited_for_for_ever(poller, api, clock):
-    api.state_of = lambda task: failed(task, charge_status="reserved")
-    assert (await poller.watch("t", clock.now())).charge_status == "reserved"
-    assert clock.elapsed >= RELEASE_INTERVALS * INTERVAL_S
-
-
 async def test_a_watcher_that_left_is_not_asked_for_any_more(poller, api, clock):
     api.state_of = processing
     watching = asyncio.create_task(poller.watch("t", clock.now()))
@@ -245,7 +233,7 @@ class Desk:
     async def collect(self):
         """The call as it is once its task is completed and has shown all that it will show now."""
         await self.collector.collect("c-1", self.clock.now())
-        if self.ledger.facts("c-1").stage is Stage.UNSHOWN:
+        if self.ledger.facts("c-1").stage in (Stage.FAILING, Stage.UNSHOWN):
             await self.collector.read_on("c-1", self.fetch)
         return self.ledger.facts("c-1")
 

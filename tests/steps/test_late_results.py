@@ -1,9 +1,14 @@
 """Tasks that say that they are completed and do not show all their images yet, against the sandbox's charge log."""
 
+import time
+
 import pytest
 from shop import Shop, campaign_text, one_row
 
 from adloom.core.outcomes import Status
+from adloom.ledger import Edition
+from adloom.session import open_store, open_world, publish_again
+from adloom.sweep import is_at_rest, sweep
 
 
 def single_images(rows: int) -> str:
@@ -112,10 +117,34 @@ async def test_without_a_bill_a_shortfall_is_believed_at_the_second_reading(shop
 
 
 async def test_a_waiting_task_keeps_nobody_from_buying(shop: Shop):
-    shop.sandbox.change(late_results_rate=1, late_results_readings=20)
+    shop.sandbox.change(late_results_rate=1, late_results_readings=8)
     shop.write(single_images(6))
     result = await shop.run(in_flight=1)
     assert result.exit_code == 0
     times = [charge.time for charge in shop.sandbox.charges()]
     assert len(times) == 6
     assert result.published.asked[Status.ARCHIVED] == 6
+
+
+@pytest.mark.parametrize("batch_status", [200, 403])
+async def test_tasks_that_read_failed_and_complete_a_second_later_are_bought_once(shop: Shop, batch_status: int):
+    shop.write(single_images(8))
+    shop.sandbox.change(failed_first_rate=1, failed_first_s=1, batch_status=batch_status)
+    result = await shop.with_settings(poll_interval_s=0.2).run()
+    assert result.exit_code == 0
+    assert shop.bought() == result.published.manifest["totals"]["archived"] == 8
+    assert len(shop.sandbox.charges()) == 8
+
+
+async def test_a_failure_for_good_that_is_none_is_fetched_by_the_sweep(shop: Shop):
+    shop.write(one_row(4))
+    shop.sandbox.change(failed_first_rate=1, failed_first_s=3600, failed_first_code="invalid_parameters")
+    assert (await shop.run()).exit_code == 3
+    shop.sandbox.change(failed_first_rate=0)
+    store, edition = open_store(shop.settings.archive), Edition("test", "main")
+    assert not await is_at_rest(store, edition, time.time())
+    async with open_world(shop.settings, store) as world:
+        assert (await sweep(world, edition)).fetched == 1
+    await publish_again(open_store(shop.settings.archive), edition)
+    assert [line["status"] for line in shop.lines()] == ["archived"] * 4
+    assert (len(shop.sandbox.charges()), shop.bought()) == (1, 4)

@@ -21,6 +21,7 @@ from fakes import (
 )
 
 from adloom.capabilities import Capabilities
+from adloom.collect import Collector, Poller
 from adloom.core.campaign import Pace
 from adloom.core.errors import (
     AccountStopped,
@@ -79,10 +80,12 @@ class Till:
             world, self.ledger, self.gate,
             rungs=Rungs(Capabilities({}), dedicated_key=False), calls=100, settled=lambda _: None,
         )  # fmt: skip
+        poller = Poller(api=self.api, gate=self.gate, clock=self.clock, random=world.random, interval_s=3)
         self.spender = Spender(
             world, self.ledger, gate=self.gate, throttle=self.throttle,
             prices=PriceWatch(self.gate, self.cap, self.planned, most=self.pace.in_flight), ladder=ladder,
             buyer=Buyer("token", 1, self.api.account), fallback=Fallback(self.models, {NEXT: PRICE}, self.writer),
+            failures=Collector(self.ledger, poller).failures,
         )  # fmt: skip
         return self
 

@@ -1,6 +1,7 @@
 """The sweep: it fetches what is paid for and out there, counts what needs a person, and never buys."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -49,7 +50,7 @@ async def test_images_of_a_run_that_died_are_fetched_and_nothing_is_bought(shop:
         swept = await sweep(world, EDITION)
         assert (swept.fetched, swept.in_flight, swept.unknown) == (3, 0, 0)
         await publish_again(world.store, EDITION)
-        assert await is_at_rest(world.store, EDITION)
+        assert await is_at_rest(world.store, EDITION, time.time())
         assert (await sweep(world, EDITION)).is_clean
     assert posts(shop) == 3
     assert [line["status"] for line in shop.lines()] == ["archived"] * 6
@@ -60,13 +61,13 @@ async def test_images_that_a_run_held_because_they_were_not_shown_are_fetched(sh
     shop.sandbox.change(late_results_rate=1, late_results="partial", late_results_s=10**9)
     assert (await shop.run()).exit_code == 6
     async with the_world(shop) as world:
-        assert not await is_at_rest(world.store, EDITION)
+        assert not await is_at_rest(world.store, EDITION, time.time())
         held = await sweep(world, EDITION)
         assert (held.fetched, held.unknown, held.needs_a_person) == (0, 1, True)
         shop.sandbox.change(late_results_rate=0)
         assert (await sweep(world, EDITION)).fetched == 1
         await publish_again(world.store, EDITION)
-        assert await is_at_rest(world.store, EDITION)
+        assert await is_at_rest(world.store, EDITION, time.time())
     assert (posts(shop), shop.bought()) == (1, 4)
     assert [line["status"] for line in shop.lines()] == ["archived"] * 4
 
@@ -98,12 +99,12 @@ async def test_an_edition_at_rest_is_known_by_its_manifest(shop: Shop):
     shop.write(one_row(2))
     await shop.run()
     async with the_world(shop) as world:
-        assert await is_at_rest(world.store, EDITION)
+        assert await is_at_rest(world.store, EDITION, time.time())
         assert await sweep(world, EDITION) == Swept(EDITION)
         shop.write(one_row(4))
         shop.sandbox.change(download_error_rate=1.0)
         await shop.run()
-        assert not await is_at_rest(world.store, EDITION)
+        assert not await is_at_rest(world.store, EDITION, time.time())
 
 
 async def three_editions_to_fetch(shop: Shop) -> list[Path]:
@@ -163,7 +164,7 @@ async def test_a_page_that_cannot_be_made_ends_no_sweep(shop: Shop, monkeypatch:
     assert [(swept.fetched, swept.broken) for swept in await swept_all(shop)] == [(1, "")] * 3
     assert list(map(images, folders)) == [2, 2, 2]
     async with the_world(shop) as world:
-        assert all([await is_at_rest(world.store, edition) for edition in await editions_of(world.store)])
+        assert all([await is_at_rest(world.store, edition, time.time()) for edition in await editions_of(world.store)])
 
 
 async def test_a_store_that_is_away_ends_the_sweep_after_a_few_editions(shop: Shop, monkeypatch: pytest.MonkeyPatch):

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from adloom import agenda, archive, claims, collect, fetch, freeze, fulfilment, ladder, spend
+from adloom import agenda, archive, claims, collect, failure, fetch, freeze, fulfilment, ladder, spend
 from adloom.claims import Claims
 from adloom.core import facts as facts_module
 from adloom.core import order as order_module
@@ -201,7 +201,7 @@ def held_money_is_free(put: Put) -> None:
 
 @plant("I1")
 def a_kept_charge_is_taken_for_free(put: Put) -> None:
-    put(collect, "_was_charged", lambda _task: False)
+    put(failure, "_was_charged", lambda _task: False)
 
 
 def _with_missing(put: Put, missing: Callable[[Any], TopUp | None]) -> None:

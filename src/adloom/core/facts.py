@@ -14,7 +14,7 @@ A call's facts are create-once objects ``ledger/<call id>/<name>.json``; none is
 ``a1-second.<id>``    evidence   what a second task of the attempt cost, and where its images are
 ``a1-completed``      evidence   the result links, in the one order that counts; fixed before the first download
 ``a1-completed-2`` …  evidence   what a later reading of the same task showed: links that are new come behind the others
-``a1-failed``         evidence   the task ended without images
+``a1-failed``         evidence   the task read failed; what follows from that is settled by a second reading
 ``a1-held``           evidence   a run gave up on an unknown or stuck call; later runs try again
 ``a1-archived-<k>``   evidence   what became of links: archived, quarantined or lost; the weightiest word stands
 ====================  =========  ===============================================================================
@@ -200,6 +200,8 @@ class Stage(StrEnum):
     """Every send so far was free and the attempt goes on: same key later."""
     UNKNOWN = "unknown"
     ACCEPTED = "accepted"
+    FAILING = "failing"
+    """Its task read failed, and that is not settled: it is read again."""
     UNSHOWN = "unshown"
     """Its task is completed and may have made more images than it shows."""
     COMPLETED = "completed"
@@ -208,6 +210,9 @@ class Stage(StrEnum):
     REFUSED = "refused"
     FAILED = "failed"
     RELEASED = "released"
+
+
+_CAME_TO_NOTHING = frozenset({Stage.UNBOUGHT, Stage.WAITING, Stage.REFUSED, Stage.FAILED})
 
 
 @dataclass(slots=True)
@@ -219,7 +224,11 @@ class CallFacts:
 
     @property
     def latest(self) -> Attempt:
-        return self.attempts[-1]
+        """The attempt that counts: the last, unless that came to nothing and a former one is completed after all."""
+        last = self.attempts[-1]
+        if last.completed is not None or _stage(last) not in _CAME_TO_NOTHING:
+            return last
+        return next((attempt for attempt in reversed(self.attempts) if attempt.completed is not None), last)
 
     @property
     def stage(self) -> Stage:
@@ -242,7 +251,7 @@ class CallFacts:
 
     @property
     def next_attempt(self) -> int:
-        return self.latest.number + 1 if self.attempts else 1
+        return self.attempts[-1].number + 1 if self.attempts else 1
 
 
 def _withdrew(record: Record) -> bool:
@@ -255,7 +264,7 @@ def _stage(attempt: Attempt) -> Stage:
     if attempt.settled is not None and not attempt.is_released_too_early:
         return _settled_stage(attempt.settled)
     if attempt.tasks:
-        return Stage.ACCEPTED
+        return Stage.FAILING if attempt.failed is not None else Stage.ACCEPTED
     if (
         attempt.sends
         and attempt.sends not in attempt.unknown

@@ -150,7 +150,7 @@ class Tally:
             self.posts += attempt.sends - unsent
             if attempt.completed is not None and Decimal(attempt.completed["credits"]):
                 self.images_billed += max(attempt.completed["reported"], attempt.images_paid)
-        if facts.stage is Stage.ACCEPTED and facts.attempts[-1].stuck is not None:
+        if facts.stage in (Stage.ACCEPTED, Stage.FAILING) and facts.attempts[-1].stuck is not None:
             self.money += Money(at_risk=money.reserved)
 
     def add_loss(self, totals: Mapping[str, Any]) -> None:

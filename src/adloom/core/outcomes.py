@@ -118,8 +118,10 @@ def _without_images(stage: Stage, attempt: Attempt) -> tuple[Status, bool, str]:
                 True,
                 f"nobody can tell whether it was bought: {_first_unknown(attempt)['reason']}",
             )
-        case Stage.ACCEPTED if attempt.stuck is not None:
+        case Stage.ACCEPTED | Stage.FAILING if attempt.stuck is not None:
             return Status.HELD, True, attempt.stuck["reason"]
+        case Stage.FAILING:
+            return Status.OPEN, True, "its task has failed once, which is read again"
         case Stage.ACCEPTED:
             return Status.OPEN, True, "its task is running"
         case Stage.SENDING | Stage.WAITING:
