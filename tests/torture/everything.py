@@ -23,7 +23,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
 
-from torture import damages, generated, io_errors, kill_points, lost_replies, model, random_kills, simulation
+from torture import (
+    damages,
+    generated,
+    io_errors,
+    kill_points,
+    lost_replies,
+    model,
+    odd_pictures,
+    random_kills,
+    simulation,
+)
 from torture.runner import NO_STRACE, STRACE
 from torture.tally import Tally
 
@@ -41,6 +51,7 @@ def parts(seed: int, workers: int, until: float) -> dict[str, Callable[[], Tally
         "kills": partial(random_kills.torture, kills=1000, seed=seed, workers=workers, until=until),
         "s3": partial(random_kills.torture_on_s3, kills=100, seed=seed, workers=workers, until=until),
         "simulation": partial(simulation.torture, seeds=range(SEEDS), workers=workers, until=until),
+        "pictures": partial(odd_pictures.torture, seed=seed, workers=workers, until=until),
         "model": partial(model.torture, until=until),
         "generated": partial(generated.torture, histories=HISTORIES, workers=workers, until=until),
         "points": partial(kill_points.torture, sample=None, seed=seed, workers=workers, until=until),

@@ -149,7 +149,7 @@ def row_view(planned: PlannedRow, known: Mapping[str, Outcome], thumbs: Collecti
         variables=tuple(_flat(row.variables)),
         traits=tuple(trait for trait in traits if trait),
         references=tuple(reference.shown for reference in row.references),
-        shots=tuple(_shot(line, thumbs) for line in lines if line["key"]),
+        shots=tuple(shot(line, thumbs) for line in lines if line["key"]),
         gaps=tuple(_gaps(lines)),
     )
 
@@ -160,7 +160,8 @@ def size_text(size_bytes: int) -> str:
     return f"{size_bytes / bytes_per_unit:.{1 if unit == 'MB' else 0}f}\u00a0{unit}"
 
 
-def _shot(line: Mapping[str, Any], thumbs: Collection[str]) -> Shot:
+def shot(line: Mapping[str, Any], thumbs: Collection[str]) -> Shot:
+    """The card of an archived image, from its line of ``assets.jsonl``."""
     width_px, height_px = line["width_px"], line["height_px"]
     scale = min(DISPLAY_PX[0] / width_px, DISPLAY_PX[1] / height_px, 1)
     thumb = thumb_key(line["key"])
