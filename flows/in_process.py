@@ -111,9 +111,10 @@ async def _ended(flowing: asyncio.Task[State[Any]], prepared: Prepared) -> State
 
 
 def set_up_prefect(environ: MutableMapping[str, str]) -> None:
-    """Set what the run wants of Prefect and nobody has set."""
+    """Set what the run wants of Prefect and nobody has set, and keep a server's secret on this machine off proxies."""
     for name, value in PREFECT_SETTINGS.items():
         environ.setdefault(name, value)
+    without_proxy(environ)
 
 
 def _shown(request: RunRequest) -> dict[str, Any]:
@@ -160,7 +161,6 @@ def _guard_embedded_server() -> None:
 
     secret = new_secret()
     os.environ.update({SECRET: secret, CLIENTS_SECRET: secret, ORIGINS: NO_ORIGIN})
-    without_proxy(os.environ)
     refresh_global_settings_context()
 
 

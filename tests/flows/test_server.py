@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from adloom.flows.in_process import set_up_prefect
 from adloom.flows.server import SECRET, authorization, kept_secret, new_secret, own_hosts, own_origins, without_proxy
 
 
@@ -36,6 +39,12 @@ def test_no_proxy_hears_what_is_sent_to_loopback():
     assert environ["no_proxy"] == "127.0.0.1,localhost"
 
 
+def test_a_run_keeps_its_servers_secret_off_a_proxy_as_well():
+    environ = {"HTTP_PROXY": "http://proxy:3128", "PREFECT_API_URL": "http://127.0.0.1:4200/api"}
+    set_up_prefect(environ)
+    assert environ["NO_PROXY"] == environ["no_proxy"] == "127.0.0.1,localhost"
+
+
 def test_without_a_secret_it_does_not_start():
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     command = [sys.executable, "-m", "adloom.flows.server"]
@@ -60,6 +69,7 @@ with get_client(sync_client=True) as client:
 """
 
 
+@pytest.mark.timeout(300)  # a server starts up
 def test_the_embedded_server_answers_its_own_run_alone(tmp_path: Path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     environment |= {"PREFECT_HOME": str(tmp_path), "HTTP_PROXY": "http://127.0.0.1:9"}  # nobody is there
