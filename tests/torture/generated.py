@@ -19,6 +19,7 @@ import contextlib
 import json
 import logging
 import math
+import re
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -70,6 +71,10 @@ LONG_LIE_S = 1000.0
 RUN_S = 3 * 3600
 LINKS_LIVE_S = 24 * 3600
 
+EXCHANGED = re.compile(r"I3 \S+ was not made by|shows another row's picture")
+"""Two purchases that the API gave each other's task: who heard the id first keeps it. Both are flagged, neither is
+bought again or lost; that each shows the other's picture, nobody but a person can see."""
+
 POST_ANSWERS = (
     "plain", "bare", "slow", "throttled", "throttled-advised", "not-sent", "lost", "never-arrived", "html-502-taken",
     "html-502", "json-500-taken", "broken-200-taken", "no-id-taken", "status-102-taken", "outcome-unknown", "refused",
@@ -102,6 +107,7 @@ class Provider(World):
         self.data: Any = None
         self.batch = "open"
         self.scripts: dict[str, Script] = {}
+        self.told_false_id = False
 
     def choose(self, options: Sequence[Any], label: str) -> Any:
         """One of the options: the first when all is calm, else what Hypothesis draws."""
@@ -211,6 +217,7 @@ class Provider(World):
         told: dict[str, Any] = {"id": made.id, "status": "pending", "model": MODEL}
         if how == "false-id":
             told["id"] = next(iter(self.tasks))  # the first task of all: its own id only if this is the first
+            self.told_false_id = True
         if how != "bare":
             told["usage"] = {"credits_reserved": float(made.price * made.n)}
         headers = {"idempotency-replayed": "true"} if replayed else {}
@@ -308,14 +315,16 @@ class Provider(World):
             return _page(int(how))
         content = made.images[int(index)]
         sent = {"page": b"<html>Checking your browser</html>", "nothing": b"", "cut": b"BAD|" + content}
-        return httpx.Response(200, stream=_Body(sent.get(how, content)))
+        return httpx.Response(200, content=sent.get(how, content))
 
     async def reply(self, process: Process, request: httpx.Request) -> httpx.Response:
         """Any request of a process."""
         if request.url.host == "api.example":
-            return await self.answer_api(request, process)
-        assert "authorization" not in request.headers, "the key went to the result host"
-        return await self.answer_result(request, process)
+            response = await self.answer_api(request, process)
+        else:
+            assert "authorization" not in request.headers, "the key went to the result host"
+            response = await self.answer_result(request, process)
+        return httpx.Response(response.status_code, headers=response.headers, stream=_Body(response.content))
 
 
 class _Body(httpx.AsyncByteStream):
@@ -412,7 +421,8 @@ class Histories(RuleBasedStateMachine):
         finally:
             self._count()
             _close(self.loop)
-        assert not self.world.problems, self.world.problems
+        problems = [text for text in self.world.problems if not (self.world.told_false_id and EXCHANGED.search(text))]
+        assert not problems, problems
 
     def _count(self) -> None:
         if self.tally is not None:
