@@ -1,6 +1,7 @@
 """status, verify, resolve and doctor, as a person uses them."""
 
 import json
+import shutil
 from datetime import datetime
 from pathlib import Path
 
@@ -110,3 +111,24 @@ def test_a_probe_buys_at_most_two_images_and_records_what_it_saw(desk: Desk):
     desk.post("script", {"route": "submit", "fault": "drop", "after": True})
     assert desk.run("run", desk.write(one_row(2))).returncode == 0
     assert len(desk.charges()) == 4
+
+
+def test_a_ledger_that_was_deleted_is_told_of_and_given_up_only_with_a_reason(desk: Desk):
+    desk.run("run", desk.write(one_row(2)), "--yes")
+    shutil.rmtree(desk.edition / "ledger")
+    told = desk.run("verify", str(desk.edition))
+    assert told.returncode == 3
+    assert "ledger/: older than its manifest (it lacks 1 purchases, 3.06 credits charged" in told.stdout
+    refused = desk.run("run", desk.write(one_row(2)), "--yes")
+    assert refused.returncode == 2
+    assert "--accept-loss" in refused.stdout
+    assert "older than its manifest" in desk.run("plan", desk.write(one_row(2))).stdout
+    assert desk.run("verify", str(desk.edition), "--accept-loss", " ").returncode == 2
+    assert len(desk.charges()) == 1
+    given_up = answer_of(desk.run("verify", str(desk.edition), "--accept-loss", "it was deleted", "--json"))
+    assert "1 purchases" in str(given_up["given_up"])
+    assert given_up["findings"] == []
+    assert desk.manifest()["totals"]["credits_charged"] == 3.06
+    assert desk.run("run", desk.write(one_row(2)), "--yes").returncode == 0
+    assert desk.manifest()["totals"]["credits_charged"] == 6.12
+    assert len(desk.charges()) == 2

@@ -123,6 +123,8 @@ class Archiver:
         return None
 
     def _is_anothers(self, key: str, call: str) -> bool:
+        if any(key in loss["assets"] for loss in self._ledger.losses):
+            return True
         calls = (self._ledger.facts(known) for known in self._ledger.calls() if known != call)
         return any(image.key == key for facts in calls for attempt in facts.attempts for image in attempt.images)
 

@@ -241,11 +241,15 @@ def verify(
     edition: EditionName = "main",
     sample: Annotated[str, typer.Option(help="Hash only this share of the images.")] = "100%",
     repair: Annotated[bool, typer.Option("--repair", help="Put right what can be.")] = False,
+    accept_loss: Annotated[
+        str | None,
+        typer.Option(help="Give up what the ledger lacks, for this reason; recorded. What it cost stays spent."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Derive the manifest again and hash every object. Exit 0: all is right, 3: damage."""
     _end(
-        lambda: verify_edition(target, archive, edition, sample, mend=repair, as_json=as_json),
+        lambda: verify_edition(target, archive, edition, sample, mend=repair, lost=accept_loss, as_json=as_json),
         as_json=as_json,
     )
 

@@ -62,12 +62,12 @@ async def status_of(target: str | None, archive: str | None, edition: str, *, as
 
 
 async def verify_edition(  # noqa: D103 - the command's own help says it
-    target: str, archive: str | None, edition: str, sample: str, *, mend: bool, as_json: bool
+    target: str, archive: str | None, edition: str, sample: str, *, mend: bool, lost: str | None, as_json: bool
 ) -> int:
     from adloom.edges.pictures import PictureDecoder  # noqa: PLC0415
     from adloom.proof import verify  # noqa: PLC0415
     from adloom.repair import repair  # noqa: PLC0415
-    from adloom.session import new_ledger, open_target  # noqa: PLC0415
+    from adloom.session import give_up, new_ledger, open_target  # noqa: PLC0415
 
     settings = _settings(archive)
     share = _share(sample)
@@ -82,15 +82,27 @@ async def verify_edition(  # noqa: D103 - the command's own help says it
         verdict = await verify(store, found, new_ledger(store, found), share=share)
         lines += [f"put right: {key}" for key in mended]
         lines += ["left:", *map(str, verdict.findings)] if verdict.findings else ["everything is right now"]
+    given_up = ""
+    if lost is not None:
+        given_up = await give_up(store, found, _given(lost), _person())
+        verdict = await verify(store, found, new_ledger(store, found), share=share)
+        lines = [f"given up for lost: {given_up}; what it cost stays spent", *map(str, verdict.findings)]
     count = f"{verdict.objects} objects, {verdict.hashed} hashed, {len(verdict.findings)} not as they should be"
     answer = {
         "objects": verdict.objects,
         "hashed": verdict.hashed,
         "findings": [{"key": f.key, "damage": f.damage, "detail": f.detail} for f in verdict.findings],
         "repaired": list(mended),
+        "given_up": given_up or None,
     }
     _say([*lines, count], answer, as_json=as_json)
     return EXIT_INCOMPLETE if verdict.findings else EXIT_OK
+
+
+def _given(reason: str) -> str:
+    if not reason.strip():
+        raise SettingInvalid("--accept-loss needs a reason", remedy='Say why: --accept-loss "the disk died on Monday".')
+    return reason.strip()
 
 
 def _fetcher(settings: Any) -> Any:  # noqa: ANN401 - imported late

@@ -13,9 +13,10 @@ many ``facts``, and which ``tasks`` and ``assets`` it knows nothing of. What was
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -71,27 +72,32 @@ class Past:
     """The purchases that the maker of the newest revision found in the ledger."""
     revision: int
     facts: int
-    """The records that a manifest or a run's heartbeat has counted."""
+    """The most records that a run's heartbeat has counted."""
     assets_jsonl: bytes
     assets: tuple[str, ...]
+
+    def without(self, damaged: Container[str]) -> Past:
+        """The same without the word of documents that are not as they were written."""
+        manifest = {} if "manifest.json" in damaged else self.manifest
+        return replace(self, manifest=manifest, assets_jsonl=b"" if "assets.jsonl" in damaged else self.assets_jsonl)
 
     def lacking(self, ledger: Ledger) -> Lack:
         """What a ledger that was read afterwards lacks."""
         calls = [ledger.facts(call) for call in ledger.calls()]
         known, lost = _Known.of(calls), ledger.losses
-        facts = max(0, self.facts - ledger.facts_ever())
+        facts = max(0, max(self.facts, _count(self.manifest.get("facts"))) - ledger.facts_ever())
         return Lack(
             totals=self._totals(known, lost, has_all_facts="facts" in self.manifest and not facts),
             facts=facts,
             tasks=self._tasks(known, {task for loss in lost for task in loss["tasks"]}),
             assets=self._assets(known, {key for loss in lost for key in loss["assets"]}),
-            revisions=max(0, self.manifest.get("plan_revision", 0) - self.revision),
+            revisions=max(0, _count(self.manifest.get("plan_revision")) - self.revision),
         )
 
     def _totals(self, known: _Known, lost: Sequence[Mapping[str, Any]], *, has_all_facts: bool) -> dict[str, Decimal]:
         """The totals that are lower than they were. A charge may be corrected, where every fact is still there."""
-        before = self.manifest.get("totals", {})
-        told = {name: Decimal(str(before.get(name, 0))) for name in LOSABLE}
+        before = self.manifest.get("totals")
+        told = {name: _sum(before.get(name)) if isinstance(before, dict) else Decimal(0) for name in LOSABLE}
         told["calls"] = max(told["calls"], Decimal(self.found_calls))
         given_up = {name: sum(Decimal(str(loss["totals"].get(name, 0))) for loss in lost) for name in LOSABLE}
         short = {name: told[name] - given_up[name] - known.totals[name] for name in LOSABLE}
@@ -114,15 +120,19 @@ async def read_past(store: Store, edition: Edition) -> Past:
     """Read what an edition has said of its ledger; to be read before the ledger is."""
     newest = await newest_plan(store, edition) or {}
     manifest = _mapping(await store.read(edition.key("manifest.json")))
-    facts = [manifest.get("facts", 0)]
+    facts = [0]
     async for listed in store.list(edition.key("runs/")):
         if token := run_of(listed.key.removeprefix(edition.prefix)):
             beat = read_heartbeat(await store.read(listed.key) or b"", token) or {}
-            facts.append(beat.get("facts", 0))
-    assets_jsonl = await store.read(edition.key("assets.jsonl"))
+            facts.append(_count(beat.get("facts")))
+    assets_jsonl = await store.read(edition.key("assets.jsonl")) or b""
+    files = manifest.get("files")
+    written = files.get("assets.jsonl") if isinstance(files, dict) else None
+    if not isinstance(written, dict) or written.get("sha256") != hashlib.sha256(assets_jsonl).hexdigest():
+        assets_jsonl = b""  # damaged, or written by a run that came no further
     assets = tuple([listed.key.removeprefix(edition.prefix) async for listed in store.list(edition.key("assets/"))])
     found = newest.get("found", {}).get("calls", 0)
-    return Past(manifest, found, newest.get("revision", 0), max(facts), assets_jsonl or b"", assets)
+    return Past(manifest, found, newest.get("revision", 0), max(facts), assets_jsonl, assets)
 
 
 async def accept_loss(ledger: Ledger, clock: Clock, lack: Lack, *, reason: str, by: str) -> str:
@@ -157,6 +167,14 @@ def _mapping(content: bytes | None) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _count(told: object) -> int:
+    return told if isinstance(told, int) else 0
+
+
+def _sum(told: object) -> Decimal:
+    return Decimal(str(told)) if isinstance(told, int | float) else Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)

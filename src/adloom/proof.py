@@ -10,7 +10,7 @@ manifest are derived from it, and ``verify`` derives both again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
@@ -20,10 +20,12 @@ from adloom.core.facts import Image, ImageFate, images_of
 from adloom.freeze import read_newest
 from adloom.ledger import Edition, Ledger, parse_json
 from adloom.owners import read_heartbeat, run_of
+from adloom.past import read_past
 from adloom.ports import Store
 from adloom.publish import derive
 
 NAME = "checksums.txt"
+LEDGER = "ledger/"
 PAID = ("assets/", "extras/", "quarantine/")
 DERIVED = ("manifest.json", "assets.jsonl", "assets.csv", "gallery", NAME)
 READINGS = 3
@@ -41,6 +43,7 @@ class Damage(StrEnum):
     ADDED = "added"
     UNREADABLE = "unreadable"
     CONTRADICTS = "contradicts the ledger"
+    OLDER = "older than its manifest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +68,21 @@ class Verdict:
 
 
 async def write_checksums(
-    store: Store, edition: Edition, ledger: Ledger, *, leave_out: frozenset[str] = frozenset()
+    store: Store,
+    edition: Edition,
+    ledger: Ledger,
+    *,
+    leave_out: frozenset[str] = frozenset(),
+    forget: Callable[[str], bool] = lambda _: False,
 ) -> None:
     """Write down the hash of every object of an edition. Only what nobody has hashed before is read.
 
-    What is in ``leave_out`` is known to be wrong: it keeps the hash that it had, if any.
+    What is in ``leave_out`` is known to be wrong: it keeps the hash that it had, if any. What is gone stays listed,
+    but for what ``forget`` takes.
     """
     written: dict[str, str] = {}
     for _ in range(READINGS):
-        sums = await _measure(store, edition, ledger, leave_out)
+        sums = await _measure(store, edition, ledger, leave_out, forget)
         if sums == written:
             return
         await store.replace(edition.key(NAME), _to_text(sums), media_type="text/plain; charset=utf-8")
@@ -82,8 +91,10 @@ async def write_checksums(
         written = sums
 
 
-async def _measure(store: Store, edition: Edition, ledger: Ledger, leave_out: frozenset[str]) -> dict[str, str]:
-    former = await _former_sums(store, edition)
+async def _measure(
+    store: Store, edition: Edition, ledger: Ledger, leave_out: frozenset[str], forget: Callable[[str], bool]
+) -> dict[str, str]:
+    former = {name: sum_ for name, sum_ in (await _former_sums(store, edition)).items() if not forget(name)}
     known = {**former, **_certain_sums(ledger)}
     sums = {name: sha256 for name, sha256 in former.items() if name in leave_out or not name.startswith(DERIVED)}
     sums |= ledger.sums()  # also what the store forgot under a run that knows it
@@ -156,7 +167,9 @@ def _hold(name: str, content: bytes | None, expected: Mapping[str, str]) -> list
 async def _against_the_ledger(store: Store, edition: Edition, ledger: Ledger, sums: Mapping[str, str]) -> list[Finding]:
     """What plan and ledger say must be there, and what they derive the manifest to."""
     try:
+        past = (await read_past(store, edition)).without(await _changed(store, edition, sums))
         await ledger.load(trust_seals=False)
+        lack = past.lacking(ledger)
         images = [image for call in ledger.calls() for image in _images(ledger, call)]
         revision = await read_newest(store, edition)
         if revision is None:
@@ -166,12 +179,14 @@ async def _against_the_ledger(store: Store, edition: Edition, ledger: Ledger, su
         raise
     except UNREADABLE as error:
         cause = error.message if isinstance(error, AdloomError) else f"a record lacks what it should hold: {error!r}"
-        return [Finding("ledger/", Damage.UNREADABLE, cause)]
+        return [Finding(LEDGER, Damage.UNREADABLE, cause)]
     findings = [
         Finding(image.key, Damage.CONTRADICTS, "its bytes are not those that were archived")
         for image in images
         if sums.get(image.key, image.sha256) != image.sha256
     ]
+    if lack:
+        findings.append(Finding(LEDGER, Damage.OLDER, f"it lacks {lack}; see --repair and --accept-loss"))
     for name, content in derived.files.items():
         if await read_plain(store, edition.key(name)) != content:
             findings.append(Finding(name, Damage.CONTRADICTS, "plan and ledger say otherwise"))
@@ -179,6 +194,13 @@ async def _against_the_ledger(store: Store, edition: Edition, ledger: Ledger, su
     if manifest is None or not same_facts(manifest, derived.manifest):
         findings.append(Finding("manifest.json", Damage.CONTRADICTS, "plan and ledger say otherwise"))
     return findings
+
+
+async def _changed(store: Store, edition: Edition, sums: Mapping[str, str]) -> set[str]:
+    """The documents that are not what the checksums tell of."""
+    names = [name for name in ("manifest.json", "assets.jsonl") if name in sums]
+    found = {name: hashlib.sha256(await read_plain(store, edition.key(name)) or b"").hexdigest() for name in names}
+    return {name for name in names if found[name] != sums[name]}
 
 
 def same_facts(content: bytes, derived: Mapping[str, object]) -> bool:

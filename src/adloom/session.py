@@ -36,6 +36,7 @@ from adloom.freeze import read_newest
 from adloom.gallery import write_gallery
 from adloom.ledger import Edition, Ledger
 from adloom.look import Outlook, Wish, look
+from adloom.past import accept_loss, read_past
 from adloom.ports import Decoder, Store
 from adloom.proof import write_checksums
 from adloom.publish import publish
@@ -295,6 +296,21 @@ async def rewrite_gallery(store: Store, edition: Edition) -> str:
         address = await write_gallery(store, edition, [ledger.facts(call) for call in ledger.calls()], decoder)
     await write_checksums(store, edition, ledger)
     return address
+
+
+async def give_up(store: Store, edition: Edition, reason: str, by: str) -> str:
+    """Accept that what the ledger lacks is lost, and write anew what is derived from it; what was given up, in words.
+
+    Raises InputError when nothing is lacking, or when there is no plan.
+    """
+    past, ledger = await read_past(store, edition), new_ledger(store, edition)
+    await ledger.load()
+    lack = past.lacking(ledger)
+    await accept_loss(ledger, WallClock(), lack, reason=reason, by=by)
+    await publish_again(store, edition)
+    await ledger.load()
+    await write_checksums(store, edition, ledger, forget=lambda name: name.startswith(("ledger/", "plan")))
+    return str(lack)
 
 
 async def publish_again(store: Store, edition: Edition) -> None:

@@ -4,12 +4,19 @@ import asyncio
 import json
 import shutil
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
+from fakes import PRICE, until
 from shop import Shop, campaign_text
 
+from adloom.core.campaign import Budget
+from adloom.core.errors import InputError
 from adloom.core.exits import StopReason
+from adloom.ledger import Edition
+from adloom.proof import verify
 from adloom.run import Result
+from adloom.session import give_up, new_ledger, open_store
 
 FEW = "  - {id: mug, prompt: 'a {{ colour }} mug', variants: 2, matrix: {colour: [red, blue]}}\n"
 MANY = FEW.replace("blue", "blue, green, white, black")
@@ -135,3 +142,68 @@ async def test_runs_that_race_are_no_sign_of_an_older_ledger(shop: Shop):
 
 def facts_told(shop: Shop) -> int:
     return int(json.loads((shop.edition() / "manifest.json").read_bytes())["facts"])
+
+
+async def findings(shop: Shop) -> list[str]:
+    store, edition = open_store(shop.settings.archive), Edition("test", "main")
+    return [str(finding) for finding in (await verify(store, edition, new_ledger(store, edition))).findings]
+
+
+async def test_verify_says_that_a_ledger_is_older(twice: Shop):
+    restore_the_ledger(twice)
+    (twice.edition() / "checksums.txt").unlink()
+    assert any(
+        found.startswith("ledger/: older than its manifest (it lacks 3 purchases") for found in await findings(twice)
+    )
+
+
+async def test_a_loss_that_a_person_accepts_is_recorded_and_stays_spent(twice: Shop):
+    restore_the_ledger(twice)
+    store, edition = open_store(twice.settings.archive), Edition("test", "main")
+    assert "3 purchases" in await give_up(store, edition, "the disk died", "mei")
+    loss = json.loads((twice.edition() / "loss-1.json").read_bytes())
+    assert (loss["reason"], loss["by"], loss["totals"]["calls"]) == ("the disk died", "mei", 3)
+    assert await findings(twice) == []
+    with pytest.raises(InputError):
+        await give_up(store, edition, "again", "mei")
+    charged = 10 * PRICE
+    totals = json.loads((twice.edition() / "manifest.json").read_bytes())["totals"]
+    assert Decimal(str(totals["credits_charged"])) == charged
+    # the budget has room for what is lost to be bought again, but for one image
+    result = await twice.run(budget=Budget(credits=charged + 5 * PRICE))
+    assert (result.exit_code, len(twice.sandbox.charges())) == (4, 5)
+    assert (await twice.run(budget=Budget(credits=charged + 6 * PRICE))).exit_code == 0
+    assert (twice.bought(), len(twice.sandbox.charges())) == (16, 8)
+    assert len({line["key"] for line in twice.lines() if line["status"] == "archived"}) == 10
+    assert await findings(twice) == []
+    assert (await twice.run(budget=Budget(credits=charged + 6 * PRICE))).exit_code == 0
+    restore_the_ledger(twice)  # one that is lost once more is noticed once more
+    assert stopped_as_older(await twice.run())
+    assert len(twice.sandbox.charges()) == 8
+
+
+async def test_a_run_whose_ledger_is_deleted_stops_buying_and_hides_nothing(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("adloom.vigil.BEAT_EVERY_S", 0.05)
+    shop.sandbox.change(task_seconds=0.3)
+    rows = "[" + ", ".join(f"colour-{number}" for number in range(60)) + "]"
+    shop.write(campaign_text(FEW.replace("[red, blue]", rows), more="limits: {in_flight: 4}\n"))
+
+    async def delete_it() -> None:
+        await until(lambda: len(list(shop.edition().glob("ledger/*/a1-archived-1.json"))) >= 8)
+        delete_the_ledger(shop)
+
+    deleting: list[asyncio.Task[None]] = []
+    result = await shop.run(started=lambda _: deleting.append(asyncio.create_task(delete_it())))
+    await asyncio.gather(*deleting)
+    bought = shop.bought()
+    assert result.exit_code == 7
+    assert any("lost records" in stop.message for stop in result.stops)
+    assert 16 <= bought < 120
+    assert result.published.manifest["totals"]["archived"] == bought  # it knows what it bought
+    assert any("older than its manifest" in found for found in await findings(shop))
+    later = await shop.run()
+    assert stopped_as_older(later)
+    assert not any("another run" in stop.message for stop in later.stops)
+    assert shop.bought() == bought
