@@ -15,6 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from adloom.core.campaign import Budget, Campaign, CampaignSource, Grouping, Pace, Reference, Row
+from adloom.core.errors import PictureUnjudged
 from adloom.core.facts import SCHEMA, Record
 from adloom.core.identity import explicit_identity
 from adloom.core.task import Accepted, Credits, Download, ListedTask, Picture, Task, TaskState
@@ -253,10 +254,12 @@ def picture_bytes(what: str) -> bytes:
 
 
 class FakeDecoder:
-    """Takes everything that begins with ``image`` for a whole picture."""
+    """Takes everything that begins with ``image`` for a whole picture, and can judge nothing that is ``hard``."""
 
     async def decode(self, content: bytes) -> Picture | None:
         await asyncio.sleep(0)
+        if content.startswith(b"hard"):
+            raise PictureUnjudged("the image could not be judged: it needs too much")
         return Picture("image/png", "png", 1024, 1024) if content.startswith(b"image") else None
 
 

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from adloom.core.backoff import RESULT
-from adloom.core.errors import AccountStopped, DownloadError, DownloadFailed, LinkExpired, ReadFailed
+from adloom.core.errors import AccountStopped, DownloadError, DownloadFailed, LinkExpired, PictureUnjudged, ReadFailed
 from adloom.core.links import are_alike, renewals
 from adloom.core.results import second_reading_after_s
 from adloom.core.task import Download, Picture
@@ -36,7 +36,8 @@ class Target:
     """One image to bring.
 
     ``fresh`` reads the task and returns another link of the same image than the one it is given, ``""`` for none; it
-    raises DownloadFailed while the task cannot be read. ``keep`` is given bytes that are no image.
+    raises DownloadFailed while the task cannot be read. ``keep`` is given bytes that are no image, or that nobody could
+    judge.
     """
 
     link: str
@@ -101,7 +102,14 @@ class Fetcher:
             download = await self._api.download(link)
         except DownloadError as error:
             return error
-        if (picture := await self._decoder.decode(download.content)) is not None:
+        try:
+            picture = await self._decoder.decode(download.content)
+        except PictureUnjudged as error:  # the same bytes again are not judged either
+            await target.keep(download)
+            if self._clock.now() < target.dies:
+                raise
+            return LinkExpired(error.message)
+        if picture is not None:
             return download, picture
         await target.keep(download)
         return LinkExpired("a result link brings no complete image")

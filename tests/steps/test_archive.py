@@ -196,6 +196,21 @@ async def test_bytes_that_were_paid_for_are_kept_even_when_the_link_then_dies(ro
     assert (await room.archive())[0].fate is ImageFate.QUARANTINED
 
 
+async def test_an_image_that_nobody_could_judge_stays_open_and_its_bytes_are_kept(room, shared):
+    room.api.contents[LINKS[0]] = [b"hard to judge"] * 99
+    room.api.state_of = lambda task: completed(task, LINKS[0])
+    await room.completed(*LINKS)
+    assert set(await room.archive()) == {1, 2}
+    assert room.api.downloads.count(LINKS[0]) == 1
+    assert room.ledger.facts("c-1").stage is Stage.COMPLETED
+    (evidence,) = room.assets("quarantine")
+    assert room.store.objects[EDITION.key(evidence)] == b"hard to judge"
+    assert {o.status for o in outcomes([room.ledger.facts("c-1")]).values()} == {Status.OPEN, Status.ARCHIVED}
+    room.clock.advance(24 * 3600)
+    image = (await (await a_later_room(shared)).archive())[0]
+    assert (image.fate, image.key) == (ImageFate.QUARANTINED, evidence)
+
+
 @pytest.mark.parametrize("content", [LinkExpired("403"), PAGE], ids=["refused", "page"])
 @pytest.mark.parametrize("hours", [0, 23.9])
 async def test_an_image_whose_link_has_not_had_its_24_hours_is_never_given_up(room, content, hours):
