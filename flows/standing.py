@@ -206,6 +206,7 @@ def _worker_environment(home: Home, environment: Mapping[str, str]) -> tuple[dic
         "EVOLINK_FILES_URL": base_url,
         "ADLOOM_ARCHIVE": str((home.folder / "sandbox-archive").resolve()),
         "ADLOOM_POLL_INTERVAL_S": "0.2",
+        "ADLOOM_EMBEDDED_SANDBOX": "1",  # its port is another one each time, its archive the same
     }
     where = "the sandbox, a stand-in for the paid API: no money (EVOLINK_API_KEY is not set)"
     return {**environment, **stand_in}, where

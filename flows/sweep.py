@@ -9,10 +9,14 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
-from adloom.core.errors import AdloomError, SettingInvalid
+from adloom.core.errors import AdloomError, SettingInvalid, StoreError
+from adloom.core.origin import Buying, Origin
 from adloom.edges.settings import read_settings
 from adloom.flows.board import show_table
 from adloom.flows.ending import bad_input
+from adloom.freeze import read_newest
+from adloom.ledger import Edition
+from adloom.ports import Store
 from adloom.session import editions_of, open_store, open_world, publish_again
 from adloom.sweep import Swept, sweep_all
 
@@ -36,11 +40,21 @@ async def _sweep_all() -> list[Swept]:
         raise SettingInvalid("EVOLINK_API_KEY is not set", remedy="Set it where the worker is started.")
     store = open_store(settings.archive)
     async with open_world(settings, store) as world:
-        found = await sweep_all(world, await editions_of(store), publish_again)
+        editions = [each for each in await editions_of(store) if await _may_be_ours(store, each, settings.origin)]
+        found = await sweep_all(world, editions, publish_again)
     for swept in found:
         if not swept.is_clean:
             get_run_logger().info("%s", _words(swept))
     return found
+
+
+async def _may_be_ours(store: Store, edition: Edition, origin: Origin) -> bool:
+    """Whether this API can know the tasks of an edition: one that was bought from another is not asked about."""
+    try:
+        newest = await read_newest(store, edition)
+    except StoreError:
+        return True  # the sweep says what is wrong with it
+    return newest is None or not Buying(origin).refusal(newest.origin, has_bought=True)
 
 
 def _final_state(found: Sequence[Swept]) -> State[Any]:

@@ -26,7 +26,7 @@ def test_off_a_terminal_nothing_is_bought_before_somebody_says_yes(desk: Desk):
     done = unasked(desk, source)
     assert done.returncode == 2
     assert "to buy    3 images in 1 call" in done.stdout
-    assert "price     $0.07 (4.59 credits)" in done.stdout
+    assert "price     sandbox $0.07 (4.59 credits)" in done.stdout
     assert "--yes" in done.stderr
     assert desk.state()["posts_received"] == 0
     assert not (desk.folder / "archive").exists()
@@ -36,7 +36,7 @@ def test_off_a_terminal_nothing_is_bought_before_somebody_says_yes(desk: Desk):
 
 def test_the_price_is_shown_to_who_has_said_yes_too(desk: Desk):
     done = desk.run("run", desk.write(one_row(3)), "--yes", "--json")
-    assert "price     $0.07 (4.59 credits)" in done.stderr
+    assert "price     sandbox $0.07 (4.59 credits)" in done.stderr
     assert json.loads(done.stdout)["totals"]["archived"] == 3
 
 
@@ -103,7 +103,7 @@ def test_on_a_terminal_a_run_asks(desk: Desk, answer: str, exit_code: int, bough
         shown = b""
         while b"Buy this?" not in shown:
             shown += os.read(mine, 1000)
-        assert b"price     $0.07" in shown
+        assert b"price     sandbox $0.07" in shown
         assert desk.state()["posts_received"] == 0
         os.write(mine, f"{answer}\n".encode())
         try:

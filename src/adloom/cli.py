@@ -144,6 +144,9 @@ def run(
     replace: Annotated[
         bool, typer.Option("--replace", help="Let this campaign follow another of the same name.")
     ] = False,
+    same_api: Annotated[
+        str, typer.Option(metavar="REASON", help="The API has another address now and is the same; recorded.")
+    ] = "",
     direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect.")] = False,
     prefect: Annotated[
         bool, typer.Option("--prefect", help="Run as a Prefect flow, on Prefect's embedded server if need be.")
@@ -170,6 +173,7 @@ def run(
             selection=Selection(tuple(jobs or ()), where, first, sample, seed),
             sandbox=sandbox,
             replace=replace,
+            same_api=same_api,
         )
         request = _request(source, archive, edition, _defaults(model, size, quality, variants, prompt), wish)
         through_prefect = prefect or (bool(os.environ.get("PREFECT_API_URL")) and not direct)

@@ -32,7 +32,7 @@ def _settings(archive: str | None) -> Any:  # noqa: ANN401 - imported late
 
 async def status_of(target: str | None, archive: str | None, edition: str, *, as_json: bool) -> int:
     """Progress and money of an edition, or of every edition of an archive."""
-    from adloom.display import status_lines  # noqa: PLC0415
+    from adloom.display import origin_data, status_lines  # noqa: PLC0415
     from adloom.freeze import read_newest  # noqa: PLC0415
     from adloom.publish import derive  # noqa: PLC0415
     from adloom.resolve import held_calls  # noqa: PLC0415
@@ -55,8 +55,9 @@ async def status_of(target: str | None, archive: str | None, edition: str, *, as
             raise InputError(f"{store.address}/{one.prefix} holds no plan yet", remedy="Run the campaign first.")
         manifest = (await derive(store, one, ledger, revision)).manifest
         held = held_calls(ledger, WallClock().now())
-        lines += status_lines(manifest, held)
-        answers.append({**{k: manifest[k] for k in ("campaign", "edition", "status", "totals")}, "held": len(held)})
+        lines += status_lines(manifest, held, revision.origin)
+        told = {name: manifest[name] for name in ("campaign", "edition", "status", "totals")}
+        answers.append({**told, **origin_data(revision.origin), "held": len(held)})
     _say(lines, {"editions": answers} if target is None else answers[0], as_json=as_json)
     return EXIT_OK
 
@@ -146,8 +147,10 @@ async def resolve_calls(  # noqa: D103 - the command's own help says it
     reason: str | None,
     as_json: bool,
 ) -> int:
-    from adloom.display import held_lines  # noqa: PLC0415
+    from adloom.core.origin import UNKNOWN  # noqa: PLC0415
+    from adloom.display import held_lines, origin_data  # noqa: PLC0415
     from adloom.edges.evolink import EvoLink  # noqa: PLC0415
+    from adloom.freeze import read_newest  # noqa: PLC0415
     from adloom.resolve import adopt, held_calls, release  # noqa: PLC0415
     from adloom.session import WallClock, new_ledger, open_target, publish_again  # noqa: PLC0415
 
@@ -155,6 +158,8 @@ async def resolve_calls(  # noqa: D103 - the command's own help says it
     store, found = open_target(target, settings, edition)
     ledger = new_ledger(store, found)
     await ledger.load()
+    newest = await read_newest(store, found)
+    origin = newest.origin if newest else UNKNOWN
     if (adopt_task or let_go) and call is None:
         raise SettingInvalid("which call?", remedy="Name it: adloom resolve TARGET CALL --adopt TASK, or --release.")
     if adopt_task and let_go:
@@ -172,11 +177,11 @@ async def resolve_calls(  # noqa: D103 - the command's own help says it
         held = [one for one in held_calls(ledger, WallClock().now()) if call in (None, one.call)]
         if call is not None and not held:
             raise InputError(f"call {call[:80]!r} is not held", remedy="Leave it out to see the held calls.")
-        lines = held_lines(held)
+        lines = held_lines(held, origin)
     if adopt_task or let_go:
         await publish_again(store, found)
     remaining = held_calls(ledger, WallClock().now())
-    _say(lines, {"held": [_held_answer(one) for one in remaining]}, as_json=as_json)
+    _say(lines, {"held": [_held_answer(one) for one in remaining], **origin_data(origin)}, as_json=as_json)
     return EXIT_OK
 
 
@@ -209,7 +214,7 @@ async def examine(archive: str | None, *, buy: bool, yes: bool, as_json: bool) -
         )
     else:
         async with EvoLink(settings) as api:
-            checks.append(await check_account(api))
+            checks.append(await check_account(api, settings.origin))
     checks.append(check_clock(WallClock().now(), await server_time(settings.base_url)))
     checks.append(await prefect_health(os.environ))
     if buy and all(check.works for check in checks) and _agreed_to_probe(yes=yes):
@@ -235,9 +240,10 @@ async def _probe(settings: Any, store: Any) -> Check:  # noqa: ANN401 - imported
     from adloom.spend import repeat  # noqa: PLC0415
 
     clock = WallClock()
+    wish = Wish(origin=settings.origin)
     began = datetime.fromtimestamp(clock.now(), UTC)
     edition = Edition(ProbeSource().campaign.name, began.strftime("%Y%m%d-%H%M%S-%f"))
-    result = await execute(settings, store, await look(store, clock, ProbeSource(), edition, Wish()))
+    result = await execute(settings, store, await look(store, clock, ProbeSource(), edition, wish))
     if result.exit_code != EXIT_OK:
         found = result.stops[0].message if result.stops else "the purchase did not end well"
         return Check("probe", works=False, found=found, remedy="nothing is proven; try again later")
@@ -248,10 +254,8 @@ async def _probe(settings: Any, store: Any) -> Check:  # noqa: ANN401 - imported
     async with EvoLink(settings) as api:
         remembers = await repeat(ledger, api, call) == first
         await record_capability(store, api.account, replays_keys=remembers, now=clock.now())
-    await execute(
-        settings, store, await look(store, clock, ProbeSource(), edition, Wish())
-    )  # a second task is kept too
-    return probe_check(ledger, call, remembers=remembers)
+    await execute(settings, store, await look(store, clock, ProbeSource(), edition, wish))  # a second task is kept too
+    return probe_check(ledger, call, settings.origin, remembers=remembers)
 
 
 def _person() -> str:

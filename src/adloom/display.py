@@ -11,6 +11,7 @@ from typing import Any
 from adloom.changes import Changes
 from adloom.core.exits import EXIT_OK, EXIT_REASONS
 from adloom.core.manifest import number
+from adloom.core.origin import UNKNOWN, Origin
 from adloom.core.outcomes import Status
 from adloom.core.pricing import usd
 from adloom.look import Outlook
@@ -26,9 +27,9 @@ BAR_EVERY_S = 0.5
 WARNINGS_SHOWN = 10
 
 
-def dollars(credits_: Decimal) -> str:
-    """A sum for a person: dollars to the cent, and the credits behind it."""
-    return f"${usd(credits_):.2f} ({credits_.normalize():f} credits)"
+def dollars(credits_: Decimal, origin: Origin = UNKNOWN) -> str:
+    """A sum for a person: dollars to the cent, the credits behind it, and the word where it is no real money."""
+    return f"{origin.word}${usd(credits_):.2f} ({credits_.normalize():f} credits)"
 
 
 def duration(seconds: float) -> str:
@@ -55,21 +56,22 @@ def plan_lines(outlook: Outlook) -> list[str]:
         *_change_lines(outlook),
         *_selection_lines(outlook),
         f"to buy    {asked.images} images in {calls} (the fewest possible: {asked.floor})",
-        f"price     {dollars(asked.credits)}",
+        f"price     {dollars(asked.credits, outlook.origin)}",
         f"forecast  about {duration(forecast_s(outlook))} at {outlook.pace.in_flight} tasks at once",
     ]
     found = ", ".join(f"{totals.found[status]} {status}" for status in Status if totals.found[status])
     lines.append(f"already   {found or 'nothing in the archive yet'}")
     if outlook.committed.committed:
-        lines.append(f"spent     {dollars(outlook.committed.committed)}")
+        lines.append(f"spent     {dollars(outlook.committed.committed, outlook.origin)}")
     lines.append(_budget_line(outlook))
     if outlook.most_in_flight:
-        lines.append(
-            f"at once   at most {dollars(outlook.most_in_flight)}: a price that moves can pass the budget by that"
-        )
+        at_once = dollars(outlook.most_in_flight, outlook.origin)
+        lines.append(f"at once   at most {at_once} in flight: a price that moves can pass the budget by that")
     if outlook.lack:
         lines.append(f"ledger    WARNING, older than its manifest: it lacks {outlook.lack}; a run would buy nothing")
     lines += _fallback_lines(outlook)
+    if outlook.clash:
+        lines.append(f"warning   {outlook.clash}: a run would be refused")
     warnings = outlook.source.warnings
     lines += [f"warning   {warning}" for warning in warnings[:WARNINGS_SHOWN]]
     if len(warnings) > WARNINGS_SHOWN:
@@ -83,7 +85,8 @@ def _change_lines(outlook: Outlook) -> list[str]:
         return []
     counts = {name: getattr(changes, name) for name in ("new", "edited", "kept", "removed")}
     rows = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"
-    lines = [f"changed   since plan {changes.revision}: rows {rows}; the change costs {dollars(changes.credits)}"]
+    costs = dollars(changes.credits, outlook.origin)
+    lines = [f"changed   since plan {changes.revision}: rows {rows}; the change costs {costs}"]
     if changes.more_images or changes.fewer_images:
         lines.append(f"          of kept rows {changes.more_images} images more and {changes.fewer_images} fewer")
     if changes.removed_images:
@@ -107,10 +110,11 @@ def _selection_lines(outlook: Outlook) -> list[str]:
 def _budget_line(outlook: Outlook) -> str:
     if outlook.cap is None:
         return "budget    none: a run needs one (`budget: {usd: 12.00}` in the file, or --budget-usd)"
+    cap = dollars(outlook.cap, outlook.origin)
     if outlook.fits:
-        return f"budget    {dollars(outlook.cap)}: enough"
-    lacking = outlook.committed.committed + outlook.to_buy - outlook.cap
-    return f"budget    {dollars(outlook.cap)}: WARNING, {dollars(lacking)} too little; a run would buy nothing"
+        return f"budget    {cap}: enough"
+    lacking = dollars(outlook.committed.committed + outlook.to_buy - outlook.cap, outlook.origin)
+    return f"budget    {cap}: WARNING, {lacking} too little; a run would buy nothing"
 
 
 def _fallback_lines(outlook: Outlook) -> list[str]:
@@ -118,10 +122,10 @@ def _fallback_lines(outlook: Outlook) -> list[str]:
     usable, wanted = outlook.fallback, outlook.source.campaign.fallback
     lines = []
     if usable:
-        most = dollars(outlook.most_credits(usable))
+        most = dollars(outlook.most_credits(usable), outlook.origin)
         lines.append(f"fallback  {', '.join(usable)}: at most {most} for the edition if all is bought there")
     if lacking := [model for model in wanted if model not in usable]:
-        needed = dollars(outlook.most_credits(lacking))
+        needed = dollars(outlook.most_credits(lacking), outlook.origin)
         lines.append(f"warning   the budget does not allow the fallback {', '.join(lacking)}: that may need {needed}")
     return lines
 
@@ -151,9 +155,15 @@ def plan_summary(outlook: Outlook) -> dict[str, Any]:
         "fits_budget": outlook.fits,
         "credits_at_once": number(outlook.most_in_flight),
         "ledger_lacks": str(outlook.lack),
+        **origin_data(outlook.origin),
         "fallback": list(outlook.fallback),
         "warnings": list(outlook.source.warnings),
     }
+
+
+def origin_data(origin: Origin) -> dict[str, Any]:
+    """Whose money the sums beside this are."""
+    return {"origin": origin.address, "sandbox": origin.is_stand_in}
 
 
 def _change_summary(changes: Changes) -> dict[str, Any]:
@@ -164,16 +174,15 @@ def _change_summary(changes: Changes) -> dict[str, Any]:
 
 def result_lines(result: Result) -> list[str]:
     """How a run ended, in words."""
-    totals = result.published.manifest["totals"]
+    totals, word = result.published.manifest["totals"], result.origin.word
     lines = [f"{totals['wanted']} images wanted: {_ends(totals)}", *_asked_lines(result)]
-    lines.append(
-        f"{totals['posts']} purchases sent, ${totals['usd']:.2f} charged ({totals['credits_charged']} credits)"
-    )
+    charged = f"{word}${totals['usd']:.2f} charged ({totals['credits_charged']} credits)"
+    lines.append(f"{totals['posts']} purchases sent, {charged}")
     if totals["credits_at_risk"]:
-        lines.append(f"{totals['credits_at_risk']} credits at risk: nobody can tell whether these were bought")
-    lines += [f"note: {note}" for note in result.notes]
+        lines.append(f"{word}{totals['credits_at_risk']} credits at risk: nobody can tell whether these were bought")
+    lines += [f"{word}note: {note}" for note in result.notes]
     for stop in result.stops:
-        lines.append(f"stopped: {stop.message}")
+        lines.append(f"{word}stopped: {stop.message}")
         lines += [f"  {stop.remedy}"] if stop.remedy else []
     lines.append(f"{exit_reason(result)}; manifest: {result.published.address}")
     if result.gallery:
@@ -211,6 +220,7 @@ def result_summary(result: Result) -> dict[str, Any]:
         "edition": manifest["edition"],
         "status": manifest["status"],
         "totals": manifest["totals"],
+        **origin_data(result.origin),
         "exit_code": result.exit_code,
         "exit_reason": exit_reason(result),
         "selection": result.published.selection,
@@ -222,12 +232,12 @@ def result_summary(result: Result) -> dict[str, Any]:
     }
 
 
-def status_lines(manifest: Mapping[str, Any], held: Sequence[Held]) -> list[str]:
+def status_lines(manifest: Mapping[str, Any], held: Sequence[Held], origin: Origin) -> list[str]:
     """An edition's progress and money, in words."""
     totals = manifest["totals"]
     ends = ", ".join(f"{totals[status]} {status}" for status in Status if totals[status])
     money = ", ".join(
-        f"{dollars(Decimal(str(totals[f'credits_{name}'])))} {word}"
+        f"{dollars(Decimal(str(totals[f'credits_{name}'])), origin)} {word}"
         for name, word in (("charged", "charged"), ("reserved", "reserved"), ("at_risk", "at risk"))
     )
     lines = [
@@ -235,15 +245,15 @@ def status_lines(manifest: Mapping[str, Any], held: Sequence[Held]) -> list[str]
         f"  {totals['wanted']} images wanted: {ends}",
         f"  {money}",
     ]
-    return lines + [f"  held {line}" for line in (held_lines(held) if held else [])]
+    return lines + [f"  held {line}" for line in (held_lines(held, origin) if held else [])]
 
 
-def held_lines(held: Sequence[Held]) -> list[str]:
+def held_lines(held: Sequence[Held], origin: Origin) -> list[str]:
     """Held purchases, one a line, and what can be done about them."""
     if not held:
         return ["nothing is held"]
     lines = [
-        f"{one.call} {one.job}/{one.row}: {one.images} images, {dollars(one.credits_at_risk)} at risk "
+        f"{one.call} {one.job}/{one.row}: {one.images} images, {dollars(one.credits_at_risk, origin)} at risk "
         f"for {duration(one.age_s)}; {one.reason}"
         for one in held
     ]
@@ -257,7 +267,7 @@ def progress_line(progress: Progress, elapsed_s: float, archived_before: int) ->
     eta = f", about {duration(elapsed_s / made * left)} left" if made and left else ""
     return (
         f"{progress.archived}/{progress.wanted} images archived, {progress.in_flight} calls in flight, "
-        f"${progress.usd:.2f} of ${usd(progress.cap):.2f} spent{eta}"
+        f"{progress.origin.word}${progress.usd:.2f} of ${usd(progress.cap):.2f} spent{eta}"
     )
 
 
@@ -305,5 +315,5 @@ async def _bar(run: Run) -> None:
 
 
 def _show(bar: Any, task: Any, progress: Progress) -> None:  # noqa: ANN401 - rich is imported late
-    note = f"{progress.in_flight} in flight · ${progress.usd:.2f} of ${usd(progress.cap):.2f}"
+    note = f"{progress.in_flight} in flight · {progress.origin.word}${progress.usd:.2f} of ${usd(progress.cap):.2f}"
     bar.update(task, completed=progress.archived, note=note)

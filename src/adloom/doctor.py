@@ -15,6 +15,7 @@ from adloom.core.campaign import Budget, Campaign, Grouping, Pace, Row
 from adloom.core.errors import AdloomError
 from adloom.core.identity import explicit_identity
 from adloom.core.limits import DEFAULT_MODEL, MODELS, STRICT
+from adloom.core.origin import Origin
 from adloom.ledger import Ledger
 from adloom.ports import ImageApi, Store
 
@@ -58,14 +59,14 @@ async def check_archive(store: Store, token: str) -> Check:
     return Check("archive", works=True, found=f"{store.address} can be written and keeps create-once")
 
 
-async def check_account(api: ImageApi) -> Check:
+async def check_account(api: ImageApi, origin: Origin) -> Check:
     """Whether the API answers, the key works, and what may still be spent."""
     try:
         left = await api.credits()
     except AdloomError as error:
         return Check("key", works=False, found=error.message, remedy=error.remedy)
     key = "no limit of its own" if left.key_remaining is None else f"{left.key_remaining:f} credits left on the key"
-    return Check("key", works=True, found=f"{left.account_remaining:f} credits left on the account, {key}")
+    return Check("key", works=True, found=f"{origin.word}{left.account_remaining:f} credits left on the account, {key}")
 
 
 def check_clock(now: float, servers_now: float | None) -> Check:
@@ -117,11 +118,11 @@ class ProbeSource:
         )
 
 
-def probe_check(ledger: Ledger, call: str, *, remembers: bool) -> Check:
+def probe_check(ledger: Ledger, call: str, origin: Origin, *, remembers: bool) -> Check:
     """What a probe has shown, and what it cost."""
     tasks = len(ledger.facts(call).latest.tasks)
-    cost = MODELS[DEFAULT_MODEL].credits_per_image * Decimal(tasks)
+    cost = f"{origin.word}{MODELS[DEFAULT_MODEL].credits_per_image * Decimal(tasks):f} credits spent"
     if remembers:
-        return Check("probe", works=True, found=f"a repeated key brings the first task back ({cost:f} credits spent)")
+        return Check("probe", works=True, found=f"a repeated key brings the first task back ({cost})")
     remedy = "answers that get lost are settled by the task list or held for a person"
-    return Check("probe", works=True, found=f"a repeated key buys again ({cost:f} credits spent)", remedy=remedy)
+    return Check("probe", works=True, found=f"a repeated key buys again ({cost})", remedy=remedy)

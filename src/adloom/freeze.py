@@ -1,8 +1,9 @@
 """From a plan to its frozen revision: the reservation that a run spends.
 
 An edition holds ``plan-r<N>.json``, N from 1, each created once: campaign, edition, cap and total in credits, the
-prices used, and the shards. A shard is ``plan/<sha256>.jsonl``, up to 500 rows in plan order, one JSON line each with
-the row, its takes where one is above 1, and the calls that this revision buys for it. A shard is written before the
+prices used, the API that is bought from (``origin``, ``stand_in``, and ``same_api`` where its address is another than
+before), and the shards. A shard is ``plan/<sha256>.jsonl``, up to 500 rows in plan order, one JSON line each with the
+row, its takes where one is above 1, and the calls that this revision buys for it. A shard is written before the
 revision that names it, so a revision that exists is whole.
 
 A run whose rows, cap and prices equal the newest revision's takes that one up; anything else makes revision N + 1,
@@ -27,6 +28,7 @@ from adloom.core.campaign import CampaignSource, Grouping, Prices, Reference, Ro
 from adloom.core.errors import InputError, PlanRefused, RecordUnreadable
 from adloom.core.facts import CallFacts, Decided, Stage
 from adloom.core.identity import row_digest, variant_key
+from adloom.core.origin import SANDBOX, UNKNOWN, Buying, Origin
 from adloom.core.outcomes import Outcome, Status
 from adloom.core.planned import PlannedCall, PlannedRow, Variant
 from adloom.core.selection import EVERYTHING, Choice
@@ -62,7 +64,8 @@ class Revision:
     number: int
     campaign: str
     edition_token: str
-    sandbox: bool
+    origin: Origin
+    """The API that its images are bought from."""
     cap_credits: Decimal
     rows_sha256: str
     prices: Prices
@@ -134,7 +137,7 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
     choice: Choice = EVERYTHING,
     asked_only: bool = False,
     fallback: tuple[str, ...] = (),
-    sandbox: bool = False,
+    buying: Buying = Buying(),  # noqa: B008 - a value that nobody can change
     replace: bool = False,
 ) -> Revision:
     """Take up the newest revision if it says the same, else make the next one.
@@ -142,7 +145,8 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
     With ``asked_only`` it reserves nothing but what ``only`` and ``choice`` ask for. ``fallback`` are the models that
     the cap has room for.
 
-    Raises PlanRefused when the campaign shares no row with what the archive holds under its name, PlanOutdated when
+    Raises PlanRefused when the campaign shares no row with what the archive holds under its name or the edition was
+    bought from another API, PlanOutdated when
     ``known`` is older than a purchase of another run, InputError when the rows are not those of ``surveyed``.
     """
     part = choice if asked_only else EVERYTHING
@@ -150,7 +154,7 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
     while True:
         newest = await read_newest(store, edition)
         if newest is not None:
-            _refuse_mixture(newest, sandbox=sandbox)
+            refuse_mixture(newest.origin, buying, has_bought=has_bought(ledger))
             if ledger.calls() and not (replace or await _shares_a_row(source, store, edition, newest, surveyed)):
                 raise PlanRefused(
                     f"the archive holds another campaign named {newest.campaign!r}: no row of this file is in its plan",
@@ -161,6 +165,7 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
                 await _withdraw(store, edition, ledger, former, newest)
             same = _says_the_same(newest, surveyed, cap_credits, source.campaign.prices)
             same = same and newest.selection == selection and newest.fallback == fallback
+            same = same and buying.origin.address in ("", newest.origin.address or buying.origin.address)
             if same and (former is None or await _is_sound(store, edition, ledger, newest, known, part)):
                 return newest
         planner = Planner(known, source.campaign.prices, only, choice.picker(), asked_only)
@@ -175,7 +180,7 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
             "edition": edition.edition,
             "revision": newest.number + 1 if newest else 1,
             "edition_token": newest.edition_token if newest else secrets.token_hex(16),
-            "sandbox": sandbox,
+            **_origin_of(newest, buying),
             "time": utc(clock.now()),
             "writer": ledger.writer,
             "cap_credits": str(cap_credits),
@@ -201,11 +206,11 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
             return revision
 
 
-async def take_up(store: Store, edition: Edition, *, sandbox: bool) -> Revision | None:
+async def take_up(store: Store, edition: Edition, ledger: Ledger, buying: Buying) -> Revision | None:
     """The newest revision as it is, for a run that buys nothing; None before the first. Raises PlanRefused."""
     newest = await read_newest(store, edition)
     if newest is not None:
-        _refuse_mixture(newest, sandbox=sandbox)
+        refuse_mixture(newest.origin, buying, has_bought=has_bought(ledger))
     return newest
 
 
@@ -311,7 +316,7 @@ def _revision(header: Mapping[str, Any], content: bytes) -> Revision:
         number=header["revision"],
         campaign=header["campaign"],
         edition_token=header["edition_token"],
-        sandbox=header["sandbox"],
+        origin=Origin(header.get("origin", ""), header.get("stand_in", header["sandbox"])),
         cap_credits=Decimal(header["cap_credits"]),
         rows_sha256=header["rows_sha256"],
         prices=_prices_from_json(header["prices"]),
@@ -346,13 +351,34 @@ def _says_the_same(newest: Revision, surveyed: Survey, cap: Decimal, prices: Pri
     return same_rows and newest.cap_credits == cap and dict(newest.prices) == dict(prices)
 
 
-def _refuse_mixture(newest: Revision, *, sandbox: bool) -> None:
-    if newest.sandbox != sandbox:
-        made, wanted = ("the sandbox", "the real API") if newest.sandbox else ("the real API", "the sandbox")
-        raise PlanRefused(
-            f"this edition was made with {made}, and this run is for {wanted}",
-            remedy="Choose another --edition or another --archive.",
-        )
+def has_bought(ledger: Ledger) -> bool:
+    """Whether any purchase of an edition has or may have made a task."""
+    calls = (ledger.facts(call) for call in ledger.calls())
+    return any(
+        facts.stage is Stage.SENDING or any(attempt.tasks or attempt.open_unknowns for attempt in facts.attempts)
+        for facts in calls
+    )
+
+
+def refuse_mixture(bought_from: Origin, buying: Buying, *, has_bought: bool) -> None:
+    """Raises PlanRefused where an edition that was bought from an API must not go on with another."""
+    if refusal := buying.refusal(bought_from, has_bought=has_bought):
+        remedy = "Choose another --edition or another --archive."
+        if not (bought_from.is_stand_in or buying.origin.is_stand_in):
+            remedy += " If it is the same API at another address, say so: --same-api REASON."
+        raise PlanRefused(f"{refusal}; nothing was sent", remedy=remedy)
+
+
+def _origin_of(newest: Revision | None, buying: Buying) -> dict[str, Any]:
+    """What a revision keeps of the API: ``sandbox`` is what older versions look at."""
+    was = UNKNOWN if newest is None else newest.origin
+    now = buying.origin if buying.origin.address else was
+    kept: dict[str, Any] = {"sandbox": buying.sandbox or now.address == SANDBOX}
+    if now.address:
+        kept |= {"origin": now.address, "stand_in": now.is_stand_in}
+    if buying.same_api and was.address not in ("", now.address):
+        kept["same_api"] = {"was": was.address, "reason": buying.same_api}
+    return kept
 
 
 async def _shares_a_row(

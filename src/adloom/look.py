@@ -12,10 +12,11 @@ from adloom.changes import Changes, compare
 from adloom.core.campaign import Budget, CampaignSource, Pace
 from adloom.core.facts import CallFacts, Money, Stage, money_of
 from adloom.core.identity import top_up_id
+from adloom.core.origin import SANDBOX, UNKNOWN, Buying, Origin
 from adloom.core.outcomes import Outcome, Status, missing, outcomes
 from adloom.core.pricing import cap_credits, price_per_image
 from adloom.core.selection import WHOLE, Choice, Selection, choose
-from adloom.freeze import Survey, planned_rows, read_newest, refuse_change, survey
+from adloom.freeze import Survey, has_bought, planned_rows, read_newest, refuse_change, survey
 from adloom.ledger import Edition, Ledger
 from adloom.past import Lack, read_past
 from adloom.ports import Clock, Store
@@ -48,8 +49,17 @@ class Wish:
     sandbox: bool = False
     replace: bool = False
     share: Share = ALONE
+    origin: Origin = UNKNOWN
+    """The API that the run buys from."""
+    same_api: str = ""
+    """Why the address of the API is another now, where a person says that it is the same."""
     agreed: bool = True
     """Whether somebody agreed to the price. Without that a run collects what is paid for and buys nothing."""
+
+    @property
+    def buying(self) -> Buying:
+        origin = Origin(SANDBOX, is_stand_in=True) if self.sandbox else self.origin
+        return Buying(origin, self.sandbox, self.same_api)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +81,23 @@ class Outlook:
     """Images bought and not charged yet, or owed as top-ups, by the model that they were sent to and quality."""
     lack: Lack
     """What the ledger lacks of what its edition has said before; such a ledger is no ground to buy on."""
+    bought_from: Origin | None = None
+    """The API that the edition was planned for so far; None before its first plan."""
     changes: Changes | None = None
     """What the file says otherwise than the newest plan; None where there is none, or where nothing is changed."""
+
+    @property
+    def origin(self) -> Origin:
+        """Whose money is spent: that of the API that the edition was bought from, else of the run's own."""
+        known = self.bought_from is not None and (self.bought_from.address or self.bought_from.is_stand_in)
+        return self.bought_from if self.bought_from is not None and known else self.wish.buying.origin
+
+    @property
+    def clash(self) -> str:
+        """Why this run may not go on with the edition; empty where it may."""
+        if self.bought_from is None:
+            return ""
+        return self.wish.buying.refusal(self.bought_from, has_bought=has_bought(self.ledger))
 
     @property
     def to_buy(self) -> Decimal:
@@ -158,6 +183,7 @@ async def look(store: Store, clock: Clock, source: CampaignSource, edition: Edit
     choice = choose(wish.selection, source.rows)
     outlook = await _look(source, edition, wish, choice, Ledger(store, edition, clock, writer=secrets.token_hex(8)))
     newest = await read_newest(store, edition)
+    outlook = replace(outlook, bought_from=newest.origin if newest else None)
     if newest is None or newest.rows_sha256 == outlook.surveyed.rows_sha256:
         return outlook
     former = planned_rows(store, edition, newest)
@@ -168,7 +194,7 @@ async def look_again(outlook: Outlook) -> Outlook:
     """The same, after others have written to the archive. Raises InputError when the campaign's rows are others now."""
     again = await _look(outlook.source, outlook.edition, outlook.wish, outlook.choice, outlook.ledger)
     refuse_change(outlook.source, outlook.surveyed.rows_sha256, again.surveyed.rows_sha256)
-    return again
+    return replace(again, bought_from=outlook.bought_from)
 
 
 async def _look(source: CampaignSource, edition: Edition, wish: Wish, choice: Choice, ledger: Ledger) -> Outlook:

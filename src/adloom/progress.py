@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from adloom.core.facts import CallFacts, Money, money_of
+from adloom.core.origin import UNKNOWN, Origin
 from adloom.core.outcomes import Status, outcomes
 from adloom.core.pricing import usd
 
@@ -23,6 +24,8 @@ class Progress:
     charged: Decimal
     reserved: Decimal
     cap: Decimal
+    origin: Origin = UNKNOWN
+    """Whose money it is."""
 
     @property
     def usd(self) -> Decimal:

@@ -106,6 +106,7 @@ async def derive(
         "schema": SCHEMA,
         "campaign": edition.campaign,
         "edition": edition.edition,
+        **_origin_of(revision),
         "status": overall_status(tally.found, stops),
         "plan_revision": revision.number,
         "plan_sha256": revision.sha256,
@@ -114,6 +115,12 @@ async def derive(
         "files": {name: _described(content, tally.found.total()) for name, content in files.items()},
     }
     return Derived(manifest, files, assets.asked)
+
+
+def _origin_of(revision: Revision) -> dict[str, Any]:
+    """Whose images they are; nothing where the plan is of a version that did not say."""
+    origin = revision.origin
+    return {"origin": origin.address, "sandbox": origin.is_stand_in} if origin.address else {}
 
 
 def _described(content: bytes, lines: int) -> dict[str, Any]:

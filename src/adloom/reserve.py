@@ -46,7 +46,7 @@ async def reserve(world: World, outlook: Outlook) -> Reservation:
     await heartbeat.beat()
     if await ledger.grew():  # a person may have taken long to say yes
         outlook = await look_again(outlook)
-    revision = None if outlook.may_buy else await take_up(world.store, edition, sandbox=outlook.wish.sandbox)
+    revision = None if outlook.may_buy else await take_up(world.store, edition, ledger, outlook.wish.buying)
     while revision is None:
         if outlook.lack:
             raise PlanRefused(older(outlook).message, remedy=older(outlook).remedy)
@@ -57,8 +57,8 @@ async def reserve(world: World, outlook: Outlook) -> Reservation:
 
 def unconfirmed(outlook: Outlook) -> Stop:
     """Why a run whose price nobody agreed to buys nothing."""
-    to_buy = outlook.to_buy
-    would = f"spend {usd(to_buy):f} USD ({to_buy:f} credits)" if to_buy else "ask for the images that are missing"
+    word, to_buy = outlook.origin.word, outlook.to_buy
+    would = f"spend {word}{usd(to_buy):f} USD ({to_buy:f} credits)" if to_buy else "ask for the images that are missing"
     message = f"nothing was bought: this run would {would}, and nobody agreed to that"
     return Stop(StopReason.UNCONFIRMED, message, "Say --yes to buy: off a terminal a run cannot ask.")
 
@@ -79,9 +79,9 @@ def older(outlook: Outlook) -> Stop:
 def over_budget(outlook: Outlook) -> Stop:
     """Why nothing of a plan that does not fit its cap is bought."""
     committed, to_buy, cap = outlook.committed.committed, outlook.to_buy, outlook.cap or Decimal(0)
+    needs = f"{outlook.origin.word}{usd(to_buy):f} USD ({to_buy:f} credits)"
     message = (
-        f"the plan needs {usd(to_buy):f} USD ({to_buy:f} credits) more, {usd(committed):f} USD are spent or reserved, "
-        f"and the budget is {usd(cap):f} USD"
+        f"the plan needs {needs} more, {usd(committed):f} USD are spent or reserved, and the budget is {usd(cap):f} USD"
     )
     remedy = (
         f"Raise the budget to at least {usd(committed + to_buy):f} USD, or ask for fewer variants; nothing was sent."
@@ -105,7 +105,7 @@ async def _freeze(world: World, outlook: Outlook) -> Revision | None:
             choice=outlook.choice,
             asked_only=outlook.reserves_a_part,
             fallback=outlook.fallback,
-            sandbox=outlook.wish.sandbox,
+            buying=outlook.wish.buying,
             replace=outlook.wish.replace,
         )
     except PlanOutdated:

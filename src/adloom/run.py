@@ -33,6 +33,7 @@ from adloom.core.errors import AdloomError
 from adloom.core.exits import EXIT_UNEXPECTED, Stop, StopReason, exit_code
 from adloom.core.fallback import Fallback
 from adloom.core.order import Order
+from adloom.core.origin import UNKNOWN, Origin
 from adloom.core.outcomes import Status
 from adloom.fulfilment import Fulfilment, Steps
 from adloom.gate import Gate, Throttle
@@ -65,6 +66,8 @@ class Result:
     """The address of the page that shows the edition; empty when it could not be written."""
     notes: tuple[str, ...] = ()
     """What a person should know and need do nothing about."""
+    origin: Origin = UNKNOWN
+    """Whose money was spent."""
 
 
 class Run:
@@ -177,6 +180,7 @@ class Run:
             charged=counts.money.charged,
             reserved=counts.money.reserved,
             cap=self.revision.cap_credits,
+            origin=self._outlook.origin,
         )
 
     async def work(self, fulfil: Fulfil | None = None) -> None:
@@ -232,11 +236,15 @@ class Run:
         found = published.asked
         if self._fulfilment.surprised:
             code = exit_code(stops, {**found, Status.OPEN: 0})
-            return Result(published, stops, code or EXIT_UNEXPECTED, notes=self._steps.prices.notes)
+            return Result(
+                published, stops, code or EXIT_UNEXPECTED, notes=self._steps.prices.notes, origin=self._outlook.origin
+            )
         if found[Status.OPEN] and not stops:
             message = f"{found[Status.OPEN]} images are still open: another run is at them, or has left them"
             stops = (Stop(StopReason.UNFINISHED, message, "Run the same command again to see to them."),)
-        return Result(published, stops, exit_code(stops, found), notes=self._steps.prices.notes)
+        return Result(
+            published, stops, exit_code(stops, found), notes=self._steps.prices.notes, origin=self._outlook.origin
+        )
 
     async def _see_to_the_rest(self) -> None:
         """The calls of other runs, what is unknown, and paid images that no variant waits for."""

@@ -32,7 +32,7 @@ from adloom.edges.folder import FolderStore
 from adloom.edges.pictures import PictureDecoder
 from adloom.edges.processes import is_surely_dead, this_process
 from adloom.edges.settings import SecretText, Settings, read_settings
-from adloom.freeze import read_newest
+from adloom.freeze import has_bought, read_newest, refuse_mixture
 from adloom.gallery import write_gallery
 from adloom.ledger import Edition, Ledger
 from adloom.look import Outlook, Wish, look
@@ -161,7 +161,8 @@ def _open_edition_address(address: str) -> tuple[Store, Edition]:
 async def outlook_of(request: RunRequest, settings: Settings, store: Store, *, to_run: bool) -> Outlook:
     """Hold a campaign against its archive. Everything that keeps it from running is in one report.
 
-    Raises CampaignInvalid or SettingInvalid; a key and a budget are asked for only when it is ``to_run``.
+    Raises CampaignInvalid, SettingInvalid, or PlanRefused for a run of an edition that was bought from another API; a
+    key and a budget are asked for only when it is ``to_run``.
     """
     source = open_source(request, settings)
     lacking = _lacking(request, settings) if to_run else []
@@ -169,11 +170,14 @@ async def outlook_of(request: RunRequest, settings: Settings, store: Store, *, t
         edition = edition_of(source, request.edition)
         if to_run and request.wish.budget is None and source.campaign.budget is None:
             lacking.append(Problem(request.source, 0, 0, "no budget", "add `budget: {usd: 12.00}` or --budget-usd 12"))
-        outlook = await look(store, WallClock(), source, edition, request.wish)
+        wish = replace(request.wish, origin=settings.origin)
+        outlook = await look(store, WallClock(), source, edition, wish)
     except CampaignInvalid as error:
         raise CampaignInvalid((*error.problems, *lacking)) from None
     if lacking:
         raise CampaignInvalid(tuple(lacking))
+    if to_run and outlook.bought_from is not None:
+        refuse_mixture(outlook.bought_from, wish.buying, has_bought=has_bought(outlook.ledger))
     return outlook
 
 
@@ -346,6 +350,7 @@ def embedded_sandbox(settings: Settings) -> Iterator[Settings]:
                 files_url=base_url,
                 poll_interval_s=min(settings.poll_interval_s, SANDBOX_POLL_INTERVAL_S),
                 loopback=True,
+                embedded=True,
             )
         finally:
             process.stdin.close()

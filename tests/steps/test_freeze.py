@@ -21,6 +21,7 @@ from adloom import freeze as freeze_module
 from adloom.core.campaign import Grouping
 from adloom.core.errors import PlanRefused, RecordUnreadable
 from adloom.core.facts import Stage
+from adloom.core.origin import SANDBOX, Buying, Origin
 from adloom.core.outcomes import Status, outcomes
 from adloom.core.pricing import price_per_image
 from adloom.core.selection import EVERYTHING, Selection, choose
@@ -303,9 +304,10 @@ async def test_a_campaign_that_bought_nothing_yet_may_change_as_it_likes(store, 
 @pytest.mark.parametrize("sandbox", [False, True])
 async def test_sandbox_and_real_purchases_never_mix(store, clock, sandbox):
     desk = await a_desk(store, clock)
-    await desk.freeze(MUG, sandbox=sandbox)
+    here, there = (Buying(Origin(SANDBOX, is_stand_in=True), sandbox=True), Buying(Origin("https://api.example")))
+    await desk.freeze(MUG, buying=here if sandbox else there)
     with pytest.raises(PlanRefused):
-        await desk.freeze(MUG, sandbox=not sandbox)
+        await desk.freeze(MUG, buying=there if sandbox else here)
 
 
 @pytest.mark.parametrize("damage", [None, b"{}\n"])

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from adloom.core.callbacks import Secret, read_secrets
 from adloom.core.errors import SettingInvalid
+from adloom.core.origin import SANDBOX, Origin
 from adloom.edges.addresses import is_loopback_host
 
 API_URL = "https://api.evolink.ai"
@@ -62,6 +63,16 @@ class Settings:
     loopback: bool
     callback_secrets: tuple[Secret, ...] = ()
     """The first makes addresses; the others are recognised as well."""
+    embedded: bool = False
+    """Whether the API is the sandbox that adloom has started itself."""
+
+    @property
+    def origin(self) -> Origin:
+        """The API that is bought from. On this machine it is a stand-in."""
+        if self.embedded:
+            return Origin(SANDBOX, is_stand_in=True)
+        parts = urlsplit(self.base_url)
+        return Origin(f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}", is_stand_in=self.loopback)
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -80,6 +91,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         dedicated_key=_flag(environ, "ADLOOM_DEDICATED_KEY", problems),
         loopback=loopback,
         callback_secrets=_callback_secrets(environ, problems),
+        embedded=_embedded(environ, problems, loopback=loopback),
     )
     if problems:
         raise SettingInvalid("\n".join(problems), remedy="Change or unset what is named above; nothing was sent.")
@@ -96,6 +108,13 @@ def _key(environ: Mapping[str, str], problems: list[str]) -> SecretText | None:
         )
         return None
     return SecretText(text)
+
+
+def _embedded(environ: Mapping[str, str], problems: list[str], *, loopback: bool) -> bool:
+    embedded = _flag(environ, "ADLOOM_EMBEDDED_SANDBOX", problems)
+    if embedded and not loopback:
+        problems.append("ADLOOM_EMBEDDED_SANDBOX: EVOLINK_BASE_URL does not point at this machine; unset one of them")
+    return embedded
 
 
 def _callback_secrets(environ: Mapping[str, str], problems: list[str]) -> tuple[Secret, ...]:

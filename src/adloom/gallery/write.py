@@ -69,7 +69,7 @@ async def _head(
         status,
         totals,
         revision.number,
-        revision.sandbox,
+        revision.origin.is_stand_in,
         has_manifest=bool(manifest),
     )
 
