@@ -31,6 +31,7 @@ from torture import (
     lost_replies,
     model,
     odd_pictures,
+    power_cut,
     random_kills,
     simulation,
 )
@@ -39,7 +40,7 @@ from torture.tally import Tally
 
 SEEDS = 20_000
 HISTORIES = 100_000
-NEED_STRACE = ("points", "errors")
+NEED_STRACE = ("power", "points", "errors")
 
 
 def parts(seed: int, workers: int, until: float) -> dict[str, Callable[[], Tally]]:
@@ -54,6 +55,7 @@ def parts(seed: int, workers: int, until: float) -> dict[str, Callable[[], Tally
         "pictures": partial(odd_pictures.torture, seed=seed, workers=workers, until=until),
         "model": partial(model.torture, until=until),
         "generated": partial(generated.torture, histories=HISTORIES, workers=workers, until=until),
+        "power": partial(power_cut.torture, sample=None, seed=seed, workers=workers, until=until),
         "points": partial(kill_points.torture, sample=None, seed=seed, workers=workers, until=until),
         "errors": partial(io_errors.torture, sample=None, seed=seed, workers=workers, until=until),
     }

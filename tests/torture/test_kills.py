@@ -37,6 +37,13 @@ def test_an_error_of_disk_or_network_ends_a_run_cleanly_and_costs_nothing():
     assert count(table, "double purchases") == count(table, "lost images") == 0
 
 
+@needs_strace
+def test_whatever_a_power_cut_takes_a_run_resumes_without_buying_twice_or_losing_an_image():
+    table = torture("power_cut.py", "--sample", "12", "--workers", "2")
+    assert count(table, "struck with something unsafe") >= 2
+    assert count(table, "double purchases") == count(table, "lost images") == 0
+
+
 def test_processes_that_are_killed_and_paused_at_random_share_a_campaign_without_harm():
     table = torture("random_kills.py", "--kills", "30", "--workers", "2")
     assert count(table, "kills") >= 30
