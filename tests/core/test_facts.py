@@ -398,3 +398,26 @@ def test_the_tenth_record_on_images_comes_after_the_second():
     named = {f"a1-archived-{n}": archived(*([an_image(0, key=str(n))] if n in {2, 10} else [])) for n in (1, 2, 10)}
     attempt = fold("c-1", {"a1-intent": INTENT, "a1-completed": completed("u0"), **named}).latest
     assert (attempt.images[0].key, attempt.archived_facts) == ("2", 10)
+
+
+def test_a_second_task_counts_as_reserved_until_its_cost_is_known():
+    facts = {"a1-intent": an_intent(2), "a1-accepted.t1": a_fact(task="t1", credits="3.06")}
+    second = {"a1-accepted.t2": a_fact(task="t2", credits="3.06", time=1)}
+    assert money_of(fold("c", facts)).committed == Decimal("3.06")
+    assert money_of(fold("c", facts | second)).committed == Decimal("6.12")
+    told = {"a1-second.t2": a_fact(task="t2", credits="1.53", images=[])}
+    assert money_of(fold("c", facts | second | told)) == Money(charged=Decimal("1.53"), reserved=Decimal("3.06"))
+
+
+def test_a_task_that_is_anothers_counts_as_never_accepted():
+    facts = {
+        "a1-intent": an_intent(2),
+        "a1-accepted.t1": a_fact(task="t1", credits="3.06"),
+        "a1-unknown-1": a_fact(reason="the API answered with another's task"),
+        "a1-disowned.t1": a_fact(task="t1", reason="another's"),
+    }
+    call = fold("c", facts)
+    assert (call.stage, call.latest.tasks) == (Stage.UNKNOWN, ())
+    assert money_of(call).at_risk == Decimal("3.06")
+    true = fold("c", facts | {"a1-accepted.t2": a_fact(task="t2", credits="3.06", time=5)})
+    assert (true.stage, true.latest.task) == (Stage.ACCEPTED, "t2")

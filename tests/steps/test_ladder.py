@@ -1,6 +1,7 @@
 """What an unknown purchase is settled by, over a store and an API in memory."""
 
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from fakes import (
@@ -10,18 +11,24 @@ from fakes import (
     ManualClock,
     MemoryStore,
     ScriptedApi,
+    a_fact,
     a_row,
     a_world,
+    an_intent,
     completed,
     look_at,
     run_all,
 )
 
+from adloom.capabilities import Capabilities
 from adloom.core.callbacks import Secret, inbox
 from adloom.core.errors import OutcomeUnknown
+from adloom.core.facts import CallFacts, fold
 from adloom.core.task import ListedTask, Task, TaskState
+from adloom.ladder import LATE_S, Rungs
 from adloom.ledger import to_json, utc
 from adloom.plan import Planner
+from adloom.resolve import RELEASE_AFTER_S
 
 
 class Listing(ScriptedApi):
@@ -128,3 +135,38 @@ async def test_a_task_that_a_callback_names_must_fit_the_purchase(tasks: list[Ta
     names = {name.split("-accepted.")[1] for name in store.names("ledger/") if "-accepted." in name}
     assert names == ({adopted} if adopted else set())
     assert len(api.posts) == 1
+
+
+HALF_A_DAY_S = 12 * 3600
+"""Half of 24 h, the shortest time for which services that remember keys usually do."""
+
+
+def unknown_call(*, sends: int = 1, conflict: bool = False) -> CallFacts:
+    sent = {f"a1-send-{number}": a_fact({"outcome": "bought"}) for number in range(2, sends + 1)}
+    unknown = {f"a1-unknown-{number}": a_fact(reason="lost", conflict=conflict) for number in range(1, sends + 1)}
+    return fold("c-1", {"a1-intent": an_intent(2), **sent, **unknown})
+
+
+@pytest.mark.parametrize(
+    ("age_s", "sends", "conflict", "may"),
+    [
+        (0, 1, False, True),
+        (HALF_A_DAY_S - 1, 1, False, True),
+        (HALF_A_DAY_S, 1, False, False),  # the API may have forgotten the key: it would buy once more
+        (60, 5, False, True),
+        (60, 6, False, False),  # sent, and sent again five times: more tells nothing new
+        (60, 1, True, False),  # the API knows the key with another body
+    ],
+)
+def test_a_key_is_sent_again_for_half_a_day_and_five_times_at_most(age_s, sends, conflict, may):
+    sent = datetime.fromisoformat("2026-11-01T00:00:00+00:00").timestamp()
+    proven = Capabilities({"fingerprint": {"replays_keys": True, "probed": utc(sent)}})
+    facts = unknown_call(sends=sends, conflict=conflict)
+    assert Rungs(proven, dedicated_key=False).may_resend(facts, "fingerprint", sent + age_s) is may
+    assert not Rungs(proven, dedicated_key=False).may_resend(facts, "another key", sent + age_s)
+    assert not Rungs(Capabilities({}), dedicated_key=False).may_resend(facts, "fingerprint", sent + age_s)
+
+
+def test_nobody_calls_a_purchase_free_before_a_late_answer_could_have_come():
+    """Queues and proxies outlive both ends by a quarter of an hour; what arrives then is bought."""
+    assert RELEASE_AFTER_S == LATE_S == 15 * 60

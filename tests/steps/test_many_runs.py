@@ -32,7 +32,7 @@ from fakes import (
 )
 
 from adloom.core.campaign import Budget, Pace
-from adloom.core.errors import AccountStopped, InputError, NotSent, OutcomeUnknown, ReadFailed, Throttled
+from adloom.core.errors import AccountStopped, InputError, NotSent, OutcomeUnknown, ReadFailed, StoreRefused, Throttled
 from adloom.core.exits import StopReason
 from adloom.core.facts import Stage
 from adloom.core.order import Order
@@ -477,3 +477,31 @@ async def test_runs_that_come_and_go_keep_to_the_pace_of_one_together(store, clo
     assert set(await asyncio.gather(*(run(start_s) for start_s in (0, 15, 31)))) == {0}
     assert len(api.posts) == 120
     assert api.most_at_once == 8
+
+
+class Overwriting(MemoryStore):
+    """A store that takes create for replace, as some S3 servers do with a condition that they do not know."""
+
+    async def create(self, key, content, **more):
+        self.objects.pop(key, None)
+        return await super().create(key, content, **more)
+
+
+class Boasting(MemoryStore):
+    """A store that keeps the first bytes and says of each create that it made them."""
+
+    async def create(self, key, content, **more):
+        await super().create(key, content, **more)
+        return True
+
+
+@pytest.mark.parametrize("kind", [Overwriting, Boasting])
+async def test_a_store_that_does_not_keep_create_once_buys_nothing(kind):
+    """On it two runs would both hold the intent of one call: each would buy it."""
+    clock, store = ManualClock(), kind()
+    api = ScriptedApi(clock)
+    world = a_world(store, clock, api)
+    with pytest.raises(StoreRefused, match="create-once"):
+        await run_all(world, await look_at(world, FakeSource([a_row()])))
+    assert api.posts == []
+    assert not store.names("ledger/")

@@ -74,3 +74,12 @@ async def test_a_shortfall_of_shared_images_is_topped_up_once(shop: Shop):
     assert shop.bought() == 4
     assert (await shop.run()).exit_code == 0
     assert shop.bought() == 4
+
+
+async def test_rows_that_join_an_archive_share_the_images_of_earlier_ones(shop: Shop):
+    _write(shop, "id,prompt,variants,sku\nb,a jug,1,002\n")
+    await shop.run()
+    _write(shop)  # a, c and d have one prompt: three images in all
+    assert (await shop.run()).exit_code == 0
+    assert sorted(charge.n for charge in shop.sandbox.charges()) == [1, 1, 2]
+    assert shop.bought() == 4

@@ -3,7 +3,7 @@ import json
 import pytest
 from fakes import EDITION, ManualClock, MemoryStore
 
-from adloom.owners import DEAD_AFTER_S, Heartbeat, Owners, Process
+from adloom.owners import BEAT_EVERY_S, DEAD_AFTER_S, Heartbeat, Owners, Process
 
 PROCESS = Process("host-a", 7, "100")
 
@@ -146,3 +146,23 @@ async def test_live_runs_are_counted_and_neither_those_that_ended_nor_those_that
     clock.advance(DEAD_AFTER_S)
     await here.beat()
     assert await owners.count_live() == 2
+
+
+@pytest.mark.parametrize("content", [b"[]", b'"text"', b"7", b"null", b"{", b"\xff"])
+async def test_what_is_no_heartbeat_tells_nothing_and_ends_nothing(store, clock, content):
+    store.objects[EDITION.key("runs/other.json")] = content
+    owners = _owners(store, clock)
+    assert not await owners.is_dead("other")
+    clock.advance(DEAD_AFTER_S)
+    assert await owners.is_dead("other")
+
+
+async def test_a_heartbeat_under_another_runs_name_is_not_that_runs(store, clock):
+    await _heartbeat(store, clock, "one").beat(ended=True)
+    store.objects[EDITION.key("runs/other.json")] = store.objects[EDITION.key("runs/one.json")]
+    assert not await _owners(store, clock).is_dead("other")
+
+
+def test_the_times_of_heartbeats_fit_each_other():
+    """Five beats may be lost before a run counts as dead: whoever is taken for dead wrongly costs a held purchase."""
+    assert (BEAT_EVERY_S, DEAD_AFTER_S) == (10, 60)

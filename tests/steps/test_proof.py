@@ -1,6 +1,7 @@
 """Verification: any damage to any one object is found, and nothing else is."""
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -190,6 +191,18 @@ async def test_a_sample_hashes_every_record_and_a_share_of_the_images(shop: Shop
     images = len([path for path in objects(shop.edition()) if path.suffix == ".jpg"])
     assert whole.hashed == whole.objects
     assert sample.hashed == whole.objects - images
+
+
+async def test_a_manifest_that_was_forged_together_with_its_checksum_contradicts_the_ledger(shop: Shop):
+    folder = await an_archive(shop)
+    path = folder / "manifest.json"
+    forged = path.read_bytes().replace(b'"credits_charged": ', b'"credits_charged": 1')
+    sums = (folder / "checksums.txt").read_text().splitlines(keepends=True)[:-1]
+    old, new = (hashlib.sha256(content).hexdigest() for content in (path.read_bytes(), forged))
+    text = "".join(sums).replace(old, new)
+    path.write_bytes(forged)
+    (folder / "checksums.txt").write_text(f"{text}# {hashlib.sha256(text.encode()).hexdigest()}\n")
+    assert "manifest.json" in await findings(shop)
 
 
 def test_damages_have_words():

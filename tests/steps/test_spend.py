@@ -40,7 +40,7 @@ from adloom.core.identity import call_id
 from adloom.core.order import Order, idempotency_key
 from adloom.gate import Gate, Throttle
 from adloom.ladder import Ladder, Rungs
-from adloom.ledger import Ledger, to_json
+from adloom.ledger import Ledger, to_json, utc
 from adloom.prices import PriceWatch
 from adloom.spend import Buyer, Spender
 
@@ -525,6 +525,19 @@ async def test_a_cancelled_run_records_that_it_does_not_know(till):
     with pytest.raises(asyncio.CancelledError):
         await buying
     assert till.stage(order) is Stage.UNKNOWN
+
+
+async def test_a_purchase_whose_run_was_stopped_is_sent_again_where_the_api_remembers_keys(till, shared):
+    """To be stopped is no word of the API's: nothing of it says that the key has another body."""
+    order = an_order()
+    till.api.submit_takes_s = 60
+    buying = asyncio.create_task(till.buy(order))
+    await until(lambda: bool(till.api.posts))
+    buying.cancel()
+    await asyncio.gather(buying, return_exceptions=True)
+    proven = {"fingerprint": {"replays_keys": True, "probed": utc(shared["clock"].now())}}
+    facts = till.ledger.facts(order.call)
+    assert Rungs(Capabilities(proven), dedicated_key=False).may_resend(facts, "fingerprint", shared["clock"].now() + 60)
 
 
 async def test_the_first_call_of_each_model_and_quality_goes_alone(till):
