@@ -18,7 +18,7 @@ from functools import partial
 
 from adloom.backlog import Backlog
 from adloom.core.errors import DownloadFailed, LinkExpired, StoreError
-from adloom.core.facts import CallFacts, Image, ImageFate, Record, image_entry
+from adloom.core.facts import CallFacts, Image, ImageFate, Record, images_record
 from adloom.core.identity import asset_stems, thumb_key
 from adloom.core.limits import LINKS_LIVE_S
 from adloom.core.task import Download, Picture
@@ -69,7 +69,7 @@ class Archiver:
             if not new and (latest.links or latest.archived_facts):
                 return
             name = f"a{latest.number}-archived-{latest.archived_facts + 1}"
-            if (await self._ledger.decide(call, name, {"images": [image_entry(image) for image in new]}))[1]:
+            if (await self._ledger.decide(call, name, images_record(new)))[1]:
                 return
 
     async def _image(self, facts: CallFacts, index: int, link: str, siblings: Siblings) -> Image | None:
@@ -209,4 +209,5 @@ def _image(  # noqa: PLR0913, PLR0917 - a record's fields
         picture.width_px,
         picture.height_px,
         flags=picture.flags,
+        likeness=picture.likeness,
     )

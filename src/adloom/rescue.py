@@ -18,7 +18,7 @@ from adloom.claims import claims_of, hold
 from adloom.collect import Poller
 from adloom.core.backoff import POLL_FOR_S
 from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed
-from adloom.core.facts import Attempt, Image, ImageFate, image_entry, task_name
+from adloom.core.facts import Attempt, Image, ImageFate, images_record, task_name
 from adloom.core.task import Download, Picture, Task, TaskState
 from adloom.fetch import Fetcher, Target
 from adloom.ledger import Edition, Ledger, to_json, utc
@@ -94,7 +94,7 @@ class Rescuer:
             {
                 "task": task_id,
                 "credits": str(charged if task.state is TaskState.COMPLETED else 0),
-                "images": [image_entry(image) for image in images],
+                **images_record(images),
             },
         )
 
@@ -109,7 +109,7 @@ class Rescuer:
             "schema": SCHEMA,
             "task": task.task_id,
             "time": utc(self._clock.now()),
-            "images": [image_entry(image) for image in images],
+            **images_record(images),
         }
         await self._store.create(f"{folder}/task.json", to_json(record))
         log.error("task %s is claimed by nothing in the archive: its images are in %s", task.task_id, folder)
@@ -149,6 +149,7 @@ class Rescuer:
             picture.width_px,
             picture.height_px,
             flags=picture.flags,
+            likeness=picture.likeness,
         )
 
     async def _put(self, stem: str, download: Download, picture: Picture) -> str:

@@ -118,7 +118,7 @@ async def test_a_valid_jpeg_of_49_megapixels_is_a_picture(decoder):
     ],
 )
 async def test_an_animation_is_a_picture_with_a_flag(decoder, kind, media_type, extension):
-    assert await decoder.decode(animation(kind)) == Picture(media_type, extension, 16, 8, ("animated",))
+    assert await decoder.decode(animation(kind)) == Picture(media_type, extension, 16, 8, ("animated", "blank"))
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ async def test_bombs_cost_their_own_verdict_and_others_go_on(decoder):
 
 
 async def test_forty_eight_million_pixels_are_a_picture(decoder):
-    assert await decoder.decode(png_bomb(8000, 6000)) == Picture("image/png", "png", 8000, 6000)
+    assert await decoder.decode(png_bomb(8000, 6000)) == Picture("image/png", "png", 8000, 6000, ("blank",))
 
 
 async def test_a_jpeg_of_thousands_of_scans_is_not_decoded(decoder):
@@ -282,7 +282,7 @@ async def test_a_lying_child_is_not_believed(decoder, monkeypatch, tmp_path):
     liar = tmp_path / "liar.py"
     liar.write_text(
         "import sys\nprint('\"ready\"', flush=True)\n"
-        "while sys.stdin.buffer.read(9): print('[\"../x\", 1, 1, [], 0]', flush=True); "
+        'while sys.stdin.buffer.read(9): print(\'["../x", 1, 1, [], "", 0]\', flush=True); '
         "sys.stdin.buffer.read(len(sys.argv))\n"
     )
     monkeypatch.setattr("adloom.edges.pictures._CHILD", liar)
@@ -343,7 +343,7 @@ async def test_a_child_that_announces_too_much_is_not_listened_to(monkeypatch, t
     liar = tmp_path / "liar.py"
     liar.write_text(
         "import sys\nprint('\"ready\"', flush=True)\nsys.stdin.buffer.read(10)\n"
-        f"print('[\"jpeg\", 1, 1, [], {announced}]', flush=True)\n"
+        f'print(\'["jpeg", 1, 1, [], "", {announced}]\', flush=True)\n'
         "while True: sys.stdout.buffer.write(bytes(65536))\n"
     )
     monkeypatch.setattr("adloom.edges.pictures._CHILD", liar)

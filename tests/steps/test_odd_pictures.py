@@ -1,26 +1,27 @@
 """What becomes of results that are no plain whole JPEG, as a user finds them in the archive and on the page."""
 
+import json
 import logging
+from dataclasses import fields, replace
 
 import pytest
 from shop import Shop, one_row
 
 from adloom import session
 from adloom.core.errors import StoreUnavailable
-from adloom.core.facts import Image, ImageFate, image_entry, images_of
+from adloom.core.facts import Image, ImageFate, images_of, images_record
 
 
 @pytest.mark.parametrize(
-    ("kind", "media_type", "flags"), [("animated", "image/webp", ["animated"]), ("line_break", "image/jpeg", None)]
+    ("kind", "media_type", "flags"), [("animated", "image/webp", {"animated"}), ("line_break", "image/jpeg", set())]
 )
 async def test_an_odd_but_whole_picture_is_archived_as_received(shop: Shop, kind, media_type, flags):
     shop.sandbox.change(picture_damage_rate=1.0, picture_damage_kinds=(kind,))
     shop.write(one_row(2))
     assert (await shop.run()).exit_code == 0
     lines = shop.lines()
-    assert [(line["status"], line["media_type"], line.get("flags")) for line in lines] == [
-        ("archived", media_type, flags)
-    ] * 2
+    told = [(line["status"], line["media_type"], set(line.get("flags", ())) - {"near_duplicate"}) for line in lines]
+    assert told == [("archived", media_type, flags)] * 2
     page = (shop.edition() / "gallery.html").read_text()
     assert page.count("· animated") == (2 if flags else 0)
     written = [(shop.edition() / name).read_bytes() for name in ("assets.jsonl", "assets.csv", "gallery.html")]
@@ -37,14 +38,34 @@ async def test_a_jpeg_that_was_padded_to_its_end_is_never_archived_as_good(shop:
     assert shop.bought() == 1
 
 
-def test_flags_are_written_down_only_where_there_are_any():
-    """An older version reads what it knows: it meets an unknown field only with an image that it would not take."""
+async def test_blank_pictures_and_near_duplicates_are_flagged_and_never_refused(shop: Shop):
+    shop.sandbox.change(fast_pictures=False)
+    shop.write(one_row(4))
+    shop.sandbox.script(route="image", fault="blank")
+    assert (await shop.run()).exit_code == 0
+    assert sorted(str(line.get("flags")) for line in shop.lines()) == ["None"] * 3 + ["['blank']"]
+    page = (shop.edition() / "gallery.html").read_text()
+    assert (page.count("· blank"), page.count("· near duplicate")) == (1, 0)
+
+
+async def test_the_same_picture_in_other_bytes_is_flagged_from_the_second_on(shop: Shop):
+    shop.write(one_row(3))  # plain pictures of the sandbox differ in a comment alone
+    assert (await shop.run()).exit_code == 0
+    lines = shop.lines()
+    assert len({line["sha256"] for line in lines}) == 3
+    assert [line.get("flags") for line in lines] == [None, ["near_duplicate"], ["near_duplicate"]]
+    assert (shop.edition() / "gallery.html").read_text().count("· near duplicate") == 2
+
+
+def test_what_was_seen_of_images_stands_beside_what_older_versions_read():
     plain = Image(0, 1, ImageFate.ARCHIVED, "assets/a.jpg")
-    flagged = Image(1, 2, ImageFate.ARCHIVED, "assets/b.webp", flags=("animated",))
-    assert "flags" not in image_entry(plain)
-    record = {"images": [{**image_entry(image), "flags": list(image.flags)} for image in (plain, flagged)]}
+    flagged = Image(1, 2, ImageFate.ARCHIVED, "assets/b.webp", flags=("animated",), likeness="0f" * 32)
+    record = json.loads(json.dumps(images_record([plain, flagged])))
     assert images_of(record) == (plain, flagged)
-    assert images_of({"images": [image_entry(plain)]}) == (plain,)
+    known = {field.name for field in fields(Image)} - {"flags", "likeness"}
+    assert all(set(entry) == known for entry in record["images"])
+    assert set(images_record([plain])) == {"images"}
+    assert images_of({"images": record["images"]}) == (plain, replace(flagged, flags=(), likeness=""))
 
 
 async def test_notes_that_strangers_wrote_into_an_image_keep_nobody_from_seeing_it(

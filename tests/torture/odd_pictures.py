@@ -83,7 +83,9 @@ async def _try_one(
     if found is None:
         tally.count("  no picture")
         return None
-    tally.count(f"  {found.extension}" + "".join(f", {flag}" for flag in found.flags))
+    tally.count(f"  {found.extension}")
+    for flag in found.flags:
+        tally.count(f"  … {flag}")
     if not found.thumbnail:
         tally.count("  a picture without a thumbnail")
     elif fault := fault_of(found.thumbnail):

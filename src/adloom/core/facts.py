@@ -34,7 +34,7 @@ ledger holds result links.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -109,7 +109,9 @@ class Image:
     height_px: int = 0
     reason: str = ""
     flags: tuple[str, ...] = ()
-    """Words for what a person should know of it. Written down only where there are any."""
+    """Words for what a person should know of it."""
+    likeness: str = ""
+    """What near duplicates are known by, see ``core.likeness``; empty where it is not known."""
 
 
 @dataclass(slots=True)
@@ -399,15 +401,28 @@ def _all_shown(completions: Mapping[int, Record]) -> Record:
 
 def images_of(record: Record) -> tuple[Image, ...]:
     """The images of an ``archived`` record."""
-    return tuple(
-        Image(**{**entry, "fate": ImageFate(entry["fate"]), "flags": tuple(entry.get("flags", ()))})
-        for entry in record["images"]
+    seen = record.get("seen", {})
+    return tuple(_image_of(entry, seen.get(str(entry["index"]), {})) for entry in record["images"])
+
+
+def _image_of(entry: Record, seen: Record) -> Image:
+    flags = tuple(seen.get("flags", ()))
+    return Image(**{**entry, "fate": ImageFate(entry["fate"]), "flags": flags, "likeness": seen.get("likeness", "")})
+
+
+def images_record(images: Iterable[Image]) -> dict[str, Any]:
+    """Images as an ``archived`` record has them.
+
+    What was seen of them stands beside them, under ``seen`` by index: versions that do not know it read on.
+    """
+    entries = [asdict(image) for image in images]
+    seen = {str(entry["index"]): {name: value for name in _SEEN if (value := entry.pop(name))} for entry in entries}
+    return {"images": entries} | (
+        {"seen": told} if (told := {key: value for key, value in seen.items() if value}) else {}
     )
 
 
-def image_entry(image: Image) -> Record:
-    """An image as an ``archived`` record has it: what an older version does not know is left out where it is empty."""
-    return {name: value for name, value in asdict(image).items() if name != "flags" or value}
+_SEEN = ("flags", "likeness")
 
 
 def task_name(task_id: str) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 from adloom.core.campaign import Row
 from adloom.core.exits import Stop
 from adloom.core.facts import CallFacts, Money, Stage, money_of
+from adloom.core.likeness import near_duplicates
 from adloom.core.outcomes import Outcome, Status
 from adloom.core.planned import PlannedRow, Variant
 from adloom.core.pricing import usd
@@ -56,8 +57,20 @@ _SHARED = "the image of an earlier row with the same request"
 
 def asset_lines(planned: PlannedRow, known: Mapping[str, Outcome]) -> Iterator[dict[str, Any]]:
     """The lines of one row's variants."""
+    alike = near_duplicates(_likenesses(planned, known))
     for variant in planned.variants:
-        yield _line(planned, variant, known.get(variant.key))
+        line = _line(planned, variant, known.get(variant.key))
+        if variant.key in alike:
+            line["flags"] = [*line.get("flags", ()), "near_duplicate"]
+        yield line
+
+
+def _likenesses(planned: PlannedRow, known: Mapping[str, Outcome]) -> Iterator[tuple[str, str]]:
+    """What a row's archived images are known by; one that is blank is like every other."""
+    for variant in planned.variants:
+        outcome = known.get(variant.key)
+        if outcome and outcome.image and outcome.status is Status.ARCHIVED and "blank" not in outcome.image.flags:
+            yield variant.key, outcome.image.likeness
 
 
 def _line(planned: PlannedRow, variant: Variant, outcome: Outcome | None) -> dict[str, Any]:

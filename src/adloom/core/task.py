@@ -90,8 +90,10 @@ class Download:
 class Picture:
     """What decoding the whole of an image showed. ``media_type`` is told by its magic bytes.
 
-    ``flags`` are words for what a person should know of it, sorted: ``animated`` has more than one frame.
-    ``thumbnail`` shows it as a small JPEG of pixels and nothing else; empty where none could be made.
+    ``flags`` are words for what a person should know of it, sorted: ``animated`` has more than one frame,
+    ``blank`` nearly one colour. ``thumbnail`` shows it as a small JPEG of pixels and nothing else; empty where none
+    could be made.
+    ``likeness`` is what near duplicates are known by: 256 bits in hexadecimal, or empty.
     """
 
     media_type: str
@@ -100,3 +102,4 @@ class Picture:
     height_px: int
     flags: tuple[str, ...] = ()
     thumbnail: bytes = field(default=b"", compare=False, repr=False)
+    likeness: str = field(default="", compare=False)

@@ -154,7 +154,7 @@ class ReferenceReader:
         try:
             with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content), formats=[kind]) as image:
                 (width, height), frames = image.size, int(getattr(image, "n_frames", 1))
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        except Exception as error:
             raise BadReference(f"{shown(text)} is a damaged {kind} image", "a picture that opens") from error
         limits = self._limits
         pixels = f"{shown(text)} has {width}×{height} pixels"

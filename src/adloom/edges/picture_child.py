@@ -3,9 +3,9 @@
 It runs as a script and holds no secret: its environment is emptied before it starts. A request on stdin is one byte of
 what is wanted, 8 bytes of length, big-endian, and so many bytes: ``p`` judges an image, ``s`` makes a sheet of
 thumbnails, each behind 8 bytes of its own length. An answer on stdout is one line of JSON and the bytes that it
-announces: ``null`` for no whole image, ``["unjudged", reason]``, ``["jpeg", width, height, flags, bytes]`` with a
-thumbnail, or ``["sheet", bytes]``. The first line is ``"ready"``. It ends when stdin does, so it cannot outlive its
-parent.
+announces: ``null`` for no whole image, ``["unjudged", reason]``, ``["jpeg", width, height, flags, likeness, bytes]``
+with a thumbnail, or ``["sheet", bytes]``. The first line is ``"ready"``. It ends when stdin does, so it cannot outlive
+its parent.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def answer(content: bytes) -> tuple[object, bytes]:
         return ["unjudged", str(error)], b""
     if found is None:
         return None, b""
-    line = [found.kind, found.width_px, found.height_px, list(found.flags), len(found.thumbnail)]
-    return line, found.thumbnail
+    about = [found.kind, found.width_px, found.height_px, list(found.flags), found.likeness]
+    return [*about, len(found.thumbnail)], found.thumbnail
 
 
 def answer_with_sheet(content: bytes) -> tuple[object, bytes]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 
 import numpy as np
@@ -27,7 +27,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from adloom.edges.picture_small import LONGER_SIDE_PX, Notes, thumbnail
+from adloom.edges.picture_small import LONGER_SIDE_PX, Notes, small_of
 
 SCANS = 500
 """Of one JPEG. Encoders make some ten; each costs a pass over the whole image, so 3,000 small ones took 48 s."""
@@ -59,6 +59,8 @@ class Look:
     flags: tuple[str, ...] = ()
     thumbnail: bytes = b""
     """A small JPEG, empty where none could be made: that is nothing against the image."""
+    likeness: str = ""
+    """What near duplicates are known by, see ``picture_small.Small``; empty without a thumbnail."""
 
 
 class Unjudged(Exception):
@@ -110,7 +112,7 @@ def _look_at_jpeg(content: bytes) -> Look:
         if "Insufficient memory" in str(error):  # libjpeg's only word for it
             raise MemoryError from error
         raise
-    return Look("jpeg", width_px, height_px, thumbnail=_thumbnail(Image.fromarray(pixels), jpeg.notes()))
+    return _with_small(Look("jpeg", width_px, height_px), Image.fromarray(pixels), jpeg.notes())
 
 
 def _look_at_unusual_jpeg(jpeg: _Jpeg) -> Look:
@@ -127,13 +129,15 @@ def _look_at_unusual_jpeg(jpeg: _Jpeg) -> Look:
             shown.append(image.copy())
     if shown[0].tobytes() != shown[1].tobytes():
         raise ValueError("rows are missing")
-    return Look("jpeg", *size, thumbnail=_thumbnail(shown[0], jpeg.notes()))
+    return _with_small(Look("jpeg", *size), shown[0], jpeg.notes())
 
 
-def _thumbnail(image: Image.Image, notes: Notes) -> bytes:
+def _with_small(found: Look, image: Image.Image, notes: Notes) -> Look:
     with suppress(Exception):  # a picture that cannot be shown small is a picture
-        return thumbnail(image, notes)
-    return b""
+        small = small_of(image, notes)
+        flags = (*found.flags, "blank") if small.is_blank else found.flags
+        return replace(found, flags=flags, thumbnail=small.jpeg, likeness=small.likeness)
+    return found
 
 
 @dataclass(slots=True)
@@ -224,7 +228,7 @@ def _look_at_other(kind: str, content: bytes) -> Look:
         clear = image.info.get("transparency")  # a PNG's text may have any name, this one too
         image.info = {"transparency": clear} if isinstance(clear, bytes | int | tuple) else {}
         flags = ("animated",) if is_animated else ()
-        return Look(kind, width_px, height_px, flags, _thumbnail(image, notes))
+        return _with_small(Look(kind, width_px, height_px, flags), image, notes)
 
 
 def _notes(image: Image.Image) -> Notes:

@@ -17,6 +17,12 @@ from PIL import Image, ImageCms
 LONGER_SIDE_PX = 480
 QUALITY = 82
 
+BLANK_SPAN = 8
+"""Levels of 256 of each colour: what JPEG makes of a plain surface has fewer."""
+
+BLANK_BUT_FOR = 0.005
+"""A speck is no picture; a line of small print is one."""
+
 COLUMNS = 6
 CELL_PX = 150
 GAP_PX = 6
@@ -43,14 +49,27 @@ class Notes:
     profile: bytes = b""
 
 
-def thumbnail(image: Image.Image, notes: Notes) -> bytes:
-    """An image as a small JPEG, upright and on white where it was transparent."""
+@dataclass(frozen=True, slots=True)
+class Small:
+    """An image made small: as a JPEG, and as numbers.
+
+    ``likeness`` is a difference hash of 256 bits in hexadecimal: in a grid of 16 by 16, whether it gets brighter to the
+    right. The same picture at quality 40 and in another size is 3 bits away, another one some 130 (measured 2026-11).
+    """
+
+    jpeg: bytes
+    likeness: str
+    is_blank: bool
+
+
+def small_of(image: Image.Image, notes: Notes) -> Small:
+    """An image made small, upright and on white where it was transparent."""
     small = _opaque(_reduced(image))
     if notes.profile:
         small = _in_srgb(small, notes.profile)
     if turn := _UPRIGHT.get(notes.orientation):
         small = small.transpose(turn)
-    return _encoded(small, QUALITY)
+    return Small(_encoded(small, QUALITY), _likeness(small), _is_blank(small))
 
 
 def sheet(thumbs: Sequence[bytes]) -> bytes:
@@ -94,6 +113,25 @@ def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
         found = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
         return found or image
     return image
+
+
+def _likeness(image: Image.Image) -> str:
+    pixels = np.asarray(image.convert("L").resize((17, 16), Image.Resampling.BOX))
+    return np.packbits(pixels[:, 1:] > pixels[:, :-1]).tobytes().hex()
+
+
+def _is_blank(image: Image.Image) -> bool:
+    """Whether all but a few pixels have nearly one colour."""
+    few = image.width * image.height * BLANK_BUT_FOR
+    counts = image.histogram()
+    return all(_span(counts[start : start + 256], few) <= BLANK_SPAN for start in range(0, len(counts), 256))
+
+
+def _span(counts: Sequence[int], few: float) -> int:
+    """The levels from the darkest to the brightest pixel, with ``few`` left out at each end."""
+    sums = np.cumsum(counts)
+    first, last = np.searchsorted(sums, [few, sums[-1] - few])
+    return int(last - first)
 
 
 def _opened(thumb: bytes) -> Image.Image | None:

@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import signal
 import sys
 from collections import OrderedDict
@@ -47,7 +48,8 @@ _KINDS = {
     "gif": ("image/gif", "gif"),
     "bmp": ("image/bmp", "bmp"),
 }
-_FLAGS = ("animated",)
+_FLAGS = ("animated", "blank")
+_LIKENESS = re.compile("(?:[0-9a-f]{64})?")
 _Answer: TypeAlias = tuple[object, bytes]
 """A line of JSON, parsed, and the bytes that it announced."""
 
@@ -220,12 +222,12 @@ def _attached_bytes(line: object) -> int:
 def _picture(line: object, attached: bytes) -> Picture | None:
     """A child's answer, which is not trusted either. Raises PictureUnjudged."""
     match line:
-        case [str(kind), int(width_px), int(height_px), list(flags), int(_)] if (
-            kind in _KINDS and width_px > 0 and height_px > 0
+        case [str(kind), int(width_px), int(height_px), list(flags), str(likeness), int(_)] if (
+            kind in _KINDS and width_px > 0 and height_px > 0 and _LIKENESS.fullmatch(likeness)
         ):
             media_type, extension = _KINDS[kind]
             known = tuple(flag for flag in _FLAGS if flag in flags)
-            return Picture(media_type, extension, width_px, height_px, known, attached)
+            return Picture(media_type, extension, width_px, height_px, known, attached, likeness)
         case ["unjudged", str(reason)] if reason.isascii() and reason.isprintable():
             raise PictureUnjudged(f"the image could not be judged: {reason[:REASON_LENGTH]}")
     return None

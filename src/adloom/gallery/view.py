@@ -173,10 +173,12 @@ def shot(line: Mapping[str, Any], thumbs: Collection[str]) -> Shot:
         width=max(1, round(width_px * scale)),
         height=max(1, round(height_px * scale)),
         alt=f"{line['job']}, {_variants([line])}: {line['prompt'][:120]}",
-        caption=" · ".join(
-            (f"{width_px}\u00a0×\u00a0{height_px}", kind, size_text(line["size_bytes"]), *line.get("flags", ()))
-        ),
+        caption=" · ".join((f"{width_px}\u00a0×\u00a0{height_px}", kind, size_text(line["size_bytes"]), *_words(line))),
     )
+
+
+def _words(line: Mapping[str, Any]) -> list[str]:
+    return [flag.replace("_", " ") for flag in line.get("flags", ())]
 
 
 def _gaps(lines: Iterable[Mapping[str, Any]]) -> Iterator[Gap]:

@@ -35,6 +35,8 @@ class Gallery:
         whole = await self._whole(task, index, media, off_px)
         if damage == "html":
             return _PAGE, "text/html"
+        if damage == "blank":
+            return await asyncio.to_thread(_blank, whole), "image/jpeg"
         if damage == "annotated":
             return await asyncio.to_thread(_annotated, whole), "image/png"
         if damage == "animated":
@@ -129,4 +131,13 @@ def _annotated(whole: bytes) -> bytes:
     out = BytesIO()
     with Image.open(BytesIO(whole)) as image:
         image.save(out, "PNG", pnginfo=notes, compress_level=1)
+    return out.getvalue()
+
+
+def _blank(whole: bytes) -> bytes:
+    from PIL import Image  # noqa: PLC0415 - Pillow loads when the first picture is painted
+
+    out = BytesIO()
+    with Image.open(BytesIO(whole)) as image:
+        Image.new("RGB", image.size, "white").save(out, "JPEG")
     return out.getvalue()

@@ -23,6 +23,7 @@ PictureDamage = Literal[
     "off_size",
     "line_break",  # whole, behind a line break
     "animated",  # a WebP of three frames
+    "blank",  # white all over
     "annotated",  # a PNG with notes that make readers of metadata stumble
 ]
 
