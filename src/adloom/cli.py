@@ -5,33 +5,46 @@ Heavy libraries are imported by the command that needs them: ``adloom --help`` r
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adloom import __version__
 from adloom.cli_archive import examine, resolve_calls, status_of, verify_edition
 from adloom.cli_campaign import explain_rows, make_project, write_schema
-from adloom.cli_run import run_campaign
-from adloom.core.campaign import Budget
-from adloom.core.errors import AdloomError, InputError, SettingInvalid, StoreRefused, StoreUnavailable
-from adloom.core.exits import (
-    EXIT_INPUT,
-    EXIT_INTERRUPTED,
-    EXIT_OUTAGE,
-    EXIT_REASONS,
-    EXIT_UNEXPECTED,
+from adloom.cli_end import end
+from adloom.cli_options import (
+    Archive,
+    AsJson,
+    BudgetUsd,
+    EditionName,
+    First,
+    Jobs,
+    Model,
+    Only,
+    Prompt,
+    Quality,
+    Sample,
+    Seed,
+    Size,
+    Source,
+    Target,
+    Variants,
+    Where,
+    budget_of,
+    defaults_of,
+    only_of,
+    request_of,
 )
-from adloom.core.outcomes import Status
+from adloom.cli_run import run_campaign
+from adloom.core.errors import SettingInvalid
+from adloom.core.exits import Sent
 
 if TYPE_CHECKING:
-    from adloom.session import RunRequest
+    pass
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,29 +53,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Buy marketing images in bulk from a paid image API: once each, and archived with proof.",
 )
-
-Source = Annotated[
-    str,
-    typer.Argument(help="A campaign: a .yaml, .csv or .xlsx file; book.xlsx#May is its sheet May.", show_default=False),
-]
-Target = Annotated[str, typer.Argument(help="A campaign file, or <archive>/<campaign>/<edition>.", show_default=False)]
-Archive = Annotated[str | None, typer.Option(help="Where the images go; default: ADLOOM_ARCHIVE, else ./archive.")]
-EditionName = Annotated[str, typer.Option(help="One issue of the campaign. The same again resumes it.")]
-BudgetUsd = Annotated[str | None, typer.Option(help="The cap in US dollars, instead of the file's budget.")]
-AsJson = Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")]
-Model = Annotated[str | None, typer.Option(help="For a CSV: the model of rows that name none.")]
-Size = Annotated[str | None, typer.Option(help="For a CSV: the size of rows that name none, such as 4:5.")]
-Quality = Annotated[str | None, typer.Option(help="For a CSV: the quality of rows that name none, such as 2K.")]
-Variants = Annotated[int | None, typer.Option(help="For a CSV: how many images a row without a number gets.")]
-Prompt = Annotated[str | None, typer.Option(help="For a CSV: the prompt template of rows that have none.")]
-Only = Annotated[list[str] | None, typer.Option(help="Ask once more for variants that ended failed, short or refused.")]
-Jobs = Annotated[list[str] | None, typer.Option("--job", help="For this job only; more than once for several.")]
-Where = Annotated[
-    str, typer.Option(help='For rows only of which this is so, such as: locale == "zh-CN" and size == "9:16".')
-]
-First = Annotated[int | None, typer.Option(help="For the first so many rows only.")]
-Sample = Annotated[int | None, typer.Option(help="For so many rows only, spread over the plan, always the same ones.")]
-Seed = Annotated[str, typer.Option(help="Another seed makes another sample.")]
 
 
 def main() -> None:
@@ -108,8 +98,8 @@ def plan(
         from adloom.session import open_store, outlook_of, settings_for  # noqa: PLC0415
 
         selection = Selection(tuple(jobs or ()), where, first, sample, seed)
-        wish = Wish(budget=_budget(budget_usd), only=_only(only or []), selection=selection)
-        request = _request(source, archive, edition, _defaults(model, size, quality, variants, prompt), wish)
+        wish = Wish(budget=budget_of(budget_usd), only=only_of(only or []), selection=selection)
+        request = request_of(source, archive, edition, defaults_of(model, size, quality, variants, prompt), wish)
         if explain is not None:
             return explain_rows(request, explain, as_json=as_json)
         settings = settings_for(request)
@@ -120,7 +110,7 @@ def plan(
             typer.echo(json.dumps(plan_summary(outlook), ensure_ascii=False))
         return 0
 
-    _end(work, as_json=as_json)
+    end(work, as_json=as_json)
 
 
 @app.command(epilog="Example: adloom run campaigns/spring-launch.yaml --sandbox")
@@ -166,20 +156,21 @@ def run(
         if direct and prefect:
             raise SettingInvalid("--direct and --prefect exclude each other", remedy="Choose one of them.")
         wish = Wish(
-            budget=_budget(budget_usd),
+            budget=budget_of(budget_usd),
             in_flight=in_flight,
             submits_per_minute=submits_per_minute,
-            only=_only(only or []),
+            only=only_of(only or []),
             selection=Selection(tuple(jobs or ()), where, first, sample, seed),
             sandbox=sandbox,
             replace=replace,
             same_api=same_api,
         )
-        request = _request(source, archive, edition, _defaults(model, size, quality, variants, prompt), wish)
+        request = request_of(source, archive, edition, defaults_of(model, size, quality, variants, prompt), wish)
         through_prefect = prefect or (bool(os.environ.get("PREFECT_API_URL")) and not direct)
-        return await run_campaign(request, yes=yes, through_prefect=through_prefect, as_json=as_json)
+        return await run_campaign(request, sent, yes=yes, through_prefect=through_prefect, as_json=as_json)
 
-    _end(work, as_json=as_json)
+    sent: list[Sent] = []
+    end(work, as_json=as_json, sent=sent)
 
 
 @app.command(epilog="Example: adloom gallery archive/spring-launch/main")
@@ -202,7 +193,7 @@ def gallery(
             typer.echo(json.dumps(answer, ensure_ascii=False))
         return 0
 
-    _end(work, as_json=as_json)
+    end(work, as_json=as_json)
 
 
 @app.command(epilog="Example: adloom sandbox --port 8099")
@@ -224,7 +215,7 @@ def receive(
     """Receive the API's callbacks, which settle purchases whose answers were lost. Its address is the first output."""
     from adloom.cli_receive import receive_callbacks  # noqa: PLC0415
 
-    _end(lambda: receive_callbacks(archive, host, port), as_json=False)
+    end(lambda: receive_callbacks(archive, host, port), as_json=False)
 
 
 @app.command(epilog="Example: adloom status campaigns/spring-launch.yaml")
@@ -235,7 +226,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show progress and money: charged, reserved, at risk."""
-    _end(lambda: status_of(target, archive, edition, as_json=as_json), as_json=as_json)
+    end(lambda: status_of(target, archive, edition, as_json=as_json), as_json=as_json)
 
 
 @app.command(epilog="Example: adloom verify archive/spring-launch/main --sample 10%")
@@ -252,7 +243,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Derive the manifest again and hash every object. Exit 0: all is right, 3: damage."""
-    _end(
+    end(
         lambda: verify_edition(target, archive, edition, sample, mend=repair, lost=accept_loss, as_json=as_json),
         as_json=as_json,
     )
@@ -272,7 +263,7 @@ def resolve(
     as_json: AsJson = False,
 ) -> None:
     """See and settle purchases that nobody can tell the outcome of."""
-    _end(
+    end(
         lambda: resolve_calls(target, call, archive, edition, adopt, let_go=release, reason=reason, as_json=as_json),
         as_json=as_json,
     )
@@ -288,7 +279,8 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check key, API, archive, clock and Prefect: what works, what does not, what to do."""
-    _end(lambda: examine(archive, buy=probe, yes=yes, as_json=as_json), as_json=as_json)
+    sent: list[Sent] = []
+    end(lambda: examine(archive, sent, buy=probe, yes=yes, as_json=as_json), as_json=as_json, sent=sent)
 
 
 @app.command(epilog="Example: adloom init my-campaign")
@@ -300,7 +292,7 @@ def init(
     async def work() -> int:
         return make_project(folder)
 
-    _end(work, as_json=False)
+    end(work, as_json=False)
 
 
 @app.command(epilog="Example: adloom schema campaign.schema.json")
@@ -312,84 +304,4 @@ def schema(
     async def work() -> int:
         return write_schema(path)
 
-    _end(work, as_json=False)
-
-
-def _end(work: Callable[[], Awaitable[int]], *, as_json: bool) -> None:
-    """Run a command to its exit code."""
-    try:
-        code = asyncio.run(_awaited(work))
-    except AdloomError as error:
-        code = _exit_code_of(error)
-        typer.echo(str(error), err=True)
-        if as_json:
-            typer.echo(json.dumps(_failure(code, error), ensure_ascii=False))
-    except KeyboardInterrupt:
-        code = EXIT_INTERRUPTED
-    raise typer.Exit(code)
-
-
-async def _awaited(work: Callable[[], Awaitable[int]]) -> int:
-    return await work()
-
-
-def _exit_code_of(error: AdloomError) -> int:
-    if isinstance(error, InputError | StoreRefused):
-        return EXIT_INPUT
-    return EXIT_OUTAGE if isinstance(error, StoreUnavailable) else EXIT_UNEXPECTED
-
-
-def _failure(code: int, error: AdloomError) -> dict[str, object]:
-    return {
-        "exit_code": code,
-        "exit_reason": EXIT_REASONS[code],
-        "error": error.message,
-        "remedy": error.remedy,
-        "totals": None,
-        "manifest": None,
-    }
-
-
-def _request(
-    source: str,
-    archive: str | None,
-    edition: str,
-    defaults: Any,  # noqa: ANN401 - imported late
-    wish: Any,  # noqa: ANN401
-) -> RunRequest:
-    from adloom.session import RunRequest  # noqa: PLC0415
-
-    return RunRequest(source, archive, edition, wish, defaults)
-
-
-def _defaults(
-    model: str | None, size: str | None, quality: str | None, variants: int | None, prompt: str | None
-) -> Any:  # noqa: ANN401 - imported late
-    from adloom.edges.campaign_files import Defaults  # noqa: PLC0415
-
-    return Defaults(model=model, size=size, quality=quality, variants=variants, prompt=prompt)
-
-
-def _budget(usd: str | None) -> Budget | None:
-    if usd is None:
-        return None
-    try:
-        amount = Decimal(usd)
-    except InvalidOperation:
-        amount = Decimal(-1)
-    if not amount.is_finite() or amount <= 0:
-        raise SettingInvalid(
-            f"--budget-usd {usd[:40]!r} is no sum of money", remedy="Write it like --budget-usd 12.50."
-        )
-    return Budget(usd=amount)
-
-
-_AGAIN = (Status.FAILED, Status.SHORT, Status.REFUSED)
-
-
-def _only(words: list[str]) -> frozenset[Status]:
-    allowed = {status.value: status for status in _AGAIN}
-    for word in words:
-        if word not in allowed:
-            raise SettingInvalid(f"--only {word[:40]!r} is not known", remedy="Use failed, short or refused.")
-    return frozenset(allowed[word] for word in words)
+    end(work, as_json=False)

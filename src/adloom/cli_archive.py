@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from adloom.core.errors import InputError, SettingInvalid
-from adloom.core.exits import EXIT_INCOMPLETE, EXIT_INPUT, EXIT_OK
+from adloom.core.exits import EXIT_INCOMPLETE, EXIT_INPUT, EXIT_OK, Sent
 from adloom.doctor import Check
 
 
@@ -198,8 +198,8 @@ def _held_answer(held: Any) -> dict[str, Any]:  # noqa: ANN401 - imported late
     }
 
 
-async def examine(archive: str | None, *, buy: bool, yes: bool, as_json: bool) -> int:
-    """Every check, and the probe when it was asked for and agreed to."""
+async def examine(archive: str | None, sent: list[Sent], *, buy: bool, yes: bool, as_json: bool) -> int:
+    """Every check, and the probe when it was asked for and agreed to; ``sent`` is given what that sends."""
     from adloom.doctor import check_account, check_archive, check_clock  # noqa: PLC0415
     from adloom.edges.evolink import EvoLink  # noqa: PLC0415
     from adloom.edges.health import prefect_health, server_time  # noqa: PLC0415
@@ -218,10 +218,11 @@ async def examine(archive: str | None, *, buy: bool, yes: bool, as_json: bool) -
     checks.append(check_clock(WallClock().now(), await server_time(settings.base_url)))
     checks.append(await prefect_health(os.environ))
     if buy and all(check.works for check in checks) and _agreed_to_probe(yes=yes):
-        checks.append(await _probe(settings, store))
+        checks.append(await _probe(settings, store, sent))
     elif buy:
         typer.echo("The probe was not made.", err=True)
-    answer = {"checks": [{"name": c.name, "works": c.works, "found": c.found, "remedy": c.remedy} for c in checks]}
+    told = [{"name": c.name, "works": c.works, "found": c.found, "remedy": c.remedy} for c in checks]
+    answer = {"checks": told, **sum(sent, start=Sent()).told()}
     _say([str(check) for check in checks], answer, as_json=as_json)
     return EXIT_OK if all(check.works for check in checks) else EXIT_INPUT
 
@@ -230,7 +231,7 @@ def _agreed_to_probe(*, yes: bool) -> bool:
     return yes or (sys.stdin.isatty() and typer.confirm("The probe buys one or two images. Go on?"))
 
 
-async def _probe(settings: Any, store: Any) -> Check:  # noqa: ANN401 - imported late
+async def _probe(settings: Any, store: Any, sent: list[Sent]) -> Check:  # noqa: ANN401 - imported late
     from adloom.capabilities import record_capability  # noqa: PLC0415
     from adloom.doctor import ProbeSource, probe_check  # noqa: PLC0415
     from adloom.edges.evolink import EvoLink  # noqa: PLC0415
@@ -243,7 +244,8 @@ async def _probe(settings: Any, store: Any) -> Check:  # noqa: ANN401 - imported
     wish = Wish(origin=settings.origin)
     began = datetime.fromtimestamp(clock.now(), UTC)
     edition = Edition(ProbeSource().campaign.name, began.strftime("%Y%m%d-%H%M%S-%f"))
-    result = await execute(settings, store, await look(store, clock, ProbeSource(), edition, wish))
+    outlook = await look(store, clock, ProbeSource(), edition, wish)
+    result = await execute(settings, store, outlook, started=lambda run: sent.append(run.sent))
     if result.exit_code != EXIT_OK:
         found = result.stops[0].message if result.stops else "the purchase did not end well"
         return Check("probe", works=False, found=found, remedy="nothing is proven; try again later")
@@ -251,6 +253,7 @@ async def _probe(settings: Any, store: Any) -> Check:  # noqa: ANN401 - imported
     await ledger.load()
     (call,) = ledger.calls()
     first = ledger.facts(call).latest.task
+    sent.append(Sent(left=1, may_have_cost=1))
     async with EvoLink(settings) as api:
         remembers = await repeat(ledger, api, call) == first
         await record_capability(store, api.account, replays_keys=remembers, now=clock.now())

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from adloom.core.errors import InputError
-from adloom.core.exits import EXIT_INTERRUPTED
+from adloom.core.exits import EXIT_INTERRUPTED, Sent
 
 if TYPE_CHECKING:
     from adloom.look import Outlook
@@ -24,10 +24,16 @@ if TYPE_CHECKING:
     from adloom.session import RunRequest
 
 
-async def run_campaign(request: RunRequest, *, yes: bool, through_prefect: bool, as_json: bool) -> int:
-    """Run a campaign and show how it ended; its exit code. Raises InputError when nobody agreed to the price."""
+async def run_campaign(
+    request: RunRequest, sent: list[Sent], *, yes: bool, through_prefect: bool, as_json: bool
+) -> int:
+    """Run a campaign and show how it ended; its exit code. ``sent`` is given what the run sends, while it goes on.
+
+    Raises InputError when nobody agreed to the price.
+    """
     from adloom.display import result_lines, result_summary  # noqa: PLC0415
-    from adloom.session import embedded_sandbox, open_store, outlook_of, settings_for  # noqa: PLC0415
+    from adloom.sandbox_process import embedded_sandbox  # noqa: PLC0415
+    from adloom.session import open_store, outlook_of, settings_for  # noqa: PLC0415
 
     settings = settings_for(request)
     with embedded_sandbox(settings) if request.wish.sandbox else nullcontext(settings) as settings:
@@ -37,13 +43,13 @@ async def run_campaign(request: RunRequest, *, yes: bool, through_prefect: bool,
         if through_prefect:
             from adloom.flows.in_process import run_through_prefect  # noqa: PLC0415
 
-            result = await _watched(partial(run_through_prefect, request, settings, store, outlook))
+            result = await _watched(partial(run_through_prefect, request, settings, store, outlook), sent)
         else:
             from adloom.session import execute  # noqa: PLC0415
 
             note = "Running directly, without Prefect (set PREFECT_API_URL or say --prefect for a flow run)."
             typer.echo(note, err=True)
-            result = await _watched(partial(execute, settings, store, outlook))
+            result = await _watched(partial(execute, settings, store, outlook), sent)
     typer.echo("\n".join(result_lines(result)), err=as_json)
     if as_json:
         typer.echo(json.dumps(result_summary(result), ensure_ascii=False))
@@ -73,12 +79,13 @@ def _agreed(outlook: Outlook, *, yes: bool, as_json: bool) -> Outlook:
     return replace(outlook, wish=replace(outlook.wish, agreed=False))
 
 
-async def _watched(work: Callable[..., Awaitable[Result]]) -> Result:
+async def _watched(work: Callable[..., Awaitable[Result]], sent: list[Sent]) -> Result:
     from adloom.display import watch  # noqa: PLC0415
 
     watching: list[asyncio.Task[None]] = []
 
     def started(run: Run) -> None:
+        sent.append(run.sent)
         _interrupt_on_signals(run)
         watching.append(asyncio.create_task(watch(run)))
 

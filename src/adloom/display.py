@@ -223,6 +223,7 @@ def result_summary(result: Result) -> dict[str, Any]:
         **origin_data(result.origin),
         "exit_code": result.exit_code,
         "exit_reason": exit_reason(result),
+        **result.sent.told(),
         "selection": result.published.selection,
         "selected": {status.value: result.published.asked[status] for status in Status},
         "notes": list(result.notes),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from adloom.agenda import Agenda
 from adloom.archive import IMAGES_AT_ONCE, Archiver
@@ -30,7 +30,7 @@ from adloom.capabilities import Capabilities, read_capabilities
 from adloom.collect import Collector, Poller
 from adloom.completion import Unreachable
 from adloom.core.errors import AdloomError
-from adloom.core.exits import EXIT_UNEXPECTED, Stop, StopReason, exit_code
+from adloom.core.exits import EXIT_UNEXPECTED, Sent, Stop, StopReason, exit_code
 from adloom.core.fallback import Fallback
 from adloom.core.order import Order
 from adloom.core.origin import UNKNOWN, Origin
@@ -68,6 +68,8 @@ class Result:
     """What a person should know and need do nothing about."""
     origin: Origin = UNKNOWN
     """Whose money was spent."""
+    sent: Sent = field(default_factory=Sent)
+    """What this run alone sent."""
 
 
 class Run:
@@ -169,6 +171,11 @@ class Run:
         """Stop buying because a person said so."""
         self.gate.close(Stop(StopReason.INTERRUPTED, "interrupted", "Run the same command again to go on."))
 
+    @property
+    def sent(self) -> Sent:
+        """The requests to buy of this run, counted on as it goes."""
+        return self._steps.spender.sent
+
     def progress(self) -> Progress:
         counts = self._fulfilment.counts
         return Progress(
@@ -235,16 +242,15 @@ class Run:
     def _result(self, published: Published, stops: tuple[Stop, ...]) -> Result:
         found = published.asked
         if self._fulfilment.surprised:
-            code = exit_code(stops, {**found, Status.OPEN: 0})
-            return Result(
-                published, stops, code or EXIT_UNEXPECTED, notes=self._steps.prices.notes, origin=self._outlook.origin
-            )
+            return self._ended(published, stops, exit_code(stops, {**found, Status.OPEN: 0}) or EXIT_UNEXPECTED)
         if found[Status.OPEN] and not stops:
             message = f"{found[Status.OPEN]} images are still open: another run is at them, or has left them"
             stops = (Stop(StopReason.UNFINISHED, message, "Run the same command again to see to them."),)
-        return Result(
-            published, stops, exit_code(stops, found), notes=self._steps.prices.notes, origin=self._outlook.origin
-        )
+        return self._ended(published, stops, exit_code(stops, found))
+
+    def _ended(self, published: Published, stops: tuple[Stop, ...], code: int) -> Result:
+        notes, origin = self._steps.prices.notes, self._outlook.origin
+        return Result(published, stops, code, notes=notes, origin=origin, sent=self.sent)
 
     async def _see_to_the_rest(self) -> None:
         """The calls of other runs, what is unknown, and paid images that no variant waits for."""

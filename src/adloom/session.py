@@ -9,10 +9,9 @@ import asyncio
 import logging
 import os
 import secrets
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +30,7 @@ from adloom.edges.evolink_files import EvoLinkFiles
 from adloom.edges.folder import FolderStore
 from adloom.edges.pictures import PictureDecoder
 from adloom.edges.processes import is_surely_dead, this_process
-from adloom.edges.settings import SecretText, Settings, read_settings
+from adloom.edges.settings import Settings, read_settings
 from adloom.freeze import has_bought, read_newest, refuse_mixture
 from adloom.gallery import write_gallery
 from adloom.ledger import Edition, Ledger
@@ -46,8 +45,6 @@ from adloom.world import World
 
 log = logging.getLogger(__name__)
 
-SANDBOX_STARTS_IN_S = 30
-SANDBOX_ENDS_IN_S = 5
 
 Fulfil = Callable[[Run, Sequence[Order]], Awaitable[None]]
 
@@ -326,36 +323,3 @@ async def publish_again(store: Store, edition: Edition) -> None:
         await publish(store, edition, ledger, revision)
         async with PictureDecoder() as decoder:
             await _derive_rest(store, edition, ledger, decoder)
-
-
-@contextmanager
-def embedded_sandbox(settings: Settings) -> Iterator[Settings]:
-    """A sandbox in a process of its own, and the settings that lead to it; it ends when this process does."""
-    import subprocess  # noqa: PLC0415 - only a run with the sandbox needs it
-
-    command = [sys.executable, "-m", "adloom.sandbox", "--port", "0", "--exit-with-parent"]
-    with subprocess.Popen(  # noqa: S603 - our own module
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, text=True
-    ) as process:
-        assert process.stdout is not None  # noqa: S101 - asked for above
-        assert process.stdin is not None  # noqa: S101
-        base_url = process.stdout.readline().strip()
-        if not base_url:
-            raise SettingInvalid("the sandbox did not start", remedy="Run `adloom sandbox` to see why.")
-        try:
-            yield replace(
-                settings,
-                api_key=SecretText("sk-sandbox"),
-                base_url=base_url,
-                files_url=base_url,
-                poll_interval_s=min(settings.poll_interval_s, SANDBOX_POLL_INTERVAL_S),
-                loopback=True,
-                embedded=True,
-            )
-        finally:
-            process.stdin.close()
-            process.wait(SANDBOX_ENDS_IN_S)
-
-
-SANDBOX_POLL_INTERVAL_S = 0.2
-"""The sandbox finishes a task in half a second, and being read costs nobody anything."""

@@ -29,7 +29,7 @@ from adloom.core.errors import (
     StoreUnavailable,
     Throttled,
 )
-from adloom.core.exits import Stop, StopReason
+from adloom.core.exits import Sent, Stop, StopReason
 from adloom.core.facts import Decided, Record, RefusalKind, Stage
 from adloom.core.fallback import Fallback
 from adloom.core.order import Order
@@ -100,6 +100,7 @@ class Spender:
         self._clock = world.clock
         self._random = world.random
         self._scale = world.scale
+        self.sent = Sent()
 
     async def buy(self, order: Order) -> None:
         """Buy one order, or leave it as somebody else's or as it is when buying stops; the ledger says which.
@@ -210,12 +211,16 @@ class Spender:
         """Send once and record what came of it; the refusal, if it was one, for the caller to judge."""
         intent = self._ledger.facts(order.call).latest.intent
         assert intent is not None  # noqa: S101 - decided just before
+        self.sent.left += 1
+        self.sent.may_have_cost += 1  # until an answer proves otherwise
         try:
             accepted = await self._api.submit(intent["body"].encode(), intent["idempotency_key"])
         except OutcomeUnknown as error:
             await self._record_unknown(order, attempt, send, error.message, conflict=isinstance(error, KeyConflict))
             return error
         except ApiError as error:
+            self.sent.left -= isinstance(error, NotSent)
+            self.sent.may_have_cost -= 1
             await self._record_refusal(order, attempt, send, error)
             return error
         except asyncio.CancelledError:

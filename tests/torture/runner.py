@@ -33,7 +33,7 @@ from typing import Any
 import adloom.owners
 import adloom.run
 import adloom.session
-from adloom.cli import _exit_code_of
+from adloom.cli_end import exit_code_of
 from adloom.core.errors import AdloomError
 from adloom.core.task import Picture
 from adloom.edges.picture_child import answer
@@ -200,7 +200,7 @@ def _run(job: Job) -> int:
         return asyncio.run(work())
     except AdloomError as error:
         logging.getLogger("torture").warning("%s: %s", type(error).__name__, error.message)
-        return _exit_code_of(error)
+        return exit_code_of(error)
 
 
 def _shorten(job: Job) -> None:

@@ -34,6 +34,21 @@ class Stop:
     remedy: str = ""
 
 
+@dataclass(slots=True)
+class Sent:
+    """Requests to buy that one run has sent: how many left this machine, and how many of these may have cost money."""
+
+    left: int = 0
+    may_have_cost: int = 0
+
+    def __add__(self, other: Sent) -> Sent:
+        return Sent(self.left + other.left, self.may_have_cost + other.may_have_cost)
+
+    def told(self) -> dict[str, bool]:
+        """The two answers that every command gives with ``--json``."""
+        return {"request_left": self.left > 0, "money_may_have_moved": self.may_have_cost > 0}
+
+
 EXIT_OK = 0
 EXIT_UNEXPECTED = 1
 EXIT_INPUT = 2

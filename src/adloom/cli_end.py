@@ -1,0 +1,68 @@
+"""How a command of the command line ends: its exit code, and with ``--json`` one object that says why.
+
+Each of those objects answers two questions about this command: ``request_left``, whether a request to buy left this
+machine, and ``money_may_have_moved``, whether one of them was accepted or got no answer that proves otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+
+import typer
+
+from adloom.core.errors import AdloomError, InputError, StoreRefused, StoreUnavailable
+from adloom.core.exits import (
+    EXIT_INPUT,
+    EXIT_INTERRUPTED,
+    EXIT_OUTAGE,
+    EXIT_REASONS,
+    EXIT_UNEXPECTED,
+    Sent,
+)
+
+
+def end(work: Callable[[], Awaitable[int]], *, as_json: bool, sent: Sequence[Sent] = ()) -> None:
+    """Run a command to its exit code. ``sent`` is filled by the work with what its runs send."""
+
+    def say(code: int, message: str, remedy: str) -> None:
+        if as_json:
+            typer.echo(json.dumps(_failure(code, message, remedy, sent), ensure_ascii=False))
+
+    try:
+        code = asyncio.run(_awaited(work))
+    except AdloomError as error:
+        code = exit_code_of(error)
+        typer.echo(str(error), err=True)
+        say(code, error.message, error.remedy)
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+        say(code, "interrupted", "Run the same command again to go on.")
+    except Exception as error:
+        say(EXIT_UNEXPECTED, f"{type(error).__name__}: {error}", "This is a bug. The same command again may go on.")
+        raise
+    raise typer.Exit(code)
+
+
+async def _awaited(work: Callable[[], Awaitable[int]]) -> int:
+    return await work()
+
+
+def exit_code_of(error: AdloomError) -> int:
+    """The exit code of an error that ends a command."""
+    if isinstance(error, InputError | StoreRefused):
+        return EXIT_INPUT
+    return EXIT_OUTAGE if isinstance(error, StoreUnavailable) else EXIT_UNEXPECTED
+
+
+def _failure(code: int, message: str, remedy: str, sent: Sequence[Sent]) -> dict[str, object]:
+    return {
+        "exit_code": code,
+        "exit_reason": EXIT_REASONS[code],
+        "error": message,
+        "remedy": remedy,
+        **sum(sent, start=Sent()).told(),
+        "totals": None,
+        "manifest": None,
+    }
