@@ -132,3 +132,13 @@ def test_a_ledger_that_was_deleted_is_told_of_and_given_up_only_with_a_reason(de
     assert desk.run("run", desk.write(one_row(2)), "--yes").returncode == 0
     assert desk.manifest()["totals"]["credits_charged"] == 6.12
     assert len(desk.charges()) == 2
+
+
+def test_a_ledger_that_was_deleted_is_rebuilt_without_a_purchase(desk: Desk):
+    desk.run("run", desk.write(one_row(2)), "--yes")
+    shutil.rmtree(desk.edition / "ledger")
+    mended = desk.run("verify", str(desk.edition), "--repair")
+    assert "rebuilt: 1 calls and tasks of the ledger" in mended.stdout
+    assert mended.returncode == 0, mended.stdout
+    assert desk.run("run", desk.write(one_row(2)), "--yes").returncode == 0
+    assert len(desk.charges()) == 1

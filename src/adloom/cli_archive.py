@@ -66,9 +66,9 @@ async def verify_edition(  # noqa: D103 - the command's own help says it
     target: str, archive: str | None, edition: str, sample: str, *, mend: bool, lost: str | None, as_json: bool
 ) -> int:
     from adloom.edges.pictures import PictureDecoder  # noqa: PLC0415
-    from adloom.proof import verify  # noqa: PLC0415
+    from adloom.proof import Damage, verify  # noqa: PLC0415
     from adloom.repair import repair  # noqa: PLC0415
-    from adloom.session import give_up, new_ledger, open_target  # noqa: PLC0415
+    from adloom.session import give_up, new_ledger, open_target, rebuild_ledger  # noqa: PLC0415
 
     settings = _settings(archive)
     share = _share(sample)
@@ -77,6 +77,12 @@ async def verify_edition(  # noqa: D103 - the command's own help says it
     verdict = await verify(store, found, ledger, share=share)
     lines = [str(finding) for finding in verdict.findings]
     mended: tuple[str, ...] = ()
+    if mend and any(finding.damage is Damage.OLDER for finding in verdict.findings):
+        came_back, lack = await rebuild_ledger(store, found)
+        lines.append(
+            f"rebuilt: {came_back} calls and tasks of the ledger" + (f"; it still lacks {lack}" if lack else "")
+        )
+        verdict = await verify(store, found, ledger, share=share)
     if verdict.findings and mend:
         async with PictureDecoder() as decoder:
             mended = await repair(store, found, ledger, verdict, _fetcher(settings), decoder)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -46,6 +46,11 @@ class Lack:
 
     def __bool__(self) -> bool:
         return bool(self.totals or self.facts or self.tasks or self.assets or self.revisions)
+
+    @property
+    def purchases(self) -> bool:
+        """Whether there are purchases that the ledger knows nothing of, or plans that could tell of some."""
+        return bool(self.totals.get("calls") or self.tasks or self.assets or self.revisions)
 
     def __str__(self) -> str:
         calls, charged = self.totals.get("calls"), self.totals.get("credits_charged")
@@ -91,7 +96,7 @@ class Past:
             facts=facts,
             tasks=self._tasks(known, {task for loss in lost for task in loss["tasks"]}),
             assets=self._assets(known, {key for loss in lost for key in loss["assets"]}),
-            revisions=max(0, _count(self.manifest.get("plan_revision")) - self.revision),
+            revisions=max(0, self.plan_revision - self.revision),
         )
 
     def _totals(self, known: _Known, lost: Sequence[Mapping[str, Any]], *, has_all_facts: bool) -> dict[str, Decimal]:
@@ -113,7 +118,19 @@ class Past:
         return tuple(sorted(lacking - lost))
 
     def _assets(self, known: _Known, lost: set[str]) -> tuple[str, ...]:
-        return tuple(key for key in self.assets if key not in lost and _is_unknown(key, known.variants))
+        return tuple(
+            key for key, beginning in _named(self.assets) if beginning not in known.variants and key not in lost
+        )
+
+    def unknown_assets(self, ledger: Ledger) -> list[tuple[str, str]]:
+        """The images of variants that a ledger knows nothing of, each with the beginning of its variant's key."""
+        variants = _Known.of([ledger.facts(call) for call in ledger.calls()]).variants
+        return [(key, beginning) for key, beginning in _named(self.assets) if beginning not in variants]
+
+    @property
+    def plan_revision(self) -> int:
+        """The revision that manifest and ``assets.jsonl`` follow; 0 where none is told."""
+        return _count(self.manifest.get("plan_revision"))
 
 
 async def read_past(store: Store, edition: Edition) -> Past:
@@ -204,6 +221,8 @@ class _Known:
         )
 
 
-def _is_unknown(key: str, variants: frozenset[str]) -> bool:
-    match = _ASSET.search(key)
-    return match is not None and match["key"] not in variants
+def _named(assets: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The keys of assets, each with the beginning of its variant's key."""
+    for key in assets:
+        if match := _ASSET.search(key):
+            yield key, match["key"]

@@ -35,10 +35,11 @@ from adloom.freeze import has_bought, read_newest, refuse_mixture
 from adloom.gallery import write_gallery
 from adloom.ledger import Edition, Ledger
 from adloom.look import Outlook, Wish, look
-from adloom.past import accept_loss, read_past
+from adloom.past import Lack, accept_loss, read_past
 from adloom.ports import Decoder, Store
 from adloom.proof import write_checksums
 from adloom.publish import publish
+from adloom.rebuild import Rebuilder
 from adloom.references import ReferenceFiles
 from adloom.run import Result, Run
 from adloom.world import World
@@ -297,6 +298,27 @@ async def rewrite_gallery(store: Store, edition: Edition) -> str:
         address = await write_gallery(store, edition, [ledger.facts(call) for call in ledger.calls()], decoder)
     await write_checksums(store, edition, ledger)
     return address
+
+
+async def rebuild_ledger(store: Store, edition: Edition) -> tuple[int, Lack]:
+    """Rebuild a ledger that is older than its edition: how many calls and tasks came back, and what is lacking still.
+
+    Where every purchase is known again, the count of its former records is given up, and what is derived written anew.
+    """
+    past, ledger = await read_past(store, edition), new_ledger(store, edition)
+    await ledger.load(trust_seals=False)
+    if not past.lacking(ledger):
+        return 0, past.lacking(ledger)
+    found = await Rebuilder(store, edition, ledger, past).rebuild()
+    lack = past.lacking(ledger)
+    if not lack.purchases:
+        if lack:
+            await accept_loss(ledger, WallClock(), lack, reason="rebuilt by verify --repair", by="adloom")
+        await publish_again(store, edition)
+        await ledger.load(trust_seals=False)
+        await write_checksums(store, edition, ledger, forget=lambda name: name.startswith("ledger/"))
+        lack = (await read_past(store, edition)).lacking(ledger)
+    return found, lack
 
 
 async def give_up(store: Store, edition: Edition, reason: str, by: str) -> str:

@@ -8,65 +8,30 @@ from decimal import Decimal
 
 import pytest
 from fakes import PRICE, until
+from setbacks import (
+    FEW,
+    MANY,
+    delete_a_call,
+    delete_the_ledger,
+    findings,
+    restore_all_but_the_images,
+    restore_ledger_and_plan,
+    restore_the_ledger,
+    restore_what_was_written_before_a_kill,
+    run_twice,
+    stopped_as_older,
+)
 from shop import Shop, campaign_text
 
 from adloom.core.campaign import Budget
 from adloom.core.errors import InputError
-from adloom.core.exits import StopReason
 from adloom.ledger import Edition
-from adloom.proof import verify
-from adloom.run import Result
-from adloom.session import give_up, new_ledger, open_store
-
-FEW = "  - {id: mug, prompt: 'a {{ colour }} mug', variants: 2, matrix: {colour: [red, blue]}}\n"
-MANY = FEW.replace("blue", "blue, green, white, black")
-
-
-def stopped_as_older(result: Result) -> bool:
-    return result.exit_code == 2 and StopReason.OLDER_LEDGER in {stop.reason for stop in result.stops}
+from adloom.session import give_up, open_store
 
 
 @pytest.fixture
 async def twice(shop: Shop) -> Shop:
-    """Two runs: 4 images, and 10 after an edit. The state after the first lies in ``backup``."""
-    shop.write(campaign_text(FEW))
-    assert (await shop.run()).exit_code == 0
-    shutil.copytree(shop.edition(), shop.folder / "backup")
-    shop.write(campaign_text(MANY))
-    assert (await shop.run()).exit_code == 0
-    assert shop.bought() == 10
-    return shop
-
-
-def restore_the_ledger(shop: Shop) -> None:
-    shutil.rmtree(shop.edition() / "ledger")
-    shutil.copytree(shop.folder / "backup" / "ledger", shop.edition() / "ledger")
-
-
-def delete_the_ledger(shop: Shop) -> None:
-    shutil.rmtree(shop.edition() / "ledger")
-
-
-def restore_ledger_and_plan(shop: Shop) -> None:
-    restore_the_ledger(shop)
-    (shop.edition() / "plan-r2.json").unlink()
-
-
-def restore_what_was_written_before_a_kill(shop: Shop) -> None:
-    """Nothing but heartbeats and images is newer: the second run died before it wrote its manifest."""
-    restore_the_ledger(shop)
-    for name in ("manifest.json", "assets.jsonl", "assets.csv", "checksums.txt"):
-        shutil.copy(shop.folder / "backup" / name, shop.edition() / name)
-
-
-def restore_all_but_the_images(shop: Shop) -> None:
-    restore_what_was_written_before_a_kill(shop)
-    (shop.edition() / "plan-r2.json").unlink()
-    shutil.rmtree(shop.edition() / "runs")
-
-
-def delete_a_call(shop: Shop) -> None:
-    shutil.rmtree(next(iter(sorted((shop.edition() / "ledger").glob("c-*")))))
+    return await run_twice(shop)
 
 
 DISASTERS = (
@@ -142,11 +107,6 @@ async def test_runs_that_race_are_no_sign_of_an_older_ledger(shop: Shop):
 
 def facts_told(shop: Shop) -> int:
     return int(json.loads((shop.edition() / "manifest.json").read_bytes())["facts"])
-
-
-async def findings(shop: Shop) -> list[str]:
-    store, edition = open_store(shop.settings.archive), Edition("test", "main")
-    return [str(finding) for finding in (await verify(store, edition, new_ledger(store, edition))).findings]
 
 
 async def test_verify_says_that_a_ledger_is_older(twice: Shop):
