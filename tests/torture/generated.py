@@ -71,9 +71,10 @@ LONG_LIE_S = 1000.0
 RUN_S = 3 * 3600
 LINKS_LIVE_S = 24 * 3600
 
-EXCHANGED = re.compile(r"I3 \S+ was not made by|shows another row's picture")
+EXCHANGED = re.compile(r"I3 \S+ was not made by|shows another row's picture|\(archived\): images .* are nowhere")
 """Two purchases that the API gave each other's task: who heard the id first keeps it. Both are flagged, neither is
-bought again or lost; that each shows the other's picture, nobody but a person can see."""
+bought again; that each shows the other's picture, nobody but a person can see, and where one of them is held, the task
+that nobody has is the one that a person adopts for it."""
 
 POST_ANSWERS = (
     "plain", "bare", "slow", "throttled", "throttled-advised", "not-sent", "lost", "never-arrived", "html-502-taken",
