@@ -182,6 +182,7 @@ def test_what_a_run_leaves_can_be_overwritten_by_nobody_but_who_repairs(guarded:
     kinds = ("/assets/", "/thumbs/", "/ledger/", "/plan-r1.json", "/plan/")
     assert all(any(kind in key for key in once) for kind in kinds)
     team = guarded.place.partition("/")[2]
+    once += [f"{team}/test/main/loss-0123456789abcdef.json"]
     once += [f"{team}/tasks/task-unified-1-a.json", f"{team}/_callbacks/test/main/c-1/a1.task-1.json"]
     once += [f"{team}/orphans/task-unified-1-a/image-0.png", f"{team}/test/main/quarantine/red-1-abc123.bin"]
     for role in ("buyer", "archiver", "receiver", "reader"):

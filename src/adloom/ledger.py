@@ -22,7 +22,9 @@ from adloom.records import Entry, Records
 
 log = logging.getLogger(__name__)
 
-SEAL_SCHEMA = "adloom.seal/1"
+SEAL_SCHEMA = "adloom.seal/2"
+_SEAL_SCHEMAS = ("adloom.seal/1", SEAL_SCHEMA)
+"""The first had all links as they were signed."""
 SEALED = "sealed"
 """The folder of the ledger that holds the seals; no call has such an id."""
 UPLOADS = "uploads"
@@ -140,7 +142,7 @@ class Ledger:
     async def _load_seals(self) -> None:
         async for listed in self._store.list(self._edition.key(f"ledger/{SEALED}/")):
             seal = from_json(await self._store.read(listed.key) or b"", listed.key)
-            if seal.get("schema") != SEAL_SCHEMA:
+            if seal.get("schema") not in _SEAL_SCHEMAS:
                 continue  # a seal saves reading, it is never the only copy
             for call, records in seal["calls"].items():
                 for name, entry in records.items():
@@ -177,11 +179,12 @@ class Ledger:
         return self._records.calls()
 
     def sums(self) -> dict[str, str]:
-        """The SHA-256 of every record as stored, by its key within the edition."""
+        """The SHA-256 of every record as stored, as far as known, by its key within the edition."""
         return {
             f"ledger/{call}/{name}.json": entry.sha256
             for call in self._records.calls()
             for name, entry in self._records.of(call).items()
+            if entry.sha256
         }
 
     def fact_count(self) -> int:

@@ -2,7 +2,8 @@
 
 An object comes back only with the bytes that the checksums (else the ledger) tell of: from where they strayed to (two
 that were swapped, one that was renamed), from a seal or from the records that a seal was made of, from its living
-result link, or, as a thumbnail, from its image. What is derived is written anew only from a plan and a ledger that are
+result link, or, as a thumbnail, from its image. A record whose links a seal holds without what signs them comes back as
+it is there, if the seal is whole. What is derived is written anew only from a plan and a ledger that are
 whole, so that a damage never spreads. Nothing is deleted or bought: what was added stays for a person to judge, and
 damaged bytes of a paid image are kept under ``quarantine/`` before they are replaced.
 """
@@ -12,8 +13,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from adloom.core.errors import StoreRefused, StoreUnavailable
 from adloom.core.facts import Attempt, ImageFate
@@ -53,6 +55,7 @@ async def repair(
     repairer = _Repairer(store, edition, expected_sums(ledger, sums), verdict, fetch, decoder)
     await repairer.bring_back(repairer.strayed())
     await repairer.bring_back(repairer.from_seals())
+    await repairer.bring_back_unsigned()
     try:
         await ledger.load(trust_seals=False)
         await repairer.bring_back(repairer.from_records(ledger))
@@ -92,6 +95,9 @@ class _Repairer:
     async def bring_back(self, found: AsyncIterator[tuple[str, bytes]]) -> None:
         """Put the right bytes in their place, out of what may be they."""
         offers = [(key, content) async for key, content in found if _sha256(content) == self.expected[key]]
+        await self._put_back(offers)
+
+    async def _put_back(self, offers: Iterable[tuple[str, bytes]]) -> None:
         for key, content in offers:
             if key not in self.mended:
                 await self._keep_paid_bytes(key)
@@ -125,17 +131,32 @@ class _Repairer:
 
     async def from_seals(self) -> AsyncIterator[tuple[str, bytes]]:
         """Records of the ledger that a seal holds too."""
+        async for _, entries in self._seals():
+            for key in self.damaged & entries.keys():
+                yield key, to_json(entries[key]["record"])
+
+    async def bring_back_unsigned(self) -> None:
+        """Put records in their place as a whole seal holds them, where it holds their links without what signs them."""
+        async for is_whole, entries in self._seals():
+            if is_whole:
+                lacking = [key for key in sorted(self.damaged & entries.keys()) if not entries[key]["sha256"]]
+                await self._put_back([(key, to_json(entries[key]["record"])) for key in lacking])
+
+    async def _seals(self) -> AsyncIterator[tuple[bool, dict[str, Mapping[str, Any]]]]:
+        """The entries of each seal by their records' keys, and whether it is as it was written."""
         if not any(key.startswith("ledger/") for key in self.damaged):
             return
         async for listed in self.store.list(self.edition.key(f"ledger/{SEALED}/")):
-            content = await read_plain(self.store, listed.key)
+            content = await read_plain(self.store, listed.key) or b""
             try:
-                calls = from_json(content or b"", listed.key)["calls"]
-                records = {f"ledger/{c}/{n}.json": e["record"] for c, named in calls.items() for n, e in named.items()}
+                calls = from_json(content, listed.key)["calls"]
+                entries = {f"ledger/{c}/{n}.json": e for c, named in calls.items() for n, e in named.items()}
+                is_whole = _sha256(content) == self.expected.get(listed.key.removeprefix(self.edition.prefix))
+                if not all(isinstance(e["record"], dict) and isinstance(e["sha256"], str) for e in entries.values()):
+                    continue
             except UNREADABLE:
                 continue
-            for key in self.damaged & records.keys():
-                yield key, to_json(records[key])
+            yield is_whole, entries
 
     async def from_records(self, ledger: Ledger) -> AsyncIterator[tuple[str, bytes]]:
         """Seals, from the records that they were made of."""

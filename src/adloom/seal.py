@@ -4,12 +4,18 @@ When every variant of a shard's rows has come to its end, ``ledger/sealed/<first
 created once: all records of all calls of those rows, and the SHA-256 of each as stored. A record that comes later is
 simply not in it and is read by itself. The records themselves stay where they are and remain the truth: ``verify``
 reads those.
+
+Links of images that are all archived are sealed without what signs them, so that a seal opens nothing; such a record
+has no SHA-256 in it, for its bytes are others.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
 
+from adloom.core.facts import Attempt, CallFacts, ImageFate
+from adloom.core.links import unsigned
 from adloom.core.outcomes import Outcome, Status, outcomes
 from adloom.core.planned import PlannedRow
 from adloom.freeze import Revision, Shard, read_shard
@@ -45,8 +51,26 @@ async def finished_seals(
         rows = await read_shard(store, edition, shard)
         if all(_is_over(planned, known) for planned in rows):
             calls = {call for p in rows for variant in p.variants for call in calls_of.get(variant.key, ())}
-            seal = {"schema": SEAL_SCHEMA, "calls": {call: ledger.records(call) for call in sorted(calls)}}
+            seal = {"schema": SEAL_SCHEMA, "calls": {call: _sealed(ledger, call) for call in sorted(calls)}}
             yield _name(shard), to_json(seal)
+
+
+def _sealed(ledger: Ledger, call: str) -> dict[str, Any]:
+    """The records of a call as its seal holds them."""
+    facts: CallFacts = ledger.facts(call)
+    opened = tuple(f"a{attempt.number}-completed" for attempt in facts.attempts if _needs_no_link(attempt))
+    records = ledger.records(call)
+    for name, entry in records.items():
+        if name.startswith(opened):
+            links = [unsigned(link) for link in entry["record"]["links"]]
+            records[name] = {"record": {**entry["record"], "links": links}, "sha256": ""}
+    return records
+
+
+def _needs_no_link(attempt: Attempt) -> bool:
+    """Whether all images of an attempt are archived, and its links tell them apart without what signs them."""
+    kept = {image.index for image in attempt.images if image.fate in (ImageFate.ARCHIVED, ImageFate.EXTRA)}
+    return kept.issuperset(range(len(attempt.links))) and len(set(map(unsigned, attempt.links))) == len(attempt.links)
 
 
 def _name(shard: Shard) -> str:

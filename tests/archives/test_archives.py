@@ -88,6 +88,6 @@ async def test_a_record_of_a_newer_version_is_refused_with_what_to_do(old: Shop,
 async def test_a_seal_of_a_newer_version_is_passed_over_for_the_records_themselves(old: Shop):
     edition = campaign(old, "finished")
     (seal,) = edition.glob("ledger/sealed/*.json")
-    seal.write_text(json.dumps({**json.loads(seal.read_bytes()), "schema": "adloom.seal/2", "calls": "otherwise"}))
+    seal.write_text(json.dumps({**json.loads(seal.read_bytes()), "schema": "adloom.seal/3", "calls": "otherwise"}))
     assert (await old.run()).exit_code == ENDS["finished"]
     assert old.sandbox.state()["posts_received"] == 0

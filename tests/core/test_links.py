@@ -7,7 +7,7 @@ from fakes import few
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adloom.core.links import are_alike, joined, others, renewals, show_the_same
+from adloom.core.links import are_alike, joined, others, renewals, show_the_same, unsigned
 
 CUP, MUG = "https://r.example/images/cup.jpg", "https://r.example/images/mug.jpg"
 
@@ -119,3 +119,28 @@ def test_readings_are_the_same_when_they_show_the_same_images():
     assert not show_the_same(one, [signed(MUG, 2)])
     assert not show_the_same([signed(MUG, 2)], one)
     assert show_the_same([], [])
+
+
+@pytest.mark.parametrize(
+    ("link", "left"),
+    [
+        (CUP, CUP),
+        (signed(CUP, 1), CUP),
+        (f"{CUP}?X-Amz-Signature=a&image=2&Expires=9#top", f"{CUP}?image=2"),
+        (f"{CUP}?image=%20a&x%2Damz%2Dsignature=b", f"{CUP}?image=%20a"),
+        (f"{CUP}?", CUP),
+        ("https://[::1", "https://[::1"),
+    ],
+)
+def test_what_signs_a_link_can_be_taken_off(link: str, left: str):
+    assert unsigned(link) == left
+    assert unsigned(left) == left
+
+
+@few
+@given(st.dictionaries(st.sampled_from([CUP, MUG, f"{CUP}?image=1", f"{CUP}?image=2"]), st.integers(0, 9)))
+def test_links_are_told_apart_without_what_signs_them_as_they_were_with_it(made: dict[str, int]):
+    links = [signed(link, number) for link, number in made.items()]
+    assert list(map(unsigned, links)) == list(made)
+    assert show_the_same(list(made), links)
+    assert joined(list(made), links) == tuple(made)

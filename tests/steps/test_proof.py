@@ -125,11 +125,41 @@ async def test_two_swapped_images_mend_each_other_even_when_their_links_are_dead
 
 async def test_a_lost_record_of_a_sealed_call_comes_back_from_its_seal(shop: Shop):
     folder = await an_archive(shop)
-    record = next((folder / "ledger").rglob("a1-completed.json"))
+    record = next((folder / "ledger").rglob("a1-accepted*.json"))
     content = record.read_bytes()
     record.unlink()
     assert await mend(shop) == []
     assert record.read_bytes() == content
+
+
+async def test_a_seal_opens_no_link_and_makes_up_for_a_lost_record_all_the_same(shop: Shop):
+    folder = await an_archive(shop)
+    (seal,) = (folder / "ledger" / "sealed").iterdir()
+    content, lines = seal.read_bytes(), (folder / "assets.jsonl").read_bytes()
+    record = next((folder / "ledger").rglob("a1-completed.json"))
+    known = json.loads(record.read_bytes())
+    assert all("sig=" in link for link in known["links"])
+    assert b"sig=" not in content
+    record.unlink()
+    assert await mend(shop) == []
+    assert json.loads(record.read_bytes()) == known | {"links": [link.partition("?sig=")[0] for link in known["links"]]}
+    assert await findings(shop) == []
+    await shop.run()
+    assert await findings(shop) == []
+    assert (folder / "assets.jsonl").read_bytes() == lines
+    seal.unlink()
+    assert await mend(shop) == []
+    assert seal.read_bytes() == content
+
+
+async def test_a_seal_that_somebody_changed_puts_nothing_in_the_place_of_a_lost_record(shop: Shop):
+    folder = await an_archive(shop)
+    (seal,) = (folder / "ledger" / "sealed").iterdir()
+    seal.write_bytes(seal.read_bytes().replace(b"/files/", b"/other/"))
+    record = next((folder / "ledger").rglob("a1-completed.json"))
+    record.unlink()
+    assert await mend(shop)
+    assert not record.exists()
 
 
 async def test_a_lost_seal_is_made_again_from_its_records(shop: Shop):

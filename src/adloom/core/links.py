@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
 _SIGNS = re.compile(
     r"(?:x-(?:amz|goog|tos|oss|cos|obs|bce)-|q-(?:sign|ak|key|header|url)).*"
@@ -67,6 +67,13 @@ def joined(*readings: Collection[str]) -> tuple[str, ...]:
 def show_the_same(one: Collection[str], other: Collection[str]) -> bool:
     """Whether two readings of a task show the same images."""
     return not others(one, other) and not others(other, one)
+
+
+def unsigned(link: str) -> str:
+    """A link without the parameters that sign it or say how long it lives: it tells images apart, and opens none."""
+    base, _, query = link.partition("#")[0].partition("?")
+    kept = [each for each in query.split("&") if each and not _SIGNS.fullmatch(unquote_plus(each.partition("=")[0]))]
+    return "?".join([base, "&".join(kept)] if kept else [base])
 
 
 def _identities(*readings: Collection[str]) -> Callable[[str], _Identity]:

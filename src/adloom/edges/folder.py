@@ -162,7 +162,7 @@ class FolderStore:
         """Whether a file or folder tells of purchases, by its place in the archive."""
         parts = path.relative_to(self._root).parts
         inside = parts[_EDITION_PARTS : _EDITION_PARTS + 1]
-        is_plan = len(parts) == _EDITION_PARTS + 1 and path.name.startswith("plan-r")
+        is_plan = len(parts) == _EDITION_PARTS + 1 and path.name.startswith(("plan-r", "loss-"))
         return parts[0] in _PRIVATE_AT_ROOT or bool(_PRIVATE_IN_EDITION.intersection(inside)) or is_plan
 
     def _link_above(self, path: Path) -> Path | None:
