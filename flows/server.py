@@ -9,9 +9,13 @@ import base64
 import os
 import secrets
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 SECRET = "PREFECT_SERVER_API_AUTH_STRING"  # noqa: S105 - the name of the setting
 CLIENTS_SECRET = "PREFECT_API_AUTH_STRING"  # noqa: S105 - the same
@@ -49,9 +53,11 @@ def authorization(secret: str) -> dict[str, str]:
 
 
 def own_origins(environ: Mapping[str, str]) -> str:
-    """The origins whose pages may use the API: the server's own UI, under the two names of loopback."""
+    """The origins whose pages may use the API: the server's own, under the names of loopback and as browsers see it."""
     port = environ.get("PREFECT_SERVER_API_PORT", PORT)
-    return ",".join(f"http://{host}:{port}" for host in LOOPBACK)
+    seen = urlsplit(environ.get("PREFECT_UI_API_URL", ""))
+    outside = [f"{seen.scheme}://{seen.netloc.lower()}"] if seen.netloc else []
+    return ",".join([*(f"http://{host}:{port}" for host in LOOPBACK), *outside])
 
 
 def own_hosts(environ: Mapping[str, str]) -> list[str]:
@@ -62,6 +68,29 @@ def own_hosts(environ: Mapping[str, str]) -> list[str]:
     addresses = (environ.get(name, "") for name in ("PREFECT_API_URL", "PREFECT_UI_API_URL"))
     named = {host for address in addresses if (host := urlsplit(address).hostname)}
     return sorted({*LOOPBACK, *named})
+
+
+class OwnPagesOnly:
+    """Refuses what the page of another origin asks for, before anything is done about it.
+
+    CORS alone has the browser keep the answer from the page. A proxy that signs people on and adds the secret would let
+    the page of a stranger act for whoever opened it. What is no browser sends no ``Origin``.
+    """
+
+    def __init__(self, app: "ASGIApp", origins: Collection[str]) -> None:
+        self._app = app
+        self._origins = origins
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        origin = next((value for name, value in scope.get("headers", ()) if name == b"origin"), None)
+        if origin is None or "*" in self._origins or origin.decode("latin-1") in self._origins:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            headers = [(b"content-type", b"text/plain"), (b"vary", b"origin")]
+            await send({"type": "http.response.start", "status": 403, "headers": headers})
+            await send({"type": "http.response.body", "body": b"Not for pages of another origin"})
 
 
 def without_proxy(environ: MutableMapping[str, str]) -> None:
@@ -85,8 +114,9 @@ def main() -> None:
     from starlette.middleware.trustedhost import TrustedHostMiddleware  # noqa: PLC0415
 
     settings = get_current_settings().server
+    guarded = OwnPagesOnly(create_app(final=True), settings.api.cors_allowed_origins.split(","))
     uvicorn.run(  # as `prefect server start` does it
-        TrustedHostMiddleware(create_app(final=True), own_hosts(os.environ), www_redirect=False),
+        TrustedHostMiddleware(guarded, own_hosts(os.environ), www_redirect=False),
         host=settings.api.host,
         port=settings.api.port,
         timeout_keep_alive=settings.api.keepalive_timeout,

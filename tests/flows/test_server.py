@@ -30,6 +30,7 @@ def test_the_servers_names_are_those_of_loopback_and_of_the_addresses_that_are_s
     set_up = {"PREFECT_API_URL": "http://10.0.0.7:4200/api", "PREFECT_UI_API_URL": "https://Prefect.example/api"}
     assert own_hosts(set_up) == ["10.0.0.7", "127.0.0.1", "localhost", "prefect.example"]
     assert own_origins({"PREFECT_SERVER_API_PORT": "4201"}) == "http://127.0.0.1:4201,http://localhost:4201"
+    assert own_origins(set_up).split(",")[2:] == ["https://prefect.example"]
 
 
 def test_no_proxy_hears_what_is_sent_to_loopback():

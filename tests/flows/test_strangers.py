@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import aiohttp
 import httpx
 import pytest
 from aiohttp import web
 from browser import CHROMIUM, Tab, open_tab
 from prefect_server import PrefectServer, Worker
+
+from adloom.flows.server import authorization
 
 FOREIGN = "https://evil.example"
 BY_HAND = "deployments/name/campaign/by-hand"
@@ -123,6 +126,7 @@ READS_AND_STARTS = """(async () => {
   await ask('start', START, {method: 'POST', headers: json, body});
   await ask('start blindly', START, {method: 'POST', mode: 'no-cors', headers: {'Content-Type': 'text/plain'}, body});
   await ask('start blindly with cookies', START, {method: 'POST', mode: 'no-cors', credentials: 'include', body});
+  await ask('start blindly without a type', START, {method: 'POST', mode: 'no-cors', body: new Blob([body])});
   said.push('listen ' + await new Promise(done => {
     const socket = new WebSocket(API.replace('http', 'ws') + '/events/out', ['prefect']);
     socket.onopen = () => socket.send(JSON.stringify({type: 'auth', token: 'adloom:guessed'}));
@@ -172,6 +176,7 @@ async def test_a_page_of_another_origin_in_a_real_browser_reads_and_starts_nothi
                 "start TypeError",
                 "start blindly 0 opaque",
                 "start blindly with cookies 0 opaque",
+                "start blindly without a type 0 opaque",
                 "listen closed",
             ]
     assert await asyncio.to_thread(runs, prefect_server) == before
@@ -187,7 +192,53 @@ async def test_a_page_whose_name_was_made_to_point_here_in_a_real_browser_reads_
         own = f"http://rebind.evil.example:{prefect_server.port}"
         await tab.show(own)
         said = await tried(tab, f"{own}/api", f"/deployments/{deployment}/create_flow_run")
-        refused = ["health", "read", "read with a guess", "start"]
-        assert said == [*(f"{name} 400 basic" for name in refused), "start blindly 400 basic",
-                        "start blindly with cookies 400 basic", "listen closed"]  # fmt: skip
+        refused = ["health", "read", "read with a guess", "start", "start blindly", "start blindly with cookies"]
+        refused.append("start blindly without a type")
+        assert said == [*(f"{name} 400 basic" for name in refused), "listen closed"]
     assert await asyncio.to_thread(runs, prefect_server) == before
+
+
+@pytest.fixture
+async def signed_on(prefect_server: PrefectServer) -> AsyncIterator[str]:
+    """The API behind a proxy that knows whoever asks, and adds the secret for them."""
+
+    async def passed_on(request: web.Request) -> web.Response:
+        headers = {name: value for name, value in request.headers.items() if name in {"Content-Type", "Origin"}}
+        address = f"http://127.0.0.1:{prefect_server.port}{request.path_qs}"
+        async with session.request(
+            request.method, address, headers=headers | authorization(prefect_server.secret), data=await request.read()
+        ) as answer:
+            return web.Response(status=answer.status, body=await answer.read())
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", passed_on)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with aiohttp.ClientSession(skip_auto_headers=["Content-Type"]) as session:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/api"
+    await runner.cleanup()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+async def test_a_page_of_another_origin_starts_nothing_in_the_name_of_who_is_signed_on(
+    prefect_server: PrefectServer, worker: Worker, foreign_page: int, signed_on: str
+):
+    """Prefect takes a body without a type for JSON, so no browser asks before it sends one for a page."""
+    deployment, before = prefect_server.get(BY_HAND)["id"], runs(prefect_server)
+    async with open_tab() as tab:
+        await tab.show(f"http://127.0.0.1:{foreign_page}/")
+        said = await tried(tab, signed_on, f"/deployments/{deployment}/create_flow_run")
+    assert said[4:7] == [f"start blindly{how} 0 opaque" for how in ("", " with cookies", " without a type")]
+    assert await asyncio.to_thread(runs, prefect_server) == before
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"), [("", 200), ("http://localhost:{port}", 200), ("null", 403), (FOREIGN, 403)]
+)
+def test_what_comes_from_a_foreign_page_is_not_done_even_with_the_secret(
+    prefect_server: PrefectServer, origin: str, status: int
+):
+    headers = {"Origin": origin.format(port=prefect_server.port)} if origin else {}
+    answer = prefect_server.client.post(f"{prefect_server.url}/flow_runs/count", json={}, headers=headers)
+    assert answer.status_code == status
