@@ -2,10 +2,10 @@
 
 An object comes back only with the bytes that the checksums (else the ledger) tell of: from where they strayed to (two
 that were swapped, one that was renamed), from a seal or from the records that a seal was made of, from its living
-result link, or, as a thumbnail, from its image. A record whose links a seal holds without what signs them comes back as
-it is there, if the seal is whole. What is derived is written anew only from a plan and a ledger that are
-whole, so that a damage never spreads. Nothing is deleted or bought: what was added stays for a person to judge, and
-damaged bytes of a paid image are kept under ``quarantine/`` before they are replaced.
+result link. A record whose links a seal holds without what signs them comes back as it is there, if the seal is whole.
+A thumbnail is made anew from its image. What is derived is written anew only from a plan and a ledger that are whole,
+so that a damage never spreads. Nothing is deleted or bought: what was added stays for a person to judge, and damaged
+bytes of a paid image are kept under ``quarantine/`` before they are replaced.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ async def repair(
         await ledger.load(trust_seals=False)
         await repairer.bring_back(repairer.from_records(ledger))
         await repairer.bring_back(repairer.from_links(ledger))
-        await repairer.bring_back(repairer.thumbnails(ledger))
+        await repairer.make_thumbnails(ledger)
         await repairer.write_derived(ledger)
     except (StoreRefused, StoreUnavailable):
         raise
@@ -80,6 +80,8 @@ class _Repairer:
     fetch: Fetch
     decoder: Decoder
     mended: list[str] = field(default_factory=list)
+    remade: set[str] = field(default_factory=set)
+    """Thumbnails that have the hash of what was made now."""
 
     @property
     def left(self) -> list[Finding]:
@@ -176,15 +178,19 @@ class _Repairer:
                 if (content := await self.fetch(attempt.links[image.index])) is not None:
                     yield image.key, content
 
-    async def thumbnails(self, ledger: Ledger) -> AsyncIterator[tuple[str, bytes]]:
-        """Thumbnails, made of their images."""
+    async def make_thumbnails(self, ledger: Ledger) -> None:
+        """Thumbnails, made of their images. Another version may have made others: those of now count from now on."""
         for attempt in _attempts(ledger):
             for image in attempt.images:
                 if image.fate is not ImageFate.ARCHIVED or (key := thumb_key(image.key)) not in self.damaged:
                     continue
                 content = await self._read(image.key)
-                if content is not None and _sha256(content) == image.sha256:
-                    yield key, await shrink(content, self.decoder)
+                if content is None or _sha256(content) != image.sha256:
+                    continue
+                if small := await shrink(content, self.decoder):
+                    await self._put(key, small)
+                    self.mended.append(key)
+                    self.remade.add(key)
 
     async def write_derived(self, ledger: Ledger) -> None:
         """Write anew what is derived and damaged, if all that it is derived from is right; then the checksums."""
@@ -198,7 +204,9 @@ class _Repairer:
             self.mended += sorted(wrong)
         if self.mended:
             leave_out = frozenset(finding.key for finding in self.left)
-            await write_checksums(self.store, self.edition, ledger, leave_out=leave_out)
+            await write_checksums(
+                self.store, self.edition, ledger, leave_out=leave_out, forget=self.remade.__contains__
+            )
 
     async def _write_manifest(self, ledger: Ledger, wrong: set[str]) -> None:
         revision = await read_newest(self.store, self.edition)

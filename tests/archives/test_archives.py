@@ -8,8 +8,10 @@ import pytest
 from shop import Shop
 
 from adloom.core.errors import RecordUnreadable
+from adloom.edges.pictures import PictureDecoder
 from adloom.ledger import Edition
 from adloom.proof import verify
+from adloom.repair import repair
 from adloom.resolve import held_calls
 from adloom.session import new_ledger, open_store
 
@@ -46,6 +48,25 @@ async def test_an_old_archive_resumes_without_a_purchase_and_is_as_it_was(old: S
     assert old.sandbox.state()["posts_received"] == 0
     assert ((edition / "assets.jsonl").read_bytes(), (edition / "assets.csv").read_bytes()) == before
     assert await findings(old, name) == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\xd8 nonsense", None])
+async def test_a_damaged_thumbnail_of_an_old_archive_is_made_anew(old: Shop, damage: bytes | None):
+    """The version that made it made others than this one does."""
+    edition = campaign(old, "finished")
+    thumbnail = next(iter(sorted(edition.glob("thumbs/**/*.jpg"))))
+    thumbnail.unlink() if damage is None else thumbnail.write_bytes(damage)
+    store, name = open_store(old.settings.archive), Edition("finished", "main")
+    verdict = await verify(store, name, new_ledger(store, name))
+
+    async def nothing(_link: str) -> None:
+        return None
+
+    async with PictureDecoder() as decoder:
+        mended = await repair(store, name, new_ledger(store, name), verdict, nothing, decoder)
+    assert mended == (thumbnail.relative_to(edition).as_posix(),)
+    assert thumbnail.read_bytes().startswith(b"\xff\xd8\xff")
+    assert await findings(old, "finished") == []
 
 
 async def test_every_outcome_of_an_old_archive_is_still_told(old: Shop):
