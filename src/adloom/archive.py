@@ -21,6 +21,7 @@ from adloom.core.errors import DownloadFailed, LinkExpired, StoreError
 from adloom.core.facts import CallFacts, Image, ImageFate, Record, images_record
 from adloom.core.identity import asset_stems, thumb_key
 from adloom.core.limits import LINKS_LIVE_S
+from adloom.core.links import others
 from adloom.core.task import Download, Picture
 from adloom.fetch import Fetcher, Siblings, Target
 from adloom.ledger import Edition, Ledger
@@ -59,6 +60,25 @@ class Archiver:
         images = [image for image in found if image is not None]
         self._backlog.leave_for_later(len(found) - len(images))
         await self._record(call, images)
+        if await self._note_others(call, reading.shown):
+            await self.archive(call)
+
+    async def _note_others(self, call: str, shown: Sequence[str]) -> bool:
+        """Write down links of images that a fresh reading shows for the first time; whether there are any.
+
+        As many as were asked for, and no more: an API may change the very paths at each reading.
+        """
+        while True:
+            attempt = self._ledger.facts(call).latest
+            completed, new = attempt.completed, others(attempt.links, shown)
+            asked = len(attempt.intent["variants"]) if attempt.intent else 0
+            if completed is None or not new or len(attempt.links) + len(new) > 2 * asked:
+                return False
+            fields = {name: completed[name] for name in ("task", "credits", "told", "billed", "final")}
+            name = f"a{attempt.number}-completed-{len(attempt.completions) + 1}"
+            record = {**fields, "links": list(shown), "reported": len(shown)}
+            if (await self._ledger.decide(call, name, record))[1]:
+                return True
 
     async def _record(self, call: str, images: Sequence[Image]) -> None:
         """Write down what became of images; a record that another run has written meanwhile does not replace this."""

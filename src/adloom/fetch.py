@@ -137,7 +137,7 @@ class TaskReading:
         self._shared_for_s = shared_for_s
         self._one_at_a_time = asyncio.Lock()
         self._made = float("-inf")
-        self._shown: tuple[str, ...] = ()
+        self.shown: tuple[str, ...] = ()
 
     async def fresh(self, asked: str, known: Sequence[str], refused: str) -> str:
         """Another link of the image that ``asked`` leads to than the refused one; empty for none.
@@ -150,9 +150,9 @@ class TaskReading:
         """The links that the task shows now for the image of ``asked``. Raises DownloadFailed like ``fresh``."""
         async with self._one_at_a_time:
             if self._clock.monotonic() - self._made > self._shared_for_s:
-                self._shown = await self._read()
+                self.shown = await self._read()
                 self._made = self._clock.monotonic()
-        return renewals(asked, known, self._shown)
+        return renewals(asked, known, self.shown)
 
     async def _read(self) -> tuple[str, ...]:
         try:

@@ -284,6 +284,33 @@ async def test_a_refused_link_is_replaced_by_a_fresh_one_of_the_same_image_where
         assert room.store.objects[EDITION.key(images[index].key)] == picture_bytes(link)
 
 
+async def test_an_image_that_only_a_fresh_reading_shows_is_kept_too(room, shared):
+    room.api.contents[LINKS[0]] = [LinkExpired("403")] * 2
+    room.api.state_of = lambda task: completed(task, *reversed(LINKS))
+    await room.completed(*LINKS[:2], n=2)
+    images = await room.archive()
+    assert [image.fate for image in images.values()] == ["archived", "archived", "extra"]
+    assert room.assets("extras") == ["extras/c-1-2.png"]
+    later = await a_later_room(shared)
+    assert later.ledger.facts("c-1").latest.links == tuple(LINKS)
+    assert later.ledger.facts("c-1").stage is Stage.ARCHIVED
+
+
+async def test_an_api_that_moves_its_images_at_every_reading_fills_no_archive(room):
+    readings = []
+
+    def state_of(task):
+        readings.append(task)
+        return completed(task, *(f"https://r.example/{len(readings)}/{n}" for n in range(3)))
+
+    room.api.state_of = state_of
+    room.api.contents = {link: [LinkExpired("403")] * 99 for link in LINKS}
+    await room.completed(*LINKS)
+    for _ in range(3):
+        await room.archive()
+    assert len(room.assets("extras")) == 3
+
+
 ALIKE = [f"https://r.example/get?sig={n}" for n in range(3)]
 
 
