@@ -58,8 +58,8 @@ class Archiver:
         links = [(index, link) for index, link in enumerate(facts.latest.links) if index not in done]
         found = await asyncio.gather(*(self._image(facts, index, link, siblings) for index, link in links))
         images = [image for image in found if image is not None]
-        self._backlog.leave_for_later(len(found) - len(images))
-        await self._record(call, images)
+        recorded = await self._record(call, images, siblings)
+        self._backlog.leave_for_later(len(found) - recorded)
         if await self._note_others(call, reading.shown):
             await self.archive(call)
 
@@ -80,17 +80,21 @@ class Archiver:
             if (await self._ledger.decide(call, name, record))[1]:
                 return True
 
-    async def _record(self, call: str, images: Sequence[Image]) -> None:
-        """Write down what became of images; a record that another run has written meanwhile does not replace this."""
+    async def _record(self, call: str, images: Sequence[Image], siblings: Siblings) -> int:
+        """Write down what became of images; a record that another run has written meanwhile does not replace this.
+
+        How many are known of now: what another run took for another index meanwhile is not.
+        """
         while True:
             latest = self._ledger.facts(call).latest
-            said = {image.index: image.fate for image in latest.images}
-            new = [image for image in images if _is_news(image, said.get(image.index))]
+            said = {image.index: image for image in latest.images}
+            mine = [image for image in images if siblings.is_own(image.index, image.sha256, said.values())]
+            new = [image for image in mine if _is_news(image, said.get(image.index))]
             if not new and (latest.links or latest.archived_facts):
-                return
+                return len(mine)
             name = f"a{latest.number}-archived-{latest.archived_facts + 1}"
             if (await self._ledger.decide(call, name, images_record(new)))[1]:
-                return
+                return len(mine)
 
     async def _image(self, facts: CallFacts, index: int, link: str, siblings: Siblings) -> Image | None:
         intent = facts.intent
@@ -115,8 +119,8 @@ class Archiver:
         )
         async with self._backlog.place(ended):
             try:
-                if inherited and (existing := await self._existing(facts.call, stems)) is not None:
-                    siblings.note(index, existing[1])
+                existing = await self._existing(facts.call, stems) if inherited else None
+                if existing is not None and siblings.note(index, existing[1]):
                     await self._show(existing[0], existing[-1])
                     return _image(index, number, fate, *existing)
                 download, picture = await siblings.image(index, target)
@@ -203,8 +207,8 @@ class Archiver:
         return Image(index, number, fate, key, sha256, len(content), media_type, reason=reason)
 
 
-def _is_news(image: Image, said: ImageFate | None) -> bool:
-    return said is None or image.fate.weight > said.weight
+def _is_news(image: Image, said: Image | None) -> bool:
+    return said is None or image.fate.weight > said.fate.weight
 
 
 def _extra_stem(facts: CallFacts, index: int) -> str:

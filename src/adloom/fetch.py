@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from adloom.core.backoff import RESULT
 from adloom.core.errors import AccountStopped, DownloadError, DownloadFailed, LinkExpired, PictureUnjudged, ReadFailed
+from adloom.core.facts import Image
 from adloom.core.links import are_alike, renewals
 from adloom.core.results import second_reading_after_s
 from adloom.core.task import Download, Picture
@@ -66,8 +67,12 @@ class Fetcher:
         """The image, its bytes as received.
 
         Raises DownloadFailed when it cannot be had this time, LinkExpired when it never can: its link has lived its
-        time and twice brought nothing, and the task shows no other.
+        time and brought nothing, and some seconds later neither did the link that its task shows now.
         """
+        return (await self.found(target))[1:]
+
+    async def found(self, target: Target) -> tuple[str, Download, Picture]:
+        """The same, with the link that brought it."""
         link, doubted = target.link, False
         over_since: float | None = None
         trouble: DownloadError = DownloadFailed("nothing was tried")
@@ -78,22 +83,26 @@ class Fetcher:
             link = fresh or link
             got = await self._try(link, target)
             if not isinstance(got, DownloadError):
-                return got
+                return link, *got
             trouble, doubted = got, isinstance(got, LinkExpired)
-            if doubted and self._clock.now() >= target.dies:
+            if doubted and self.is_over(target):
                 now = self._clock.monotonic()
                 over_since = now if over_since is None else over_since
-                if fresh == "" and now - over_since >= self._second_look_s:
-                    raise LinkExpired(f"{trouble.message}; its 24 h are over, and the API gives no other")
+                if fresh is not None and now - over_since >= self._second_look_s:
+                    raise LinkExpired(f"{trouble.message}; its 24 h are over, and its task shows none that does")
         raise DownloadFailed(f"{DOWNLOAD_TRIES} tries brought no image; the last one: {trouble.message}")
+
+    def is_over(self, target: Target) -> bool:
+        """Whether the link of an image has had its time."""
+        return self._clock.now() >= target.dies
 
     async def once(self, link: str) -> tuple[Download, Picture] | None:
         """One try of a link: its image, None when it brings none."""
         try:
             download = await self._api.download(link)
+            picture = await self._decoder.decode(download.content)
         except DownloadError:
             return None
-        picture = await self._decoder.decode(download.content)
         return None if picture is None else (download, picture)
 
     async def _try(self, link: str, target: Target) -> tuple[Download, Picture] | DownloadError:
@@ -173,36 +182,56 @@ class Siblings:
         self._fetcher = fetcher
         self._reading = reading
         self._links = links
+        self._stored = frozenset(stored)
         self._taken = dict(stored)
+        self._brought: dict[str, str] = {}
+        """The SHA-256 of what links have brought."""
         self._one_at_a_time = asyncio.Lock()
 
     async def fresh(self, asked: str, refused: str) -> str:
         """Another link of the image that ``asked`` leads to than the refused one: see ``TaskReading.fresh``."""
-        return await self._reading.fresh(asked, self._links, refused)
+        links = [link for link in await self._reading.renewals(asked, self._links) if link != refused]
+        return next((link for link in links if link not in self._brought), links[0] if links else "")
 
-    def note(self, index: int, sha256: str) -> None:
-        """Take note of an image that was found stored."""
+    def note(self, index: int, sha256: str) -> bool:
+        """Take note of an image that was found stored; whether it is this index's own."""
+        if are_alike(self._links[index], self._links) and sha256 in self._others(index):
+            return False
         self._taken[index] = sha256
+        return True
+
+    def is_own(self, index: int, sha256: str, said: Iterable[Image]) -> bool:
+        """Whether no other run has taken an image for another index since this one began."""
+        since = {image.sha256 for image in said if image.index not in self._stored and image.index != index}
+        return sha256 not in since or not are_alike(self._links[index], self._links)
+
+    def _others(self, index: int) -> Counter[str]:
+        """What other indexes have, and how often."""
+        return Counter(sha256 for other, sha256 in self._taken.items() if other != index)
 
     async def image(self, index: int, target: Target) -> tuple[Download, Picture]:
         """The image of an index. Raises what ``Fetcher.image`` raises."""
         if not are_alike(target.link, self._links):
             return await self._fetcher.image(target)
         async with self._one_at_a_time:
-            download, picture = await self._fetcher.image(target)
-            taken = Counter(sha256 for other, sha256 in self._taken.items() if other != index)
-            if taken[download.sha256]:
-                download, picture = await self._another(target, taken)
+            link, download, picture = await self._fetcher.found(target)
+            self._brought[link] = download.sha256
+            taken = self._others(index)
+            if taken[download.sha256] and (another := await self._another(target, taken, download.sha256)) is not None:
+                download, picture = another
             self._taken[index] = download.sha256
             return download, picture
 
-    async def _another(self, target: Target, taken: Counter[str]) -> tuple[Download, Picture]:
-        """An image that no other index has; equal bytes count as often as the task shows them."""
+    async def _another(self, target: Target, taken: Counter[str], own: str) -> tuple[Download, Picture] | None:
+        """An image that no other index has; None when the task shows so many equal ones that this may have its own."""
         shown: Counter[str] = Counter()
         for link in await self._reading.renewals(target.link, self._links):
-            if (found := await self._fetcher.once(link)) is None:
-                continue
-            shown[found[0].sha256] += 1
-            if shown[found[0].sha256] > taken[found[0].sha256]:
-                return found
-        raise DownloadFailed("its link brings the image of another one, and the task shows none besides")
+            if link not in self._brought and (found := await self._fetcher.once(link)) is not None:
+                self._brought[link] = found[0].sha256
+                if not taken[found[0].sha256]:
+                    return found
+            shown[self._brought.get(link, "")] += 1
+        if shown[own] > taken[own]:
+            return None
+        error = LinkExpired if self._fetcher.is_over(target) else DownloadFailed
+        raise error("its link brings the image of another one, and the task shows none besides")

@@ -363,10 +363,20 @@ async def test_a_link_that_stays_dead_is_lost_with_its_reason_when_it_has_had_it
     assert room.ledger.facts("c-1").stage is Stage.ARCHIVED
 
 
-async def test_an_old_link_is_not_given_up_while_the_task_shows_another_one(room):
+async def test_an_old_link_is_given_up_only_after_the_one_that_its_task_shows_now(room):
     fresh = f"{LINKS[0]}?sig=2"
-    room.api.contents = {LINKS[0]: [LinkExpired("410")] * 99, fresh: [LinkExpired("404")] * 3}
-    room.api.state_of = lambda task: completed(task, fresh if room.api.downloads.count(LINKS[0]) < 3 else LINKS[0])
+    room.api.contents = {LINKS[0]: [LinkExpired("410")] * 99}
+    room.api.state_of = lambda task: completed(task, fresh)
+    await room.completed(LINKS[0], n=1)
+    room.clock.advance(24 * 3600)
+    assert (await room.archive())[0].fate is ImageFate.ARCHIVED
+    assert room.api.downloads == [LINKS[0], fresh]
+
+
+async def test_links_that_are_signed_anew_for_ever_are_given_up_all_the_same(room):
+    room.api.download = Refusing()
+    count = iter(range(99))
+    room.api.state_of = lambda task: completed(task, f"{LINKS[0]}?sig={next(count)}")
     await room.completed(LINKS[0], n=1)
     room.clock.advance(24 * 3600)
     assert (await room.archive())[0].fate is ImageFate.LOST

@@ -10,11 +10,13 @@ I3    one task for an attempt, one attempt for a task I10    what is unknown is 
 I4    what is written once is never replaced          I11    every run ends
 I5    the manifest tells the truth                    I12    every variant ends
 I6    reserved and charged stay under the cap         I13    short only after two calls that brought nothing
+I14   what does not come is not hammered
 ====  ==============================================  =====  ==================================================
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,7 +27,7 @@ from adloom.claims import Claims
 from adloom.core import facts as facts_module
 from adloom.core import order as order_module
 from adloom.core import outcomes as outcomes_module
-from adloom.core.errors import NotSent, OutcomeUnknown
+from adloom.core.errors import DownloadError, LinkExpired, NotSent, OutcomeUnknown
 from adloom.core.facts import Decided, Image, ImageFate, Money, RefusalKind, Stage
 from adloom.core.outcomes import Status, TopUp
 from adloom.core.task import Picture, Task, TaskState
@@ -234,10 +236,13 @@ def a_top_up_stops_after_one_fruitless_call(put: Put) -> None:
 
 @plant("I5")
 def bytes_are_trusted_without_decoding(put: Put) -> None:
-    async def image(self: Any, target: Any) -> Any:
-        return await self._api.download(target.link), Picture("image/png", "png", 1024, 1024)
+    async def try_(self: Any, link: str, _target: Any) -> Any:
+        try:
+            return await self._api.download(link), Picture("image/png", "png", 1024, 1024)
+        except DownloadError as error:
+            return error
 
-    put(fetch.Fetcher, "image", image)
+    put(fetch.Fetcher, "_try", try_)
 
 
 @plant("I2")
@@ -413,3 +418,57 @@ def a_newer_plan_is_not_looked_for(put: Put) -> None:
 
 async def _always_sound(*_everything: Any) -> bool:
     return True
+
+
+def _believes_what_is_given_up_early(put: Put) -> None:
+    put(facts_module, "_may_have_lived", lambda _attempt, _record: False)
+
+
+@plant("I2")
+def a_young_link_that_is_refused_is_dead(put: Put) -> None:
+    _believes_what_is_given_up_early(put)
+    original = fetch.Fetcher._try
+
+    async def try_(self: Any, link: str, target: Any) -> Any:
+        got = await original(self, link, target)
+        if isinstance(got, LinkExpired):
+            raise got
+        return got
+
+    put(fetch.Fetcher, "_try", try_)
+
+
+@plant("I2")
+def bytes_are_given_up_after_three_tries(put: Put) -> None:
+    _believes_what_is_given_up_early(put)
+    original = fetch.Fetcher._try
+    tries: Counter[int] = Counter()
+
+    async def try_(self: Any, link: str, target: Any) -> Any:
+        got = await original(self, link, target)
+        if isinstance(got, LinkExpired) and "no complete image" in got.message:
+            tries[id(target)] += 1
+            if tries[id(target)] == 3:
+                raise got
+        return got
+
+    put(fetch.Fetcher, "_try", try_)
+
+
+@plant("I2")
+def fresh_links_are_taken_by_their_place(put: Put) -> None:
+    put(fetch, "renewals", lambda asked, known, shown: tuple(shown)[list(known).index(asked) :][:1])
+
+
+@plant("I2")
+def look_alikes_are_not_told_apart(put: Put) -> None:
+    put(fetch, "are_alike", lambda _asked, _known: False)
+
+
+@plant("I14")
+def links_are_renewed_without_a_wait(put: Put) -> None:
+    async def wait(*_everything: Any, **_more: Any) -> None:
+        """Not at all."""
+
+    put(fetch.Fetcher, "_wait", wait)
+    put(fetch, "SHARED_READING_S", 0.0)

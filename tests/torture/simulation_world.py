@@ -42,7 +42,9 @@ PRICE = Decimal("1.53")
 MODEL = "doubao-seedream-4.0"
 LINKS_LIVE_S = 24 * 3600
 TOKEN = re.compile(r"<<(tok-\d+-\d+)>>")
+LINK = re.compile(r"https://results\.example/([^/?]+)(?:/(\d+))?\?(?:sig|expires)=(\d+)-(\d+)(?:(?:-|&image=)(\d+))?")
 PHRASE = re.compile(r"(?:Generate (\d+) different images: )?<<")
+HAMMERS = 8
 WRITTEN_ONCE = ("/ledger/", "/plan-r", "/plan/", "/assets/", "/extras/", "/quarantine/", "/tasks/", "/orphans/")
 
 
@@ -93,6 +95,10 @@ class Faults:
     store_windows: list[tuple[float, float]] = field(default_factory=list)
     account_windows: list[tuple[float, float]] = field(default_factory=list)
     full_windows: list[tuple[float, float]] = field(default_factory=list)
+    young: dict[str, float] = field(default_factory=dict)
+    """Of images: their young links are refused, or bring a page."""
+    refused_windows: list[tuple[float, float]] = field(default_factory=list)
+    page_windows: list[tuple[float, float]] = field(default_factory=list)
 
 
 @dataclass
@@ -112,7 +118,10 @@ class Made:
     charge_mode: str = "released"
     visible_from: float = 0.0
     listed_from: float = 0.0
-    expired_for_good: bool = False
+    form: str = "path"
+    """What tells its links apart: the path, the query, or the signature alone."""
+    young: dict[int, tuple[str, float]] = field(default_factory=dict)
+    """What the links of images show instead, until so long after the end."""
 
     def is_over(self, now: float) -> bool:
         return now >= self.ends
@@ -145,10 +154,15 @@ class Made:
             return min(self.n, len(self.links(0)))
         return self.n if self.charge_mode == "kept" else 0
 
-    def links(self, generation: int) -> list[str]:
+    def links(self, generation: int, signature: int = 0) -> list[str]:
         """Links in the API's order without repetitions."""
         distinct = len(self.images) - (self.outcome == "dup-link")
-        return [f"https://results.example/{self.id}/{index}?g={generation}" for index in range(distinct)]
+        start, signed = f"https://results.example/{self.id}", f"{generation}-{signature}"
+        if self.form == "query":
+            return [f"{start}?expires={signed}&image={index}" for index in range(distinct)]
+        if self.form == "signature":
+            return [f"{start}?sig={signed}-{index}" for index in range(distinct)]
+        return [f"{start}/{index}?sig={signed}" for index in range(distinct)]
 
 
 class World:
@@ -158,6 +172,13 @@ class World:
         self.seed = seed
         self.loop = loop
         self.random = Random(seed)
+        self.wavers = Random(f"links of {seed}")
+        """Chance of its own, so that what wavers changes no other seed's story."""
+        self.link_form = "path"
+        self.signs_each_reading = False
+        self.turns_results = False
+        self.readings: Counter[str] = Counter()
+        self.downloads: dict[tuple[str, str], list[float]] = {}
         self.faults = Faults()
         self.objects: dict[str, bytes] = {}
         self.keys: list[str] = []
@@ -364,7 +385,32 @@ class World:
             made.visible_from = now + self.random.choice((5, 100, 700))
             self.note("404 for a while")
         made.listed_from = now + (self.random.choice((0, 1, 30)) if self.faults.slow else 0)
+        self._waver(made)
         return made
+
+    def _waver(self, made: Made) -> None:
+        """Draw what the links of a task look like, and what they show while they are young."""
+        made.form = self.link_form
+        for index in range(len(made.images) if self.faults.young else 0):
+            kinds = [kind for kind, rate in self.faults.young.items() if self.wavers.random() < rate]
+            if kinds:
+                made.young[index] = kinds[0], self.wavers.choice((0.5, 5, 60, 2000, 30_000))
+
+    def instead(self, made: Made, index: int) -> str:
+        """What a link brings now instead of its image."""
+        kind, until = made.young.get(index, ("", 0.0))
+        if self.within(self.faults.refused_windows) or (kind == "refused" and self.loop.time() < made.ends + until):
+            return "refused"
+        if self.within(self.faults.page_windows) or (kind == "page" and self.loop.time() < made.ends + until):
+            return "page"
+        return ""
+
+    def note_download(self, process: Process, made: Made, index: int) -> None:
+        """What does not come is not asked for again and again without a wait."""
+        times = self.downloads.setdefault((process.name, f"{made.id}/{index}"), [])
+        times.append(self.loop.time())
+        if len(times) >= HAMMERS and times[-1] - times[-HAMMERS] < 1:
+            self.problem(f"I14 {process.name} asks for {made.id}/{index} {HAMMERS} times in a second")
 
     def read(self, task_id: str) -> Task | None:
         """A task as the API shows it now."""
@@ -381,9 +427,13 @@ class World:
             generation = 0
             if now > made.ends + LINKS_LIVE_S and self.fresh_links:
                 generation = int((now - made.ends) // LINKS_LIVE_S)
-            links = made.links(generation)
+            self.readings[task_id] += 1
+            links = made.links(generation, self.readings[task_id] if self.signs_each_reading else 0)
             if made.outcome == "dup-link":
                 links.append(links[-1])
+            if self.turns_results:
+                turn = self.readings[task_id] % max(1, len(links))
+                links = links[turn:] + links[:turn]
             return Task(task_id, TaskState.COMPLETED, tuple(links), used, "charged" if self.tells_credits else "")
         codes = {
             "fail-transient": "service_error",
@@ -404,6 +454,7 @@ class World:
         self.price = PRICE
         now = self.loop.time()
         for made in self.tasks.values():
+            made.young.clear()
             made.visible_from = min(made.visible_from, now)
             made.listed_from = min(made.listed_from, now)
             if made.outcome == "stuck":
@@ -679,20 +730,26 @@ class SimApi:
     async def download(self, url: str) -> Download:
         await self._process.enter("download")
         world = self._world
-        match = re.fullmatch(r"https://results\.example/([^/]+)/(\d+)\?g=(\d+)", url)
+        match = LINK.fullmatch(url)
         assert match
-        made = world.tasks[match[1]]
-        if world.loop.time() > made.ends + LINKS_LIVE_S * (int(match[3]) + 1):
+        made, index, generation = world.tasks[match[1]], int(match[2] or match[5]), int(match[3])
+        world.note_download(self._process, made, index)
+        if world.loop.time() > made.ends + LINKS_LIVE_S * (generation + 1):
             world.note("link expired")
-            made.expired_for_good = made.expired_for_good or not world.fresh_links
             raise LinkExpired("404")
+        if (instead := world.instead(made, index)) == "refused":
+            world.note("young link refused")
+            raise LinkExpired("403")
         kind = world.pick(world.faults.download)
         if kind:
             world.note(f"download {kind}")
         if kind == "fails":
             raise DownloadFailed("reset")
-        content = made.images[int(match[2])]
-        if kind == "damaged" or (made.outcome == "never-decodes" and match[2] == "0"):
+        content = made.images[index]
+        if instead == "page":
+            world.note("page instead of an image")
+            content = b"PAGE|" + content
+        elif kind == "damaged" or (made.outcome == "never-decodes" and index == 0):
             content = b"BAD|" + content
         await self._process.leave("download")
         return Download(content, hashlib.sha256(content).hexdigest(), "image/png")
