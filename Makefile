@@ -2,6 +2,7 @@
 # make up      Prefect's UI with the forms and the schedules, on this machine; make down stops it
 # make test    all tests
 # make torture every crash that we can think of, an hour at most (needs strace)
+# make mutants change the code that decides about money, one thing at a time, and see whether a test notices
 # make install only the environment, in .venv: what adloom needs to run, and nothing for developers
 # make lint    style, types, import contract
 # make bill    the bill of materials of what make install installs, in build (CycloneDX)
@@ -19,7 +20,7 @@ BILL := build/adloom.cdx.json
 DEMO_ARCHIVE := .demo/archive
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install demo up down test torture lint bill audit lock
+.PHONY: install demo up down test torture mutants lint bill audit lock
 
 install: $(INSTALLED)
 
@@ -48,6 +49,9 @@ test: $(EQUIPPED)
 
 torture: $(EQUIPPED)
 	$(BIN)/python tests/torture/everything.py
+
+mutants: $(EQUIPPED)
+	$(BIN)/python tools/mutants.py
 
 lint: $(EQUIPPED)
 	$(BIN)/ruff check .
