@@ -242,3 +242,15 @@ def test_what_comes_from_a_foreign_page_is_not_done_even_with_the_secret(
     headers = {"Origin": origin.format(port=prefect_server.port)} if origin else {}
     answer = prefect_server.client.post(f"{prefect_server.url}/flow_runs/count", json={}, headers=headers)
     assert answer.status_code == status
+
+
+async def test_a_foreign_page_does_not_listen_even_with_the_secret(prefect_server: PrefectServer):
+    address = f"{prefect_server.url}/events/out"
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await session.ws_connect(address, protocols=["prefect"], origin=FOREIGN)
+        assert refused.value.status == 403
+        own = f"http://127.0.0.1:{prefect_server.port}"
+        async with session.ws_connect(address, protocols=["prefect"], origin=own) as socket:
+            await socket.send_json({"type": "auth", "token": prefect_server.secret})
+            assert (await socket.receive_json())["type"] == "auth_success"
