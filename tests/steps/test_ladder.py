@@ -153,6 +153,8 @@ def unknown_call(*, sends: int = 1, conflict: bool = False) -> CallFacts:
         (0, 1, False, True),
         (HALF_A_DAY_S - 1, 1, False, True),
         (HALF_A_DAY_S, 1, False, False),  # the API may have forgotten the key: it would buy once more
+        (-60, 1, False, True),  # another machine's clock is a minute behind
+        (-HALF_A_DAY_S, 1, False, False),  # the clock was set back: how old the key is, nobody knows
         (60, 5, False, True),
         (60, 6, False, False),  # sent, and sent again five times: more tells nothing new
         (60, 1, True, False),  # the API knows the key with another body
