@@ -162,7 +162,7 @@ def unknown_call(*, sends: int = 1, conflict: bool = False) -> CallFacts:
 )
 def test_a_key_is_sent_again_for_half_a_day_and_five_times_at_most(age_s, sends, conflict, may):
     sent = datetime.fromisoformat("2026-11-01T00:00:00+00:00").timestamp()
-    proven = Capabilities({"fingerprint": {"replays_keys": True, "probed": utc(sent)}})
+    proven = Capabilities({"fingerprint": {"replays_keys": True, "probed": utc(sent - 24 * 3600)}})
     facts = unknown_call(sends=sends, conflict=conflict)
     assert Rungs(proven, dedicated_key=False).may_resend(facts, "fingerprint", sent + age_s) is may
     assert not Rungs(proven, dedicated_key=False).may_resend(facts, "another key", sent + age_s)
