@@ -15,6 +15,7 @@ CATCHING = {
     "a_top_up_asks_for_everything_again": (8, 39, 58),
     "a_top_up_stops_after_one_fruitless_call": (8, 16, 39),
     "a_young_link_that_is_refused_is_dead": (0, 1, 5),
+    "a_shorter_ledger_is_trusted": (0, 4, 11),
     "an_absent_task_has_failed": (0, 2, 4),
     "an_id_that_another_has_will_do": (5, 55, 76),
     "an_unknown_is_bought_again": (12, 10, 7),
@@ -35,6 +36,7 @@ CATCHING = {
     "rivals_are_overlooked": (154, 144, 236),
     "tasks_are_not_claimed": (61, 101, 117),
     "the_cap_is_ignored": (33, 35, 2),
+    "the_ledger_is_read_before_the_manifest": (20, 87),
     "the_purchase_of_a_dead_owner_is_free": (61, 178, 63, 153),
 }
 """Seeds that are known to meet a plant, so that the first few already catch it. What the product does in another order
