@@ -20,7 +20,7 @@ PATIENCE_S = READ_ON_INTERVALS * INTERVAL_S
 
 def judged(*readings, asked=4, billed=None, known="", ended_ago_s=None, interval_s=INTERVAL_S):
     """The verdict on readings given as (time, links, whether it was about this task alone)."""
-    taken = [Reading(at_s, frozenset(links), is_own) for at_s, links, is_own in readings]
+    taken = [Reading(at_s, tuple(links), is_own) for at_s, links, is_own in readings]
     now_s = taken[-1].at_s
     return judge(
         taken,
@@ -82,6 +82,12 @@ def test_readings_that_differ_do_not_confirm_each_other():
     assert judged((0, "ab", True), (9, "a", True)) is Verdict.READ_ON
     assert judged((0, "ab", True), (9, "a", True), (18, "ab", True)) is Verdict.FINAL
     assert judged((0, "ab", True), (9, "ab", True), known="abc") is Verdict.READ_ON
+
+
+def test_a_fresh_signature_makes_no_new_image():
+    first, second = (tuple(f"https://r.example/{image}.jpg?sig={sig}" for image in "ab") for sig in (1, 2))
+    assert judged((0, first, False), (9, second, True)) is Verdict.FINAL
+    assert judged((0, first, False), (3, second, True), billed=4) is Verdict.READ_ON
 
 
 def test_what_shows_nothing_without_a_bill_is_never_final():

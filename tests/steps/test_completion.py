@@ -113,6 +113,18 @@ async def test_links_that_go_away_again_are_kept(desk):
     assert (await desk.collect()).latest.links == FOUR
 
 
+async def test_links_that_are_signed_anew_at_each_reading_are_still_the_same_images(desk):
+    def state(task):
+        images = "ab" if desk.clock.monotonic() - desk.api.reads[0][0] < 4 * desk.interval_s else "dbca"
+        links = [f"https://r.example/{image}.jpg?sig={len(desk.api.reads)}" for image in images]
+        return completed(task, *links, credits_used=PRICE * 4)
+
+    desk.api.state_of = state
+    facts = await desk.collect()
+    assert [link.partition("?")[0][-5] for link in facts.latest.links] == ["a", "b", "d", "c"]
+    assert len(facts.latest.completions) == 2
+
+
 async def test_what_is_billed_and_not_shown_is_held_after_a_hundred_intervals_with_its_money(desk):
     desk.shows(last=("u1",))
     facts = await desk.collect()

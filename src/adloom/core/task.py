@@ -79,7 +79,7 @@ class Credits:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """The bytes behind a result link, exactly as received; ``content`` may be a view of a temporary file."""
+    """The bytes behind a result link, exactly as received."""
 
     content: bytes
     sha256: str
