@@ -10,7 +10,7 @@ I3    one task for an attempt, one attempt for a task I10    what is unknown is 
 I4    what is written once is never replaced          I11    every run ends
 I5    the manifest tells the truth                    I12    every variant ends
 I6    reserved and charged stay under the cap         I13    short only after two calls that brought nothing
-I14   what does not come is not hammered              I15    a whole ledger is not taken for an older one
+I14   what does not come is not hammered
 ====  ==============================================  =====  ==================================================
 """
 
@@ -22,14 +22,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from adloom import agenda, archive, claims, collect, failure, fetch, freeze, fulfilment, ladder, look, past, spend
+from adloom import agenda, archive, claims, collect, completion, failure, fetch, freeze, fulfilment, ladder, spend
 from adloom.claims import Claims
 from adloom.core import facts as facts_module
 from adloom.core import order as order_module
 from adloom.core import outcomes as outcomes_module
+from adloom.core import results
 from adloom.core.errors import DownloadError, LinkExpired, NotSent, OutcomeUnknown
 from adloom.core.facts import Decided, Image, ImageFate, Money, RefusalKind, Stage
 from adloom.core.outcomes import Status, TopUp
+from adloom.core.results import Verdict
 from adloom.core.task import Picture, Task, TaskState
 from adloom.ledger import Ledger
 from adloom.look import Outlook
@@ -475,24 +477,47 @@ def links_are_renewed_without_a_wait(put: Put) -> None:
 
 
 @plant("I1")
-def a_shorter_ledger_is_trusted(put: Put) -> None:
-    put(past.Past, "lacking", lambda _self, _ledger: past.NOTHING)
+def the_first_reading_of_the_results_is_believed(put: Put) -> None:
+    put(completion, "judge", lambda *_readings, **_more: Verdict.FINAL)
 
 
-@plant("I15")
-def the_ledger_is_read_before_the_manifest(put: Put) -> None:
-    load = Ledger.load
+@plant("I1")
+def the_bill_is_ignored(put: Put) -> None:
+    put(completion, "images_billed", lambda *_charge: None)
 
-    class Later:
-        def lacking(self, ledger: Any) -> Any:
-            return ledger.read_later.lacking(ledger)
 
-    async def read_past(_store: Any, _edition: Any) -> Any:
-        return Later()
+@plant("I1")
+def two_readings_that_show_nothing_are_a_shortfall(put: Put) -> None:
+    original = completion.judge
 
-    async def first_the_ledger(self: Any, **how: Any) -> None:
-        await load(self, **how)
-        self.read_later = await past.read_past(self.store, self.edition)
+    def judge(readings: Any, **more: Any) -> Verdict:
+        empty = more["billed"] is None and not any(reading.links for reading in readings)
+        late = readings[-1].at_s - readings[0].at_s >= results.SECOND_READING_S
+        return Verdict.FINAL if empty and late else original(readings, **more)
 
-    put(look, "read_past", read_past)
-    put(Ledger, "load", first_the_ledger)
+    put(completion, "judge", judge)
+
+
+@plant("I2")
+def links_that_come_later_are_dropped(put: Put) -> None:
+    original = facts_module._all_shown
+    put(
+        facts_module,
+        "_all_shown",
+        lambda completions: {**original(completions), "links": completions[min(completions)]["links"]},
+    )
+
+
+@plant("I2")
+def what_is_not_shown_in_five_minutes_is_given_up(put: Put) -> None:
+    put(results, "LINKS_LIVE_S", results.READ_ON_INTERVALS * 3)
+
+
+@plant("I1")
+def the_first_failure_is_believed(put: Put) -> None:
+    async def never(_self: Any, _call: str) -> bool:
+        return False
+
+    put(failure.Failures, "_counts", lambda _self, task, _since_s: task.charge_status != "reserved")
+    put(failure.Failures, "_wait_s", lambda _self, _call, _reads: 0.0)
+    put(failure.Failures, "came_back", never)

@@ -41,6 +41,8 @@ EPOCH = 1_790_000_000.0
 PRICE = Decimal("1.53")
 MODEL = "doubao-seedream-4.0"
 LINKS_LIVE_S = 24 * 3600
+FAILS_AT_MOST_S = 8
+"""A completed task that reads failed for no longer than this is never bought again: a second reading comes later."""
 TOKEN = re.compile(r"<<(tok-\d+-\d+)>>")
 LINK = re.compile(r"https://results\.example/([^/?]+)(?:/(\d+))?\?(?:sig|expires)=(\d+)-(\d+)(?:(?:-|&image=)(\d+))?")
 PHRASE = re.compile(r"(?:Generate (\d+) different images: )?<<")
@@ -122,6 +124,14 @@ class Made:
     """What tells its links apart: the path, the query, or the signature alone."""
     young: dict[int, tuple[str, float]] = field(default_factory=dict)
     """What the links of images show instead, until so long after the end."""
+    waver: str = ""
+    """How it reads between its end and ``steady_from``."""
+    steady_from: float = 0.0
+
+    @property
+    def failed_for_long(self) -> bool:
+        """Whether it read failed for so long that nobody can blame a run for a new attempt."""
+        return self.waver == "failed" and self.steady_from > self.ends + FAILS_AT_MOST_S
 
     def is_over(self, now: float) -> bool:
         return now >= self.ends
@@ -208,6 +218,9 @@ class World:
         self.ids = Random(f"ids of {seed}")
         """Apart from all else, so that an API that mixes up no ids has the stories that it always had."""
         self.mixes_ids = 0.3 if self.ids.random() < 0.12 else 0.0
+        self.steadiness = Random(f"wavering of {seed}")
+        """Apart as well: how often and how the ends of tasks waver."""
+        self.unsteady = self.steadiness.choice((0.3, 1.0)) if self.steadiness.random() < 0.3 else 0.0
         self.log: list[str] | None = None
 
     # --- what everybody needs
@@ -261,17 +274,6 @@ class World:
         start = bisect_left(self.keys, prefix)
         end = bisect_left(self.keys, prefix + "\uffff")
         return self.keys[start:end]
-
-    def hide(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """Take objects away, as a backup or a replica that lags shows the store."""
-        hidden = {key: self.objects.pop(key) for key in keys}
-        self.keys = sorted(self.objects)
-        return hidden
-
-    def show(self, hidden: Mapping[str, bytes]) -> None:
-        """Bring back what was hidden; where somebody wrote in its place meanwhile, the first word stands."""
-        self.objects |= hidden
-        self.keys = sorted(self.objects)
 
     def _note_fact(self, key: str, content: bytes) -> None:
         call, name = key.rsplit("/", 2)[1:]
@@ -397,7 +399,20 @@ class World:
             self.note("404 for a while")
         made.listed_from = now + (self.random.choice((0, 1, 30)) if self.faults.slow else 0)
         self._waver(made)
+        self._be_unsteady(made, kind)
         return made
+
+    def _be_unsteady(self, made: Made, kind: str) -> None:
+        """Draw how a task reads right after its end; nobody waits for a surplus."""
+        is_unsteady = self.steadiness.random() < self.unsteady
+        if not is_unsteady or not made.completed or kind == "surplus" or self.is_calm:
+            return
+        made.waver = self.steadiness.choice(("empty", "half", "half-untold", "none-untold", "failed", "flips"))
+        has_no_bill = made.waver == "half-untold" or not (self.tells_credits and self.tells_reserve)
+        is_believed = made.waver == "flips" or (made.waver.startswith("half") and has_no_bill)  # if it goes on so
+        seconds = (1, 4, 8) if is_believed else (8, 8, 8, 60) if made.waver == "failed" else (3, 30, 200, 1000)
+        made.steady_from = made.ends + self.steadiness.choice(seconds)
+        self.note(f"wavers {made.waver}")
 
     def _waver(self, made: Made) -> None:
         """Draw what the links of a task look like, and what they show while they are young."""
@@ -445,6 +460,8 @@ class World:
             if self.turns_results:
                 turn = self.readings[task_id] % max(1, len(links))
                 links = links[turn:] + links[:turn]
+            if now < made.steady_from and not self.is_calm:
+                return self._unsteady(made, links, used)
             return Task(task_id, TaskState.COMPLETED, tuple(links), used, "charged" if self.tells_credits else "")
         codes = {
             "fail-transient": "service_error",
@@ -457,6 +474,19 @@ class World:
         state = TaskState.CANCELLED if made.outcome == "cancelled" else TaskState.FAILED
         status = "charged" if made.charge_mode == "kept" else "reserved" if made.charge(now) else "released"
         return Task(task_id, state, (), None, status, codes[made.outcome])
+
+    def _unsteady(self, made: Made, links: list[str], used: Decimal | None) -> Task:
+        """How a completed task reads while it wavers."""
+        kind = made.waver
+        if kind == "flips":
+            kind = self.steadiness.choice(("empty", "half", "failed", "running", "steady"))
+        if kind == "failed":
+            return Task(made.id, TaskState.FAILED, (), None, "released", "service_error")
+        if kind == "running":
+            return Task(made.id, TaskState.PROCESSING)
+        shown = {"half": len(links) // 2, "half-untold": len(links) // 2, "steady": len(links)}.get(kind, 0)
+        told = used if kind in ("empty", "half", "steady") else None
+        return Task(made.id, TaskState.COMPLETED, tuple(links[:shown]), told, "charged" if told is not None else "")
 
     def calm(self) -> None:
         """All faults off: stuck tasks end, hidden ones show, the price is what it was."""
