@@ -59,7 +59,10 @@ class Archiver:
         found = await asyncio.gather(*(self._image(facts, index, link, siblings) for index, link in links))
         images = [image for image in found if image is not None]
         recorded = await self._record(call, images, siblings)
-        self._backlog.leave_for_later(len(found) - recorded)
+        known = sum(
+            1 for (index, _), image in zip(links, found, strict=True) if image is None and siblings.is_bad(index)
+        )
+        self._backlog.leave_for_later(len(found) - recorded, known=known)
         if await self._note_others(call, reading.shown):
             await self.archive(call)
 
@@ -115,7 +118,7 @@ class Archiver:
             link,
             dies=ended + LINKS_LIVE_S,
             fresh=partial(siblings.fresh, link),
-            keep=partial(self._keep, facts, index),
+            keep=partial(self._keep, facts, index, siblings),
         )
         async with self._backlog.place(ended):
             try:
@@ -180,9 +183,13 @@ class Archiver:
         except StoreError as error:
             log.info("the thumbnail of %s was not written: %s", key, error.message)
 
-    async def _keep(self, facts: CallFacts, index: int, download: Download) -> None:
+    async def _keep(self, facts: CallFacts, index: int, siblings: Siblings, download: Download) -> None:
         """Keep the first bytes of an image that were none, as evidence."""
-        if await self._evidence(facts, index) is None:
+        if siblings.has_evidence(index):
+            return
+        is_old = await self._evidence(facts, index) is not None
+        siblings.note_evidence(index, is_old=is_old)
+        if not is_old:
             key = f"{_evidence_stem(facts, index)}{download.sha256[:6]}.bin"
             await self._put([key], download, "application/octet-stream", facts, None)
             log.error("image %d of call %s: its link brings no image; see %s", index + 1, facts.call, key)

@@ -22,7 +22,10 @@ LINKS_WAIT_S = 2 * 3600
 """When an image has waited this long, of the 24 h that its link lives, purchases wait until it has its place."""
 
 LEFT_IMAGES = 50
-"""After so many images that could not be fetched the buying ends: what is bought next would come to the same."""
+"""After so many images that could not be fetched the buying ends: what is bought next would come to the same.
+
+Those that an earlier run found damaged do not count: they would keep every later run from buying for a day.
+"""
 
 
 class Backlog:
@@ -34,6 +37,7 @@ class Backlog:
         self._free = places
         self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = count()
+        self._left_anew = 0
         self.left = 0
 
     @asynccontextmanager
@@ -45,10 +49,14 @@ class Backlog:
         finally:
             self._leave()
 
-    def leave_for_later(self, images: int) -> None:
-        """Take note of images that could not be fetched this time."""
+    def leave_for_later(self, images: int, *, known: int = 0) -> None:
+        """Take note of images that could not be fetched this time; so many ``known`` ones of them not last time either.
+
+        Those brought bytes that are no image: that says nothing about the next ones.
+        """
         self.left += images
-        if self.left >= LEFT_IMAGES:
+        self._left_anew += images - known
+        if self._left_anew >= LEFT_IMAGES:
             self.close_for_what_is_left()
 
     def close_for_what_is_left(self) -> None:

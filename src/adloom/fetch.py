@@ -186,7 +186,20 @@ class Siblings:
         self._taken = dict(stored)
         self._brought: dict[str, str] = {}
         """The SHA-256 of what links have brought."""
+        self._evidence: dict[int, bool] = {}
         self._one_at_a_time = asyncio.Lock()
+
+    def note_evidence(self, index: int, *, is_old: bool) -> None:
+        """Take note that bytes of an index that are no image are kept, of an earlier run's where ``is_old``."""
+        self._evidence[index] = is_old
+
+    def has_evidence(self, index: int) -> bool:
+        """Whether bytes of an index that are no image are known to be kept."""
+        return index in self._evidence
+
+    def is_bad(self, index: int) -> bool:
+        """Whether an earlier run got no image for an index either, but other bytes."""
+        return self._evidence.get(index, False)
 
     async def fresh(self, asked: str, refused: str) -> str:
         """Another link of the image that ``asked`` leads to than the refused one: see ``TaskReading.fresh``."""

@@ -69,7 +69,8 @@ class Rungs:
             return False
         if any(record.get("conflict") for record in attempt.unknown.values()):
             return False
-        young = now - datetime.fromisoformat(attempt.intent["time"]).timestamp() < RESEND_WITHIN_S
+        age_s = now - datetime.fromisoformat(attempt.intent["time"]).timestamp()
+        young = -WINDOW_S <= age_s < RESEND_WITHIN_S  # an intent of the future: the clock was set back, who knows when
         return young and self.capabilities.replays_keys(account, now)
 
 

@@ -67,6 +67,31 @@ async def test_a_body_without_a_length_is_read_to_its_end(chunked):
         assert (await fetched(server.url)).content == IMAGE
 
 
+@pytest.mark.parametrize("has_length", [True, False])
+async def test_what_is_too_large_for_memory_is_spooled_to_a_file_and_comes_as_it_is(has_length):
+    image = IMAGE * 5
+
+    async def handle(_request, writer):
+        writer.write(answer(200, b"", content_length=len(image) if has_length else None, connection="close") + image)
+        await writer.drain()
+        writer.close()
+
+    async with raw_server(handle) as server:
+        fetcher = downloader(image_bytes=len(IMAGE), in_flight_bytes=len(IMAGE), spooled_bytes=len(image))
+        found = await asyncio.gather(*(fetcher.fetch(server.url) for _ in range(4)))
+        await fetcher.aclose()
+    assert {bytes(one.content) for one in found} == {image}
+    assert {one.sha256 for one in found} == {hashlib.sha256(image).hexdigest()}
+    assert not any(isinstance(one.content, bytes) for one in found)
+
+
+def test_a_download_of_an_image_takes_five_minutes_at_most_and_64_mib_of_memory():
+    """64 MiB in 300 s is a line of 2 Mbit/s; above that a file takes over, up to 512 MiB."""
+    limits = DownloadLimits()
+    assert (limits.total_s, limits.image_bytes, limits.spooled_bytes) == (300, 64 * 2**20, 512 * 2**20)
+    assert limits.at_once * limits.image_bytes > limits.in_flight_bytes == 256 * 2**20
+
+
 async def test_the_key_and_cookies_never_reach_a_result_not_even_on_the_apis_own_host():
     image = answer(200, IMAGE, set_cookie="a=b; Path=/")
     async with raw_server(always(image)) as server:
@@ -243,7 +268,7 @@ async def test_an_image_beyond_the_cap_is_given_up_early(told):
             await writer.drain()
             sent += 65536
 
-    assert await failure(handle, image_bytes=300_000) is DownloadFailed
+    assert await failure(handle, image_bytes=100_000, spooled_bytes=300_000) is DownloadFailed
     assert sent < 20_000_000
 
 

@@ -209,3 +209,11 @@ async def test_links_can_be_signed_anew_at_every_reading_and_die_soon(visit, for
     second = (await visitor.task(task))["results"][0]
     assert second != first
     assert (await visitor.http.get(second)).content == content
+
+
+@pytest.mark.parametrize("media", ["jpeg", "png"])
+async def test_pictures_can_have_large_files(visit, media):
+    visitor = await visit(picture_bytes=1_000_000, picture_format=media)
+    content = (await visitor.http.get(await image_of(visitor, size="1:1", quality="1K"))).content
+    assert 1_000_000 <= len(content) < 1_200_000
+    assert decoded(content).size == (1024, 1024)

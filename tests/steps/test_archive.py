@@ -175,6 +175,17 @@ async def test_bytes_that_are_no_image_are_kept_once_and_end_nothing_while_the_l
     assert room.assets("quarantine") == [evidence]
 
 
+async def test_an_image_that_is_damaged_in_run_after_run_keeps_no_later_run_from_buying(room, shared):
+    room.api.contents = {link: [PAGE] * 99 for link in LINKS}
+    room.api.state_of = lambda task: completed(task, *LINKS)
+    await room.completed(*LINKS)
+    told = []
+    for run in (room, await a_later_room(shared)):
+        run.backlog.leave_for_later = lambda images, known: told.append((images, known))
+        await run.archive()
+    assert told == [(3, 0), (3, 3)]
+
+
 async def test_bytes_that_never_became_an_image_end_it_with_the_evidence_named_when_the_link_has_had_its_time(room):
     room.api.contents[LINKS[0]] = [PAGE] * 99
     room.api.state_of = lambda task: completed(task, LINKS[0])

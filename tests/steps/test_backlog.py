@@ -103,3 +103,14 @@ async def test_a_run_whose_images_cannot_be_fetched_does_not_buy_them_all():
     assert result.exit_code == 7
     assert LEFT_IMAGES <= len(api.posts) < 2 * LEFT_IMAGES
     assert "could not be downloaded" in result.stops[0].message
+
+
+async def test_images_that_were_damaged_last_time_too_are_told_and_stop_no_purchase(dock):
+    dock.backlog.leave_for_later(LEFT_IMAGES, known=LEFT_IMAGES)
+    assert await dock.may_buy()
+    dock.backlog.leave_for_later(LEFT_IMAGES - 1)
+    assert await dock.may_buy()
+    dock.backlog.leave_for_later(1)
+    assert dock.gate.closed.is_set()
+    assert f"{2 * LEFT_IMAGES} paid images" in dock.gate.stops[0].message
+    await dock.free()

@@ -153,6 +153,8 @@ def unknown_call(*, sends: int = 1, conflict: bool = False) -> CallFacts:
         (0, 1, False, True),
         (HALF_A_DAY_S - 1, 1, False, True),
         (HALF_A_DAY_S, 1, False, False),  # the API may have forgotten the key: it would buy once more
+        (-60, 1, False, True),  # another machine's clock is a minute behind
+        (-HALF_A_DAY_S, 1, False, False),  # the clock was set back: how old the key is, nobody knows
         (60, 5, False, True),
         (60, 6, False, False),  # sent, and sent again five times: more tells nothing new
         (60, 1, True, False),  # the API knows the key with another body
@@ -160,7 +162,7 @@ def unknown_call(*, sends: int = 1, conflict: bool = False) -> CallFacts:
 )
 def test_a_key_is_sent_again_for_half_a_day_and_five_times_at_most(age_s, sends, conflict, may):
     sent = datetime.fromisoformat("2026-11-01T00:00:00+00:00").timestamp()
-    proven = Capabilities({"fingerprint": {"replays_keys": True, "probed": utc(sent)}})
+    proven = Capabilities({"fingerprint": {"replays_keys": True, "probed": utc(sent - 24 * 3600)}})
     facts = unknown_call(sends=sends, conflict=conflict)
     assert Rungs(proven, dedicated_key=False).may_resend(facts, "fingerprint", sent + age_s) is may
     assert not Rungs(proven, dedicated_key=False).may_resend(facts, "another key", sent + age_s)

@@ -212,3 +212,12 @@ async def test_a_short_set_under_new_signatures_is_topped_up(shop: Shop):
     assert (await shop.run()).exit_code == 0
     assert (posts(shop), shop.bought()) == (2, 6)
     assert len({line["sha256"] for line in shop.lines()}) == 6
+
+
+async def test_a_result_above_64_mib_is_archived_as_received(shop: Shop):
+    shop.write(one_row(1))
+    shop.sandbox.change(picture_bytes=66 * 2**20)
+    assert (await shop.run()).exit_code == 0
+    (line,) = shop.lines()
+    assert (shop.edition() / str(line["key"])).stat().st_size == line["size_bytes"] > 64 * 2**20
+    assert (posts(shop), shop.bought()) == (1, 1)

@@ -34,6 +34,7 @@ from torture import (
     power_cut,
     random_kills,
     simulation,
+    starvation,
 )
 from torture.runner import NO_STRACE, STRACE
 from torture.tally import Tally
@@ -55,6 +56,7 @@ def parts(seed: int, workers: int, until: float) -> dict[str, Callable[[], Tally
         "pictures": partial(odd_pictures.torture, seed=seed, workers=workers, until=until),
         "model": partial(model.torture, until=until),
         "generated": partial(generated.torture, histories=HISTORIES, workers=workers, until=until),
+        "starvation": partial(starvation.torture, runs=300, seed=seed, workers=workers, until=until),
         "power": partial(power_cut.torture, sample=None, seed=seed, workers=workers, until=until),
         "points": partial(kill_points.torture, sample=None, seed=seed, workers=workers, until=until),
         "errors": partial(io_errors.torture, sample=None, seed=seed, workers=workers, until=until),

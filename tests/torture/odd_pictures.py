@@ -37,6 +37,7 @@ from adloom.gallery.view import Contents, JobEntry, RowView, shot
 
 PICTURES = 100_000
 PAGE = 400
+PROGRESS_EVERY = 10_000
 AT_ONCE = 8
 LARGEST_THUMBNAIL = 200_000
 NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
@@ -64,6 +65,8 @@ async def _torture(tally: Tally, pictures: int, seed: int, workers: int, until: 
             gate = asyncio.Semaphore(AT_ONCE)
             tried = await asyncio.gather(*(_try_one(tally, decoder, gate, seeds, seed, n) for n in numbers))
             await _show(tally, decoder, [found for found in tried if found])
+            if tally.counts["pictures"] % PROGRESS_EVERY == 0:
+                sys.stderr.write(f"{tally.title}: {dict(tally.counts)}, {len(tally.failures)} faults\n")
 
 
 async def _try_one(

@@ -10,7 +10,7 @@ I3    one task for an attempt, one attempt for a task I10    what is unknown is 
 I4    what is written once is never replaced          I11    every run ends
 I5    the manifest tells the truth                    I12    every variant ends
 I6    reserved and charged stay under the cap         I13    short only after two calls that brought nothing
-I14   what does not come is not hammered
+I14   what does not come is not hammered              I15    a whole ledger is not taken for an older one
 ====  ==============================================  =====  ==================================================
 """
 
@@ -22,7 +22,21 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from adloom import agenda, archive, claims, collect, completion, failure, fetch, freeze, fulfilment, ladder, spend
+from adloom import (
+    agenda,
+    archive,
+    claims,
+    collect,
+    completion,
+    failure,
+    fetch,
+    freeze,
+    fulfilment,
+    ladder,
+    look,
+    past,
+    spend,
+)
 from adloom.claims import Claims
 from adloom.core import facts as facts_module
 from adloom.core import order as order_module
@@ -474,6 +488,30 @@ def links_are_renewed_without_a_wait(put: Put) -> None:
 
     put(fetch.Fetcher, "_wait", wait)
     put(fetch, "SHARED_READING_S", 0.0)
+
+
+@plant("I1")
+def a_shorter_ledger_is_trusted(put: Put) -> None:
+    put(past.Past, "lacking", lambda _self, _ledger: past.NOTHING)
+
+
+@plant("I15")
+def the_ledger_is_read_before_the_manifest(put: Put) -> None:
+    load = Ledger.load
+
+    class Later:
+        def lacking(self, ledger: Any) -> Any:
+            return ledger.read_later.lacking(ledger)
+
+    async def read_past(_store: Any, _edition: Any) -> Any:
+        return Later()
+
+    async def first_the_ledger(self: Any, **how: Any) -> None:
+        await load(self, **how)
+        self.read_later = await past.read_past(self.store, self.edition)
+
+    put(look, "read_past", read_past)
+    put(Ledger, "load", first_the_ledger)
 
 
 @plant("I1")

@@ -64,6 +64,8 @@ class Job:
     real_decoder: bool = False
     dead_after_s: float | None = None
     """How soon a silent run counts as dead, instead of 60 s, and then it beats six times as often."""
+    begin: Callable[[], None] | None = None
+    """What the child does first."""
 
 
 class Child:
@@ -164,6 +166,8 @@ def _be_a_run(job: Job, ready: int, log: mmap.mmap) -> None:
         _log_to(log)
         _shorten(job)
         select.select([ready], [], [])  # no ``read``: those that are counted are the run's own
+        if job.begin is not None:
+            job.begin()
         code = _run(job)
     except BaseException:
         logging.getLogger("torture").exception("the run raised")

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
 
@@ -122,6 +123,9 @@ class Scenario:
         self.living: dict[Process, asyncio.Task[object]] = {}
         self.results: list[tuple[str, Result]] = []
         self.only_runs = 0
+        self.setbacks = Random(f"setbacks of {world.seed}")
+        """Apart from all else, so that a ledger that is never set back has the story that it always had."""
+        self.is_set_back = False
         self.source = self._first_source()
         self.dedicated = random.random() < 0.6
         self.can_tell_dead = random.random() < 0.5
@@ -326,6 +330,8 @@ class Scenario:
             self.world.problem(f"{process.name} met an error that nobody expected")
         for stop in result.stops:
             self.world.note(f"stop {stop.reason.value}")
+        if any(stop.reason is StopReason.OLDER_LEDGER for stop in result.stops) and not self.is_set_back:
+            self.world.problem(f"I15 {process.name} takes a ledger for older that knows everything")
 
     def _is_surely_dead(self, name: ProcessName) -> bool:
         if not self.can_tell_dead:
@@ -341,26 +347,56 @@ class Scenario:
         if self.proven:
             await record_capability(store, "account", replays_keys=True, now=world.now())
         for _ in range(random.choice((1, 1, 2, 3))):
-            world.faults = self.draw_faults()
-            if random.random() < 0.4 and self.processes:
-                self.source = self.edited(self.source)
-            for _ in range(random.choice((1, 1, 1, 2, 2, 3, 5))):
-                source = self.source
-                if random.random() < 0.15:
-                    source = self.source = self.edited(self.source)
-                wish = Wish()
-                if self.processes and random.random() < 0.1:
-                    wish = Wish(only=frozenset({Status.SHORT, Status.FAILED}))
-                    self.only_runs += 1
-                    world.note("only")
-                self.launch(source, wish=wish, delay=random.choice((0, 0, 0.2, 3, 20, 70)), doomed=True)
-            if self.living:
-                await asyncio.wait(self.living.values(), timeout=random.choice((20, 100, 3000, 20000)))
-            if random.random() < 0.15:
-                await asyncio.sleep(random.choice((600, 8000, 20 * 3600, 26 * 3600)))
+            await self._one_round()
         await self._calm_down()
+        if self.setbacks.random() < 0.3:
+            await self._calm_run()
+            await self._set_back(doomed=False)
         await self._run_to_quiet()
         Checks(self).all()
+
+    async def _one_round(self) -> None:
+        """Some processes at once, under faults of their own."""
+        random, world = self.random, self.world
+        world.faults = self.draw_faults()
+        if random.random() < 0.4 and self.processes:
+            self.source = self.edited(self.source)
+        for _ in range(random.choice((1, 1, 1, 2, 2, 3, 5))):
+            source = self.source
+            if random.random() < 0.15:
+                source = self.source = self.edited(self.source)
+            wish = Wish()
+            if self.processes and random.random() < 0.1:
+                wish = Wish(only=frozenset({Status.SHORT, Status.FAILED}))
+                self.only_runs += 1
+                world.note("only")
+            self.launch(source, wish=wish, delay=random.choice((0, 0, 0.2, 3, 20, 70)), doomed=True)
+        if self.living:
+            await asyncio.wait(self.living.values(), timeout=random.choice((20, 100, 3000, 20000)))
+        if random.random() < 0.15:
+            await asyncio.sleep(random.choice((600, 8000, 20 * 3600, 26 * 3600)))
+        if not self.living and self.setbacks.random() < 0.3:
+            await self._set_back(doomed=True)
+
+    async def _set_back(self, *, doomed: bool) -> None:
+        """Let a run meet a ledger that went back to an earlier state, or is gone; then all is there again."""
+        world = self.world
+        facts = [key for key in world.objects if key.startswith(EDITION.key("ledger/")) and "/sealed/" not in key]
+        kept = self.setbacks.choice((0, self.setbacks.randrange(len(facts) + 1)))
+        manifest = json.loads(world.objects.get(EDITION.key("manifest.json"), b"{}"))
+        if manifest.get("facts", 0) <= kept:  # nobody could see it
+            return
+        world.note("ledger set back")
+        world.say(f"the ledger goes back from {len(facts)} to {kept} facts")
+        hidden = world.hide([*facts[kept:], *world.under(EDITION.key("ledger/sealed/"))])
+        before, self.is_set_back = world.posts, True
+        process = self.launch(self.source, wish=Wish(replace=True), doomed=doomed)
+        await asyncio.wait({self.living[process]}, timeout=CALM_RUN_S)
+        process.kill()
+        if world.posts != before:
+            world.problem(f"I1 {process.name} buys on a ledger that went back")
+        world.show(hidden)
+        self.is_set_back = False
 
     async def _calm_down(self) -> None:
         world = self.world

@@ -275,6 +275,17 @@ class World:
         end = bisect_left(self.keys, prefix + "\uffff")
         return self.keys[start:end]
 
+    def hide(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Take objects away, as a backup or a replica that lags shows the store."""
+        hidden = {key: self.objects.pop(key) for key in keys}
+        self.keys = sorted(self.objects)
+        return hidden
+
+    def show(self, hidden: Mapping[str, bytes]) -> None:
+        """Bring back what was hidden; where somebody wrote in its place meanwhile, the first word stands."""
+        self.objects |= hidden
+        self.keys = sorted(self.objects)
+
     def _note_fact(self, key: str, content: bytes) -> None:
         call, name = key.rsplit("/", 2)[1:]
         if not re.fullmatch(r"a\d+-(intent|send-\d+)\.json", name):

@@ -44,6 +44,12 @@ def test_whatever_a_power_cut_takes_a_run_resumes_without_buying_twice_or_losing
     assert count(table, "double purchases") == count(table, "lost images") == 0
 
 
+def test_without_file_descriptors_or_memory_a_run_ends_and_costs_nothing():
+    table = torture("starvation.py", "--runs", "9", "--workers", "2")
+    assert count(table, "runs without files") == 3
+    assert count(table, "double purchases") == count(table, "lost images") == 0
+
+
 def test_processes_that_are_killed_and_paused_at_random_share_a_campaign_without_harm():
     table = torture("random_kills.py", "--kills", "30", "--workers", "2")
     assert count(table, "kills") >= 30

@@ -79,7 +79,7 @@ class Credits:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """The bytes behind a result link, exactly as received."""
+    """The bytes behind a result link, exactly as received; ``content`` may be a view of a temporary file."""
 
     content: bytes
     sha256: str

@@ -52,9 +52,14 @@ class Tally:
         self._counts[what] += 1
         now = asyncio.get_running_loop().time()
         if now - self._told_at >= TOLD_EVERY_S:
+            self.tell()
+            self._told_at = now
+
+    def tell(self) -> None:
+        """Tell what was not told yet."""
+        if self._counts:
             log.warning("turned away: %s", ", ".join(f"{n} {each}" for each, n in sorted(self._counts.items())))
             self._counts.clear()
-            self._told_at = now
 
 
 class Buckets:
@@ -114,6 +119,7 @@ class CallbackServer:
         self._places.close_all()
         await self._http.shutdown(REQUEST_S)
         self._log.removeFilter(self._is_our_own_fault)
+        self.tally.tell()
 
     def _is_our_own_fault(self, record: logging.LogRecord) -> bool:
         """Whether a log record of aiohttp's is worth a reader: malformed requests are counted in its place."""

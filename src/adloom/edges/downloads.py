@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import mmap
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from io import BytesIO
+from tempfile import SpooledTemporaryFile
+from typing import cast
 
 import httpx
 
@@ -34,11 +36,14 @@ class DownloadLimits:
     """What downloads may take.
 
     32 at once: beyond that no more images arrive per second, each only costs more. 64 MiB an image is several times a
-    4K PNG. 256 MiB in flight is what a small machine can spare.
+    4K PNG; what is larger is spooled to a temporary file, one at a time, and 512 MiB is four times the pixels of the
+    largest 4K image with 16 bits a channel. 256 MiB in flight is what a small machine can spare. 300 s in all lets a
+    line of 2 Mbit/s bring 64 MiB.
     """
 
     at_once: int = 32
     image_bytes: int = 64 * _MIB
+    spooled_bytes: int = 512 * _MIB
     in_flight_bytes: int = 256 * _MIB
     redirects: int = 3
     connect_s: float = 5
@@ -96,6 +101,7 @@ class Downloader:
         self._client = wire.free_client(context, connections=limits.at_once, public_only=True)
         self._slots = asyncio.Semaphore(limits.at_once)
         self._budget = ByteBudget(limits.in_flight_bytes)
+        self._spool = asyncio.Semaphore(1)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -149,11 +155,9 @@ class Downloader:
     async def _read(self, response: httpx.Response) -> Download:
         _check_answer(response)
         length = _length(response)
-        if length is not None and length > self._limits.image_bytes:
+        if length is not None and length > self._limits.spooled_bytes:
             raise _too_large(self._limits)
-        # Without a length the whole cap is reserved: growing step by step, all could wait for each other.
-        async with self._budget.reserved(self._limits.image_bytes if length is None else length):
-            content, sha256 = await self._collect(response)
+        content, sha256 = await self._collect(response, length)
         if length is not None and len(content) != length:
             raise DownloadFailed(f"a download ended at {len(content)} of {length} bytes", remedy=_AGAIN)
         if not content:
@@ -161,13 +165,33 @@ class Downloader:
         media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         return Download(content=content, sha256=sha256, media_type=media_type)
 
-    async def _collect(self, response: httpx.Response) -> tuple[bytes, str]:
-        held, digest = BytesIO(), hashlib.sha256()
-        async for chunk in response.aiter_raw():
-            digest.update(chunk)
-            if held.write(chunk) and held.tell() > self._limits.image_bytes:
-                raise _too_large(self._limits)
-        return held.getvalue(), digest.hexdigest()
+    async def _collect(self, response: httpx.Response, length: int | None) -> tuple[bytes, str]:
+        most, digest, size_bytes = self._limits.image_bytes, hashlib.sha256(), 0
+        is_large = length is not None and length > most
+        async with AsyncExitStack() as room:
+            # Without a length the whole cap is reserved: growing step by step, all could wait for each other.
+            memory = self._budget.reserved(most if length is None else length)
+            await room.enter_async_context(self._spool if is_large else memory)
+            with SpooledTemporaryFile(max_size=most) as held:
+                async for chunk in response.aiter_raw():
+                    size_bytes += len(chunk)
+                    if size_bytes > self._limits.spooled_bytes:
+                        raise _too_large(self._limits)
+                    if size_bytes > most and not is_large:
+                        is_large = True
+                        await room.enter_async_context(self._spool)
+                    digest.update(chunk)
+                    held.write(chunk)
+                return _content(held, is_large=size_bytes > most), digest.hexdigest()
+
+
+def _content(held: SpooledTemporaryFile[bytes], *, is_large: bool) -> bytes:
+    """The bytes of a file. A large one's stay where they are, and are gone when nobody looks at them any more."""
+    held.seek(0)
+    if not is_large:
+        return held.read()
+    held.flush()
+    return cast("bytes", memoryview(mmap.mmap(held.fileno(), 0, access=mmap.ACCESS_READ)))
 
 
 def _check_answer(response: httpx.Response) -> None:
@@ -192,4 +216,4 @@ def _refused(why: str) -> DownloadError:
 
 
 def _too_large(limits: DownloadLimits) -> DownloadError:
-    return DownloadFailed(f"a result is larger than {limits.image_bytes // _MIB} MiB", remedy=_AGAIN)
+    return DownloadFailed(f"a result is larger than {limits.spooled_bytes // _MIB} MiB", remedy=_AGAIN)

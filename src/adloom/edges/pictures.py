@@ -37,6 +37,7 @@ REASON_LENGTH = 100
 ATTACHED_BYTES = 500_000
 """The thumbnail of pure noise has 110 kB, a sheet at most 90."""
 
+_PIECE_BYTES = 1024 * 1024
 _CHILD = Path(__file__).with_name("picture_child.py")
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # NumPy's, each of which would reserve memory
 _KEPT_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")  # and no key, in a process that strangers feed
@@ -170,8 +171,9 @@ class _Child:
             async with asyncio.timeout(limit_s):
                 if wanted:
                     writer.write(wanted + len(content).to_bytes(8, "big"))
-                    writer.write(content)
-                    await writer.drain()
+                    for start in range(0, len(content), _PIECE_BYTES):  # a pipe keeps what it cannot pass on at once
+                        writer.write(content[start : start + _PIECE_BYTES])
+                        await writer.drain()
                 line = json.loads(await reader.readline())
                 return line, await reader.readexactly(_attached_bytes(line))
         except TimeoutError as error:

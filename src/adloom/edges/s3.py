@@ -159,7 +159,7 @@ class S3Store:
         return {
             "Bucket": self._bucket,
             "Key": self._full(key),
-            "Body": content,
+            "Body": bytes(content),  # botocore takes no other view of them
             "ContentType": media_type,
             "ContentDisposition": f'inline; filename="{key.rsplit("/", 1)[-1]}"',
             "CacheControl": f"{self._protection.cache}, {_FOR_EVER}" if _lane_of(key) is IMAGES else _NEVER,

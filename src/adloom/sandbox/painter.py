@@ -61,11 +61,26 @@ def encoded(picture: Image.Image, media: str, *, quality: int) -> bytes:
 
 def marked(content: bytes, mark: str) -> bytes:
     """The same picture with a comment in its file, so that equal pictures have different bytes."""
-    comment = mark.encode("ascii", "replace")
+    start = _start(content)
+    return content[:start] + _comment(content, mark.encode("ascii", "replace")) + content[start:]
+
+
+def _start(content: bytes) -> int:
+    """Where a comment may stand in a file: behind JPEG's first marker, or PNG's signature and IHDR."""
+    return 2 if content.startswith(b"\xff\xd8") else 33
+
+
+def _comment(content: bytes, text: bytes) -> bytes:
+    """A comment in the format of a picture's file; JPEG's has at most 65,533 bytes."""
     if content.startswith(b"\xff\xd8"):
-        segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
-        return content[:2] + segment + content[2:]
-    chunk = b"tEXt" + b"Comment\x00" + comment
-    end_of_header = 33  # signature and IHDR
-    text = (len(chunk) - 4).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
-    return content[:end_of_header] + text + content[end_of_header:]
+        return b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text
+    chunk = b"tEXt" + b"Comment\x00" + text
+    return (len(chunk) - 4).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+
+
+def padded(content: bytes, size_bytes: int) -> bytes:
+    """The same picture with so many comments that its file has about this size."""
+    pieces = [_comment(content, b" " * min(size_bytes - len(content), 65_000))] if size_bytes > len(content) else []
+    pieces *= max(0, size_bytes - len(content)) // 65_000 + 1
+    start = _start(content)
+    return b"".join((content[:start], *pieces, content[start:]))

@@ -35,6 +35,10 @@ class Gallery:
         whole = await self._whole(task, index, media, off_px)
         if damage == "html":
             return _PAGE, "text/html"
+        if self._board.settings.picture_bytes:
+            from adloom.sandbox import painter  # noqa: PLC0415 - Pillow loads when the first picture is painted
+
+            whole = painter.padded(whole, self._board.settings.picture_bytes)
         if damage == "blank":
             return await asyncio.to_thread(_blank, whole), "image/jpeg"
         if damage == "annotated":

@@ -209,6 +209,7 @@ class SandboxSettings(BaseModel):
     young_picture_damage: PictureDamage = "html"
     picture_format: Literal["jpeg", "png"] = "jpeg"
     fast_pictures: bool = False
+    picture_bytes: int = Field(default=0, ge=0)  # files of pictures are padded to so many bytes with comments
     picture_cache_bytes: int = Field(default=64_000_000, ge=0)
 
     # Callbacks
