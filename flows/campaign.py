@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -28,13 +28,11 @@ from adloom.flows.approval import ask_for_approval
 from adloom.flows.board import Board
 from adloom.flows.editions import edition_of_flow_run
 from adloom.flows.ending import bad_input
+from adloom.flows.form_limits import CAMPAIGNS, FormLimits, form_limits
 from adloom.flows.purchase import Prepared, buy, interrupt_on_sigterm
 from adloom.flows.shares import shares_of, start_others
 from adloom.look import Share, Wish
 from adloom.session import RunRequest, open_store, outlook_of, settings_for
-
-CAMPAIGNS = "campaigns"
-"""The folder whose YAML files the form offers, beside prefect.yaml."""
 
 PASTED_CHARACTERS = 100_000
 """Prefect's server takes 512 KiB of parameters; a letter can need six bytes there. More rows come as a file."""
@@ -53,7 +51,7 @@ def campaign_files() -> list[str]:
 
 FILES = campaign_files() or [""]
 CampaignFile: TypeAlias = Annotated[str, Field(json_schema_extra={"enum": FILES})]
-"""A list to choose from in the form, frozen when the deployment is made; the run itself takes any path."""
+"""A list to choose from in the form, frozen when the deployment is made; the run takes any that a form may name."""
 
 
 @flow(name="campaign", retries=0, persist_result=False)
@@ -72,7 +70,8 @@ async def run_campaign(
 
     Args:
         campaign: The campaign file. A new file is in this list once `make up` or `prefect deploy --all` has run again.
-        other_campaign: A campaign file that the list does not have, by its path. Empty: the one chosen above.
+        other_campaign: A campaign file that the list does not have, by its path in campaigns/ or in another place that
+            the worker allows. Empty: the one chosen above.
         edition: One issue of the campaign, such as 2026-03-01. The same again buys only what is missing, another one
             buys new images. Empty: "main", and for a scheduled run its date.
         budget_usd: The most that this edition may cost in US dollars. 0: the budget in the campaign file.
@@ -82,15 +81,20 @@ async def run_campaign(
         approve_above_usd: Above this sum the run waits for a person's yes before the first purchase. 0: never.
         runs: How many flow runs share the work, each on a worker that is free. For thousands of images.
     """
-    wish = Wish(
-        budget=Budget(usd=Decimal(str(budget_usd))) if budget_usd else None,
-        only=frozenset() if only == "what is missing" else frozenset({Status(only)}),
-        selection=Selection(first=first_rows or None),
-    )
     try:
+        limits = form_limits()
+        source = other_campaign.strip() or campaign
+        limits.check_source("other_campaign" if other_campaign.strip() else "campaign", source)
+        wish = Wish(
+            budget=Budget(usd=Decimal(str(budget_usd))) if budget_usd else None,
+            only=frozenset() if only == "what is missing" else frozenset({Status(only)}),
+            selection=Selection(first=first_rows or None),
+            ceiling=limits.ceiling,
+        )
         name = edition.strip() or await edition_of_flow_run()
-        request = RunRequest(other_campaign.strip() or campaign, None, name, wish)
-        return await _plan_or_buy(request, dry_run=dry_run, approve_above_usd=approve_above_usd, runs=runs)
+        request = RunRequest(source, None, name, wish, reference_roots=limits.reference_roots(source))
+        asked = _Asked(dry_run, limits.approve_above(approve_above_usd), limits.runs(runs))
+        return await _plan_or_buy(request, asked)
     except AdloomError as error:
         return bad_input(error)
 
@@ -113,7 +117,8 @@ async def run_csv(
     """Buy the images of a CSV: one row is one prompt, other columns are variables of the prompt template.
 
     Args:
-        csv_file: Path of a .csv file that the worker can read. Empty: the text pasted below.
+        csv_file: Path of a .csv file in campaigns/ or in another place that the worker allows. Empty: the text pasted
+            below.
         csv_text: The CSV itself, pasted from a spreadsheet, with its header line. For small jobs; a large one is a
             file.
         name: What a pasted CSV is called, such as lip-balm-banners. The same name again, in the same edition, buys only
@@ -128,27 +133,30 @@ async def run_csv(
         approve_above_usd: Above this sum the run waits for a person's yes before the first purchase. 0: never.
         runs: How many flow runs share the work of a csv_file, each on a worker that is free. For thousands of images.
     """
-    wish = Wish(budget=Budget(usd=Decimal(str(budget_usd))))
     defaults = Defaults(size=size, quality=quality, variants=variants, prompt=prompt.strip() or None)
     try:
+        limits = form_limits()
         if csv_text.strip() and runs > 1:
             raise SettingInvalid(
                 f"runs: {runs} cannot share a pasted CSV, which only one of them has",
                 remedy="Set runs to 1, or save the CSV where every worker can read it and fill in csv_file.",
             )
         issue = edition.strip() or await edition_of_flow_run()
-        with csv_source(csv_file.strip(), csv_text, name.strip()) as source:
-            request = RunRequest(source, None, issue, wish, defaults)
-            return await _plan_or_buy(request, dry_run=dry_run, approve_above_usd=approve_above_usd, runs=runs)
+        wish = Wish(budget=Budget(usd=Decimal(str(budget_usd))), ceiling=limits.ceiling)
+        with csv_source(csv_file.strip(), csv_text, name.strip(), limits) as source:
+            references = limits.reference_roots(csv_file.strip() or None)
+            request = RunRequest(source, None, issue, wish, defaults, references)
+            asked = _Asked(dry_run, limits.approve_above(approve_above_usd), limits.runs(runs))
+            return await _plan_or_buy(request, asked)
     except AdloomError as error:
         return bad_input(error)
 
 
 @contextmanager
-def csv_source(file: str, text: str, name: str) -> Iterator[str]:
+def csv_source(file: str, text: str, name: str, limits: FormLimits) -> Iterator[str]:
     """The file that a CSV job is read from. A pasted one is named after the job: its rows are known by that name.
 
-    Raises SettingInvalid for a form that does not say which.
+    Raises SettingInvalid for a form that does not say which, or names a file that it may not.
     """
     if bool(file) == bool(text.strip()):
         which = "both csv_file and csv_text are" if file else "neither csv_file nor csv_text is"
@@ -156,6 +164,7 @@ def csv_source(file: str, text: str, name: str) -> Iterator[str]:
     if file:
         if not file.lower().endswith(".csv"):
             raise SettingInvalid(f"csv_file: {file[:80]!r} is no .csv file", remedy="Save the spreadsheet as CSV.")
+        limits.check_source("csv_file", file)
         yield file
         return
     if not name or slug(name, 63) != name:
@@ -173,19 +182,27 @@ def csv_source(file: str, text: str, name: str) -> Iterator[str]:
             raise CampaignInvalid(tuple(problems)) from None
 
 
-async def _plan_or_buy(request: RunRequest, *, dry_run: bool, approve_above_usd: float, runs: int) -> State[Any]:
+class _Asked(NamedTuple):
+    """What a form asks for beside what is to be bought, within what the worker leaves to it."""
+
+    dry_run: bool
+    approve_above_usd: float
+    runs: int
+
+
+async def _plan_or_buy(request: RunRequest, asked: _Asked) -> State[Any]:
     settings = settings_for(request)
     store = open_store(settings.archive)
-    outlook = await outlook_of(request, settings, store, to_run=not dry_run)
+    outlook = await outlook_of(request, settings, store, to_run=not asked.dry_run)
     board = Board(outlook.edition, is_sandbox=settings.loopback)
     await board.name_run()
     lines = plan_lines(outlook)
     await board.show_plan(lines)
-    if dry_run:
+    if asked.dry_run:
         return Completed(name="Planned", message="\n".join((*lines, "Nothing was sent: switch dry_run off to buy.")))
-    if (declined := await ask_for_approval(outlook, approve_above_usd)) is not None:
+    if (declined := await ask_for_approval(outlook, asked.approve_above_usd)) is not None:
         return declined
-    if (shares := shares_of(outlook, runs)) > 1:
+    if (shares := shares_of(outlook, asked.runs)) > 1:
         await start_others(request, shares)
         outlook = replace(outlook, wish=replace(outlook.wish, share=Share(0, shares)))
     return await buy(Prepared(settings, store, outlook, interrupt_on_sigterm))

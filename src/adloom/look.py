@@ -53,6 +53,8 @@ class Wish:
     """The API that the run buys from."""
     same_api: str = ""
     """Why the address of the API is another now, where a person says that it is the same."""
+    ceiling: Budget | None = None
+    """A cap that neither the campaign's budget nor the wish's own can raise."""
     agreed: bool = True
     """Whether somebody agreed to the price. Without that a run collects what is paid for and buys nothing."""
 
@@ -203,7 +205,7 @@ async def _look(source: CampaignSource, edition: Edition, wish: Wish, choice: Ch
     calls = [ledger.facts(call) for call in ledger.calls()]
     known = outcomes(calls)
     surveyed = survey(source, known, wish.only, choice)
-    budget = wish.budget or source.campaign.budget
+    budgets = filter(None, (wish.budget or source.campaign.budget, wish.ceiling))
     return Outlook(
         source=source,
         edition=edition,
@@ -215,7 +217,7 @@ async def _look(source: CampaignSource, edition: Edition, wish: Wish, choice: Ch
         committed=sum((money_of(facts) for facts in calls), start=_given_up(ledger)),
         owed=_owed(calls, ledger),
         outstanding=_outstanding(calls, ledger),
-        cap=None if budget is None else cap_credits(budget, surveyed.totals.dearest),
+        cap=min((cap_credits(budget, surveyed.totals.dearest) for budget in budgets), default=None),
         lack=past.lacking(ledger),
     )
 

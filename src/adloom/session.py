@@ -59,6 +59,8 @@ class RunRequest:
     edition: str = "main"
     wish: Wish = field(default_factory=Wish)
     defaults: Defaults = field(default_factory=Defaults)
+    reference_roots: tuple[str, ...] | None = None
+    """The ``s3://`` prefixes below which references may be that are objects; None for anywhere."""
 
 
 class WallClock:
@@ -100,7 +102,12 @@ CAMPAIGN_FILES = (".yaml", ".yml", ".csv", ".xlsx")
 
 def open_source(request: RunRequest, settings: Settings) -> FileCampaign:
     """The campaign that a request names. Raises InputError when there is no such file."""
-    return open_campaign(request.source, defaults=request.defaults, loopback_urls=settings.loopback)
+    return open_campaign(
+        request.source,
+        defaults=request.defaults,
+        loopback_urls=settings.loopback,
+        reference_roots=request.reference_roots,
+    )
 
 
 def edition_of(source: CampaignSource, name: str) -> Edition:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from adloom.core.limits import STRICT, WIDE
 from adloom.edges.campaign_origin import Origin
-from adloom.edges.campaign_references import BadReference, ReferenceReader, check_url, url_reference
+from adloom.edges.campaign_references import BadReference, ReadFrom, ReferenceReader, check_url, url_reference
 
 
 @pytest.fixture
@@ -29,12 +29,7 @@ def picture_bytes(folder: Path, kind: str, size: tuple[int, int]) -> bytes:
 
 def reader(folder: Path, profile=STRICT) -> ReferenceReader:
     origin = Origin(folder / "campaign.yaml", "campaign.yaml")
-    return ReferenceReader(
-        {"logo": ("file", "logo.png")},
-        origin,
-        profile.references,
-        loopback_urls=False,
-    )
+    return ReferenceReader({"logo": ("file", "logo.png")}, ReadFrom(origin, loopback_urls=False), profile.references)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from shop import Shop, campaign_text
 from adloom.core.errors import InputError
 from adloom.core.limits import STRICT
 from adloom.edges.campaign_origin import Origin
-from adloom.edges.campaign_references import BadReference, ReferenceReader, read_file
+from adloom.edges.campaign_references import BadReference, ReadFrom, ReferenceReader, read_file
 
 
 def _picture(kind: str = "png", size: tuple[int, int] = (64, 48), colour: str = "white") -> bytes:
@@ -35,7 +35,7 @@ def _put(s3: S3Server, content: bytes, name: str = "图 bottle.png") -> str:
 
 def _reader(folder: Path, **named: tuple[str, str]) -> ReferenceReader:
     origin = Origin(folder / "campaign.yaml", "campaign.yaml")
-    return ReferenceReader(named, origin, STRICT.references, loopback_urls=False)
+    return ReferenceReader(named, ReadFrom(origin, loopback_urls=False), STRICT.references)
 
 
 def test_an_object_is_known_by_its_bytes_as_a_file_with_the_same_is(s3: S3Server, at_s3: None, tmp_path: Path):

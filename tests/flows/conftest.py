@@ -58,6 +58,10 @@ def worker(
         **{name: desk.environment[name] for name in desk.environment if name.startswith(("EVOLINK", "ADLOOM"))},
         **s3.environment(),
         "ADLOOM_ARCHIVE": f"s3://{BUCKET}/archive",
+        "ADLOOM_CAMPAIGN_ROOTS": f"{desk.folder}, s3://{BUCKET}/campaigns",
+        "ADLOOM_APPROVE_ABOVE_USD": "3",
+        "ADLOOM_MAX_USD": "6",
+        "ADLOOM_MAX_RUNS": "2",
         "PREFECT_API_URL": prefect_server.url,
         "PREFECT_WORKER_QUERY_SECONDS": "1",
     }

@@ -16,6 +16,7 @@ from adloom.core.errors import CampaignInvalid, SettingInvalid
 from adloom.core.limits import DEFAULT_MODEL, MODELS, PROFILES
 from adloom.edges.campaign_files import open_campaign
 from adloom.flows.campaign import PASTED_CHARACTERS, csv_source, run_campaign, run_csv
+from adloom.flows.form_limits import FormLimits
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).with_name("forms.json")
@@ -114,15 +115,15 @@ def test_a_wrong_entry_is_refused_by_the_form(flow: Flow[Any, Any], entry: dict[
     ],
 )
 def test_a_csv_form_that_does_not_fit_is_told_in_a_sentence(file: str, text: str, name: str, message: str):
-    with pytest.raises(SettingInvalid) as refused, csv_source(file, text, name):
+    with pytest.raises(SettingInvalid) as refused, csv_source(file, text, name, FormLimits()):
         pass
     assert message in str(refused.value)
 
 
 async def test_a_campaign_file_that_is_not_there_ends_the_run_with_a_sentence():
-    state = await run_campaign.fn(other_campaign="nowhere.yaml", dry_run=False)
+    state = await run_campaign.fn(other_campaign="campaigns/nowhere.yaml", dry_run=False)
     assert (state.type, state.name) == ("FAILED", "BadInput")
-    assert "nowhere.yaml: this campaign does not exist." in str(state.message)
+    assert "campaigns/nowhere.yaml: this campaign does not exist." in str(state.message)
 
 
 async def test_a_pasted_csv_cannot_be_shared_by_several_runs():
@@ -131,13 +132,16 @@ async def test_a_pasted_csv_cannot_be_shared_by_several_runs():
 
 
 def test_problems_of_a_pasted_csv_are_told_without_the_file_that_it_lay_in():
-    with pytest.raises(CampaignInvalid) as refused, csv_source("", "id,prompt\na,\n", "cups") as source:
+    with pytest.raises(CampaignInvalid) as refused, csv_source("", "id,prompt\na,\n", "cups", FormLimits()) as source:
         list(open_campaign(Path(source)).rows())
     assert str(refused.value).startswith("cups.csv:2:2: the prompt is empty")
 
 
 def test_a_pasted_csv_is_read_under_its_own_name_wherever_it_lies():
-    with csv_source("", "id,prompt\na,一个杯子\n", "cups") as first, csv_source("", "id,prompt\n", "cups") as second:
+    with (
+        csv_source("", "id,prompt\na,一个杯子\n", "cups", FormLimits()) as first,
+        csv_source("", "id,prompt\n", "cups", FormLimits()) as second,
+    ):
         assert first != second
         assert Path(first).name == Path(second).name == "cups.csv"
         assert Path(first).read_text(encoding="utf-8") == "id,prompt\na,一个杯子\n"

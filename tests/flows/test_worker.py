@@ -183,6 +183,54 @@ def test_cancel_collects_what_is_paid_and_retry_buys_the_rest_once(
 
 
 @pytest.fixture(scope="module")
+def limited(prefect_server: PrefectServer, desk: Desk, worker: Worker) -> dict[str, str]:
+    """Runs that ask for more than their worker leaves to a form, after those above have ended."""
+    run = prefect_server.press_run
+    by_hand = "campaign/by-hand"
+    return {
+        "dear": run(by_hand, other_campaign=write(desk, "dear", 5 * ROWS), dry_run=False, approve_above_usd=0, runs=16),
+        "dearest": run(by_hand, other_campaign=write(desk, "dearest", 9 * ROWS), budget_usd=100000),
+        "secret": run(by_hand, other_campaign=secrets(desk), dry_run=False),
+        "nobody's": run("share/share", campaign=str(desk.folder / "dry.yaml"), edition="main", number=0, runs=1),
+    }
+
+
+def secrets(desk: Desk) -> str:
+    """A file that the worker may read and the people at its forms may not."""
+    folder = desk.folder.parent / f"{desk.folder.name}-secrets"
+    folder.mkdir()
+    (folder / "passwords.yaml").write_text('db_password: "CANARY-hunter2"\n  x: y\n')
+    (desk.folder / "linked.yaml").symlink_to(folder / "passwords.yaml")
+    return str(desk.folder / "linked.yaml")
+
+
+def test_the_ceilings_of_the_worker_are_not_raised_by_a_form(
+    prefect_server: PrefectServer, desk: Desk, limited: dict[str, str]
+):
+    until(lambda: prefect_server.get(f"flow_runs/{limited['dear']}")["state"]["name"] == "Suspended")
+    assert not desk.sent("dear")
+    message = prefect_server.ended(limited["dearest"])["state"]["message"]
+    assert "budget    $6.00" in message
+    assert "too little; a run would buy nothing" in message
+
+
+def test_a_form_reads_no_file_that_the_worker_does_not_leave_to_it(
+    prefect_server: PrefectServer, desk: Desk, limited: dict[str, str]
+):
+    run = prefect_server.ended(limited["secret"])
+    assert run["state"]["name"] == "BadInput"
+    assert "linked.yaml' is not where a form may read from" in run["state"]["message"]
+    assert "CANARY" not in json.dumps([run, prefect_server.artifacts(run)])
+
+
+def test_a_share_is_not_for_people(prefect_server: PrefectServer, desk: Desk, limited: dict[str, str]):
+    state = prefect_server.ended(limited["nobody's"])["state"]
+    assert state["name"] == "BadInput"
+    assert "ask for an approval first" in state["message"]
+    assert not desk.sent("dry")
+
+
+@pytest.fixture(scope="module")
 def killed(prefect_server: PrefectServer, desk: Desk, worker: Worker) -> tuple[str, str]:
     """A run that died with its worker in the middle, and one that was started after it."""
     source = write(desk, "killed", ROWS)

@@ -9,6 +9,7 @@ from PIL import Image
 from shop import Shop, campaign_text, one_row
 
 from adloom.claims import claim_task
+from adloom.core.campaign import Budget
 from adloom.core.outcomes import Status
 from adloom.edges.evolink import EvoLink
 from adloom.ledger import Edition
@@ -255,6 +256,24 @@ async def test_a_plan_over_its_budget_sends_nothing(shop: Shop):
     assert shop.sandbox.state()["posts_received"] == 0
     assert result.published.manifest["totals"]["open"] == 10
     assert "0.2250" in result.stops[0].message
+
+
+@pytest.mark.parametrize(
+    ("of_file", "wish"),
+    [
+        ("{usd: 100}", {"ceiling": Budget(usd=Decimal("0.10"))}),
+        ("{usd: 100}", {"ceiling": Budget(usd=Decimal("0.10")), "budget": Budget(usd=Decimal(50))}),
+        ("{images: 1000}", {"ceiling": Budget(usd=Decimal("0.10"))}),
+        ("{usd: 0.10}", {"ceiling": Budget(usd=Decimal(100))}),
+    ],
+)
+async def test_no_budget_passes_the_ceiling_and_a_ceiling_raises_none(
+    shop: Shop, of_file: str, wish: dict[str, object]
+):
+    shop.write(campaign_text("  - {id: mug, prompt: a mug, variants: 10}\n", budget=of_file))
+    result = await shop.run(**wish)
+    assert result.exit_code == 4
+    assert shop.sandbox.state()["posts_received"] == 0
 
 
 async def test_a_price_that_moved_stops_after_the_first_call(shop: Shop):

@@ -25,7 +25,7 @@ from adloom.edges.campaign_jobs import (
     value_of,
 )
 from adloom.edges.campaign_origin import Origin
-from adloom.edges.campaign_references import BadReference, ReferenceReader, check_url
+from adloom.edges.campaign_references import BadReference, ReadFrom, ReferenceReader, check_url
 from adloom.edges.campaign_report import Place, Report, shown
 from adloom.edges.campaign_schema import HeadFile, JobFile, SettingsFile, read_head, read_jobs
 from adloom.edges.campaign_settings import AXES, STANDARD, SettingsReader, Texts
@@ -44,26 +44,24 @@ class Assembled:
     settings: SettingsReader
 
 
-def assemble(
-    origin: Origin, document: Document, content: Mapping[str, Tree], report: Report, *, loopback_urls: bool
-) -> Assembled:
+def assemble(read_from: ReadFrom, document: Document, content: Mapping[str, Tree], report: Report) -> Assembled:
     """Read head and jobs of a campaign file; problems go to the report."""
     head = read_head(document, content, report)
     profile = PROFILES[head.profile]
     named = {
         name: ("url", item.url) if item.url else ("file", item.file or "") for name, item in head.references.items()
     }
-    references = ReferenceReader(named, origin, profile.references, loopback_urls=loopback_urls)
+    references = ReferenceReader(named, read_from, profile.references)
     written = content.get("references")
     for name in written if isinstance(written, dict) else ():
         if name not in named:
             references.give_up(name)
-    _check_head(head, document, references, report, loopback_urls=loopback_urls)
-    builder = _JobBuilder(origin, document, head, report)
+    _check_head(head, document, references, report, loopback_urls=read_from.loopback_urls)
+    builder = _JobBuilder(read_from.origin, document, head, report)
     jobs = tuple(builder.job(position, job) for position, job in read_jobs(document, content, report))
     campaign = Campaign(
         name=head.campaign,
-        source=origin.shown,
+        source=read_from.origin.shown,
         budget=head.budget.value() if head.budget else None,
         pace=head.limits.value(),
         profile=head.profile,

@@ -21,13 +21,16 @@ from adloom.core.limits import PROFILES
 from adloom.core.matrix import ROWS_PER_CAMPAIGN
 from adloom.edges.campaign_assembly import assemble
 from adloom.edges.campaign_jobs import Job, SourceRow, table_source
-from adloom.edges.campaign_origin import Origin, origin_of
-from adloom.edges.campaign_references import ReferenceReader
+from adloom.edges.campaign_origin import origin_of
+from adloom.edges.campaign_references import ReadFrom, ReferenceReader
 from adloom.edges.campaign_report import Place, Report
 from adloom.edges.campaign_rows import RowReader
 from adloom.edges.campaign_settings import STANDARD, SettingsReader, Texts
 from adloom.edges.campaign_workbook import file_of, is_workbook
 from adloom.edges.campaign_yaml import LARGEST_FILE_BYTES, read_yaml
+
+LONGEST_NAME = 300
+"""Characters of a path in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +44,45 @@ class Defaults:
     prompt: str | None = None
 
 
-def open_campaign(source: str | Path, *, defaults: Defaults = Defaults(), loopback_urls: bool = False) -> FileCampaign:
+def open_campaign(
+    source: str | Path,
+    *,
+    defaults: Defaults = Defaults(),
+    loopback_urls: bool = False,
+    reference_roots: tuple[str, ...] | None = None,
+) -> FileCampaign:
     """Open the campaign at a path or an ``s3://`` address: its head is read now, its rows when they are wanted.
 
-    ``loopback_urls`` allows addresses on this machine, for when the API itself is there. Raises InputError when there
-    is no such file and CampaignInvalid when it cannot be read at all. Problems of the head that leave the rows readable
-    are raised with theirs: by ``rows`` after the last row, or by ``campaign``, which then reads all rows first.
+    ``loopback_urls`` allows addresses on this machine, for when the API itself is there; ``reference_roots`` are the
+    only ``s3://`` prefixes below which objects may be references. Raises InputError when there is no such file and
+    CampaignInvalid when it cannot be read at all. Problems of the head that leave the rows readable are raised with
+    theirs: by ``rows`` after the last row, or by ``campaign``, which then reads all rows first.
     """
     origin = origin_of(str(source))
+    read_from = ReadFrom(origin, loopback_urls=loopback_urls, roots=reference_roots)
     path = origin.path
-    file = file_of(path)
-    if not file.is_file():
-        what = "is not a file" if file.exists() else "does not exist"
-        raise InputError(
-            f"{origin.shown}: this campaign {what}.", remedy="Check the path, or make a campaign with: adloom init"
-        )
+    _refuse_what_is_no_file(path, origin.shown)
     if path.suffix.lower() == ".csv" or is_workbook(path):
-        return _open_table(origin, defaults, loopback_urls=loopback_urls)
+        return _open_table(read_from, defaults)
     if path.suffix.lower() in (".yaml", ".yml"):
-        return _open_document(origin, loopback_urls=loopback_urls)
+        return _open_document(read_from)
     raise InputError(
         f"{origin.shown}: a campaign is a .yaml, .csv or .xlsx file.",
         remedy="Save it as one of these, or name another file.",
+    )
+
+
+def _refuse_what_is_no_file(path: Path, name: str) -> None:
+    """Raise InputError for a path where no file is."""
+    try:
+        file = file_of(path)
+        if file.is_file():
+            return
+        what = "is not a file" if file.exists() else "does not exist"
+    except OSError as error:  # a name that no disk takes, a loop of links
+        what = f"cannot be read: {error.strerror}"
+    raise InputError(
+        f"{name[:LONGEST_NAME]}: this campaign {what}.", remedy="Check the path, or make a campaign with: adloom init"
     )
 
 
@@ -112,7 +132,8 @@ class FileCampaign:
         report.close()
 
 
-def _open_table(origin: Origin, defaults: Defaults, *, loopback_urls: bool) -> FileCampaign:
+def _open_table(read_from: ReadFrom, defaults: Defaults) -> FileCampaign:
+    origin = read_from.origin
     path, file = origin.path, origin.shown
     book = file_of(path)
     stem = book.stem + path.name.removeprefix(book.name)
@@ -128,12 +149,13 @@ def _open_table(origin: Origin, defaults: Defaults, *, loopback_urls: bool) -> F
     origins["prompt"] = Place("--prompt") if defaults.prompt else Place(file)
     job = Job(name, defaults.prompt or "", settings, origins, table_source(path, file))
     profile = PROFILES["strict"]
-    references = ReferenceReader({}, origin, profile.references, loopback_urls=loopback_urls)
+    references = ReferenceReader({}, read_from, profile.references)
     head = Campaign(name, file, None, Pace(), profile.name, None, {})
     return FileCampaign(head, (job,), SettingsReader(profile, references), Duplicates.KEEP)
 
 
-def _open_document(origin: Origin, *, loopback_urls: bool) -> FileCampaign:
+def _open_document(read_from: ReadFrom) -> FileCampaign:
+    origin = read_from.origin
     report = Report(origin.shown)
     try:
         with origin.path.open("rb") as handle:
@@ -147,5 +169,5 @@ def _open_document(origin: Origin, *, loopback_urls: bool) -> FileCampaign:
         report.fatal(
             document.place(()), "this is no campaign", "a mapping that begins with a line like: campaign: my-name"
         )
-    read = assemble(origin, document, document.content, report, loopback_urls=loopback_urls)
+    read = assemble(read_from, document, document.content, report)
     return FileCampaign(read.campaign, read.jobs, read.settings, read.head.duplicates, report.problems)

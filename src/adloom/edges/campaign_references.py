@@ -16,6 +16,7 @@ import stat
 import unicodedata
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -26,6 +27,7 @@ from adloom.core.limits import PROFILES, ReferenceLimits
 from adloom.edges.addresses import is_internal_host, is_loopback_host
 from adloom.edges.campaign_origin import S3, Origin, beside
 from adloom.edges.campaign_report import did_you_mean, shown
+from adloom.edges.campaign_roots import is_below
 
 LONGEST_URL = 2048
 HOSTABLE = ("jpeg", "png", "gif", "webp")
@@ -52,17 +54,28 @@ class BadReference(ValueError):
         self.allowed = allowed
 
 
+@dataclass(frozen=True, slots=True)
+class ReadFrom:
+    """Where references may be: beside the campaign, at addresses on this machine too, in S3 below these roots alone.
+
+    ``roots`` None means anywhere in S3.
+    """
+
+    origin: Origin
+    loopback_urls: bool
+    roots: tuple[str, ...] | None = None
+
+
 class ReferenceReader:
     """Reads the references of one campaign. A file is read and hashed once."""
 
-    def __init__(
-        self, named: Mapping[str, tuple[str, str]], origin: Origin, limits: ReferenceLimits, *, loopback_urls: bool
-    ) -> None:
+    def __init__(self, named: Mapping[str, tuple[str, str]], read_from: ReadFrom, limits: ReferenceLimits) -> None:
         """Take ``named`` as name → (``url`` or ``file``, its text)."""
         self._named = named
-        self._origin = origin
+        self._origin = read_from.origin
+        self._roots = read_from.roots
         self._limits = limits
-        self._loopback_urls = loopback_urls
+        self._loopback_urls = read_from.loopback_urls
         self._files: dict[str, Reference] = {}
         self._given_up: set[str] = set()
         self._wrong: set[str] = set()
@@ -128,6 +141,8 @@ class ReferenceReader:
     def _object(self, address: str) -> Reference:
         from adloom.edges.s3_objects import ObjectUnreadable, read_object  # noqa: PLC0415 - boto3 takes half a second
 
+        if self._roots is not None and not is_below(address, self._roots):
+            raise BadReference(f"{shown(address)} is not where a form may read from", "a prefix that the worker allows")
         most = self._limits.size_bytes
         try:
             content = read_object(address, most + 1)
