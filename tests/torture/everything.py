@@ -33,6 +33,7 @@ from torture import (
     odd_pictures,
     power_cut,
     random_kills,
+    readers,
     simulation,
     starvation,
 )
@@ -47,6 +48,7 @@ NEED_STRACE = ("power", "points", "errors")
 def parts(seed: int, workers: int, until: float) -> dict[str, Callable[[], Tally]]:
     """The parts by name, the quick ones first."""
     return {
+        "readers": partial(readers.torture, inputs=readers.EACH, seed=seed, workers=workers, until=until),
         "losses": partial(lost_replies.torture, seeds=20, workers=workers, until=until),
         "twenty": partial(random_kills.twenty_at_once, rounds=5, workers=1, until=until),
         "damages": partial(damages.torture, archives=1000, real=100, seed=seed, workers=workers, until=until),
