@@ -13,10 +13,12 @@ from torture.simulation import quiet
 
 from adloom.cli_archive import _fetcher
 from adloom.core.errors import AdloomError
+from adloom.core.facts import Attempt, Image, ImageFate
 from adloom.edges.pictures import PictureDecoder
 from adloom.owners import Heartbeat, Process
 from adloom.proof import Damage, verify
 from adloom.repair import repair
+from adloom.seal import _needs_no_link
 from adloom.session import WallClock, new_ledger, open_store, open_target
 
 
@@ -237,3 +239,24 @@ async def test_a_manifest_that_was_forged_together_with_its_checksum_contradicts
 
 def test_damages_have_words():
     assert str(Damage.CHANGED) == "changed"
+
+
+ONE, OTHER = "https://r.example/1.jpg?sig=1", "https://r.example/2.jpg?sig=1"
+
+
+@pytest.mark.parametrize(
+    ("links", "fates", "needs"),
+    [
+        ([ONE, OTHER], [ImageFate.ARCHIVED, ImageFate.EXTRA], False),
+        ([ONE, OTHER], [ImageFate.ARCHIVED], True),
+        ([ONE, OTHER], [ImageFate.ARCHIVED, ImageFate.QUARANTINED], True),
+        ([ONE, OTHER], [ImageFate.ARCHIVED, ImageFate.LOST], True),
+        ([ONE, ONE.replace("1.jpg?sig=1", "1.jpg?sig=2")], [ImageFate.ARCHIVED, ImageFate.ARCHIVED], True),
+        ([], [], False),
+    ],
+)
+def test_a_link_keeps_its_signature_while_anything_may_need_it(
+    links: list[str], fates: list[ImageFate], *, needs: bool
+):
+    images = tuple(Image(index, index + 1, fate) for index, fate in enumerate(fates))
+    assert _needs_no_link(Attempt(1, completed={"links": links}, images=images)) is not needs
