@@ -34,7 +34,7 @@ class Window:
         self._gate = gate
         self._most = most
         self._width = 1
-        self._unread: set[str] = set()
+        self._unread: dict[str, None] = {}  # in the order in which they came
         self._changed = asyncio.Event()
 
     async def enter(self, call: str) -> None:
@@ -44,11 +44,15 @@ class Window:
             self._changed.clear()
             await self._changed.wait()
             self._gate.check()
-        self._unread.add(call)
+        self._unread[call] = None
+
+    def holds(self, call: str) -> bool:
+        """Whether a purchase that entered and was not sent yet may still go, should the window be narrower now."""
+        return call in list(self._unread)[: self._width]
 
     def leave(self, call: str) -> None:
         """A purchase is over, or its price was read."""
-        self._unread.discard(call)
+        self._unread.pop(call, None)
         self._changed.set()
 
     def widen(self) -> None:
@@ -106,6 +110,10 @@ class PriceWatch:
         finally:
             if order.call not in self._untold:
                 window.leave(order.call)
+
+    def may_go(self, order: Order) -> bool:
+        """Whether a purchase that has its turn may be sent now: a price may have moved while it waited for its pace."""
+        return self._window(_kind(order)).holds(order.call)
 
     def let_go(self, order: Order) -> None:
         """A purchase has come to its end, or as far as it goes now, whatever was read."""

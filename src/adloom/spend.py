@@ -116,12 +116,19 @@ class Spender:
     async def _buy_once(self, order: Order) -> ApiError | None:
         """One attempt, with the model whose turn it is; what it ended with where it was no purchase."""
         order = self._fallback.order_for(order, self._ledger.facts(order.call))
-        async with self._prices.turn(order):
-            await self._throttle.turn()
-            return await self._attempt(order) if self._ledger.facts(order.call).stage in _TO_BUY else None
+        while True:
+            async with self._prices.turn(order):
+                await self._throttle.turn()
+                if self._prices.may_go(order):
+                    return await self._attempt(order) if self._ledger.facts(order.call).stage in _TO_BUY else None
 
     async def resend(self, order: Order) -> None:
-        """Send an unknown purchase again under its own key. Only the ladder asks for this, where it is proven safe."""
+        """Send an unknown purchase again under its own key. Only the ladder asks for this, where it is proven safe.
+
+        It may be the first to arrive, and then buys: after a stop for a price it is left to a later run.
+        """
+        if any(stop.reason is StopReason.PRICE for stop in self._gate.stops):
+            return
         latest = self._ledger.facts(order.call).latest
         if await self._decide_to_send(order, latest.number, latest.sends + 1):
             await self._send(order, latest.number, latest.sends + 1)

@@ -141,3 +141,19 @@ async def test_a_cap_in_images_counts_the_dearest_quality(shop: Shop):
     outlook = await outlook_of(shop.request(), shop.settings, open_store(shop.settings.archive), to_run=True)
     assert (outlook.to_buy, outlook.cap) == (6 * Decimal("4.53"), 36)
     assert outlook.most_in_flight == 6 * Decimal("4.53")
+
+
+async def test_a_price_that_moves_holds_back_those_who_wait_for_their_pace_too():
+    clock = ManualClock()
+    api = ScriptedApi(clock)
+    api.submit_takes_s = 10
+    prices = [PRICE] * 12 + [PRICE * Decimal("1.02")] * 28
+    api.answers = [accepted(f"task-{number:03}", price) for number, price in enumerate(prices)]
+    world = a_world(MemoryStore(), clock, api)
+    rows = [a_row(f"row-{number:02}") for number in range(40)]
+    pace = Pace(in_flight=32, submits_per_minute=60)
+    assert (await run_all(world, await look_at(world, FakeSource(rows, pace=pace)))).exit_code == 0
+    at = [post.at for post in api.posts]
+    first_read = at[12] + 10
+    last_unread = max(moment for moment in at if moment < first_read)
+    assert min(moment for moment in at if moment > first_read) - last_unread > 3

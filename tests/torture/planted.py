@@ -11,6 +11,7 @@ I4    what is written once is never replaced          I11    every run ends
 I5    the manifest tells the truth                    I12    every variant ends
 I6    reserved and charged stay under the cap         I13    short only after two calls that brought nothing
 I14   what does not come is not hammered              I15    a whole ledger is not taken for an older one
+I16   few purchases are out at a price unread        I17    nothing is bought after a charge above its reserve
 ====  ==============================================  =====  ==================================================
 """
 
@@ -35,6 +36,7 @@ from adloom import (
     ladder,
     look,
     past,
+    prices,
     spend,
 )
 from adloom.claims import Claims
@@ -559,3 +561,18 @@ def the_first_failure_is_believed(put: Put) -> None:
     put(failure.Failures, "_counts", lambda _self, task, _since_s: task.charge_status != "reserved")
     put(failure.Failures, "_wait_s", lambda _self, _call, _reads: 0.0)
     put(failure.Failures, "came_back", never)
+
+
+@plant("I16")
+def the_first_price_is_not_waited_for(put: Put) -> None:
+    async def enter(self: Any, call: str) -> None:
+        self._gate.check()
+        self._unread[call] = None
+
+    put(prices.Window, "enter", enter)
+    put(prices.Window, "holds", lambda _self, _call: True)
+
+
+@plant("I17")
+def a_charge_above_its_reserve_is_paid_and_forgotten(put: Put) -> None:
+    put(prices.PriceWatch, "_stop_for_charge", lambda *_everything: None)

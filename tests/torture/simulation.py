@@ -135,7 +135,7 @@ class Scenario:
         world.list_open = random.random() < 0.8
         world.fresh_links = random.random() < 0.5
         world.tells_credits = random.random() < 0.7
-        world.tells_reserve = random.random() < 0.8
+        world.tells_reserve = random.random() < 0.8 or world.price_wavers or world.overcharges
         world.list_skew_s = random.choice((0, 0, -60, 60))
         world.page_size = random.choice((3, 20, 1000, 1000))
         self._draw_links()

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
 
+from torture.price_bets import Bets
+
 from adloom.core.errors import (
     AccountStopped,
     DownloadFailed,
@@ -118,6 +120,8 @@ class Made:
     outcome: str
     images: list[bytes]
     charge_mode: str = "released"
+    overcharge: int = 1
+    """What is charged, as a multiple of what should be."""
     visible_from: float = 0.0
     listed_from: float = 0.0
     form: str = "path"
@@ -145,7 +149,7 @@ class Made:
         if not self.is_over(now):
             return self.price * self.n
         if self.completed:
-            return self.price * min(self.paid_images, self.n)
+            return self.price * min(self.paid_images, self.n) * self.overcharge
         if self.charge_mode == "kept":
             return self.price * self.n
         if self.charge_mode == "reserved" and now < self.ends + 40:
@@ -221,6 +225,10 @@ class World:
         self.steadiness = Random(f"wavering of {seed}")
         """Apart as well: how often and how the ends of tasks waver."""
         self.unsteady = self.steadiness.choice((0.3, 1.0)) if self.steadiness.random() < 0.3 else 0.0
+        self.prices = Random(f"prices of {seed}")
+        """Apart from all else, as above."""
+        self.price_wavers = self.prices.random() < 0.1
+        self.overcharges = self.prices.random() < 0.1
         self.log: list[str] | None = None
 
     # --- what everybody needs
@@ -360,6 +368,28 @@ class World:
             self.problem(f"I6 {self.exposure()} credits reserved and charged, the cap is {cap}")
         return made, False
 
+    def _price_now(self) -> Decimal:
+        """What an image of the next purchase costs."""
+        if self.is_calm or not self.price_wavers:
+            return self.price
+        factor = self.prices.choice(("1", "1", "1", "1.02", "0.98", "0.9", "0.7", "1.04", "2"))
+        if factor != "1":
+            self.note("price wavers")
+            self.price_moved = True
+        return self.price * Decimal(factor)
+
+    async def think(self) -> None:
+        """An API whose price wavers takes its time, so that several purchases are out at once."""
+        if self.price_wavers and not self.is_calm:
+            await asyncio.sleep(self.prices.choice((0, 2, 12)))
+
+    def _overcharge_now(self) -> int:
+        if self.is_calm or not self.overcharges or self.prices.random() > 0.6:
+            return 1
+        self.note("charge above its reserve")
+        self.price_moved = True
+        return self.prices.choice((2, 10))
+
     def answered(self, made: Made) -> str:
         """The id that a purchase is answered with: its own, or that of a task that its own purchase has claimed."""
         if self.is_calm or self.ids.random() >= self.mixes_ids:
@@ -394,7 +424,7 @@ class World:
             body,
             token,
             n,
-            self.price,
+            self._price_now(),
             now,
             now + self.random.choice((0.5, 2, 6, 20, 60)),
             kind,
@@ -402,6 +432,8 @@ class World:
         )
         if kind == "stuck":
             made.ends = float("inf")
+        if kind == "ok":
+            made.overcharge = self._overcharge_now()
         if kind.startswith("fail") or kind == "cancelled":
             made.charge_mode = self.random.choice(("released", "released", "reserved", "reserved-long", "kept"))
             self.note(f"charge {made.charge_mode}")
@@ -533,6 +565,8 @@ class Process:
         self.resumed = asyncio.Event()
         self.resumed.set()
         self.main: asyncio.Task[object] | None = None
+        self.bets = Bets()
+        self.was_paused = False
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -547,7 +581,7 @@ class Process:
 
     def pause(self, seconds: float) -> None:
         """SIGSTOP, and SIGCONT after a while."""
-        self.paused = True
+        self.paused = self.was_paused = True
         self.resumed.clear()
         self.world.note("pause")
         self.world.say(f"{self.name} is paused for {seconds} s")
@@ -710,8 +744,26 @@ class SimApi:
         return "account"
 
     async def submit(self, body: bytes, idempotency_key: str) -> Accepted:
-        world = self._world
         await self._process.enter("submit")
+        if wrong := self._process.bets.send(idempotency_key, self._world.loop.time()):
+            self._bets_wrong(wrong)
+        try:
+            accepted = await self._answer(body, idempotency_key)
+        finally:
+            self._process.bets.over(idempotency_key)
+        if accepted.credits_reserved is not None:
+            content = json.loads(body)
+            price = accepted.credits_reserved / content["n"]
+            self._process.bets.reads(len(content.get("image_urls", ())), price, self._world.loop.time())
+        return accepted
+
+    def _bets_wrong(self, wrong: str) -> None:
+        """Only of a process that was told prices and was never stopped in the middle of reading one."""
+        if self._world.tells_reserve and not self._process.was_paused:
+            self._world.problem(f"{wrong.partition(' ')[0]} {self._process.name} {wrong.partition(' ')[2]}")
+
+    async def _answer(self, body: bytes, idempotency_key: str) -> Accepted:
+        world = self._world
         kind = world.pick(world.faults.submit)
         if kind:
             world.note(f"submit {kind}")
@@ -734,6 +786,7 @@ class SimApi:
                 await self._lose(min(delay, 60))
                 raise OutcomeUnknown("no answer")
         made, replayed = world.take(body, idempotency_key)
+        await world.think()
         await self._process.leave("submit")
         if kind in ("5xx-after", "broken-200"):
             raise OutcomeUnknown(f"a {kind}", status=502)
@@ -760,6 +813,10 @@ class SimApi:
             raise error
         found = {task_id: task for task_id in task_ids if (task := world.read(task_id)) is not None}
         await self._process.leave("tasks")
+        for task_id, task in found.items():
+            mine = self._process.name in world.sent_by.get(world.tasks[task_id].key, ())
+            if mine and task.credits_used and world.tasks[task_id].overcharge > 1:
+                self._process.bets.overcharged(world.loop.time())
         return found
 
     async def list_tasks(self, created_after: int) -> Sequence[ListedTask] | None:

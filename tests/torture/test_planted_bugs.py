@@ -7,6 +7,7 @@ from torture.planted import BREAKS, PLANTS, planted
 from torture.simulation import SHORT, quiet, simulate
 
 CATCHING = {
+    "a_charge_above_its_reserve_is_paid_and_forgotten": (668, 847),
     "a_5xx_is_free": (12, 52, 63),
     "a_kept_charge_is_taken_for_free": (80, 132, 210),
     "a_newer_plan_is_not_looked_for": (170, 260, 61),
@@ -41,6 +42,7 @@ CATCHING = {
     "the_ledger_is_read_before_the_manifest": (20, 87),
     "the_first_failure_is_believed": (75,),
     "the_first_reading_of_the_results_is_believed": (1, 2, 7),
+    "the_first_price_is_not_waited_for": (6, 15, 18),
     "the_purchase_of_a_dead_owner_is_free": (61, 178, 63, 153),
     "two_readings_that_show_nothing_are_a_shortfall": (1, 2, 7),
     "what_is_not_shown_in_five_minutes_is_given_up": (2, 75, 92),

@@ -12,6 +12,7 @@ RARE = (371, 372, 475)
 MUST_HAPPEN = (
     "404 for a while",
     "account stop",
+    "charge above its reserve",
     "answered with another task's id",
     "crash after an effect",
     "crash before an effect",
@@ -20,6 +21,7 @@ MUST_HAPPEN = (
     "ledger set back",
     "link expired",
     "pause",
+    "price wavers",
     "replayed by key",
     "retry after a failed task",
     "sent by two processes",
