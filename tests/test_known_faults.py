@@ -80,4 +80,4 @@ def test_without_a_database_it_says_that_it_cannot(tmp_path: Path):
     done = audited(tmp_path)
     assert done.returncode == 2
     assert "2 packages" in done.stdout
-    assert done.stderr.startswith("Known faults were not looked up.")
+    assert done.stderr.startswith("Known faults were not looked up: that takes a database of advisories")
