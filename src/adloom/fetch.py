@@ -185,7 +185,7 @@ class Siblings:
         self._stored = frozenset(stored)
         self._taken = dict(stored)
         self._brought: dict[str, str] = {}
-        """The SHA-256 of what links have brought."""
+        """The SHA-256 of what links have brought, empty for nothing."""
         self._evidence: dict[int, bool] = {}
         self._one_at_a_time = asyncio.Lock()
 
@@ -239,11 +239,12 @@ class Siblings:
         """An image that no other index has; None when the task shows so many equal ones that this may have its own."""
         shown: Counter[str] = Counter()
         for link in await self._reading.renewals(target.link, self._links):
-            if link not in self._brought and (found := await self._fetcher.once(link)) is not None:
-                self._brought[link] = found[0].sha256
-                if not taken[found[0].sha256]:
+            if link not in self._brought:
+                found = await self._fetcher.once(link)
+                self._brought[link] = "" if found is None else found[0].sha256  # its own index tries it again
+                if found is not None and not taken[found[0].sha256]:
                     return found
-            shown[self._brought.get(link, "")] += 1
+            shown[self._brought[link]] += 1
         if shown[own] > taken[own]:
             return None
         error = LinkExpired if self._fetcher.is_over(target) else DownloadFailed

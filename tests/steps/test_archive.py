@@ -343,6 +343,18 @@ async def test_links_that_differ_in_their_signature_alone_are_told_apart_by_thei
     assert {room.store.objects[EDITION.key(image.key)] for image in images.values()} == set(map(of_alike, ALIKE))
 
 
+async def test_a_look_alike_that_is_refused_is_not_asked_for_by_every_other_one(room):
+    count = 12
+    links = [f"https://r.example/get?sig={n}" for n in range(count)]
+    room.api.contents = {link: [link.replace("https", "image").encode()] * 99 for link in links}
+    room.api.contents[links[1]] = [LinkExpired("403")] * 99
+    room.api.state_of = lambda task: completed(task, *links[2:], *links[:2])
+    await room.completed(*links, n=count)
+    assert len(await room.archive()) == count - 1
+    assert room.api.downloads.count(links[1]) <= 2 * DOWNLOAD_TRIES
+    assert len(room.api.downloads) <= 4 * count
+
+
 async def test_look_alikes_that_another_run_has_stored_are_not_stored_twice(room, shared):
     room.api.contents = {link: [of_alike(link)] * 9 for link in [*ALIKE, *alike(2, 0, 1, 2)]}
     room.api.contents[ALIKE[1]] = [LinkExpired("403")] * DOWNLOAD_TRIES
