@@ -136,11 +136,15 @@ def test_files_that_are_no_usable_pictures_are_refused(folder):
     frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
     (folder / "text.png").write_text("hello")
     (folder / "cut.png").write_bytes(picture_bytes(folder, "png", (40, 40))[:20])
+    frame = b"\x2c\0\0\0\0\x08\0\x08\0\0\x02\x02\x4c\x01\0"
+    short = b"\x21\xf9\x01\0\0"  # a block of one byte where Pillow unpacks three: a struct.error
+    (folder / "odd.gif").write_bytes(b"GIF89a\x08\0\x08\0\0\0\0" + frame + short + frame + b";")
     (folder / "large.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(10_000_000))
     for name, message in {
         "moving.gif": "animated",
         "text.png": "is no image of a known type",
         "cut.png": "is a damaged png image",
+        "odd.gif": "is a damaged gif image",
         "large.png": "has 10.0 MB",
         "none.png": "there is no file",
     }.items():
