@@ -122,3 +122,13 @@ def test_the_campaign_of_the_first_steps_is_one(tmp_path: Path):
     ]
     (tmp_path / "prompts.csv").write_text("id,prompt,variants,size\na,a red mug,2,4:5\n")
     assert len(list(open_campaign(tmp_path / "prompts.csv").rows())) == 1
+
+
+def test_every_sentence_about_money_in_the_table_is_one_that_the_program_says():
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    table = page.partition("| It says | Because |")[2].partition("\n\n")[0]
+    said = [words for line in table.splitlines()[2:] for words in re.findall(r"`([^`]+)`", line.split("|")[1])]
+    sources = [*(ROOT / "src").rglob("*.py"), *(ROOT / "flows").glob("*.py")]
+    program = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    assert len(said) > 20
+    assert [words for words in said if words not in program] == []

@@ -119,7 +119,7 @@ def test_a_stopped_account_says_why_and_what_to_do(status, code, what, remedy):
     assert what in error.message
     assert "request r-1" in error.message
     assert remedy in error.remedy
-    assert "Nothing was charged" in error.remedy
+    assert "made no task of this call" in error.remedy
     assert (error.status, error.request_id) == (status, "r-1")
 
 

@@ -36,7 +36,7 @@ _ADVICE = re.compile(r"\b(?:after|in|wait)\s+(\d{1,6}(?:\.\d{1,3})?)\s*s", re.IG
 MODERATION = {"content_policy_violation", "sensitive_content", "moderation_blocked", "input_moderation_failed"}
 MODEL_UNAVAILABLE = {"model_unavailable", "model_not_found", "no_available_channel"}
 _AMBIGUOUS = {408, 409, 425}  # a gateway may answer these while the request goes on behind it
-_RESUMABLE = "Nothing was charged for this call; run again afterwards to go on."
+_RESUMABLE = "The API made no task of this call; run again afterwards to go on."
 _LOOKED_FOR = "It may have been charged, so it is not sent again: its task is looked for first."
 _STOPS: Mapping[str, tuple[str, str]] = {
     "insufficient_user_quota": ("the account's balance is used up", "Top up the account."),
@@ -136,7 +136,7 @@ def _refusal(answer: Answer, clean: Cleaner, now: float, envelope: Envelope) -> 
     if envelope.code in MODERATION:
         return ModerationRefused(
             _told(answer, clean, "EvoLink's moderation refused the prompt or a reference", envelope),
-            remedy="Change the prompt or the reference; the same content would be refused again. Nothing was charged.",
+            remedy="Change the prompt or the reference; the same content would be refused again. No task was made.",
             **ids,
         )
     if envelope.code in _STOPS or answer.status in _STOPS_BY_STATUS or envelope.type == "insufficient_quota_error":
@@ -144,20 +144,20 @@ def _refusal(answer: Answer, clean: Cleaner, now: float, envelope: Envelope) -> 
     if answer.status == 429:  # noqa: PLR2004
         return Throttled(
             _told(answer, clean, "EvoLink asks for fewer requests", envelope),
-            remedy="It is sent again later under the same key; nothing was charged.",
+            remedy="It is sent again later under the same key; no task was made.",
             retry_after_s=advised_s(answer, now, envelope),
             **ids,
         )
     if envelope.code in MODEL_UNAVAILABLE or envelope.type == "not_found_error":  # a purchase names nothing else
         return ModelUnavailable(
             _told(answer, clean, "EvoLink does not have the model now", envelope),
-            remedy="Run again later, or name another model in `fallback:`. Nothing was charged.",
+            remedy="Run again later, or name another model in `fallback:`. No task was made.",
             **ids,
         )
     named = f"EvoLink refused the request's {envelope.param}" if envelope.param else "EvoLink refused the request"
     return RequestRefused(
         _told(answer, clean, named, envelope),
-        remedy="Change the row; the same request would be refused again. Nothing was charged.",
+        remedy="Change the row; the same request would be refused again. No task was made.",
         **ids,
     )
 
