@@ -17,6 +17,7 @@ from adloom.agenda import top_up_order
 from adloom.archive import Archiver
 from adloom.collect import Collector
 from adloom.completion import Unreachable
+from adloom.core.breaker import Breaker
 from adloom.core.errors import AdloomError
 from adloom.core.exits import Stop, StopReason
 from adloom.core.facts import RefusalKind, Stage
@@ -54,6 +55,7 @@ class Steps:
     throttle: Throttle
     hosting: Hosting
     prices: PriceWatch
+    breaker: Breaker
     spender: Spender
     ladder: Ladder
     collector: Collector
@@ -196,15 +198,16 @@ class Fulfilment:
         finally:
             self._read_on_now.discard(order.call)
         self._count(order.call)
-        self._read_charge(order.call)
+        self._note_end(order.call)
         if self._ledger.facts(order.call).stage in (Stage.COMPLETED, Stage.ARCHIVED):
             await self.fulfil((order,))
         elif (again := await self._next(order)) is not None:
             await self.fulfil((again,))
 
-    def _read_charge(self, call: str) -> None:
-        """Let the price watch know of a charge: once, and not before it is told or final."""
+    def _note_end(self, call: str) -> None:
+        """Let the breaker know how a task ended, and the price watch of its charge once that is told or final."""
         attempt = self._ledger.facts(call).latest
+        self._steps.breaker.note(attempt)
         told = attempt.completed is not None and (attempt.completed["told"] or attempt.shows_all)
         if told and attempt.task not in self._charges_read:
             self._charges_read.add(attempt.task)
@@ -235,7 +238,7 @@ class Fulfilment:
         await self._steps.collector.collect(order.call, datetime.fromisoformat(accepted["time"]).timestamp())
         if self._ledger.facts(order.call).stage is Stage.UNKNOWN:  # the task turned out to be another call's
             self._steps.ladder.inherit(order)
-        self._read_charge(order.call)
+        self._note_end(order.call)
 
     async def _next(self, order: Order) -> Order | None:
         """What follows from a call's end: a top-up for what it did not bring, another attempt, or nothing."""
@@ -251,6 +254,8 @@ class Fulfilment:
             wait = order.call, facts.task_attempts
             self._waits[wait] += 1
             if self._waits[wait] > WAITS_FOR_A_FORMER_TASK:
+                return None
+            if self._steps.spender.is_blocked(order):
                 return None
             low, high = NEXT_ATTEMPT_INTERVALS
             intervals = low + (high - low) * self._world.random.random()

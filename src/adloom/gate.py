@@ -40,12 +40,16 @@ class Gate:
 
     def close(self, stop: Stop) -> None:
         """Stop buying. The first message for a reason is the one that is shown."""
-        if stop.reason not in {known.reason for known in self.stops}:
-            self.stops = (*self.stops, stop)
+        self.remember(stop)
         if stop.reason is StopReason.INTERRUPTED:
             self.interrupted.set()
         self.closed.set()
         self._changed.set()
+
+    def remember(self, stop: Stop) -> None:
+        """Keep a reason why a part of the buying has stopped, while the rest goes on."""
+        if stop.reason not in {known.reason for known in self.stops}:
+            self.stops = (*self.stops, stop)
 
     def hold(self, holder: object) -> None:
         """Let nobody buy until this holder lifts its hold."""

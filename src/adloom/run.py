@@ -29,6 +29,7 @@ from adloom.batches import (
 from adloom.capabilities import Capabilities, read_capabilities
 from adloom.collect import Collector, Poller
 from adloom.completion import Unreachable
+from adloom.core.breaker import Breaker
 from adloom.core.errors import AdloomError
 from adloom.core.exits import EXIT_UNEXPECTED, Sent, Stop, StopReason, exit_code
 from adloom.core.fallback import Fallback
@@ -117,7 +118,7 @@ class Run:
         )
         planned_credits = outlook.committed.committed + outlook.to_buy
         prices = PriceWatch(self.gate, reserved.revision.cap_credits, planned_credits, most=outlook.pace.in_flight)
-        collector = Collector(ledger, self._poller)
+        collector, breaker = Collector(ledger, self._poller), Breaker()
         spender = Spender(
             world,
             ledger,
@@ -126,7 +127,7 @@ class Run:
             prices=prices,
             ladder=ladder,
             buyer=Buyer(reserved.revision.edition_token, reserved.revision.number, world.api.account),
-            fallback=Fallback(reserved.revision.fallback, reserved.revision.prices, ledger.writer),
+            fallback=Fallback(reserved.revision.fallback, reserved.revision.prices, ledger.writer, breaker.broken),
             failures=collector.failures,
         )
         return Steps(
@@ -136,6 +137,7 @@ class Run:
             throttle=self._throttle,
             hosting=Hosting(world, self.edition, self.gate, planned=outlook.surveyed.files, writer=ledger.writer),
             prices=prices,
+            breaker=breaker,
             spender=spender,
             ladder=ladder,
             collector=collector,

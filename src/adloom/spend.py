@@ -116,11 +116,26 @@ class Spender:
     async def _buy_once(self, order: Order) -> ApiError | None:
         """One attempt, with the model whose turn it is; what it ended with where it was no purchase."""
         order = self._fallback.order_for(order, self._ledger.facts(order.call))
+        if self.is_blocked(order):
+            return None
         while True:
             async with self._prices.turn(order):
                 await self._throttle.turn()
+                if order.model in self._fallback.broken:  # since this waits
+                    return ModelUnavailable(self._fallback.broken[order.model])
                 if self._prices.may_go(order):
                     return await self._attempt(order) if self._ledger.facts(order.call).stage in _TO_BUY else None
+
+    def is_blocked(self, order: Order) -> bool:
+        """Whether an order's model is not bought from any more, and no other may take its place: then it is left open.
+
+        That is a reason to end with; what other models make is bought on.
+        """
+        if not self._fallback.is_blocked(order):
+            return False
+        remedy = "Run the campaign again later, or name other models with `fallback: [...]`."
+        self._gate.remember(Stop(StopReason.OUTAGE, self._fallback.broken[order.model], remedy))
+        return True
 
     async def resend(self, order: Order) -> None:
         """Send an unknown purchase again under its own key. Only the ladder asks for this, where it is proven safe.

@@ -6,7 +6,8 @@ In every run a call begins with its row's own model, which may be back, and goes
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from adloom.core.campaign import Prices
 from adloom.core.facts import Attempt, CallFacts, Decided, RefusalKind
@@ -19,16 +20,22 @@ from adloom.core.triage import MODEL_UNAVAILABLE_CODES
 class Fallback:
     """The models that a campaign names for this, in their order, and the campaign's own prices.
 
-    ``writer`` is the run's token: the failures of its own attempts count.
+    ``writer`` is the run's token: the failures of its own attempts count. ``broken`` has the models that this run
+    does not buy from any more, each with the reason, and grows while the run goes on.
     """
 
     models: tuple[str, ...]
     prices: Prices
     writer: str
+    broken: Mapping[str, str] = field(default_factory=dict)
+
+    def is_blocked(self, order: Order) -> bool:
+        """Whether no model is left that the order may be bought from."""
+        return all(model in self.broken for model in self._chain(order))
 
     def order_for(self, order: Order, facts: CallFacts) -> Order:
         """The order as the call's next attempt sends it."""
-        chain = self._chain(order)
+        chain = tuple(model for model in self._chain(order) if model not in self.broken) or self._chain(order)
         model = chain[self._times_unavailable(facts) % len(chain)]
         if model == order.model:
             return order

@@ -147,3 +147,9 @@ _MODELS = (
 MODELS: Mapping[str, Model] = {model.name: model for model in _MODELS}
 QUALITIES = tuple(sorted({quality for model in _MODELS for quality in model.qualities}))
 DEFAULT_MODEL = "doubao-seedream-4.0"
+
+LAST_TASKS = 10
+FAILED_TASKS_TO_STOP = 8
+"""Our own: when so many of a model's last tasks failed, and not for their prompts, it is not bought from any more.
+Where one task in three fails, 8 of 10 do so by chance once in 300; a model whose tasks fail like this costs five
+purchases an image."""

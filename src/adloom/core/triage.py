@@ -30,6 +30,14 @@ TRANSIENT_CODES = frozenset(
 MODEL_UNAVAILABLE_CODES = frozenset({"model_unavailable"})
 """Of the transient ones, those that speak of the model itself: another model may do."""
 
+REQUEST_CODES = MODERATION_CODES | {
+    "image_dimension_mismatch",
+    "image_processing_error",
+    "invalid_parameters",
+    "request_cancelled",
+}
+"""Failures that speak of the prompt, the references or the request, so that they say nothing of the model."""
+
 TASK_ATTEMPTS = 3
 """A transient failure is tried at most twice more."""
 
