@@ -258,3 +258,19 @@ async def test_a_state_that_nobody_knows_is_kept_as_written():
     async with raw_server(tasks) as server, client(server.url) as api:
         found = await api.tasks(["a"])
     assert (found["a"].state, found["a"].word) == (TaskState.OTHER, "marinating")
+
+
+async def test_a_good_answer_that_is_no_json_is_a_failed_read_and_not_an_absent_task():
+    tasks = Tasks("task-1")
+    tasks.single["task-1"] = answer(200, "<html>maintenance</html>")
+    tasks.batch_status = 404
+    async with raw_server(tasks) as server, client(server.url) as api:
+        with pytest.raises(ReadFailed, match="is no JSON"):
+            await api.tasks(["task-1"])
+
+
+async def test_a_closed_client_holds_no_connection_of_its_purchases():
+    async with raw_server(Tasks("task-1")) as server:
+        async with client(server.url) as api:
+            assert not api._paid.is_closed
+        assert api._paid.is_closed

@@ -596,3 +596,54 @@ async def test_a_closed_gate_buys_nothing_and_writes_nothing(till):
     await till.buy(an_order())
     assert till.api.posts == []
     assert not till.store.objects
+
+
+def _takes_no_acceptance(till: Till) -> None:
+    def outage(operation: str, key: str) -> None:
+        if operation == "create" and "a1-accepted" in key:
+            raise StoreUnavailable("the disk is gone", remedy="Bring it back.")
+
+    till.store.fault = outage
+
+
+async def test_a_task_that_the_archive_does_not_take_stops_the_buying_with_the_archives_own_words(till):
+    _takes_no_acceptance(till)
+    buying = asyncio.create_task(till.buy(an_order()))
+    await until(till.gate.closed.is_set)
+    (stop,) = till.gate.stops
+    assert (stop.reason, stop.message, stop.remedy) == (StopReason.OUTAGE, "the disk is gone", "Bring it back.")
+    till.store.fault = lambda _operation, _key: None
+    await buying
+    assert till.ledger.facts(an_order().call).latest.tasks == ("task-001",)
+
+
+async def test_when_the_runs_time_is_over_the_task_is_told_and_not_waited_with_for_ever(till, caplog):
+    _takes_no_acceptance(till)
+    till.gate.over.set()
+    async with asyncio.timeout(5):
+        with pytest.raises(StoreUnavailable):
+            await till.buy(an_order())
+    told = [record.getMessage() for record in caplog.records if "--adopt" in record.getMessage()]
+    assert told == [f"write it down: `adloom resolve … {an_order().call} --adopt task-001` adopts it later"]
+    assert len(till.api.posts) == 1
+
+
+async def test_a_purchase_whose_run_was_stopped_while_it_waited_is_no_conflict(till):
+    till.api.submit_takes_s = 50
+    order = an_order()
+    buying = asyncio.create_task(till.buy(order))
+    await until(lambda: bool(till.api.posts))
+    buying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await buying
+    (unknown,) = till.ledger.facts(order.call).latest.unknown.values()
+    assert unknown["conflict"] is False  # else an API that remembers its keys is not asked with this one again
+
+
+async def test_a_price_that_stopped_the_buying_stops_the_sending_again_too(till):
+    till.api.answers = [OutcomeUnknown("reset")]
+    order = an_order()
+    await till.buy(order)
+    till.gate.close(Stop(StopReason.PRICE, "dearer"))
+    await till.spender.resend(order)
+    assert len(till.api.posts) == 1
