@@ -1,5 +1,6 @@
 """What happens to ledgers: archives that were run twice, and ways in which their records go back or away."""
 
+import json
 import shutil
 
 from shop import Shop, campaign_text
@@ -54,6 +55,31 @@ def restore_all_but_the_images(shop: Shop) -> None:
     restore_what_was_written_before_a_kill(shop)
     (shop.edition() / "plan-r2.json").unlink()
     shutil.rmtree(shop.edition() / "runs")
+
+
+def leave_heartbeats_alone(shop: Shop) -> None:
+    """The second run died before it had an image, so only what it said while it lived tells of its purchases."""
+    restore_what_was_written_before_a_kill(shop)
+    for image in set((shop.edition() / "assets").rglob("*.jpg")):
+        if not (shop.folder / "backup" / image.relative_to(shop.edition())).exists():
+            image.unlink()
+    (shop.edition() / "plan-r2.json").unlink()
+
+
+def forget_a_task_beside_an_old_manifest(shop: Shop) -> None:
+    """A version that did not count records wrote the manifest: only the lines of the images name the task."""
+    path = shop.edition() / "manifest.json"
+    manifest = json.loads(path.read_bytes())
+    del manifest["facts"]
+    path.write_text(json.dumps(manifest))
+    shutil.rmtree(shop.edition() / "runs")
+    call = next(iter(sorted((shop.edition() / "ledger").glob("c-*"))))
+    for path in (*call.glob("a1-accepted.*.json"), *call.glob("a1-completed*.json")):
+        path.unlink()
+
+
+def delete_the_newest_plan(shop: Shop) -> None:
+    (shop.edition() / "plan-r2.json").unlink()
 
 
 def delete_a_call(shop: Shop) -> None:

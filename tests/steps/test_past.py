@@ -13,7 +13,10 @@ from setbacks import (
     MANY,
     delete_a_call,
     delete_the_ledger,
+    delete_the_newest_plan,
     findings,
+    forget_a_task_beside_an_old_manifest,
+    leave_heartbeats_alone,
     restore_all_but_the_images,
     restore_ledger_and_plan,
     restore_the_ledger,
@@ -41,6 +44,9 @@ DISASTERS = (
     restore_what_was_written_before_a_kill,
     restore_all_but_the_images,
     delete_a_call,
+    leave_heartbeats_alone,
+    forget_a_task_beside_an_old_manifest,
+    delete_the_newest_plan,
 )
 
 
