@@ -29,7 +29,7 @@ CPU_S = 20
 """For one image: a PNG of 4096 pixels square takes less than one."""
 
 OPEN_FILES = 16
-"""The three pipes, and a module of Python at a time that a decoder loads late."""
+"""The three pipes, and a few to spare: what decoders need is loaded before."""
 
 LIMITS = {
     resource.RLIMIT_AS: MEMORY_BYTES,

@@ -22,8 +22,11 @@ from PIL import (
     ExifTags,
     GifImagePlugin,
     Image,
+    ImageOps,
     JpegImagePlugin,
     PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
     WebPImagePlugin,
 )
 
@@ -45,6 +48,7 @@ _PLUGINS = (  # imported here, so that Image.open looks for no others
 )
 Image.MAX_IMAGE_PIXELS = None  # the process has bounds of memory and time
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # and no threads
+_LOADED_LATE = (ImageOps, PpmImagePlugin, TiffImagePlugin)  # by Pillow, when the process may read no file any more
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 
