@@ -222,6 +222,24 @@ async def test_an_interrupted_run_does_not_wait_for_a_second_reading(street):
     assert street.clock.monotonic() - since <= 21
 
 
+async def test_a_run_that_goes_on_with_a_failed_task_reads_it_twice_itself(street):
+    street.says["task-001"] = [(FOREVER, failed("task-001"))]
+    world = a_world(street.store, street.clock, street.api, is_surely_dead=lambda _: True)
+    run = await Run.start(world, await look_at(world, FakeSource([a_row(variants=2)])))
+    working = asyncio.create_task(run.work())
+    while not any("a1-failed" in key for key in street.store.objects):
+        await street.clock.sleep(1)
+    working.cancel()  # it dies
+    await run._fulfilment.leave_the_rest()
+    for task in run._background:
+        task.cancel()
+    street.says["task-001"] = [(1, failed("task-001", code="invalid_parameters"))]
+    street.ages["task-001"] = street.clock.monotonic()
+    result = await run_all(world, await look_at(world, FakeSource([a_row(variants=2)])))
+    assert result.exit_code == 0
+    assert len(street.api.posts) == 1
+
+
 async def test_failed_calls_take_no_place_of_others_while_they_wait(street):
     street.api.state_of = lambda task: (
         failed(task, "reserved") if task == "task-001" else completed(task, f"https://results.example/{task}/0")
