@@ -280,7 +280,7 @@ class Provider(World):
             links.reverse()
         if "repeated" in shapes:
             links += links[:1]
-        links = {"empty": [], "partial": links[: len(links) // 2]}.get(lie, links)
+        links = {"empty": [], "partial": links[: min(len(links) // 2, made.n - 1)]}.get(lie, links)
         shown["results"] = [{"url": link} for link in links] if "objects" in shapes else links
         if "result_data" in shapes:
             shown["result_data"] = [{"url": link} for link in shown.pop("results")]
