@@ -111,7 +111,7 @@ def main() -> None:
         home.mkdir()
         with prefect_server(home) as (url, pid):
             own = {"PREFECT_API_URL": url, "PREFECT_HOME": str(home / "client")}
-            archive = {"ADLOOM_ARCHIVE": str(folder / "archive")}
+            archive = {"ADLOOM_ARCHIVE": str(folder / "archive"), "ADLOOM_CAMPAIGN_ROOTS": str(folder)}
             with worker({**environment(base_url), **shipped_settings(), **own, **archive}, folder / "worker.log"):
                 database, before_mb = home / "prefect.db", server_memory_mb(pid)
                 size = database.stat().st_size
