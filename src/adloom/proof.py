@@ -171,6 +171,7 @@ async def _against_the_ledger(store: Store, edition: Edition, ledger: Ledger, su
         await ledger.load(trust_seals=False)
         lack = past.lacking(ledger)
         images = [image for call in ledger.calls() for image in _images(ledger, call)]
+        others = [image.key for image in images if sums.get(image.key, image.sha256) != image.sha256]
         revision = await read_newest(store, edition)
         if revision is None:
             return [Finding("plan-r1.json", Damage.MISSING)]
@@ -180,11 +181,7 @@ async def _against_the_ledger(store: Store, edition: Edition, ledger: Ledger, su
     except UNREADABLE as error:
         cause = error.message if isinstance(error, AdloomError) else f"a record lacks what it should hold: {error!r}"
         return [Finding(LEDGER, Damage.UNREADABLE, cause)]
-    findings = [
-        Finding(image.key, Damage.CONTRADICTS, "its bytes are not those that were archived")
-        for image in images
-        if sums.get(image.key, image.sha256) != image.sha256
-    ]
+    findings = [Finding(key, Damage.CONTRADICTS, "its bytes are not those that were archived") for key in others]
     if lack:
         findings.append(Finding(LEDGER, Damage.OLDER, f"it lacks {lack}; see --repair and --accept-loss"))
     for name, content in derived.files.items():

@@ -9,12 +9,12 @@ for a person. Nothing is bought on what is rebuilt: such an intent names no acco
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from adloom.core.campaign import Row
-from adloom.core.facts import Decided, Image, ImageFate, RefusalKind
+from adloom.core.facts import Decided, Image, ImageFate, RefusalKind, images_record
 from adloom.core.identity import top_up_id
 from adloom.core.order import idempotency_key
 from adloom.core.outcomes import Status, missing
@@ -189,8 +189,8 @@ class Rebuilder:
         lines = list(lost.lines.values())
         attempt, ends = lost.attempt, {line["status"] for line in lines}
         if ends == {Status.ARCHIVED}:
-            images = [asdict(_image(index, line)) for index, line in enumerate(lines)]
-            await self._ledger.note(call, f"a{attempt}-archived-1", {"images": images})
+            images = [_image(index, line) for index, line in enumerate(lines)]
+            await self._ledger.note(call, f"a{attempt}-archived-1", images_record(images))
             charged = str(sum((Decimal(str(line["credits"])) for line in lines), start=Decimal(0)))
             links = [f"lost:{index}" for index in range(len(images))]
             completed = {"task": lost.tasks.get(attempt, ""), "links": links, "reported": len(links), "told": True}
@@ -208,4 +208,5 @@ class Rebuilder:
 
 def _image(index: int, line: Mapping[str, Any]) -> Image:
     same = ("key", "sha256", "size_bytes", "media_type", "width_px", "height_px")
-    return Image(index, line["variant"], ImageFate.ARCHIVED, **{name: line[name] for name in same})
+    seen = {**{name: line[name] for name in same}, "flags": tuple(line.get("flags", ()))}
+    return Image(index, line["variant"], ImageFate.ARCHIVED, **seen)

@@ -1,6 +1,7 @@
 """A ledger rebuilt from what lies beside it: what was bought is not bought again, what is paid for comes in."""
 
 import asyncio
+import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -54,13 +55,20 @@ async def test_calls_whose_images_are_archived_come_back_whole(twice: Shop, disa
     assert len(twice.sandbox.charges()) == 5
 
 
+def told_by(path: Path) -> dict[str, object]:
+    """A record but for its links: a seal has those of archived images without their signatures."""
+    return {name: value for name, value in json.loads(path.read_bytes()).items() if name != "links"}
+
+
 async def test_records_that_a_seal_holds_come_back_as_they_were(twice: Shop):
-    records = {path: path.read_bytes() for path in twice.edition().glob("ledger/c-*/*.json")}
+    records = {path: told_by(path) for path in twice.edition().glob("ledger/c-*/*.json")}
     for path in records:
         path.unlink()
     await mend(twice)
-    assert {path: path.read_bytes() for path in records} == records
+    assert {path: told_by(path) for path in records} == records
     assert await findings(twice) == []
+    assert (await twice.run()).exit_code == 0
+    assert len(twice.sandbox.charges()) == 5
 
 
 async def test_tasks_that_only_claims_tell_of_are_collected(twice: Shop):
