@@ -210,7 +210,7 @@ def test_the_ceilings_of_the_worker_are_not_raised_by_a_form(
     until(lambda: prefect_server.get(f"flow_runs/{limited['dear']}")["state"]["name"] == "Suspended")
     assert not desk.sent("dear")
     message = prefect_server.ended(limited["dearest"])["state"]["message"]
-    assert "budget    $6.00" in message
+    assert "budget    sandbox $6.00" in message
     assert "too little; a run would buy nothing" in message
 
 
