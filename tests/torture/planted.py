@@ -553,16 +553,6 @@ def what_is_not_shown_in_five_minutes_is_given_up(put: Put) -> None:
     put(results, "LINKS_LIVE_S", results.READ_ON_INTERVALS * 3)
 
 
-@plant("I1")
-def the_first_failure_is_believed(put: Put) -> None:
-    async def never(_self: Any, _call: str) -> bool:
-        return False
-
-    put(failure.Failures, "_counts", lambda _self, task, _since_s: task.charge_status != "reserved")
-    put(failure.Failures, "_wait_s", lambda _self, _call, _reads: 0.0)
-    put(failure.Failures, "came_back", never)
-
-
 @plant("I16")
 def the_first_price_is_not_waited_for(put: Put) -> None:
     async def enter(self: Any, call: str) -> None:
