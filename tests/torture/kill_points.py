@@ -24,7 +24,7 @@ import random
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -160,19 +160,21 @@ def _sample(every: list[Point], size: int, chance: random.Random) -> list[Point]
     return [chance.choice(by_name[chance.choice(sorted(by_name))]) for _ in range(size)]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def command_line(about: str, torture: Callable[..., Tally], kinds: Sequence[str] = ()) -> int:
+    """The command line of a program whose runs are traced: a seeded sample of its points, or all; one of the kinds."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--sample", type=int)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=3)
-    parser.add_argument("--only", choices=KINDS)
-    wanted = parser.parse_args()
+    if kinds:
+        parser.add_argument("--only", choices=kinds)
+    wanted = vars(parser.parse_args())
     if STRACE is None:
         sys.stdout.write(NO_STRACE + "\n")
         return 0
-    kinds = (wanted.only,) if wanted.only else KINDS
-    return torture(sample=wanted.sample, seed=wanted.seed, workers=wanted.workers, kinds=kinds).show()
+    only = wanted.pop("only", None)
+    return torture(**wanted, **({"kinds": (only,)} if only else {})).show()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line(__doc__, torture, KINDS))

@@ -11,7 +11,6 @@ follow on that disk, and the archive is judged by the sandbox's charge log like 
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
 import os
@@ -30,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it
 from torture import kill_points
 from torture.kill_points import record, rows
 from torture.oracle import Verdict, judge, resume
-from torture.runner import NO_STRACE, STRACE, run_to_end
+from torture.runner import run_to_end
 from torture.tally import Tally
 
 DISK = ("openat", "write", "fsync", "link", "rename", "unlink", "mkdir")
@@ -245,17 +244,5 @@ def torture(*, sample: int | None, seed: int, workers: int, until: float = math.
     return tally
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sample", type=int)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=3)
-    wanted = parser.parse_args()
-    if STRACE is None:
-        sys.stdout.write(NO_STRACE + "\n")
-        return 0
-    return torture(sample=wanted.sample, seed=wanted.seed, workers=wanted.workers).show()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(kill_points.command_line(__doc__, torture))
