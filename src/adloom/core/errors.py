@@ -1,30 +1,31 @@
 """The error tree, sorted by two questions: may money have left, and what does the run do about it?
 
-AdloomError                      everything adloom raises on purpose
+AdloomError                      everything adloom raises on purpose and shows to a person
 ├── InputError                   nothing was sent; a person changes something and starts again (exit 2)
 │   ├── CampaignInvalid          the campaign file: all its problems, each with file, line and column
-│   ├── SettingInvalid           a missing key, an environment variable or option that cannot be used
-│   └── PlanRefused              the plan does not fit what the archive already holds
-├── BudgetExceeded               nothing was sent; the plan does not fit what is left of the cap (exit 4)
-├── ApiError                     the image API said no, said nothing, or said something unreadable
+│   ├── SettingInvalid           a missing key, or an environment variable or option that cannot be used
+│   └── PlanRefused              the plan contradicts what the archive already holds
+├── ApiError                     the image API refused, did not answer, or sent something unreadable
 │   ├── NotSent                  no byte of the request left: free, same key again at once
 │   ├── Throttled                intact 429: free, same key later
-│   ├── RequestRefused           intact 4xx: free, final for this call, the others go on
+│   ├── RequestRefused           intact 4xx: free, final for this call; other calls go on
 │   │   ├── ModerationRefused    the content was refused: never sent again unchanged
-│   │   └── ModelUnavailable     the model cannot be had now: another one, or later
+│   │   └── ModelUnavailable     the model is unavailable: use another one, or try later
 │   ├── AccountStopped           401, 402, 403: free, and every further purchase would end the same (exit 5)
 │   ├── OutcomeUnknown           may have been accepted: money may have left, never send again
 │   │   └── KeyConflict          the API knows this idempotency key with another body: held for a person
-│   ├── ReadFailed               a read (never a purchase) failed and may be tried again
-│   └── TaskNotFound             the API does not know this task, or no longer
+│   └── ReadFailed               a read (never a purchase) failed and may be tried again
 ├── DownloadError                a paid image could not be fetched
-│   ├── DownloadFailed           this try; another may do
+│   ├── DownloadFailed           this try failed; another may succeed
 │   │   └── PictureUnjudged      the bytes came, but nobody can tell whether they are an image
-│   └── LinkExpired              the link is dead: ask the task once for a fresh one
-└── StoreError                   the archive
-├── StoreUnavailable         an outage: buying stops, resumable (exit 7)
-├── StoreRefused             it will not take our records at all: found before the first purchase (exit 2)
-└── RecordUnreadable         a record is damaged, or was written by a newer adloom
+│   └── LinkExpired              403, 404 or 410: read the task for a fresh link; only its age says it is dead
+├── DecoderBroken                the image decoder does not start: nothing is known about any image
+└── StoreError                   the archive could not be read or written
+    ├── StoreUnavailable         an outage: buying stops, resumable (exit 7)
+    ├── StoreRefused             it will not take our records at all: found before the first purchase (exit 2)
+    └── RecordUnreadable         a record is damaged, or was written by a newer adloom
+
+What stops a whole run, such as the budget or a moved price, is a ``core.exits.Stop`` and not an error.
 """
 
 from __future__ import annotations
@@ -194,7 +195,7 @@ class PictureUnjudged(DownloadFailed):
 
 
 class LinkExpired(DownloadError):
-    """403, 404 or 410: the link is dead."""
+    """403, 404 or 410. Whether the link is dead is decided by its age, not by one answer."""
 
 
 class DecoderBroken(AdloomError):
