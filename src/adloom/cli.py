@@ -15,6 +15,7 @@ import typer
 from adloom import __version__
 from adloom.cli_archive import examine, resolve_calls, status_of, verify_edition
 from adloom.cli_campaign import explain_rows, make_project, write_schema
+from adloom.cli_deliver import register as register_delivery
 from adloom.cli_end import end
 from adloom.cli_options import (
     Archive,
@@ -305,3 +306,6 @@ def schema(
         return write_schema(path)
 
     end(work, as_json=False)
+
+
+register_delivery(app)

@@ -1,0 +1,99 @@
+"""A channel: a named place that takes images, with its pixels, formats and ceiling, and where that was read.
+
+The numbers are data (``deliver/channels.yaml``, and a campaign's own under ``channels:``); this is their meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+FORMATS = ("jpeg", "png", "webp", "avif", "gif")
+"""What a channel may take. Renditions are written in all but the last: a GIF has 256 colours."""
+
+WRITTEN = FORMATS[:-1]
+ORIGINAL = "original"
+"""The reserved channel that takes masters as they are."""
+
+RESERVED = (ORIGINAL, "records")
+"""Names of a delivery's own folders."""
+
+STALE_AFTER_DAYS = 180
+"""Our own: platforms change their sizes about once a year, so half of that is worth a look at the source."""
+
+LARGEST_SIDE_PX = 16_384
+"""Our own: the largest side that WebP takes; no known channel has a quarter of it."""
+
+
+class Gate(StrEnum):
+    """What happens to a file that does not fit below the ceiling at an acceptable quality."""
+
+    HARD = "hard"
+    ADVISE = "advise"
+
+
+class Evidence(StrEnum):
+    """Whose page the numbers were read on."""
+
+    OFFICIAL = "official"
+    MIRROR = "mirror"
+    SECONDARY = "secondary"
+    CAMPAIGN = "campaign"
+
+
+EVIDENCE_WORDS: Mapping[Evidence, str] = {
+    Evidence.OFFICIAL: "the platform's own page",
+    Evidence.MIRROR: "a copy of the platform's page on another site",
+    Evidence.SECONDARY: "another party's guide",
+    Evidence.CAMPAIGN: "the campaign file",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SafeArea:
+    """Margins that a platform covers with its own words and buttons, as fractions of height and width."""
+
+    top: float = 0.0
+    bottom: float = 0.0
+    left: float = 0.0
+    right: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One place and what it takes.
+
+    ``max_bytes`` None means no ceiling. ``format`` is the one that a campaign chose, empty where it left that open.
+    ``checked`` is the day on which ``source`` was last read; None for a campaign's own.
+    """
+
+    id: str
+    width_px: int
+    height_px: int
+    formats: tuple[str, ...]
+    max_bytes: int | None
+    gate: Gate = Gate.HARD
+    safe: SafeArea = SafeArea()
+    evidence: Evidence = Evidence.CAMPAIGN
+    source: str = ""
+    checked: date | None = None
+    note: str = ""
+    format: str = ""
+
+    @property
+    def pixels(self) -> str:
+        return f"{self.width_px}x{self.height_px}"
+
+    @property
+    def written_as(self) -> str:
+        """The format of its renditions: the campaign's, else JPEG where the channel takes it, else its first one."""
+        if self.format:
+            return self.format
+        usable = [each for each in self.formats if each in WRITTEN]
+        return "jpeg" if "jpeg" in usable else usable[0]
+
+    def is_stale(self, today: date) -> bool:
+        """Whether its source was last read longer ago than anybody should trust."""
+        return self.checked is not None and (today - self.checked).days > STALE_AFTER_DAYS
