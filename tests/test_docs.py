@@ -132,3 +132,9 @@ def test_every_sentence_about_money_in_the_table_is_one_that_the_program_says():
     program = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     assert len(said) > 20
     assert [words for words in said if words not in program] == []
+
+
+def test_the_index_lists_every_page():
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = [page.name for page in PAGES if "starter" not in page.parts and page != ROOT / "docs" / "README.md"]
+    assert [name for name in pages if f"{name})" not in index] == []
