@@ -3,6 +3,8 @@
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +33,7 @@ NOT_RUN = {
     "adloom run s3://my-images/campaigns/spring.yaml",  # with a bucket: test_s3_runs
     "adloom verify s3://bucket/prefix/spring-launch/main",
 }
+CLI_PAGE = "import sys; sys.path.insert(0, 'tools'); import cli_page; print(cli_page.page(), end='')"
 ROWS = {"spring-launch": 4, "head": 1, "matrix": 6, "tables": 9, "references": 6}
 
 
@@ -138,3 +141,9 @@ def test_the_index_lists_every_page():
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     pages = [page.name for page in PAGES if "starter" not in page.parts and page != ROOT / "docs" / "README.md"]
     assert [name for name in pages if f"{name})" not in index] == []
+
+
+def test_the_page_of_the_command_line_is_that_of_the_commands():
+    made = subprocess.run([sys.executable, "-c", CLI_PAGE], capture_output=True, text=True, check=True, cwd=ROOT)
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert page == made.stdout, "run: python tools/cli_page.py"
