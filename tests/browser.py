@@ -13,8 +13,8 @@ from pathlib import Path
 import aiohttp
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-STARTS_IN_S = 30
-ANSWERS_IN_S = 30
+STARTS_IN_S = 120
+ANSWERS_IN_S = 120
 _OPTIONS = (
     "--headless=new",
     "--no-sandbox",

@@ -110,7 +110,7 @@ def _agreed(arguments: Sequence[str]) -> list[str]:
 
 def ended(process: "subprocess.Popen[str]") -> "subprocess.CompletedProcess[str]":
     """A process of the command line, once it has ended."""
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 

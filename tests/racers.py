@@ -20,7 +20,7 @@ def race(kind: str, address: str, racer: int, keys: list[str], start: Barrier) -
     store = OPEN[kind](address)
     won = []
     for key in keys:
-        start.wait(30)
+        start.wait(120)
         won.append(asyncio.run(store.create(key, content_of(racer, key))))
     return won
 

@@ -26,7 +26,7 @@ from cryptography.x509.oid import NameOID
 
 WEED = Path(sys.executable).with_name("weed")
 BUCKET = "images"
-STARTS_IN_S = 60
+STARTS_IN_S = 180
 _FOREIGN = ("AWS_", "S3_")
 _PORTS = ("master.port", "volume.port", "filer.port", "s3.port")
 _GRPC = 10_000

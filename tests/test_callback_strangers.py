@@ -63,7 +63,7 @@ def receiver_with_usual_limits(folder: Path) -> Iterator[tuple[str, Path]]:
             yield process.stdout.readline().strip(), log
         finally:
             process.terminate()
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def half_open(url: str, count: int) -> Iterator[list[socket.socket]]:
 
 def connection(url: str) -> socket.socket:
     parts = urlsplit(url)
-    return socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=30)
+    return socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=120)
 
 
 def is_ended(opened: socket.socket) -> bool:

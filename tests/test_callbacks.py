@@ -29,7 +29,7 @@ def receiver(desk: Desk) -> Iterator[str]:
             yield process.stdout.readline().strip()
         finally:
             process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def run(desk: Desk, url: str | None, rows: str = ROWS) -> "subprocess.CompletedProcess[str]":

@@ -52,7 +52,7 @@ def test_parts_that_run_at_once_and_one_that_is_killed_buy_nothing_twice(desk: D
     parts = (("--first", "6"), ("--where", 'locale == "en"'))
     runs = [desk.start("run", source, "--budget-usd", "1", *part) for part in parts]
     for run in runs:
-        run.communicate(timeout=60)
+        run.communicate(timeout=240)
     whole = desk.run("run", source, "--budget-usd", "1", "--json")
     totals = _answer(whole)["totals"]
     assert totals["archived"] + totals["held"] == totals["wanted"] == 18

@@ -156,7 +156,7 @@ def test_a_server_that_dies_in_the_middle_and_comes_back_is_waited_for(desk: Des
         made_at_the_kill = _made(desk)
         restart = threading.Timer(3, server.start)
         restart.start()
-        out, err = process.communicate(timeout=90)
+        out, err = process.communicate(timeout=240)
         restart.join()
         assert process.returncode == 0, err
         assert json.loads(out.splitlines()[-1])["totals"]["archived"] == WANTED

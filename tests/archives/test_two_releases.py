@@ -69,7 +69,7 @@ class Releases:
             return subprocess.Popen(command, env=environment, stdout=log, stderr=log, text=True)
 
     def run(self, release: str) -> int:
-        return self.start(release).wait(60)
+        return self.start(release).wait(240)
 
     def kill_after(self, release: str, purchases: int) -> None:
         """Let a run buy some more, then kill it."""
@@ -78,7 +78,7 @@ class Releases:
         while process.poll() is None and len(self.desk.charges()) < enough:
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
 
     def bought(self) -> Counter[str]:
         """Purchases by prompt."""
@@ -105,7 +105,7 @@ def test_the_former_release_is_another_program(former: Path):
 
 def test_two_releases_at_once_buy_each_image_once(releases: Releases):
     both = [releases.start("former"), releases.start("present")]
-    assert {process.wait(60) for process in both} <= {0, 7}
+    assert {process.wait(240) for process in both} <= {0, 7}
     assert releases.run("present") == 0
     once_each(releases, COLOURS)
     assert releases.statuses() == {"archived": len(COLOURS)}

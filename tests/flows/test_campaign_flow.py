@@ -13,7 +13,7 @@ from shop import campaign_text
 
 DRAINED_CALLS = 20
 
-pytestmark = pytest.mark.timeout(300)  # a server and seven runs start up within the first test
+pytestmark = pytest.mark.timeout(900)  # a server and seven runs start up within the first test
 
 
 def campaign(name: str, budget: str = "{usd: 5}", variants: int = 2, colours: str = "red, blue, green") -> str:
@@ -127,5 +127,5 @@ def test_a_process_whose_prefect_is_gone_ends_with_its_code_and_all_its_words():
         "leave_within(0.1, 3)\nprint('all words', end='')"
     )
     python = str(ADLOOM.with_name("python"))
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (3, "all words")

@@ -9,20 +9,20 @@ import httpx
 import pytest
 from aiohttp import web
 from browser import CHROMIUM, Tab, open_tab
-from prefect_server import PrefectServer, Worker
+from prefect_server import ANSWERS_IN_S, PrefectServer, Worker
 
 from adloom.flows.server import authorization
 
 FOREIGN = "https://evil.example"
 BY_HAND = "deployments/name/campaign/by-hand"
 
-pytestmark = pytest.mark.timeout(300)  # a server and a worker start up within the first test
+pytestmark = pytest.mark.timeout(900)  # a server and a worker start up within the first test
 
 
 @pytest.fixture
 def stranger(prefect_server: PrefectServer) -> Iterator[httpx.Client]:
     """Somebody who reaches the server and does not know its secret."""
-    with httpx.Client(base_url=prefect_server.url, trust_env=False) as client:
+    with httpx.Client(base_url=prefect_server.url, timeout=ANSWERS_IN_S, trust_env=False) as client:
         yield client
 
 

@@ -23,7 +23,7 @@ ANSWERS_AFTER_S = 0.5
 FIRES_IN_S = 20
 """Until then the server's scheduler has looked for new schedules."""
 
-pytestmark = pytest.mark.timeout(300)  # a server, a worker and eight runs start up within the first test
+pytestmark = pytest.mark.timeout(900)  # a server, a worker and eight runs start up within the first test
 
 
 def write(desk: Desk, name: str, rows: int = 3, in_flight: int = 1) -> str:

@@ -66,7 +66,7 @@ async def visit() -> AsyncIterator[Callable[..., Any]]:
             http = httpx.AsyncClient(
                 base_url=sandbox.base_url,
                 headers={"User-Agent": "adloom-tests/1"},
-                timeout=5,
+                timeout=60,
                 verify=False,  # no TLS here, and certificates take time to load
                 trust_env=False,
             )

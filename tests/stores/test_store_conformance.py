@@ -270,7 +270,7 @@ async def test_an_unfinished_object_is_neither_listed_nor_read(tmp_path: Path, m
 
     def slow(descriptor: int) -> None:
         reached.set()
-        assert go_on.wait(30)
+        assert go_on.wait(120)
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", slow)

@@ -90,7 +90,7 @@ class Market:
     def close(self) -> None:
         assert self._server.stdin is not None
         self._server.stdin.close()
-        self._server.wait(10)
+        self._server.wait(60)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def get(self, path: str, key: str = "") -> Any:
@@ -99,12 +99,12 @@ class Market:
     def get_bytes(self, url: str, key: str = "") -> bytes:
         headers = {"User-Agent": "torture"} | ({"Authorization": f"Bearer {key}"} if key else {})
         request = urllib.request.Request(url, headers=headers)
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return bytes(answer.read())
 
     def post(self, path: str, content: object) -> None:
         request = urllib.request.Request(self.base_url + path, data=json.dumps(content).encode())
-        urllib.request.urlopen(request, timeout=20).close()
+        urllib.request.urlopen(request, timeout=120).close()
 
     def warm_up(self) -> None:
         """Let this process do one run, see ``runner.warm_up``."""

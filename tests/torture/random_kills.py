@@ -198,7 +198,8 @@ async def _prove_keys(job: Job) -> None:
 def twenty(seed: int) -> Round:
     """Twenty processes at once, nobody is killed.
 
-    At this poll interval patience lasts two seconds, so that a run may hold what another one is about to see.
+    At this poll interval patience lasts two seconds, so that a run may hold what another one is about to see, or leave
+    it open, on a slow machine. What all of them together have bought and archived is judged.
     """
     assert _market is not None
     name = f"t{seed}-{os.getpid()}-{next(_numbers)}"
@@ -207,7 +208,7 @@ def twenty(seed: int) -> Round:
     children = [Child(shop.job(single_threaded=False)) for _ in range(TWENTY)]
     for child in children:
         code = child.wait()
-        verdict.require(code in {0, 6} and not child.hung, f"one of twenty ended with {code}: {child.last_words}")
+        verdict.require(code in {0, 6, 7} and not child.hung, f"one of twenty ended with {code}: {child.last_words}")
     require_proof(shop, verdict)
     judged = _judged(shop, verdict)
     judged.require(judged.bought == judged.archived == judged.wanted, "twenty runs did not bring what is wanted")

@@ -43,7 +43,7 @@ from adloom.session import RunRequest, execute, open_store, outlook_of
 
 POLL_INTERVAL_S = 0.02
 LOG_BYTES = 1 << 18
-HANGS_AFTER_S = 60
+HANGS_AFTER_S = 120
 NEXT_ATTEMPT_INTERVALS = (1.0, 2.0)
 """Instead of 20 to 100: a wait before another attempt is of no interest here."""
 
