@@ -147,3 +147,11 @@ def test_the_page_of_the_command_line_is_that_of_the_commands():
     made = subprocess.run([sys.executable, "-c", CLI_PAGE], capture_output=True, text=True, check=True, cwd=ROOT)
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert page == made.stdout, "run: python tools/cli_page.py"
+
+
+def test_the_glossary_explains_each_word_of_the_code_that_a_newcomer_cannot_know():
+    glossary = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").partition("## Words\n")[2].partition("\n## ")[0]
+    terms = {word for line in glossary.splitlines() for word in line.split(" | ")[0].strip("| ").split(", ")}
+    assert terms >= {"job", "row", "variant", "take", "call", "attempt", "order", "task", "edition", "share", "asset"}
+    assert terms >= {"ledger", "claim", "fold", "revision", "freeze", "gate", "stray", "top-up", "rescue", "sweep"}
+    assert terms >= {"campaign", "held", "quarantine", "seal", "heartbeat"}
