@@ -34,7 +34,7 @@ NOT_RUN = {
     "adloom verify s3://bucket/prefix/spring-launch/main",
 }
 CLI_PAGE = "import sys; sys.path.insert(0, 'tools'); import cli_page; print(cli_page.page(), end='')"
-ROWS = {"spring-launch": 4, "head": 1, "matrix": 6, "tables": 9, "references": 6}
+ROWS = {"spring-launch": 4, "head": 1, "matrix": 6, "tables": 9, "references": 6, "family": 10}
 
 
 @pytest.fixture
@@ -61,14 +61,21 @@ def test_every_key_has_a_row_in_a_table():
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: model.name)
 def test_the_table_of_models_says_what_the_code_knows(model):
-    header, *lines = [line.split("|")[1:-1] for line in PAGE.partition("## Models\n\n")[2].splitlines()[:6]]
-    column = [cell.strip(" `") for cell in header].index(model.name)
-    qualities, priorities, pixels, price = (line[column].strip() for line in lines[1:])
+    rows = PAGE.partition("## Models\n\n")[2].partition("\n\n")[0].splitlines()
+    header, _, *lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in rows]
+    column = [cell.strip("`") for cell in header].index(model.name.removeprefix("doubao-seedream-"))
+    told = {line[0]: line[column] for line in lines}
+    qualities, priorities, pixels = (told[name] for name in ("Qualities (default **bold**)", "Priorities", "Pixels"))
     assert qualities.replace("*", "").split() == list(model.qualities)
     assert f"**{model.default_quality}**" in qualities
     assert priorities.split(", ") == list(model.priorities)
     assert pixels == f"{model.pixels[0]:,} to {model.pixels[1]:,}"
-    assert price == str(model.credits_per_image)
+    prices = dict.fromkeys(model.credits_by_quality.values())
+    assert told["Credits an image"].split(", ")[0].split(" / ") == [str(price) for price in prices]
+    assert told["Images a call"] == ("1 to 15" if model.takes_n else "1")
+    assert told["References"] == str(model.references)
+    options = told["Options"].replace("`", "").split(" ")
+    assert options == (list(model.options) or ["none"])
 
 
 def _commands() -> Iterator[tuple[Path, str]]:

@@ -17,7 +17,7 @@ from adloom.core.identity import top_up_id
 from adloom.core.order import Order
 from adloom.core.outcomes import TopUp, missing
 from adloom.core.planned import PlannedRow
-from adloom.core.pricing import price_per_image
+from adloom.core.pricing import kind_of, price_of
 from adloom.freeze import Revision, planned_rows
 from adloom.look import Outlook
 from adloom.plan import is_asked_for
@@ -99,7 +99,7 @@ class Agenda:
         return str(intent["time"]) if intent else ""
 
     def _fresh(self, planned: PlannedRow) -> Iterator[Order]:
-        price = price_per_image(planned.row.model, planned.row.quality, self._revision.prices)
+        price = price_of(kind_of(planned.row), self._revision.prices)
         for call in planned.calls:
             if is_asked_for(call, self._only) and self._ledger.facts(call.id).stage is Stage.UNBOUGHT:
                 variants = tuple({"key": v.key, "number": v.number, "take": v.take} for v in call.variants)

@@ -14,7 +14,7 @@ from adloom.core.campaign import CampaignSource, Row
 from adloom.core.identity import digest, row_digest, row_meaning
 from adloom.core.outcomes import Outcome, Status
 from adloom.core.planned import PlannedRow
-from adloom.core.pricing import price_per_image
+from adloom.core.pricing import kind_of, price_of
 from adloom.plan import Planner
 
 EXAMPLES = 3
@@ -63,7 +63,7 @@ async def compare(
     fresh: list[tuple[PlannedRow, Decimal]] = []
     changes = Changes(revision)
     for row in Planner(known, source.campaign.prices).plan(source.rows()):
-        price = price_per_image(row.row.model, row.row.quality, source.campaign.prices)
+        price = price_of(kind_of(row.row), source.campaign.prices)
         key = _short(row_digest(row.row))
         if before := gone.get(key):
             gone[key] = before[1:]

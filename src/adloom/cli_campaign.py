@@ -110,12 +110,14 @@ def _parts(kind: str, parts: tuple[Part, ...], *, named: bool = True) -> list[st
 
 def _sent(explained: Explanation) -> dict[str, int]:
     """The prompts of the calls that buy the whole row, each with how many calls send it."""
+    from adloom.core.limits import images_per_call  # noqa: PLC0415
     from adloom.core.prompt import sent_prompt  # noqa: PLC0415
     from adloom.core.split import split  # noqa: PLC0415
 
     row = explained.row
     sent: dict[str, int] = {}
-    for numbers in split(range(row.variants), references=len(row.references), grouping=row.grouping):
+    most = images_per_call(row.model)
+    for numbers in split(range(row.variants), references=len(row.references), grouping=row.grouping, most=most):
         prompt = sent_prompt(row.prompt, len(numbers))
         sent[prompt] = sent.get(prompt, 0) + 1
     return sent

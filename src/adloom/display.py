@@ -13,6 +13,7 @@ from adloom.core.exits import EXIT_OK, EXIT_REASONS
 from adloom.core.manifest import number
 from adloom.core.origin import UNKNOWN, Origin
 from adloom.core.outcomes import Status
+from adloom.core.plan_notes import notes_on
 from adloom.core.pricing import usd
 from adloom.look import Outlook
 from adloom.progress import Progress
@@ -72,11 +73,17 @@ def plan_lines(outlook: Outlook) -> list[str]:
     lines += _fallback_lines(outlook)
     if outlook.clash:
         lines.append(f"warning   {outlook.clash}: a run would be refused")
+    lines += [f"note      {note}" for note in _notes(outlook)]
     warnings = outlook.source.warnings
     lines += [f"warning   {warning}" for warning in warnings[:WARNINGS_SHOWN]]
     if len(warnings) > WARNINGS_SHOWN:
         lines.append(f"warning   … and {len(warnings) - WARNINGS_SHOWN} more warnings")
     return lines
+
+
+def _notes(outlook: Outlook) -> tuple[str, ...]:
+    kinds = outlook.surveyed.asked.images_by_kind
+    return notes_on(kind for kind, images in kinds.items() if images)
 
 
 def _change_lines(outlook: Outlook) -> list[str]:
@@ -157,6 +164,7 @@ def plan_summary(outlook: Outlook) -> dict[str, Any]:
         "ledger_lacks": str(outlook.lack),
         **origin_data(outlook.origin),
         "fallback": list(outlook.fallback),
+        "notes": list(_notes(outlook)),
         "warnings": list(outlook.source.warnings),
     }
 

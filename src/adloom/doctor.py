@@ -20,6 +20,7 @@ from adloom.ledger import Ledger
 from adloom.ports import ImageApi, Store
 
 PROBE_CAMPAIGN = "adloom-probe"
+PROBE_PRICE = MODELS[DEFAULT_MODEL].credits(MODELS[DEFAULT_MODEL].qualities[0])
 PROBE_IMAGES = 2
 """The most that a probe buys: one, and another from an API without a memory."""
 
@@ -85,11 +86,10 @@ class ProbeSource:
 
     @property
     def campaign(self) -> Campaign:
-        price = MODELS[DEFAULT_MODEL].credits_per_image
         return Campaign(
             name=PROBE_CAMPAIGN,
             source="adloom doctor --probe",
-            budget=Budget(credits=price * PROBE_IMAGES),
+            budget=Budget(credits=PROBE_PRICE * PROBE_IMAGES),
             pace=Pace(in_flight=1),
             profile=STRICT.name,
             callback_url=None,
@@ -121,7 +121,7 @@ class ProbeSource:
 def probe_check(ledger: Ledger, call: str, origin: Origin, *, remembers: bool) -> Check:
     """What a probe has shown, and what it cost."""
     tasks = len(ledger.facts(call).latest.tasks)
-    cost = f"{origin.word}{MODELS[DEFAULT_MODEL].credits_per_image * Decimal(tasks):f} credits spent"
+    cost = f"{origin.word}{PROBE_PRICE * Decimal(tasks):f} credits spent"
     if remembers:
         return Check("probe", works=True, found=f"a repeated key brings the first task back ({cost})")
     remedy = "answers that get lost are settled by the task list or held for a person"

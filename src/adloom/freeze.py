@@ -247,21 +247,25 @@ async def read_shard(store: Store, edition: Edition, shard: Shard) -> tuple[Plan
 
 def row_to_json(row: Row) -> dict[str, Any]:
     """A row as a shard stores it."""
-    return {
-        "job": row.job,
-        "identity": row.identity,
-        "name": row.name,
-        "label": row.label,
-        "prompt": row.prompt,
-        "vars": row.variables,
-        "model": row.model,
-        "size": row.size,
-        "quality": row.quality,
-        "priority": row.priority,
-        "references": [{"content": r.content, "url": r.url, "shown": r.shown} for r in row.references],
-        "grouping": row.grouping,
-        "variants": row.variants,
-    } | ({"shared": row.shared} if row.shared else {})
+    return (
+        {
+            "job": row.job,
+            "identity": row.identity,
+            "name": row.name,
+            "label": row.label,
+            "prompt": row.prompt,
+            "vars": row.variables,
+            "model": row.model,
+            "size": row.size,
+            "quality": row.quality,
+            "priority": row.priority,
+            "references": [{"content": r.content, "url": r.url, "shown": r.shown} for r in row.references],
+            "grouping": row.grouping,
+            "variants": row.variants,
+        }
+        | ({"shared": row.shared} if row.shared else {})
+        | ({"options": dict(row.options)} if row.options else {})
+    )
 
 
 def planned_from_json(record: Mapping[str, Any]) -> PlannedRow:
@@ -281,6 +285,7 @@ def planned_from_json(record: Mapping[str, Any]) -> PlannedRow:
         grouping=Grouping(record["grouping"]),
         variants=record["variants"],
         shared=record.get("shared", 0),
+        options=tuple(sorted(record.get("options", {}).items())),
     )
     row_key = row_digest(row)
     takes = {int(number): take for number, take in record.get("takes", {}).items()}

@@ -14,7 +14,7 @@ from adloom.core.facts import CallFacts, Money, Stage, money_of
 from adloom.core.identity import top_up_id
 from adloom.core.origin import SANDBOX, UNKNOWN, Buying, Origin
 from adloom.core.outcomes import Outcome, Status, missing, outcomes
-from adloom.core.pricing import cap_credits, price_per_image
+from adloom.core.pricing import Kind, cap_credits, kind_in, price_of
 from adloom.core.selection import WHOLE, Choice, Selection, choose
 from adloom.freeze import Survey, has_bought, planned_rows, read_newest, refuse_change, survey
 from adloom.ledger import Edition, Ledger
@@ -79,8 +79,8 @@ class Outlook:
     owed: Decimal
     """Credits of top-ups that calls have given their reserve back for."""
     cap: Decimal | None
-    outstanding: Counter[tuple[str, str]]
-    """Images bought and not charged yet, or owed as top-ups, by the model that they were sent to and quality."""
+    outstanding: Counter[Kind]
+    """Images bought and not charged yet, or owed as top-ups, by what their price depends on."""
     lack: Lack
     """What the ledger lacks of what its edition has said before; such a ledger is no ground to buy on."""
     bought_from: Origin | None = None
@@ -148,21 +148,20 @@ class Outlook:
         """The most that the edition can come to if all that is not charged yet goes to the dearest of these models."""
         images = self._left_to_pay
         return self.committed.charged + sum(
-            count * max(self._price(each, quality) for each in (model, *fallback))
-            for (model, quality), count in images.items()
+            count * max(self._price(kind, model) for model in (kind.model, *fallback)) for kind, count in images.items()
         )
 
     @property
-    def _left_to_pay(self) -> Counter[tuple[str, str]]:
+    def _left_to_pay(self) -> Counter[Kind]:
         part = self.surveyed.asked if self.reserves_a_part else self.surveyed.totals
         return part.images_by_kind + self.outstanding
 
     def _dearest(self, model: str) -> Decimal:
-        """What an image from a model costs at most, in the qualities that are left to pay for."""
-        return max((self._price(model, quality) for _, quality in self._left_to_pay), default=Decimal(0))
+        """What an image from a model costs at most, of the kinds that are left to pay for."""
+        return max((self._price(kind, model) for kind in self._left_to_pay), default=Decimal(0))
 
-    def _price(self, model: str, quality: str) -> Decimal:
-        return price_per_image(model, quality, self.source.campaign.prices)
+    def _price(self, kind: Kind, model: str) -> Decimal:
+        return price_of(kind._replace(model=model), self.source.campaign.prices)
 
     @property
     def left_out(self) -> int:
@@ -244,10 +243,10 @@ def _owed_images(facts: CallFacts, ledger: Ledger) -> int:
     return len(top_up.variants)
 
 
-def _outstanding(calls: Sequence[CallFacts], ledger: Ledger) -> Counter[tuple[str, str]]:
-    found: Counter[tuple[str, str]] = Counter()
+def _outstanding(calls: Sequence[CallFacts], ledger: Ledger) -> Counter[Kind]:
+    found: Counter[Kind] = Counter()
     for facts in calls:
         if facts.intent is not None:
             reserved = len(facts.intent["variants"]) if money_of(facts).reserved else 0
-            found[facts.intent["model"], facts.intent["quality"]] += reserved + _owed_images(facts, ledger)
+            found[kind_in(facts.intent)] += reserved + _owed_images(facts, ledger)
     return found

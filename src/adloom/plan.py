@@ -14,9 +14,10 @@ from decimal import Decimal
 
 from adloom.core.campaign import Prices, Row
 from adloom.core.identity import call_id, row_digest, variant_key
+from adloom.core.limits import images_per_call
 from adloom.core.outcomes import Outcome, Status
 from adloom.core.planned import PlannedCall, PlannedRow, Variant
-from adloom.core.pricing import price_per_image
+from adloom.core.pricing import Kind, kind_of, price_of
 from adloom.core.selection import EVERYTHING, Picker
 from adloom.core.split import fewest_calls, split
 
@@ -33,8 +34,8 @@ class Totals:
     credits: Decimal = Decimal(0)
     dearest: Decimal = Decimal(0)
     dearest_call: Decimal = Decimal(0)
-    images_by_kind: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Images to buy by model and quality."""
+    images_by_kind: Counter[Kind] = field(default_factory=Counter)
+    """Images to buy by what their price depends on."""
     new_takes: int = 0
     known_rows: int = 0
     found: Counter[Status] = field(default_factory=Counter)
@@ -45,13 +46,13 @@ class Totals:
         self.rows += 1
         self.wanted += len(planned.variants)
         self.calls += len(calls)
-        self.floor += fewest_calls(images, references=len(planned.row.references))
+        self.floor += _fewest_calls(planned.row, images)
         self.images += images
         self.credits += images * price
         self.dearest = max(self.dearest, price)
         if calls:
             self.dearest_call = max(self.dearest_call, max(len(call.variants) for call in calls) * price)
-        self.images_by_kind[planned.row.model, planned.row.quality] += images
+        self.images_by_kind[kind_of(planned.row)] += images
 
 
 @dataclass(slots=True)
@@ -78,7 +79,7 @@ class Planner:
             picked = self.picker.takes(row)
             planned = self._plan_row(row, self.only if picked else frozenset())
             asked = tuple(call for call in planned.calls if picked and is_asked_for(call, self.only))
-            price = price_per_image(row.model, row.quality, self.prices)
+            price = price_of(kind_of(row), self.prices)
             self.totals.add(planned, planned.calls, price)
             if picked:
                 self.asked.add(planned, asked, price)
@@ -118,5 +119,10 @@ def is_asked_for(call: PlannedCall, only: frozenset[Status]) -> bool:
 
 
 def _calls(row: Row, variants: Sequence[Variant]) -> Iterator[PlannedCall]:
-    for members in split(variants, references=len(row.references), grouping=row.grouping):
+    most = images_per_call(row.model)
+    for members in split(variants, references=len(row.references), grouping=row.grouping, most=most):
         yield PlannedCall(call_id(variant.key for variant in members), members)
+
+
+def _fewest_calls(row: Row, images: int) -> int:
+    return fewest_calls(images, references=len(row.references), most=images_per_call(row.model))

@@ -18,13 +18,13 @@ from decimal import Decimal
 from adloom.core.exits import Stop, StopReason
 from adloom.core.facts import Attempt, CallFacts, Record
 from adloom.core.order import Order
-from adloom.core.pricing import has_moved, is_dearer, is_same_price
+from adloom.core.pricing import has_moved, is_dearer, is_same_price, kind_in, search_credits, surcharge
 from adloom.gate import Gate
 
 log = logging.getLogger(__name__)
 
-Kind = tuple[str, str]
-"""Model and quality."""
+PricedAs = tuple[str, str]
+"""Model and billed quality."""
 
 
 class Window:
@@ -80,12 +80,12 @@ class PriceWatch:
         self._planned = planned_credits
         self._most = most
         self._excess = Decimal(0)
-        self._windows: dict[Kind, Window] = {}
+        self._windows: dict[PricedAs, Window] = {}
         self._last: dict[tuple[str, str, int], Decimal] = {}
         """The last price of an image that was read, by kind and number of references, which may cost extra."""
-        self._unsure: set[Kind] = set()
+        self._unsure: set[PricedAs] = set()
         """Kinds of which a charge passed its reserve before this run."""
-        self._untold: dict[str, Kind] = {}
+        self._untold: dict[str, PricedAs] = {}
         """The kind of each purchase whose price only the end of its task tells."""
         self._out: dict[str, Decimal] = {}
         """What is reserved for each purchase of this run whose charge was not read."""
@@ -133,7 +133,7 @@ class PriceWatch:
         if kind not in self._unsure:
             self._step(kind, len(order.row.references), price)
         if is_dearer(order.credits, reserved):
-            self._stop_for_price(kind, price, order.credits / order.n)
+            self._stop_for_price(kind, price, order.credits / order.n, surcharge(order.kind))
         elif has_moved(order.credits, reserved):
             self._note_cheaper(kind, price, order.credits / order.n)
         elif reserved > order.credits and self._planned * reserved / order.credits > self._cap:
@@ -173,29 +173,32 @@ class PriceWatch:
         price = charged / n if by_asked else charged / images
         self._step(kind, -1, price)
         if is_dearer(quoted / n, price):
-            self._stop_for_price(kind, price, quoted / n)
+            self._stop_for_price(kind, price, quoted / n, surcharge(kind_in(intent)))
         elif has_moved(quoted / n, price):
             self._note_cheaper(kind, price, quoted / n)
 
-    def _step(self, kind: Kind, extras: int, price: Decimal) -> None:
+    def _step(self, kind: PricedAs, extras: int, price: Decimal) -> None:
         last, self._last[*kind, extras] = self._last.get((*kind, extras)), price
         if last is None or is_same_price(last, price):
             self._window(kind).widen()
         else:
             self._window(kind).narrow()
 
-    def _window(self, kind: Kind) -> Window:
+    def _window(self, kind: PricedAs) -> Window:
         return self._windows.setdefault(kind, Window(self._gate, self._most))
 
-    def _note_cheaper(self, kind: Kind, now: Decimal, then: Decimal) -> None:
+    def _note_cheaper(self, kind: PricedAs, now: Decimal, then: Decimal) -> None:
         note = f"{_named(kind)} costs {now:f} credits an image now, the plan says {then:f}: bought at the lower price"
         if note not in self.notes:
             self.notes = (*self.notes, note)
             log.warning("%s", note)
 
-    def _stop_for_price(self, kind: Kind, now: Decimal, then: Decimal) -> None:
+    def _stop_for_price(self, kind: PricedAs, now: Decimal, then: Decimal, beside: Decimal) -> None:
+        """Close the gate. ``beside`` is the part of the price that is for references and searches."""
         message = f"{_named(kind)} costs {now:f} credits an image now, the plan says {then:f}"
-        remedy = f"Set `prices: {{{kind[0]}: {{{kind[1]}: {now:f}}}}}` in the campaign and run it again."
+        own = f"{now - beside:f}"
+        price = f"{{{kind[1]}: {own}}}" if kind[1] else own
+        remedy = f"Set `prices: {{{kind[0]}: {price}}}` in the campaign and run it again."
         self._gate.close(Stop(StopReason.PRICE, message, remedy))
 
     def _stop_for_charge(self, intent: Record, charged: Decimal, reserved: Decimal) -> None:
@@ -207,12 +210,12 @@ class PriceWatch:
         self._gate.close(Stop(StopReason.PRICE, message, "Ask EvoLink why, before you run it again."))
 
 
-def _named(kind: Kind) -> str:
+def _named(kind: PricedAs) -> str:
     return " ".join(kind)
 
 
-def _kind(order: Order) -> Kind:
-    return order.model, order.row.quality
+def _kind(order: Order) -> PricedAs:
+    return order.kind[:2]
 
 
 def _above_reserve(attempt: Attempt) -> Decimal:
@@ -220,4 +223,6 @@ def _above_reserve(attempt: Attempt) -> Decimal:
     if attempt.completed is None or attempt.accepted is None:
         return Decimal(0)
     charged, reserved = Decimal(attempt.completed["credits"]), Decimal(attempt.accepted["credits"])
+    if attempt.intent is not None and (searching := search_credits(kind_in(attempt.intent))):
+        charged -= min(searching * len(attempt.intent["variants"]), max(Decimal(0), charged - reserved))
     return Decimal(0) if is_same_price(reserved, charged) else max(Decimal(0), charged - reserved)

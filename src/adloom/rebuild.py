@@ -19,7 +19,7 @@ from adloom.core.identity import top_up_id
 from adloom.core.order import idempotency_key
 from adloom.core.outcomes import Status, missing
 from adloom.core.planned import Variant
-from adloom.core.pricing import price_per_image
+from adloom.core.pricing import kind_fields, kind_of, price_of
 from adloom.freeze import Revision, planned_rows, read_newest, read_revision
 from adloom.ledger import SEALED, Edition, Ledger, from_json, parse_json, to_json
 from adloom.past import Past
@@ -155,7 +155,8 @@ class Rebuilder:
     async def _write(self, call: str, lost: _Lost, plan: Revision, place: tuple[str, int, int]) -> None:
         n = len(lost.variants)
         model = next((line["model"] for line in lost.lines.values()), lost.row.model)
-        quoted = str(price_per_image(model, lost.row.quality, plan.prices) * n)
+        kind = kind_of(lost.row, model)
+        quoted = str(price_of(kind, plan.prices) * n)
         parent, round_number, fruitless = place
         for attempt in range(1, lost.attempt + 1):
             intent = {
@@ -169,7 +170,7 @@ class Rebuilder:
                 "row": lost.row.name,
                 "label": lost.row.label,
                 "model": model,
-                "quality": lost.row.quality,
+                **kind_fields(kind),
                 "variants": [{"key": v.key, "number": v.number, "take": v.take} for v in lost.variants.values()],
                 "parent": parent,
                 "round": round_number,

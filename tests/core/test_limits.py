@@ -13,8 +13,8 @@ def test_the_default_model_is_in_the_table():
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=str)
 def test_every_model_has_a_price_with_its_source_and_date(model):
-    assert isinstance(model.credits_per_image, Decimal)
-    assert model.credits_per_image > 0
+    assert set(model.credits_by_quality) == set(model.qualities)
+    assert all(isinstance(each, Decimal) and each > 0 for each in model.credits_by_quality.values())
     assert date.fromisoformat(model.priced_on) < date(2027, 1, 1)
     assert model.price_source
     assert model.default_quality in model.qualities
@@ -33,7 +33,22 @@ def test_the_sandbox_which_has_its_own_tables_agrees(name):
     ours, theirs = MODELS[name], tables.MODELS[name]
     assert (ours.qualities, ours.priorities) == (theirs.qualities, theirs.priorities)
     assert ours.pixels == (theirs.least_pixels, theirs.most_pixels)
-    assert ours.credits_per_image == theirs.credits_per_image
+    assert (ours.default_quality, ours.takes_n, ours.references) == (
+        theirs.default_quality, theirs.has_n, theirs.references,
+    )  # fmt: skip
+    assert ours.credits_per_reference == theirs.credits_per_reference
+    assert ours.credits_per_search in (0, tables.CREDITS_PER_SEARCH)
+    for quality in ours.qualities:
+        for ratio in tables.ratios():
+            assert ours.credits(quality) == theirs.price(*tables.pixels(theirs, quality, ratio), 0), (quality, ratio)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_sizes_in_pixels_are_billed_as_the_sandbox_bills_them(name):
+    ours, theirs = MODELS[name], tables.MODELS[name]
+    for size in ("1280x720", "1500x1740", "1500x1741", "2048x2048", "2560x1440"):
+        width, height = map(int, size.split("x"))
+        assert ours.credits(ours.billed_quality(size, "")) == theirs.price(width, height, 0)
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)

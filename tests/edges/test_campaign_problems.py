@@ -83,7 +83,8 @@ def problems(path, **options) -> list[str]:
             "campaign: a\nfallback: [doubao-seedream-4.5]\njobs:\n  - {id: a, prompt: x, quality: 1K}\n",
             (
                 'c.yaml:2:11: the fallback doubao-seedream-4.5 does not fit every row: the quality "1K" is not one of '
-                "doubao-seedream-4.5's (one of 2K, 4K; doubao-seedream-4.0 takes it)"
+                "doubao-seedream-4.5's (one of 2K, 4K; doubao-seedream-4.0, "
+                "doubao-seedream-5.0-flash and doubao-seedream-5.0-pro take it)"
             ),
         ),
         ("campaign: a\nduplicates: drop\n" + JOB, 'c.yaml:2:13: duplicates: the text "drop" is not known here'),
@@ -133,20 +134,23 @@ def test_a_bad_head_is_located(tmp_path, text, expected):
         ),
         (
             "prompt: x\n    model: [doubao-seedream-4.0, doubao-seedream-4.5]\n    quality: [2K, 1K]",
-            '5:14: the quality "1K" is not one of doubao-seedream-4.5\'s (one of 2K, 4K; doubao-seedream-4.0 takes it)',
+            (
+                '5:14: the quality "1K" is not one of doubao-seedream-4.5\'s (one of 2K, 4K; doubao-seedream-4.0, '
+                "doubao-seedream-5.0-flash and doubao-seedream-5.0-pro take it)"
+            ),
         ),
         (
             "prompt: x\n    model: doubao-seedream-5.0-lite\n    priority: fast",
             (
                 '5:15: the priority "fast" is not one of doubao-seedream-5.0-lite\'s '
-                "(one of standard; doubao-seedream-4.0 takes it)"
+                "(one of standard; doubao-seedream-4.0 and doubao-seedream-5.0-pro take it)"
             ),
         ),
         (
             "prompt: x\n    model: doubao-seedream-4.5\n    size: 1024x1024",
             (
                 "5:11: the size 1024x1024 has 1,048,576 pixels (3,686,400 to 16,777,216 for doubao-seedream-4.5; "
-                "doubao-seedream-4.0 takes it)"
+                "doubao-seedream-4.0, doubao-seedream-5.0-flash and doubao-seedream-5.0-pro take it)"
             ),
         ),
         (

@@ -11,6 +11,8 @@ from adloom.sandbox import tables
 from adloom.sandbox.painter import Painting, marked, paint, plain
 from adloom.sandbox.submission import dimensions
 
+FOUR = tables.MODELS["doubao-seedream-4.0"]
+
 
 def decoded(content: bytes) -> Image.Image:
     picture = Image.open(io.BytesIO(content))
@@ -25,16 +27,16 @@ def a_painting(prompt: str = "a red mug", index: int = 0, **more) -> Painting:
 @pytest.mark.parametrize("quality", ["1K", "2K", "4K"])
 def test_every_ratio_has_its_pixels_and_decodes_whole(quality):
     for ratio in sorted(tables.ratios()):
-        size = dimensions(ratio, quality, 0)
+        size = dimensions(FOUR, ratio, quality, 0)
         assert decoded(plain(*size, "jpeg")).size == size
 
 
 def test_the_table_is_the_documented_one():
-    assert dimensions("4:5", "2K", 0) == (1792, 2240)
-    assert dimensions("3:2", "1K", 0) == (1248, 832)
-    assert dimensions("16:9", "4K", 0) == (5504, 3040)
-    assert dimensions("21:9", "2K", 0) == (3136, 1344)
-    assert dimensions("1500x1000", "4K", 0) == (1500, 1000)
+    assert dimensions(FOUR, "4:5", "2K", 0) == (1792, 2240)
+    assert dimensions(FOUR, "3:2", "1K", 0) == (1248, 832)
+    assert dimensions(FOUR, "16:9", "4K", 0) == (5504, 3040)
+    assert dimensions(FOUR, "21:9", "2K", 0) == (3136, 1344)
+    assert dimensions(FOUR, "1500x1000", "4K", 0) == (1500, 1000)
 
 
 def test_the_same_painting_has_the_same_bytes():

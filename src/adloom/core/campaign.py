@@ -16,6 +16,10 @@ Variables: TypeAlias = Mapping[str, "str | Variables"]
 """What a row's template saw: text, or a mapping of text for paired values."""
 
 
+Options: TypeAlias = tuple[tuple[str, str], ...]
+"""Names and words of further settings of a model, sorted; those at the API's defaults are left out."""
+
+
 class Grouping(StrEnum):
     """How a row's variants share calls: ``set`` packs as many as is legal, ``independent`` makes one call each."""
 
@@ -50,8 +54,9 @@ class Row:
 
     ``identity`` survives reordering: the explicit id, else the content with an occurrence number. ``name`` is unique
     within the job and safe in a file name; ``label`` is the readable part of it. ``quality`` is empty when ``size`` is
-    in pixels: the API documents it for ratios only. The first ``shared`` variants are those of an earlier row with the
-    same request and the same identity, which buys them.
+    in pixels: the API documents it for ratios only. ``options`` are those that differ from the API's
+    defaults. The first ``shared`` variants are those of an earlier row with the same request and the same identity,
+    which buys them.
     """
 
     job: str
@@ -68,6 +73,7 @@ class Row:
     grouping: Grouping
     variants: int
     shared: int = 0
+    options: Options = ()
 
 
 @dataclass(frozen=True, slots=True)

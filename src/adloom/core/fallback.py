@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from adloom.core.campaign import Prices
 from adloom.core.facts import Attempt, CallFacts, Decided, RefusalKind
 from adloom.core.order import Order
-from adloom.core.pricing import price_per_image
+from adloom.core.pricing import kind_of, price_of
 from adloom.core.triage import MODEL_UNAVAILABLE_CODES
 
 
@@ -40,7 +40,7 @@ class Fallback:
         if model == order.model:
             return order
         other = "" if model == order.row.model else model
-        price = price_per_image(model, order.row.quality, self.prices)
+        price = price_of(kind_of(order.row, model), self.prices)
         return replace(order, fallback_model=other, credits=price * order.n)
 
     def is_exhausted(self, order: Order, facts: CallFacts) -> bool:

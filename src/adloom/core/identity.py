@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from adloom.core.campaign import Reference, Row
+from adloom.core.campaign import Options, Reference, Row
 
 _CANONICAL = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)  # made once: rows are many
 _SLUG_LENGTH = 48
@@ -32,11 +32,23 @@ def normalised(text: str) -> str:
     return _BLANKS_AT_LINE_END.sub("", text).strip()
 
 
-def meaning(
-    *, model: str, prompt: str, size: str, quality: str, priority: str, references: Sequence[Reference]
+def meaning(  # noqa: PLR0913 - what a purchase means
+    *,
+    model: str,
+    prompt: str,
+    size: str,
+    quality: str,
+    priority: str,
+    references: Sequence[Reference],
+    options: Options = (),
 ) -> tuple[object, ...]:
-    """What a purchase means, in the one order that every hash of it uses."""
-    return (model, normalised(prompt), size, quality, priority, [reference.content for reference in references])
+    """What a purchase means, in the one order that every hash of it uses.
+
+    Options enter only where there are any, so that what was bought before there were options stays what it is.
+    """
+    contents = [reference.content for reference in references]
+    further = ([list(option) for option in options],) if options else ()
+    return (model, normalised(prompt), size, quality, priority, contents, *further)
 
 
 def row_meaning(row: Row) -> tuple[object, ...]:
@@ -48,6 +60,7 @@ def row_meaning(row: Row) -> tuple[object, ...]:
         quality=row.quality,
         priority=row.priority,
         references=row.references,
+        options=row.options,
     )
 
 

@@ -12,6 +12,9 @@ from typing import Any
 from adloom.core.callbacks import CallbackAddresses
 from adloom.core.campaign import Row
 from adloom.core.facts import Record
+from adloom.core.family import sent_options
+from adloom.core.limits import images_per_call
+from adloom.core.pricing import Kind, kind_fields, kind_of
 from adloom.core.prompt import sent_prompt
 
 
@@ -45,6 +48,11 @@ class Order:
         """The model that is sent: the row's own, unless that was unavailable."""
         return self.fallback_model or self.row.model
 
+    @property
+    def kind(self) -> Kind:
+        """What the price of its images depends on."""
+        return kind_of(self.row, self.model)
+
     def with_addresses(self, urls: Mapping[str, str]) -> Order:
         """The same order with addresses for its files, by content. What the order is does not change with them."""
         references = tuple(replace(each, url=each.url or urls[each.content]) for each in self.row.references)
@@ -62,7 +70,7 @@ class Order:
         body: dict[str, Any] = {
             "model": self.model,
             "prompt": sent_prompt(self.row.prompt, self.n),
-            "n": self.n,
+            **({"n": self.n} if images_per_call(self.model) > 1 else {}),
             "size": self.row.size,
         }
         if self.row.quality:
@@ -70,6 +78,7 @@ class Order:
         if self.row.references:
             body["image_urls"] = self.image_urls()
         body["prompt_priority"] = self.row.priority
+        body |= sent_options(self.model, self.row.options)
         if self.callbacks:
             body["callback_url"] = self.callbacks.of(self.call, attempt)
         return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
@@ -87,7 +96,7 @@ class Order:
             "row": self.row.name,
             "label": self.row.label,
             "model": self.model,
-            "quality": self.row.quality,
+            **kind_fields(self.kind),
             "variants": [dict(variant) for variant in self.variants],
             "parent": self.parent,
             "round": self.round,

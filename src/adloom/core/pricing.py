@@ -4,14 +4,72 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any, NamedTuple
 
-from adloom.core.campaign import Budget, Prices
+from adloom.core.campaign import Budget, Prices, Row
 from adloom.core.errors import SettingInvalid
 from adloom.core.limits import CREDITS_PER_USD, MODELS, PRICE_ROUNDING, PRICE_TOLERANCE
 
 
+class Kind(NamedTuple):
+    """All that the price of an image depends on.
+
+    ``quality`` is the one that is billed, empty for a size in pixels where those have no tiers. ``searches`` tells
+    whether the model may search the web.
+    """
+
+    model: str
+    quality: str
+    references: int = 0
+    searches: bool = False
+
+
+def kind_of(row: Row, model: str = "") -> Kind:
+    """What the price of a row's images depends on, made by ``model`` in place of its own where one is given."""
+    model = model or row.model
+    known = MODELS.get(model)
+    quality = known.billed_quality(row.size, row.quality) if known and row.size else row.quality
+    return Kind(model, quality, len(row.references), ("web_search", "true") in row.options)
+
+
+def price_of(kind: Kind, prices: Prices) -> Decimal:
+    """Credits for one image: the campaign's own price, else the table's, and what the table charges beside it.
+
+    Raises SettingInvalid for a model without a known price.
+    """
+    return price_per_image(kind.model, kind.quality, prices) + surcharge(kind)
+
+
+def surcharge(kind: Kind) -> Decimal:
+    """Credits for references and searching, beside the image itself. One search an image is assumed."""
+    known = MODELS.get(kind.model)
+    references = known.credits_per_reference * kind.references if known else Decimal(0)
+    return references + search_credits(kind)
+
+
+def search_credits(kind: Kind) -> Decimal:
+    """The part of a price that is for searching: the API may charge it above what it has reserved."""
+    known = MODELS.get(kind.model)
+    return known.credits_per_search if known and kind.searches else Decimal(0)
+
+
+def kind_fields(kind: Kind) -> dict[str, str | int | bool]:
+    """A kind as an ``intent`` record has it."""
+    fields: dict[str, str | int | bool] = {"quality": kind.quality}
+    if kind.references:
+        fields["references"] = kind.references
+    if kind.searches:
+        fields["searches"] = True
+    return fields
+
+
+def kind_in(intent: Mapping[str, Any]) -> Kind:
+    """The kind of what an ``intent`` record buys. Older versions did not write references down."""
+    return Kind(intent["model"], intent["quality"], intent.get("references", 0), intent.get("searches", False))
+
+
 def price_per_image(model: str, quality: str, prices: Prices) -> Decimal:
-    """Credits for one image: the campaign's own price, else the table's.
+    """Credits for one image without references and searches: the campaign's own price, else the table's.
 
     Raises SettingInvalid for a model without a known price.
     """
@@ -21,7 +79,7 @@ def price_per_image(model: str, quality: str, prices: Prices) -> Decimal:
     if own is not None:
         return own
     if (known := MODELS.get(model)) is not None:
-        return known.credits_per_image
+        return known.credits(quality)
     raise SettingInvalid(
         f"the price of {model} is not known", remedy=f"Set `prices: {{{model}: <credits per image>}}` in the campaign."
     )

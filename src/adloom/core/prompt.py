@@ -50,11 +50,13 @@ def estimated_tokens(prompt: str) -> int:
     return math.ceil(1.54 * chinese + 0.35 * (len(prompt) - chinese))
 
 
-def length_problem(prompt: str, n: int) -> str | None:
-    """Why the prompt for a call of ``n`` images is too long, None when it is not."""
+def length_problem(
+    prompt: str, n: int, characters: int | None = PROMPT_CHARACTERS, tokens: int = PROMPT_TOKENS
+) -> str | None:
+    """Why the prompt for a call of ``n`` images is too long, None when it is not; these are the model's limits."""
     sent = sent_prompt(prompt, n)
-    if len(sent) > PROMPT_CHARACTERS:
-        return f"the prompt has {len(sent)} characters with its count phrase, {PROMPT_CHARACTERS} are allowed"
-    if (tokens := estimated_tokens(sent)) > PROMPT_TOKENS:
-        return f"the prompt has about {tokens} tokens with its count phrase, {PROMPT_TOKENS} are allowed"
+    if characters is not None and len(sent) > characters:
+        return f"the prompt has {len(sent)} characters with its count phrase, {characters} are allowed"
+    if (estimated := estimated_tokens(sent)) > tokens:
+        return f"the prompt has about {estimated} tokens with its count phrase, {tokens} are allowed"
     return None

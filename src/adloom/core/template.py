@@ -306,6 +306,18 @@ def condition(text: str) -> Condition:
     return Condition(expression, tuple(dict.fromkeys(names)))
 
 
+@lru_cache(maxsize=1024)
+def names_in(text: str) -> frozenset[str]:
+    """The variables that a template uses; none for literal text, and for what is no template that can be used."""
+    if not is_template(text) or len(text) > LONGEST:
+        return frozenset()
+    try:
+        tree = _ENVIRONMENT.parse(text)
+    except (TemplateSyntaxError, RecursionError, MemoryError):
+        return frozenset()
+    return frozenset(node.name for node in tree.find_all(nodes.Name))
+
+
 def is_template(text: str) -> bool:
     """Whether text is more than literal."""
     return "{{" in text or "{%" in text

@@ -9,6 +9,7 @@ from itertools import islice
 from adloom.core.campaign import Row
 from adloom.core.errors import SettingInvalid
 from adloom.core.explanation import Explanation, Part
+from adloom.core.limits import MODELS, OPTIONS
 from adloom.core.matrix import Value
 from adloom.core.spelling import nearest
 from adloom.edges.campaign_files import FileCampaign, TracedRow
@@ -74,11 +75,13 @@ def _explanation(traced: TracedRow) -> Explanation:
 
 
 def _settings(row: Row, source: SourceRow, job: Job) -> Iterator[Part]:
-    values = {name: str(getattr(row, name)) for name in STANDARD if name != "references"}
+    options = {name: OPTIONS[name][0] for name in MODELS[row.model].options} | dict(row.options)
+    names = [name for name in STANDARD if name not in OPTIONS or name in options]
+    values = {name: options.get(name) or str(getattr(row, name)) for name in names if name != "references"}
     values["references"] = ", ".join(reference.shown for reference in row.references) or "none"
     if not row.quality:
         values["quality"] = "none, as the size is in pixels"
-    for name in STANDARD:
+    for name in names:
         if name in source.overrides:
             origin = f"this row, {_written(_place_of(job, source, name))}"
         else:

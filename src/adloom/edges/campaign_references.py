@@ -15,7 +15,7 @@ import re
 import stat
 import unicodedata
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -77,12 +77,17 @@ class ReferenceReader:
         self._limits = limits
         self._loopback_urls = read_from.loopback_urls
         self._files: dict[str, Reference] = {}
+        self._opaque: set[str] = set()
         self._given_up: set[str] = set()
         self._wrong: set[str] = set()
 
     def give_up(self, name: str) -> None:
         """Say nothing more of a name whose own entry is in the report: a row with it is never bought."""
         self._given_up.add(name)
+
+    def opaque_among(self, references: Iterable[Reference]) -> list[str]:
+        """The files among some references, as people call them, that have no transparency."""
+        return [reference.shown for reference in references if reference.content in self._opaque]
 
     def read(self, text: str) -> Reference:
         """The reference that a name, an address or a path stands for. Raises BadReference."""
@@ -160,15 +165,19 @@ class ReferenceReader:
         if kind not in formats:
             what = f"is a {kind} image" if kind else "is no image of a known type"
             raise BadReference(f"{shown(text)} {what}", "one of " + ", ".join(formats))
-        self._check_pixels(content, text, kind)
-        return f"sha256:{hashlib.sha256(content).hexdigest()}"
+        name = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        if not self._check_pixels(content, text, kind):
+            self._opaque.add(name)
+        return name
 
-    def _check_pixels(self, content: bytes, text: str, kind: str) -> None:
+    def _check_pixels(self, content: bytes, text: str, kind: str) -> bool:
+        """Check an image and tell whether it may have transparent pixels. Raises BadReference."""
         from PIL import Image  # noqa: PLC0415 - slow to import, and most campaigns have no files
 
         try:
             with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content), formats=[kind]) as image:
                 (width, height), frames = image.size, int(getattr(image, "n_frames", 1))
+                is_transparent = image.has_transparency_data
         except Exception as error:
             raise BadReference(f"{shown(text)} is a damaged {kind} image", "a picture that opens") from error
         limits = self._limits
@@ -181,6 +190,7 @@ class ReferenceReader:
             raise BadReference(pixels, f"no side more than {limits.ratio} times the other")
         if frames > 1:
             raise BadReference(f"{shown(text)} is animated", "a still picture")
+        return is_transparent
 
 
 async def read_file(source: str, name: str) -> bytes:

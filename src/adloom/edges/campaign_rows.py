@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 
 from adloom.core.campaign import Duplicates, Row
+from adloom.core.family import those_that_take
 from adloom.core.identity import content_identity, digest, explicit_identity, meaning, slug
+from adloom.core.limits import OPTIONS, Model
 from adloom.core.matrix import Exclusions, sample
 from adloom.core.prompt import ADVISED_CHARACTERS, length_problem, names_its_own_count
 from adloom.core.spelling import nearest
-from adloom.core.template import BadTemplate, is_template, prompt_template
+from adloom.core.template import BadTemplate, is_template, names_in, prompt_template
 from adloom.edges.campaign_jobs import Job, SourceRow, words_of
 from adloom.edges.campaign_register import Register
 from adloom.edges.campaign_report import Place, Report, did_you_mean, shown
@@ -74,7 +78,7 @@ class RowReader:
 
     def _candidates(self, report: Report, most: int) -> Iterator[tuple[SourceRow, Making, Look]]:
         """Yield what is left after the exclusions, then the included rows."""
-        for source in self._sources(report, most):
+        for source in map(self._with_options, self._sources(report, most)):
             if not source.extra:
                 self._some_variables = source.variables
             self._check_id(source, report)
@@ -86,6 +90,19 @@ class RowReader:
                 if source.extra or not self._is_excluded(source, making, look):
                     self._report_faults(source, look.faults, report)
                     yield source, making, look
+
+    def _with_options(self, source: SourceRow) -> SourceRow:
+        """The row with those of its variables as settings that are called like an option of the models.
+
+        A variable that the row's templates use stays what it was before there were options.
+        """
+        found = {name: value for name in OPTIONS if isinstance(value := source.variables.get(name), str) and value}
+        if not found:
+            return source
+        own = source.overrides.get("prompt", self._job.prompt)
+        used = names_in(str(own)).union(*map(names_in, self._job.settings["references"]))
+        options = {name: value.strip() for name, value in found.items() if name not in used}
+        return replace(source, overrides={**options, **source.overrides}) if options else source
 
     def _sources(self, report: Report, most: int) -> Iterator[SourceRow]:
         yield from self._job.source(report, most // self._job.looks)
@@ -156,13 +173,13 @@ class RowReader:
     def _row(self, source: SourceRow, making: Making, look: Look) -> Row | None:
         """The row, or None when it has a problem."""
         prompt = self._prompt(source)
-        if prompt is None or not self._prompt_is_good(prompt, source, making):
+        if prompt is None or not self._prompt_is_good(prompt, source, making, look.model):
             return None
         if making.faults or look.faults:
             return None
         content = meaning(
             model=look.model, prompt=prompt, size=look.size, quality=look.quality, priority=making.priority,
-            references=making.references,
+            references=making.references, options=making.options,
         )  # fmt: skip
         found = self._identity(source, content, making.variants)
         if found is None:
@@ -174,6 +191,7 @@ class RowReader:
             job=self._job.name, identity=identity, name=name, label=label, prompt=prompt, variables=source.variables,
             model=look.model, size=look.size, quality=look.quality, priority=making.priority,
             references=making.references, grouping=making.grouping, variants=making.variants, shared=shared,
+            options=making.options,
         )  # fmt: skip
 
     def _prompt(self, source: SourceRow) -> str | None:
@@ -209,7 +227,7 @@ class RowReader:
             message, allowed = f"no column is called prompt{alike}", "a column called prompt, or the option --prompt"
         self._report.add(place, message, allowed)
 
-    def _prompt_is_good(self, prompt: str, source: SourceRow, making: Making) -> bool:
+    def _prompt_is_good(self, prompt: str, source: SourceRow, making: Making, model: str) -> bool:
         place = source.place_of("prompt")
         which = f" for {shown(' / '.join(source.axes), 80)}" if source.combination and source.axes else ""
         if source.combination:
@@ -217,9 +235,12 @@ class RowReader:
         if not prompt or prompt.isspace():
             self._report.add(place, f"the prompt{which} is empty", "words that say what to show")
             return False
-        if len(prompt) > _SURELY_SHORT and (problem := length_problem(prompt, making.most_images)):
-            self._report.add(place, f"{problem}{which}", "a shorter prompt")
-            return False
+        if len(prompt) > _SURELY_SHORT:
+            most = making.most_images(model)
+            if problem := length_problem(prompt, most, *self._settings.prompt_limits(model)):
+                takers = those_that_take(partial(_takes_length, prompt, most))
+                self._report.add(place, f"{problem}{which}", "; ".join(filter(None, ("a shorter prompt", takers))))
+                return False
         if _DIGIT.search(prompt) and names_its_own_count(prompt):
             self._report.count(_OWN_COUNT, place)
         if len(prompt) > ADVISED_CHARACTERS:
@@ -287,6 +308,12 @@ class RowReader:
     def _is_unused(self, name: str) -> bool:
         """Whether no row of the job has this name yet; it is taken from now on."""
         return self._seen.names.first(_number(name.lower()), 0) is None
+
+
+def _takes_length(prompt: str, most: int, model: Model) -> bool:
+    """Whether a model takes so long a prompt, in calls as large as it makes them."""
+    n = min(most, model.images_per_call)
+    return length_problem(prompt, n, model.prompt_characters, model.prompt_tokens) is None
 
 
 def _label(words: tuple[str, ...], axes: tuple[str, ...]) -> str:

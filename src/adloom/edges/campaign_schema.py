@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import ErrorDetails, core_schema
 
 from adloom.core.campaign import Budget, Duplicates, Grouping, Pace
-from adloom.core.limits import MODELS, PRIORITIES, PROFILES, QUALITIES, WIDE_RATIOS
+from adloom.core.limits import MODELS, OPTIONS, PRIORITIES, PROFILES, QUALITIES, WIDE_RATIOS
 from adloom.edges.campaign_checks import (
     amount,
     axes,
@@ -45,6 +45,9 @@ _Counted: TypeAlias = Annotated[str, BeforeValidator(number_text), WithJsonSchem
 Amount: TypeAlias = Annotated[Decimal, BeforeValidator(amount)]
 _Scalar: TypeAlias = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
 _Value: TypeAlias = _Scalar | dict[str, Any]
+
+
+Switch: TypeAlias = Annotated[str, BeforeValidator(text), WithJsonSchema({"type": "boolean"})]
 
 
 class _File(BaseModel):
@@ -91,10 +94,14 @@ class SettingsFile(_File):
 
     variants: _Counted | None = Field(None, description="images wanted of each row, 1 to 1,000")
     size: Texts | None = Field(None, description="a ratio or pixels such as 2048x2048", examples=[*WIDE_RATIOS])
-    quality: Texts | None = Field(None, examples=["1K", "2K", "3K", "4K"])
+    quality: Texts | None = Field(None, examples=[*QUALITIES])
     grouping: Text | None = Field(None, json_schema_extra={"enum": [*Grouping]})
     priority: Text | None = Field(None, json_schema_extra={"enum": [*PRIORITIES]})
     model: Texts | None = Field(None, examples=[*MODELS])
+    output_format: Text | None = Field(None, json_schema_extra={"enum": [*OPTIONS["output_format"]]})
+    background: Text | None = Field(None, json_schema_extra={"enum": [*OPTIONS["background"]]})
+    watermark: Switch | None = Field(None, description="a visible mark of the API on the image")
+    web_search: Switch | None = Field(None, description="the model may search the web; each search is charged")
 
 
 class ReferenceFile(_File):

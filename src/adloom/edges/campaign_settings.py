@@ -8,22 +8,23 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias
 
-from adloom.core.campaign import Grouping, Reference
-from adloom.core.family import Misfit, misfits
+from adloom.core.campaign import Grouping, Options, Reference
+from adloom.core.family import Misfit, misfits, standing_options
 from adloom.core.limits import (
     DEFAULT_MODEL,
-    IMAGES_PER_CALL,
     MODELS,
+    OPTIONS,
     PRIORITIES,
     REFERENCES_AND_IMAGES,
     SIDE_RATIO,
     VARIANTS_PER_ROW,
     WIDE_RATIOS,
     Profile,
+    images_per_call,
 )
 from adloom.edges.campaign_references import BadReference, ReferenceReader
 from adloom.edges.campaign_report import did_you_mean, shown
@@ -36,7 +37,7 @@ AXES = ("size", "quality", "model")
 
 STANDARD: Settings = {
     "model": DEFAULT_MODEL, "size": "auto", "quality": "", "variants": "1", "grouping": "set", "priority": "standard",
-    "references": (),
+    "references": (), **dict.fromkeys(OPTIONS, ""),
 }  # fmt: skip
 
 _PIXELS = re.compile(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})")
@@ -79,14 +80,12 @@ class Making:
     grouping: Grouping
     variants: int
     references: tuple[Reference, ...]
+    options: Options
     faults: tuple[Fault, ...]
 
-    @property
-    def most_images(self) -> int:
-        """The largest ``n`` that a call of the row can have."""
-        if self.grouping is Grouping.INDEPENDENT:
-            return 1
-        return min(self.variants, IMAGES_PER_CALL, REFERENCES_AND_IMAGES - len(self.references))
+    def most_images(self, model: str) -> int:
+        """The largest ``n`` that a call of the row to a model can have."""
+        return _most_images(self.grouping, self.variants, images_per_call(model), len(self.references))
 
 
 class SettingsReader:
@@ -107,31 +106,53 @@ class SettingsReader:
         settings = dict(zip(STANDARD, values, strict=True))
         faults: list[Fault] = []
         priority = _word("priority", str(settings["priority"]), PRIORITIES, faults)
-        looks = self._looks(settings, priority, faults)
         references = self._read_references(settings["references"], faults)
         variants = _variants(str(settings["variants"]), faults)
-        grouping = _word("grouping", str(settings["grouping"]), tuple(Grouping), faults)
-        return Making(looks, priority, Grouping(grouping), variants, references, tuple(faults))
+        grouping = Grouping(_word("grouping", str(settings["grouping"]), tuple(Grouping), faults))
+        options = self._options(settings, references, faults)
+        making = Making((), priority, grouping, variants, references, options, ())
+        of_looks: list[Fault] = []
+        return replace(making, looks=self._looks(settings, making, of_looks), faults=(*of_looks, *faults))
 
-    def _looks(self, settings: Settings, priority: str, faults: list[Fault]) -> tuple[Look, ...]:
+    def _options(self, settings: Settings, references: tuple[Reference, ...], faults: list[Fault]) -> Options:
+        """The options that are not at the API's default."""
+        given = {name: str(settings[name]).lower() for name in OPTIONS}
+        read = {name: _word(name, word, OPTIONS[name], faults) if word else "" for name, word in given.items()}
+        if read["background"] == "transparent":
+            if read["output_format"] == "jpeg":
+                _add(faults, Fault("output_format", "a transparent background cannot be a JPEG", "png, or none"))
+            for opaque in self._references.opaque_among(references):
+                message = f"{shown(opaque)} is opaque, so there is no transparent background to keep"
+                _add(faults, Fault("references", message, "a PNG with transparent pixels"))
+        return standing_options(read)
+
+    def _looks(self, settings: Settings, making: Making, faults: list[Fault]) -> tuple[Look, ...]:
         """Every allowed choice once; a quality beside pixels is dropped, because the API has it for ratios only."""
+        rest = making.priority, making.options, len(making.references)
         models = [name for name in _listed(settings["model"]) if _model_is_known(name, faults)]
         sizes = [size for size in _listed(settings["size"]) if self._size_is_legal(size, faults)]
         looks: dict[tuple[str, str, str], Look] = {}
         for size, quality, model in itertools.product(sizes, _listed(settings["quality"]), models):
-            wrong = tuple(_as_fault(each, quality) for each in misfits(MODELS[model], size, quality, priority))
-            wrong = wrong or tuple(self._misfits_of_fallback(size, quality, priority))
+            wrong = tuple(_as_fault(each, quality) for each in misfits(MODELS[model], size, quality, *rest))
+            wrong = wrong or tuple(self._misfits_of_fallback(model, size, quality, making))
             used = "" if _PIXELS.fullmatch(size) and not wrong else quality or MODELS[model].default_quality
             chosen = {"size": size, "quality": used, "model": model}
             axes = tuple(chosen[name] for name in AXES if not isinstance(settings[name], str) and chosen[name])
             looks.setdefault((model, size, used), Look(model, size, used, axes, wrong))
         return tuple(looks.values())
 
-    def _misfits_of_fallback(self, size: str, quality: str, priority: str) -> Iterator[Fault]:
-        for model in self._fallback:
-            for misfit in misfits(MODELS[model], size, quality, priority):
-                message = f"the fallback {model} does not fit every row: {misfit.message}"
+    def _misfits_of_fallback(self, model: str, size: str, quality: str, making: Making) -> Iterator[Fault]:
+        for other in self._fallback:
+            for misfit in misfits_of_another(model, other, size, quality, making):
+                message = f"the fallback {other} does not fit every row: {misfit.message}"
                 yield Fault("fallback", message, misfit.allowed)
+
+    @lru_cache(32)  # noqa: B019 - a reader lives as long as its campaign
+    def prompt_limits(self, model: str) -> tuple[int | None, int]:
+        """The most characters, None for no such limit, and tokens of a prompt, for a model and all its fallbacks."""
+        models = [MODELS[name] for name in (model or DEFAULT_MODEL, *self._fallback)]
+        characters = [each.prompt_characters for each in models if each.prompt_characters is not None]
+        return min(characters, default=None), min(each.prompt_tokens for each in models)
 
     def _size_is_legal(self, size: str, faults: list[Fault]) -> bool:
         if size in self._profile.ratios:
@@ -173,6 +194,21 @@ class SettingsReader:
             except BadReference as bad:
                 _add(faults, Fault("references", bad.message, bad.allowed))
         return tuple(read)
+
+
+def misfits_of_another(own: str, other: str, size: str, quality: str, making: Making) -> Iterator[Misfit]:
+    """What of a row's request another model than its own does not take, its calls included."""
+    model = MODELS[other]
+    yield from misfits(model, size, quality, making.priority, making.options, len(making.references))
+    if making.most_images(own) > model.images_per_call:
+        message = f"it makes one image a call, and there are calls for {making.most_images(own)}"
+        yield Misfit("fallback", message, "grouping: independent, or a model that takes n")
+
+
+def _most_images(grouping: Grouping, variants: int, most: int, references: int) -> int:
+    if grouping is Grouping.INDEPENDENT:
+        return 1
+    return min(variants, most, REFERENCES_AND_IMAGES - references)
 
 
 def _side_fault(width: int, height: int) -> Fault | None:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from io import BytesIO
 
 from adloom.sandbox.dice import Dice
-from adloom.sandbox.settings import Switchboard
+from adloom.sandbox.settings import SandboxSettings, Switchboard
 from adloom.sandbox.submission import dimensions
 from adloom.sandbox.tasks import SandboxTask
 
@@ -30,7 +30,7 @@ class Gallery:
 
     async def picture(self, task: SandboxTask, index: int, damage: str) -> tuple[bytes, str]:
         """The file of one result and its media type, damaged in the given way (``""`` for none)."""
-        media = "png" if damage == "png" else self._board.settings.picture_format
+        media = media_of(task, self._board.settings, damage)
         off_px = _OFF_BY_PX if damage == "off_size" else 0
         whole = await self._whole(task, index, media, off_px)
         if damage == "html":
@@ -66,7 +66,8 @@ class Gallery:
         if known is not None:
             self._cache.move_to_end(name)
             return known
-        width, height = dimensions(task.wanted.size, task.wanted.quality, self._dice.number("auto", task.wanted.prompt))
+        wanted = task.wanted
+        width, height = dimensions(wanted.model, wanted.size, wanted.quality, self._dice.number("auto", wanted.prompt))
         size = (width - off_px, height - off_px)
         mark = f"sandbox {task.id} {index}"
         if fast:
@@ -99,6 +100,12 @@ class Gallery:
         while self._cached_bytes > self._board.settings.picture_cache_bytes and self._cache:
             _, oldest = self._cache.popitem(last=False)
             self._cached_bytes -= len(oldest)
+
+
+def media_of(task: SandboxTask, settings: SandboxSettings, damage: str = "") -> str:
+    """What a task's pictures are encoded as."""
+    is_png = damage == "png" or task.wanted.output_format == "png"
+    return "png" if is_png else settings.picture_format
 
 
 def _damaged(whole: bytes, damage: str) -> bytes:

@@ -17,7 +17,7 @@ from adloom.sandbox.clock import SandboxClock
 from adloom.sandbox.dice import Dice
 from adloom.sandbox.faults import Fault, FaultBook, Route
 from adloom.sandbox.hosting import FileHost
-from adloom.sandbox.pictures import Gallery
+from adloom.sandbox.pictures import Gallery, media_of
 from adloom.sandbox.settings import SandboxSettings, Switchboard
 from adloom.sandbox.shapes import Charge
 from adloom.sandbox.submission import Wanted
@@ -203,7 +203,7 @@ class Sandbox:
     def links(self, task: SandboxTask) -> list[str]:
         """A completed task's result links, in this reading's order."""
         settings = self.settings
-        extension = "png" if settings.picture_format == "png" else "jpg"
+        extension = "png" if media_of(task, settings) == "png" else "jpg"
         base_url = self.base_url
         if settings.result_host:
             base_url = base_url.replace("127.0.0.1", settings.result_host)

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from urllib.parse import urlsplit
 
 from adloom.sandbox import tables
@@ -28,6 +29,8 @@ class Wanted:
     priority: str
     references: tuple[str, ...]
     callback_url: str
+    output_format: str = "jpeg"
+    searches: bool = False
 
 
 def read_json(body: bytes) -> dict[str, object]:
@@ -44,29 +47,72 @@ def read_json(body: bytes) -> dict[str, object]:
 def read_wanted(content: Mapping[str, object], settings: SandboxSettings) -> Wanted:
     """Check a submission against the pages, in the order of the table of parameters."""
     model = _model(content.get("model"))
-    unknown = sorted(set(content) - tables.FIELDS - model.more_fields)
+    known = (tables.FIELDS if model.has_n else tables.FIELDS - {"n"}) | model.more_fields
+    unknown = sorted(set(content) - known)
     if unknown and settings.refuse_unknown_fields:
         raise _bad(f"unknown field {unknown[0]}", unknown[0])
-    quality = _choice(content, "quality", model.qualities, tables.DEFAULT_QUALITY)
+    quality = _choice(content, "quality", model.qualities, model.default_quality)
+    references = _references(content.get("image_urls"), model, settings)
+    output_format, searches = _options(content, model, len(references))
     return Wanted(
         model=model,
-        prompt=_prompt(content.get("prompt"), settings),
-        n=_count(content.get("n", 1)),
+        prompt=_prompt(content.get("prompt"), model, settings),
+        n=_count(content.get("n", 1)) if model.has_n else 1,
         size=_size(content.get("size", "auto"), model, settings),
         quality=quality,
         priority=_choice(content, "prompt_priority", model.priorities, "standard"),
-        references=_references(content.get("image_urls"), settings),
+        references=references,
         callback_url=_callback_url(content.get("callback_url"), settings),
+        output_format=output_format,
+        searches=searches,
     )
 
 
-def dimensions(size: str, quality: str, fate: int) -> tuple[int, int]:
+def _options(content: Mapping[str, object], model: tables.ModelRules, references: int) -> tuple[str, bool]:
+    """Output format, and whether the web is searched: what the fields that only some models have ask for."""
+    if "model_params" in model.more_fields:
+        inner = content.get("model_params", {})
+        if not isinstance(inner, Mapping):
+            raise _bad("model_params must be an object", "model_params")
+        return _choice(inner, "output_format", tables.OUTPUT_FORMATS, "jpeg"), _searches(inner)
+    if not model.more_fields:
+        return "jpeg", False
+    if not isinstance(content.get("watermark", False), bool):
+        raise _bad("watermark must be true or false", "watermark")
+    output_format = _choice(content, "output_format", tables.OUTPUT_FORMATS, "jpeg")
+    if _choice(content, "background", tables.BACKGROUNDS, "opaque") == "opaque":
+        return output_format, False
+    if content.get("output_format") == "jpeg":
+        raise _bad("a transparent background cannot be jpeg", "output_format")
+    if references != 1:
+        raise _bad("a transparent background needs exactly one input image", "background")
+    return "png", False
+
+
+def _searches(inner: Mapping[str, object]) -> bool:
+    unknown = sorted(set(inner) - {"output_format", "tools"})
+    if unknown:
+        raise _bad(f"unknown field model_params.{unknown[0]}", f"model_params.{unknown[0]}")
+    tools = inner.get("tools", [])
+    if not isinstance(tools, list) or any(tool != {"type": "web_search"} for tool in tools):
+        raise _bad("model_params.tools takes web_search alone", "model_params.tools")
+    return bool(tools)
+
+
+def price(wanted: Wanted) -> Decimal:
+    """Credits for one image by the list. What a ratio is billed at follows the pixels that its quality has."""
+    size = "1:1" if wanted.size == "auto" else wanted.size
+    width, height = dimensions(wanted.model, size, wanted.quality, 0)
+    return wanted.model.price(width, height, len(wanted.references))
+
+
+def dimensions(model: tables.ModelRules, size: str, quality: str, fate: int) -> tuple[int, int]:
     """Pixels of a picture; ``fate`` picks the ratio that ``auto`` leaves to the model."""
     if size == "auto":
         words = sorted(tables.PROFILES["strict"].ratios)
         size = words[fate % len(words)]
     if ":" in size:
-        return tables.pixels(quality, size)
+        return tables.pixels(model, quality, size)
     width, height = size.lower().split("x")
     return int(width), int(height)
 
@@ -83,9 +129,13 @@ def _model(value: object) -> tables.ModelRules:
     return tables.MODELS[value]
 
 
-def _prompt(value: object, settings: SandboxSettings) -> str:
+def _prompt(value: object, model: tables.ModelRules, settings: SandboxSettings) -> str:
     if not isinstance(value, str) or not value.strip():
         raise _bad("prompt is required", "prompt")
+    if model.prompt_tokens is not None:
+        if (tokens := tables.tokens(value)) > model.prompt_tokens:
+            raise _bad(f"prompt has {tokens} tokens, at most {model.prompt_tokens} are allowed", "prompt")
+        return value
     limit = tables.OLD_PROMPT_CHARACTERS if settings.short_prompts else tables.PROMPT_CHARACTERS
     if len(value) > limit:
         raise _bad(f"prompt has {len(value)} characters, at most {limit} are allowed", "prompt")
@@ -121,12 +171,12 @@ def _size(value: object, model: tables.ModelRules, settings: SandboxSettings) ->
     return value
 
 
-def _references(value: object, settings: SandboxSettings) -> tuple[str, ...]:
+def _references(value: object, model: tables.ModelRules, settings: SandboxSettings) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(url, str) for url in value):
         raise _bad("image_urls must be an array of URLs", "image_urls")
-    most = tables.PROFILES[settings.profile].references.count
+    most = min(model.references, tables.PROFILES[settings.profile].references.count)
     if len(value) > most:
         raise _bad(f"at most {most} image_urls are allowed", "image_urls")
     for url in value:

@@ -35,6 +35,23 @@ class ModelRules:
     least_pixels: int
     most_pixels: int
     more_fields: frozenset[str] = frozenset()
+    default_quality: str = "2K"
+    has_n: bool = True
+    references: int = 14
+    prompt_tokens: int | None = None
+    """None where characters are counted."""
+    upper_tier: tuple[int, Decimal] | None = None
+    """Above so many pixels an image costs so many credits."""
+    credits_per_reference: Decimal = Decimal(0)
+    own_pixels: bool = False
+    """Whether its pixels by ratio are those of 5.0 flash and pro."""
+
+    def price(self, width_px: int, height_px: int, references: int) -> Decimal:
+        """Credits for one image of so many pixels."""
+        price = self.credits_per_image
+        if self.upper_tier is not None and width_px * height_px > self.upper_tier[0]:
+            price = self.upper_tier[1]
+        return price + references * self.credits_per_reference
 
 
 MODELS: Mapping[str, ModelRules] = {
@@ -53,9 +70,41 @@ MODELS: Mapping[str, ModelRules] = {
             16_777_216,
             frozenset({"model_params"}),
         ),
+        ModelRules(
+            "doubao-seedream-5.0-flash",
+            Decimal("1.1016"),
+            ("1K", "1.5K", "2K"),
+            ("standard",),
+            921_600,
+            4_624_220,
+            frozenset({"output_format", "background", "watermark"}),
+            default_quality="1K",
+            has_n=False,
+            references=10,
+            prompt_tokens=4000,
+            own_pixels=True,
+        ),
+        ModelRules(
+            "doubao-seedream-5.0-pro",
+            Decimal("2.295"),
+            ("1K", "1.5K", "2K"),
+            ("standard", "fast"),
+            921_600,
+            4_624_220,
+            frozenset({"output_format", "background", "watermark"}),
+            default_quality="1K",
+            has_n=False,
+            references=10,
+            prompt_tokens=4000,
+            upper_tier=(2_610_000, Decimal("4.59")),
+            credits_per_reference=Decimal("0.153"),
+            own_pixels=True,
+        ),
     )
 }
-DEFAULT_QUALITY = "2K"
+CREDITS_PER_SEARCH = Decimal("0.04")
+OUTPUT_FORMATS = ("jpeg", "png")
+BACKGROUNDS = ("opaque", "transparent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +175,49 @@ _UPRIGHT: Mapping[str, Mapping[str, tuple[int, int]]] = {
     },
 }
 
+_UPRIGHT_OF_FLASH_AND_PRO: Mapping[str, Mapping[str, tuple[int, int]]] = {
+    "1K": {
+        "1:1": (1024, 1024),
+        "2:3": (832, 1248),
+        "3:4": (864, 1152),
+        "4:5": (896, 1120),
+        "9:16": (800, 1424),
+        "9:21": (672, 1568),
+    },
+    "1.5K": {
+        "1:1": (1536, 1536),
+        "2:3": (1248, 1872),
+        "3:4": (1344, 1792),
+        "4:5": (1344, 1680),
+        "9:16": (1152, 2048),
+        "9:21": (1008, 2352),
+    },
+    "2K": {
+        "1:1": (2048, 2048),
+        "2:3": (1664, 2496),
+        "3:4": (1776, 2368),
+        "4:5": (1792, 2240),
+        "9:16": (1584, 2816),
+        "9:21": (1344, 3136),
+    },
+}
 
-def pixels(quality: str, ratio: str) -> tuple[int, int]:
+
+def pixels(model: ModelRules, quality: str, ratio: str) -> tuple[int, int]:
     """Width and height of a ratio at a quality. A ratio that lies is its upright one, turned."""
-    upright = _UPRIGHT[quality]
+    upright = (_UPRIGHT_OF_FLASH_AND_PRO if model.own_pixels else _UPRIGHT)[quality]
     if ratio in upright:
         return upright[ratio]
     wide, high = ratio.split(":")
     width, height = upright[f"{high}:{wide}"]
     return height, width
+
+
+def tokens(prompt: str) -> int:
+    """About how many tokens a prompt has, from the 2,600 Chinese characters or 5,000 English words of 4,000 tokens."""
+    chinese = sum("\u4e00" <= letter <= "\u9fff" for letter in prompt)
+    words = len([word for word in prompt.split() if word.isascii()])
+    return round(chinese * 4000 / 2600 + words * 4000 / 5000)
 
 
 def ratios() -> frozenset[str]:

@@ -14,11 +14,13 @@ from decimal import Decimal
 from enum import StrEnum
 from itertools import islice
 
+from adloom.sandbox import tables
 from adloom.sandbox.billing import ZERO, Account
 from adloom.sandbox.dice import Dice
 from adloom.sandbox.outcomes import Ending, Outcome, images_made
 from adloom.sandbox.settings import SandboxSettings, Switchboard
 from adloom.sandbox.submission import Wanted
+from adloom.sandbox.submission import price as list_price
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 _PENDING_SHARE = 0.2
@@ -145,7 +147,7 @@ class TaskBook:
         """Reserve and start a task, whose ending is decided by its ordinal. Raises the 402 refusal."""
         settings = self._board.settings
         wanted = submission.wanted
-        reserved = self.price(wanted) * wanted.n
+        reserved = (self.price(wanted) + _search_price(wanted)) * wanted.n
         submission.account.reserve(reserved, now)
         ordinal = len(self._all)
         outcome = decide(ordinal)
@@ -170,7 +172,7 @@ class TaskBook:
         begun = [step for step in settings.price_steps if step <= len(self._all) + 1]
         factor = settings.price_steps[max(begun)] if begun else 1
         price = settings.prices_by_quality.get(wanted.quality, settings.credits_per_image)
-        return (price or wanted.model.credits_per_image) * factor
+        return (price or list_price(wanted)) * factor
 
     def next_end(self) -> float | None:
         """When the next task ends, None when none will."""
@@ -279,7 +281,8 @@ class TaskBook:
         if task.error_code:
             return State.FAILED
         task.made = images_made(task.wanted, task.outcome, task.ordinal, self._board.settings, self._dice)
-        due = min(task.reserved, task.reserved / task.wanted.n * task.made)
+        search = _search_price(task.wanted)  # one for the task, where one for each image was reserved
+        due = min(task.reserved, (task.reserved / task.wanted.n - search) * task.made + search)
         task.charged = due * self._board.settings.charge_factor
         return State.COMPLETED
 
@@ -292,6 +295,10 @@ class TaskBook:
         self.totals.states[task.state] -= 1
         self.totals.states[state] += 1
         task.state = state
+
+
+def _search_price(wanted: Wanted) -> Decimal:
+    return tables.CREDITS_PER_SEARCH if wanted.searches else ZERO
 
 
 def _states_of(status: str) -> set[State]:
