@@ -378,7 +378,7 @@ async def test_a_child_that_was_taken_over_is_held_in(decoder, monkeypatch, tmp_
                 "import os, socket, threading\ndef look(content):\n"
                 f"    try:\n        {attempt}\n    except (OSError, MemoryError, RuntimeError) as error:\n"
                 "        raise Unjudged('held ' + type(error).__name__)\n    return None\ndef main() -> None:",
-            ).replace("    _leave_the_network()\n", A_USER + "    _leave_the_network()\n", 1)
+            ).replace("    leave_the_network()\n", A_USER + "    leave_the_network()\n", 1)
         )
         monkeypatch.setattr("adloom.edges.pictures._CHILD", taken)
         with pytest.raises(PictureUnjudged, match="held"):

@@ -45,9 +45,9 @@ def main() -> None:
     """Serve requests until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")
-    _leave_the_network()
+    leave_the_network()
     for what, most in LIMITS.items():
-        _limit(what, most)
+        limit(what, most)
     source, answers = sys.stdin.buffer, sys.stdout.buffer
     answers.write(b'"ready"\n')
     answers.flush()
@@ -56,7 +56,7 @@ def main() -> None:
         content = source.read(size_bytes)
         if len(content) < size_bytes:
             return
-        _limit_cpu()
+        limit_cpu()
         line, attached = answer(content) if head[:1] == b"p" else answer_with_sheet(content)
         answers.write(json.dumps(line).encode() + b"\n" + attached)
         answers.flush()
@@ -88,20 +88,21 @@ def _unpacked(content: bytes) -> Iterator[bytes]:
         yield content[start:place]
 
 
-def _leave_the_network() -> None:
+def leave_the_network() -> None:
     """Go where there is no network but an own one without any interface, on a Linux that lets users do so."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).unshare(_NEW_NETWORK)
 
 
-def _limit_cpu() -> None:
-    """Allow this request CPU_S more seconds; the limit counts the life of the process, and killing is its only way."""
+def limit_cpu(seconds: int = CPU_S) -> None:
+    """Allow a request so many more seconds; the limit counts the life of the process, and killing is its only way."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + CPU_S + 1, resource.RLIM_INFINITY)
+    limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + seconds + 1, resource.RLIM_INFINITY)
 
 
-def _limit(what: int, soft: int, hard: int | None = None) -> None:
-    with suppress(ValueError, OSError):  # a system without this limit, or with a tighter one already
+def limit(what: int, soft: int, hard: int | None = None) -> None:
+    """Set a limit of this process, where the system has it and does not have a tighter one already."""
+    with suppress(ValueError, OSError):
         resource.setrlimit(what, (soft, soft if hard is None else hard))
 
 

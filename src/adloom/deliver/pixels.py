@@ -1,0 +1,104 @@
+"""A master's pixels, decoded once, and the parts that are cut from them. Runs in the child process only."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+from adloom.core.crop import Crop, Pixels
+from adloom.edges.picture_look import PROFILE_BYTES
+
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF")
+"""What a master may be: what the archive takes."""
+
+REDUCING_GAP = 1.5
+"""Pillow shrinks by a whole number first, and the filter does what is left, at least this much.
+
+Measured on 25 channels of a 4096-pixel master: 1.6 s with the bicubic filter, 3.6 s with Lanczos and a gap of 3.
+"""
+
+_DATE_OF_PROFILE = slice(24, 36)
+
+
+class Unusable(Exception):
+    """No rendition can be made from this master; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Master:
+    """An image the right way up, and the meaning of its colours (an ICC profile, empty for sRGB)."""
+
+    image: Image.Image
+    profile: bytes
+
+    @property
+    def pixels(self) -> Pixels:
+        return Pixels(*self.image.size)
+
+
+def open_master(content: bytes) -> Master:
+    """Decode a whole master. Raises Unusable for an animation and for what does not decode."""
+    try:
+        with Image.open(BytesIO(content.lstrip(b"\r\n\t ")), formats=FORMATS) as image:
+            is_animated = bool(getattr(image, "is_animated", False))
+            image.load()
+            profile = image.info.get("icc_profile")
+            upright = ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a decoder raises, these bytes cannot be cut
+        raise Unusable(f"it does not decode ({type(error).__name__})") from error
+    if is_animated:
+        raise Unusable("it is an animation")
+    usable = isinstance(profile, bytes) and len(profile) <= PROFILE_BYTES
+    return Master(_plain(upright), profile if usable and isinstance(profile, bytes) else b"")
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """The image in a mode that can be scaled: RGB, RGBA or CMYK."""
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("RGB", "RGBA", "CMYK"):
+        return image
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def cut(master: Master, part: Crop, wanted: Pixels, *, opaque: bool) -> Image.Image:
+    """A part of a master at exactly these pixels, in sRGB. What is clear becomes white where it must be ``opaque``."""
+    box = (part.x, part.y, part.x + part.width, part.y + part.height)
+    image = master.image.resize(wanted, Image.Resampling.BICUBIC, box=box, reducing_gap=REDUCING_GAP)
+    if image.mode != "RGBA":
+        return _in_srgb(image, master.profile)
+    alpha = image.getchannel("A")
+    colours = _in_srgb(image.convert("RGB"), master.profile)
+    if not opaque:
+        colours.putalpha(alpha)
+        return colours
+    white = Image.new("RGB", image.size, "white")
+    white.paste(colours, mask=alpha)
+    return white
+
+
+def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """The image with its colours as sRGB; taken for sRGB where its profile cannot be used."""
+    if profile and profile != SRGB:
+        with suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
+            source = ImageCms.ImageCmsProfile(BytesIO(profile))
+            found = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            if found is not None:
+                return found
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _srgb() -> bytes:
+    """The sRGB profile that every rendition carries, without the time at which it was made."""
+    content = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    content[_DATE_OF_PROFILE] = bytes.fromhex("07ea00010001000000000000")  # 2026-01-01 00:00:00
+    return bytes(content)
+
+
+SRGB = _srgb()
