@@ -34,7 +34,7 @@ NOT_RUN = {
     "adloom verify s3://bucket/prefix/spring-launch/main",
 }
 CLI_PAGE = "import sys; sys.path.insert(0, 'tools'); import cli_page; print(cli_page.page(), end='')"
-ROWS = {"spring-launch": 4, "head": 1, "matrix": 6, "tables": 9, "references": 6, "family": 10}
+ROWS = {"spring-launch": 4, "head": 1, "matrix": 6, "tables": 9, "references": 6, "family": 10, "cheapest": 1}
 
 
 @pytest.fixture

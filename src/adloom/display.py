@@ -130,7 +130,8 @@ def _fallback_lines(outlook: Outlook) -> list[str]:
     lines = []
     if usable:
         most = dollars(outlook.most_credits(usable), outlook.origin)
-        lines.append(f"fallback  {', '.join(usable)}: at most {most} for the edition if all is bought there")
+        how = " (the cheapest that takes every row)" if outlook.source.campaign.falls_back_on_cheapest else ""
+        lines.append(f"fallback  {', '.join(usable)}{how}: at most {most} for the edition if all is bought there")
     if lacking := [model for model in wanted if model not in usable]:
         needed = dollars(outlook.most_credits(lacking), outlook.origin)
         lines.append(f"warning   the budget does not allow the fallback {', '.join(lacking)}: that may need {needed}")

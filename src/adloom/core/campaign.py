@@ -103,7 +103,8 @@ class Campaign:
 
     ``profile`` names the limits profile that its rows were checked against. ``prices`` are the file's own, over the
     built-in table. ``fallback`` are models for calls whose own is unavailable, in the order in which they are tried;
-    every row fits them.
+    every row fits them. With ``falls_back_on_cheapest`` it is the cheapest that takes every row, known once all rows
+    were read.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Campaign:
     callback_url: str | None
     prices: Prices
     fallback: tuple[str, ...] = ()
+    falls_back_on_cheapest: bool = False
 
 
 class CampaignSource(Protocol):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adloom.core.campaign import Campaign
+from adloom.core.cheapest import CHEAPEST
 from adloom.core.limits import PROFILES
 from adloom.core.matrix import EXCLUDED_NAMES, Exclusions, Value
 from adloom.core.template import BadTemplate, is_template, prompt_template
@@ -67,9 +68,10 @@ def assemble(read_from: ReadFrom, document: Document, content: Mapping[str, Tree
         profile=head.profile,
         callback_url=head.callback_url,
         prices=head.prices,
-        fallback=head.fallback,
+        fallback=() if CHEAPEST in head.fallback else head.fallback,
+        falls_back_on_cheapest=CHEAPEST in head.fallback,
     )
-    return Assembled(head, campaign, jobs, SettingsReader(profile, references, head.fallback))
+    return Assembled(head, campaign, jobs, SettingsReader(profile, references, campaign.fallback))
 
 
 def _check_head(

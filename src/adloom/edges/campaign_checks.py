@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from pydantic_core import PydanticCustomError
 
+from adloom.core.cheapest import CHEAPEST
 from adloom.core.identity import slug
 from adloom.edges.campaign_report import did_you_mean, shown
 
@@ -122,6 +123,14 @@ def each_once(value: object) -> object:
     texts(items)
     if len(set(items)) < len(items):
         raise fault("something stands here twice", "each once")
+    return items
+
+
+def fallback_models(value: object) -> object:
+    """A list of models, each once, or the one word that leaves the choice to adloom."""
+    items = each_once(value)
+    if isinstance(items, list) and CHEAPEST in items and len(items) > 1:
+        raise fault(f"{shown(CHEAPEST)} leaves the choice to adloom and stands alone", "cheapest, or a list of models")
     return items
 
 

@@ -10,11 +10,13 @@ names, addresses or paths, separated by ``|``, or without one by blanks. All oth
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from adloom.core.bidi import ALLOWED, first_control, said_of
 from adloom.core.campaign import Campaign, Duplicates, Pace, Row
+from adloom.core.cheapest import Cheapest
 from adloom.core.errors import InputError, Problem
 from adloom.core.identity import digest, slug
 from adloom.core.limits import PROFILES
@@ -120,16 +122,27 @@ class FileCampaign:
         report = Report(self.head.source, self.problems)
         left = ROWS_PER_CAMPAIGN
         count = 0
+        cheapest = Cheapest() if self.head.falls_back_on_cheapest else None
         for job in self.jobs:
             for row, source in RowReader(job, self.settings, self.duplicates, report).rows(left):
                 left -= 1
                 count += 1
+                if cheapest is not None:
+                    cheapest.add(row)
                 yield TracedRow(row, source, job)
         if not count and not report.problems:
             allowed = "at least one, below the header of a table, after exclude and sample"
             report.add(Place(self.head.source), "the campaign has no rows", allowed)
+        if cheapest is not None:
+            self._fall_back_on(cheapest.chosen(self.head.prices), report)
         self.warnings = report.warnings
         report.close()
+
+    def _fall_back_on(self, model: str, report: Report) -> None:
+        """Take the cheapest model as the fallback; which one it is shows once all rows were read."""
+        if not model:
+            report.warn("fallback: cheapest finds no other model that takes every row, so there is none")
+        self.head = replace(self.head, fallback=(model,) if model else ())
 
 
 def _open_table(read_from: ReadFrom, defaults: Defaults) -> FileCampaign:
@@ -151,7 +164,10 @@ def _open_table(read_from: ReadFrom, defaults: Defaults) -> FileCampaign:
     profile = PROFILES["strict"]
     references = ReferenceReader({}, read_from, profile.references)
     head = Campaign(name, file, None, Pace(), profile.name, None, {})
-    return FileCampaign(head, (job,), SettingsReader(profile, references), Duplicates.KEEP)
+    report = Report(file)
+    if (at := first_control(job.prompt)) >= 0:
+        report.add(Place("--prompt"), said_of(job.prompt[at]), ALLOWED)
+    return FileCampaign(head, (job,), SettingsReader(profile, references), Duplicates.KEEP, report.problems)
 
 
 def _open_document(read_from: ReadFrom) -> FileCampaign:

@@ -15,12 +15,13 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import ErrorDetails, core_schema
 
 from adloom.core.campaign import Budget, Duplicates, Grouping, Pace
+from adloom.core.cheapest import CHEAPEST
 from adloom.core.limits import MODELS, OPTIONS, PRIORITIES, PROFILES, QUALITIES, WIDE_RATIOS
 from adloom.edges.campaign_checks import (
     amount,
     axes,
-    each_once,
     extra_rows,
+    fallback_models,
     fault,
     kind,
     number_text,
@@ -55,6 +56,10 @@ class _File(BaseModel):
 
 
 _Model: TypeAlias = Annotated[str, BeforeValidator(one_of(*MODELS))]
+_FallbackModel: TypeAlias = Annotated[str, BeforeValidator(one_of(*MODELS, CHEAPEST))]
+_FALLBACK_SCHEMA = WithJsonSchema(
+    {"anyOf": [{"const": CHEAPEST}, {"type": "array", "items": {"enum": [*MODELS]}}, {"enum": [*MODELS]}]}
+)
 _Price: TypeAlias = Annotated[Decimal | dict[str, Decimal], BeforeValidator(price(*QUALITIES))]
 
 
@@ -161,8 +166,8 @@ class HeadFile(_File):
     defaults: SettingsFile = SettingsFile()
     references: dict[str, _NamedReference] = Field(default_factory=dict)
     prices: dict[_Model, _Price] = Field(default_factory=dict, description="credits an image, maybe by quality")
-    fallback: Annotated[tuple[Annotated[str, BeforeValidator(one_of(*MODELS))], ...], BeforeValidator(each_once)] = (
-        Field((), description="models to try where a row's own is unavailable")
+    fallback: Annotated[tuple[_FallbackModel, ...], BeforeValidator(fallback_models), _FALLBACK_SCHEMA] = Field(
+        (), description="models to try where a row's own is unavailable, or cheapest"
     )
     callback_url: Text | None = None
     duplicates: Annotated[Duplicates, BeforeValidator(one_of(*Duplicates))] = Duplicates.KEEP

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from adloom.core.bidi import ALLOWED, first_control, said_of
 from adloom.core.matrix import ROWS_PER_CAMPAIGN
 from adloom.edges.campaign_report import Place, Report, not_utf_8, shown
 from adloom.edges.campaign_workbook import is_workbook, read_sheet
@@ -199,7 +200,10 @@ def _header_is_good(columns: tuple[str, ...], place: Place, report: Report) -> b
     lower: dict[str, int] = {}
     for number, name in enumerate(columns, start=1):
         at = Place(place.file, place.line, number)
-        if not name:
+        if (control := first_control(name)) >= 0:
+            report.add(at, said_of(name[control]), ALLOWED)
+            good = False
+        elif not name:
             report.add(at, f"column {number} has no name", "a name in the first line, or no such column")
             good = False
         elif (first := lower.setdefault(name.lower(), number)) != number:
@@ -213,6 +217,9 @@ def _row_fault(cells: Sequence[str], columns: tuple[str, ...]) -> tuple[int, str
         message = f"this row has {_count(cells)}, the header has {len(columns)}: {shown(' | '.join(cells))}"
         allowed = "one cell for each column; quote a cell that holds the separator"
         return min(len(cells), len(columns)) + 1, message, allowed
+    if (at := first_control("".join(cells))) >= 0:
+        number = next(number for number, cell in enumerate(cells) if first_control(cell) >= 0)
+        return number + 1, said_of("".join(cells)[at]), ALLOWED
     if len(max(cells, key=len)) > LONGEST_CELL:
         number = next(number for number, cell in enumerate(cells) if len(cell) > LONGEST_CELL)
         message = f"the cell in column {shown(columns[number])} has {len(cells[number]):,} characters"

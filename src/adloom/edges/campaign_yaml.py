@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import yaml
 
+from adloom.core.bidi import ALLOWED, first_control, said_of
 from adloom.edges.campaign_report import Place, Report, not_utf_8, shown
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ Path: TypeAlias = "tuple[str | int, ...]"
 
 LARGEST_FILE_BYTES = 1 << 20
 DEEPEST = 20
+MOST_CONTROLS = 100
+"""Characters that turn the direction of text, of which each is reported with its place."""
 MOST_NODES = 100_000
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where the wheel has it: twenty times as fast
@@ -83,8 +86,9 @@ def read_yaml(content: bytes, file: str, report: Report) -> Document:
             "put many rows in a CSV",
         )
     text = decoded(content, file, report)
+    _report_controls(text, file, report)
     try:
-        return _Builder(file, report, yaml.parse(text, Loader=_LOADER)).document()
+        return _Builder(file, report, text).document()
     except yaml.MarkedYAMLError as error:
         lines = text.splitlines()
         mark = error.problem_mark or error.context_mark
@@ -97,6 +101,17 @@ def read_yaml(content: bytes, file: str, report: Report) -> Document:
         report.fatal(place, f"this is not valid YAML{quoted}: {error.problem or error.context}", _advice(nearest))
     except yaml.YAMLError as error:
         report.fatal(Place(file), f"this is not valid YAML: {shown(str(error))}")
+
+
+def _report_controls(text: str, file: str, report: Report) -> None:
+    """Report every character that turns the direction of text, wherever it stands."""
+    at = first_control(text)
+    for _ in range(MOST_CONTROLS):
+        if at < 0:
+            return
+        place = Place(file, text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
+        report.add(place, said_of(text[at]), ALLOWED)
+        at = first_control(text, at + 1)
 
 
 def _advice(line: str) -> str:
@@ -117,10 +132,11 @@ def _advice(line: str) -> str:
 class _Builder:
     """Builds the tree from parser events. Recursion is safe: ``DEEPEST`` bounds it."""
 
-    def __init__(self, file: str, report: Report, events: Iterator[Event]) -> None:
+    def __init__(self, file: str, report: Report, source: str) -> None:
         self._file = file
+        self._source = source
         self._report = report
-        self._events = events
+        self._events: Iterator[Event] = yaml.parse(source, Loader=_LOADER)
         self._nodes = 0
         self._usable = True
         self._aliases: set[str] = set()
@@ -201,9 +217,16 @@ class _Builder:
         return key
 
     def _text(self, event: yaml.ScalarEvent) -> str:
+        if (at := first_control(event.value)) >= 0 and not self._is_written_out(event, event.value[at]):
+            self._report.add(self._place(event), said_of(event.value[at]), ALLOWED)
         if found := _UNSENDABLE.search(event.value):
             self._report.add(self._place(event), f"the character {found[0]!r} cannot stand in a campaign", "plain text")
         return str(event.value)
+
+    def _is_written_out(self, event: Event, character: str) -> bool:
+        """Whether a character stands in the file as itself, where it was reported, and not as an escape."""
+        start, end = event.start_mark, event.end_mark
+        return start is not None and end is not None and character in self._source[start.index : end.index]
 
     def _count(self, event: Event, depth: int) -> None:
         self._nodes += 1

@@ -1,0 +1,23 @@
+"""Invisible characters that turn the direction of the text around them.
+
+A prompt that holds one reads otherwise than it is sent, and so does a page or a report that quotes it. Languages that
+run from right to left need none: the direction follows from their letters.
+"""
+
+from __future__ import annotations
+
+import re
+
+_CONTROLS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+ALLOWED = "the text without it; Arabic and Hebrew need none"
+
+
+def first_control(text: str, start: int = 0) -> int:
+    """The index of the first such character from ``start`` on, -1 without one."""
+    found = None if text.isascii() else _CONTROLS.search(text, start)
+    return found.start() if found else -1
+
+
+def said_of(character: str) -> str:
+    """What is wrong with such a character."""
+    return f"the invisible character U+{ord(character):04X} turns the direction of the text around it"
