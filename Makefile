@@ -4,6 +4,7 @@
 # make torture every crash that we can think of, an hour at most (needs strace)
 # make mutants change the code that decides about money, one thing at a time, and see whether a test notices
 # make install only the environment, in .venv: what adloom needs to run, and nothing for developers
+# make bench   adloom beside a script, the floor and the usual Prefect recipe, as ratios; some ten minutes; docs/performance.md
 # make lint    style, types, import contract
 # make bill    the bill of materials of what make install installs, in build (CycloneDX)
 # make audit   the same, and its known faults: make audit ADVISORIES=all.zip
@@ -20,7 +21,7 @@ BILL := build/adloom.cdx.json
 DEMO_ARCHIVE := .demo/archive
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install demo up down test torture mutants lint bill audit lock
+.PHONY: install demo up down test torture mutants bench lint bill audit lock
 
 install: $(INSTALLED)
 
@@ -52,6 +53,10 @@ torture: $(EQUIPPED)
 
 mutants: $(EQUIPPED)
 	$(BIN)/python tools/mutants.py
+
+bench: install
+	$(BIN)/python benchmarks/compare.py
+	$(BIN)/python benchmarks/compare.py --rounds 1 --only flow,mapped --beside mapped
 
 lint: $(EQUIPPED)
 	$(BIN)/ruff check .

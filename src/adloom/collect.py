@@ -1,8 +1,9 @@
 """From tasks in flight to outcomes: one poller for all tasks of a process.
 
-Tasks that are due at about the same time are read together, up to 50 a request. Reading is free and repeated for as
-long as the task may live; the end of a task is written to the ledger before anything is done about it. What a completed
-task has made is told by ``completion``.
+Tasks that are due at about the same time are read together, up to 50 a request; ``core.durations`` says when one is
+due, and a callback makes it due at once. Reading is free and repeated for as long as the task may live; the end of a
+task is written to the ledger before anything is done about it. What a completed task has made is told by
+``completion``.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
 from adloom.claims import hold
 from adloom.completion import Completions, Fetch, Unreachable
-from adloom.core.backoff import READ, poll_wait_s
+from adloom.core.backoff import READ
+from adloom.core.durations import Durations, Kind
 from adloom.core.errors import AccountStopped, ReadFailed
 from adloom.core.exits import Stop, StopReason
 from adloom.core.facts import Attempt, Stage
@@ -52,7 +54,11 @@ class _Watched:
     """Whether one reading will do, whatever it shows."""
     alone: bool = field(default=False, compare=False)
     """Whether the answer must be about this task alone."""
+    kind: Kind | None = field(default=None, compare=False)
+    """What it is like, for a task that was new when its watch began; the others' ages teach nothing."""
     polls: int = field(default=0, compare=False)
+    unfinished_s: float = field(default=0, compare=False)
+    """The age at which it was last seen unfinished."""
     absent_since: float | None = field(default=None, compare=False)
 
 
@@ -65,19 +71,26 @@ class Poller:
         self.clock = clock
         self.random = random
         self.interval_s = interval_s
+        self._durations = Durations(interval_s)
         self._watched: list[_Watched] = []
         self._added = asyncio.Event()
         self._failures = 0
         self._last_success = clock.monotonic()
 
-    async def watch(self, task_id: str, started: float) -> Task | None:
+    async def watch(self, task_id: str, started: float, kind: Kind | None = None) -> Task | None:
         """Wait for the end of a task: its last reading, or None when it is stuck or the API does not know it.
 
         Raises Unreachable when the API cannot be read for too long.
         """
         young = self.clock.now() - started < self.interval_s
-        due = self.clock.monotonic() + (self.interval_s if young else 0)
-        return await self._await(_Watched(due, task_id, started, asyncio.get_running_loop().create_future()))
+        due = self.clock.monotonic() + (self._durations.first_reading_s(kind) if young else 0)
+        ended = asyncio.get_running_loop().create_future()
+        return await self._await(_Watched(due, task_id, started, ended, kind=kind if young else None))
+
+    def hear(self, task_id: str) -> None:
+        """Somebody says that a task has ended: read it at once. Only the reading counts."""
+        told = [watched for watched in self._watched if watched.task_id == task_id and not watched.once]
+        self._bring_forward(told, 0)
 
     async def look_again(self, task_id: str, wait_s: float, *, alone: bool = False) -> Task | None:
         """Read a task once more after a wait, in a request of its own where it must be ``alone``.
@@ -195,8 +208,38 @@ class Poller:
         else:
             if task is not None and task.state is TaskState.OTHER:
                 log.warning("task %s has a state that is not known: %r", task.task_id, task.word[:40])
-            watched.due = now + poll_wait_s(watched.polls, age_s, self.interval_s, self.random.random())
+            wait_s = self._durations.wait_s(watched.kind, watched.polls, age_s, self.random.random())
+            watched.due = now + wait_s
             heapq.heappush(self._watched, watched)
+        if task is not None and watched.kind is not None:
+            self._learn(watched, watched.kind, task, age_s)
+
+    def _learn(self, watched: _Watched, kind: Kind, task: Task, age_s: float) -> None:
+        """Learn how long tasks take; those that wait for this are read when it says."""
+        completed = task.state is TaskState.COMPLETED
+        if task.state.is_final and not completed:  # a failure says nothing about the others, so one of them scouts on
+            if not self._durations.is_known(kind):
+                self._bring_forward(sorted(self._unread(kind))[:1], self.interval_s)
+            return
+        is_known_now = self._durations.learn(
+            kind, age_s, unfinished_s=watched.unfinished_s, completed=completed, is_first=watched.polls == 1
+        )
+        watched.unfinished_s = age_s
+        if is_known_now:
+            self._bring_forward(self._unread(kind), self._durations.first_reading_s(kind))
+
+    def _unread(self, kind: Kind) -> list[_Watched]:
+        return [watched for watched in self._watched if watched.kind == kind and not watched.polls]
+
+    def _bring_forward(self, chosen: Sequence[_Watched], age_s: float) -> None:
+        """Have some watched tasks read as soon as they are so old, if they were to be read later."""
+        if not chosen:
+            return
+        wall, now = self.clock.now(), self.clock.monotonic()
+        for watched in chosen:
+            watched.due = min(watched.due, now + max(0, age_s - (wall - watched.started)))
+        heapq.heapify(self._watched)
+        self._added.set()
 
     def _has_waited_too_long(self, watched: _Watched, age_s: float, now: float) -> bool:
         if watched.absent_since is not None:
@@ -237,7 +280,7 @@ class Collector:
 
     async def _wait_for_end(self, call: str, attempt: Attempt, started: float) -> bool:
         """Whether a task has ended; where it does not, that is held."""
-        task = await self._poller.watch(attempt.task, started)
+        task = await self._poller.watch(attempt.task, started, _kind(attempt))
         if task is None:
             reason = f"task {attempt.task} has not ended, or the API does not know it any more"
             await self._ledger.note(call, f"a{attempt.number}-held", {"reason": reason})
@@ -247,3 +290,8 @@ class Collector:
         else:
             await self.failures.begin(call, task)
         return True
+
+
+def _kind(attempt: Attempt) -> Kind | None:
+    intent = attempt.intent
+    return None if intent is None else (intent["model"], intent.get("quality", ""), len(intent["variants"]))

@@ -38,6 +38,7 @@ from adloom.core.origin import UNKNOWN, Origin
 from adloom.core.outcomes import Status
 from adloom.fulfilment import Fulfilment, Steps
 from adloom.gate import Gate, Throttle
+from adloom.hearing import Hearing
 from adloom.hosting import Hosting
 from adloom.ladder import Ladder, Rungs
 from adloom.look import Outlook
@@ -83,6 +84,7 @@ class Run:
         self.edition = outlook.edition
         self._throttle = Throttle(outlook.pace, self.gate, world.clock)
         self._vigil = Vigil(world, reserved, self.gate, self._throttle)
+        direct = world.store  # whether callbacks can be listed is no reason to stop buying
         steady = SteadyStore(world.store, self.gate, world.clock, world.random, world.poll_interval_s)
         world = self._world = replace(world, store=steady)
         outlook.ledger.go_through(steady)
@@ -96,6 +98,7 @@ class Run:
             random=world.random,
             interval_s=world.poll_interval_s,
         )
+        self._hearing = Hearing(direct, self.edition, world.clock, self._poller.hear, interval_s=world.poll_interval_s)
         self._backlog = Backlog(self.gate, world.clock, places=IMAGES_AT_ONCE)
         self._steps = self._make_steps(reserved, capabilities)
         self._fulfilment = Fulfilment(world, self._ledger, self.gate, self._steps, at_once=2 * outlook.pace.in_flight)
@@ -111,7 +114,7 @@ class Run:
             rungs=Rungs(
                 capabilities,
                 world.dedicated_key and not outlook.lack,  # the task may be that of a purchase which is not known
-                hears_callbacks=bool(outlook.source.campaign.callback_url and world.callback_secret),
+                hears_callbacks=self._hears_callbacks,
             ),
             calls=reserved.revision.calls,
             settled=self._adopt,
@@ -165,9 +168,15 @@ class Run:
         for call in run._ledger.calls():
             run._fulfilment.counts.update(run._ledger.facts(call))
             run._steps.prices.remember(run._ledger.facts(call))
-        loops = (run._poller.run(), run._vigil.run(), run._wake_on_close(), bound_drain(run.gate, world.clock))
+        loops = [run._poller.run(), run._vigil.run(), run._wake_on_close(), bound_drain(run.gate, world.clock)]
+        if run._hears_callbacks:
+            loops.append(run._hearing.run())
         run._background = [asyncio.create_task(loop) for loop in loops]
         return run
+
+    @property
+    def _hears_callbacks(self) -> bool:
+        return bool(self._outlook.source.campaign.callback_url and self._world.callback_secret)
 
     def interrupt(self) -> None:
         """Stop buying because a person said so."""

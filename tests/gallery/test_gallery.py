@@ -19,6 +19,7 @@ from adloom.core.exits import EXIT_INPUT, EXIT_INTERRUPTED
 from adloom.core.identity import thumb_key
 from adloom.core.manifest import overall_status
 from adloom.core.outcomes import Status
+from adloom.core.selection import Selection
 from adloom.display import result_lines, result_summary
 from adloom.edges.pictures import PictureDecoder
 from adloom.gallery import write
@@ -205,6 +206,22 @@ async def test_a_large_edition_is_cut_between_rows_into_pages_that_lead_to_each_
     ]
     assert any(link.startswith("gallery-4.html#row/") for link in found[0].links())
     assert "continued" in found[1].text
+
+
+async def test_rows_of_which_nothing_is_bought_yet_are_counted_and_fill_no_pages(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(write, "IMAGES_PER_PAGE", 5)
+    later = "  - {id: later, prompt: 'a {{ n }} jug', matrix: {n: [a, b, c]}}\n"
+    shop.write(many_rows(20, variants=2) + later)
+    await shop.run(selection=Selection(first=3))
+    found = pages(shop)
+    assert [len(page.all("article")) for page in found] == [2, 1]
+    assert "20 rows are still open" in found[-1].text
+    assert "20 rows are still open" not in found[0].text
+    assert "6 of 40" in found[0].text
+    assert [link for link in found[0].links() if link.startswith("#job/") or ".html#job/" in link] == ["#job/many"]
+    assert "0 of 3" in found[0].text
 
 
 async def test_a_page_that_a_smaller_plan_no_longer_fills_leads_to_the_first(

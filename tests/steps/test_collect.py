@@ -1,4 +1,5 @@
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -85,7 +86,58 @@ async def test_a_task_is_asked_about_until_it_ends(poller, api, clock):
     api.state_of = ends_after(120, clock)
     assert (await poller.watch("t", clock.now())).results == ("u",)
     waits = [later - earlier for (earlier, _), (later, _) in zip(api.reads, api.reads[1:], strict=False)]
-    assert all(0.8 * INTERVAL_S <= wait <= 1.2 * 5 * INTERVAL_S for wait in waits)
+    assert all(0.8 * 0.6 * INTERVAL_S <= wait <= 1.2 * 5 * INTERVAL_S for wait in waits)
+
+
+KIND = ("model", "2K", 5)
+
+
+async def test_tasks_of_a_kind_wait_for_what_a_few_of_them_tell(poller, api, clock):
+    api.state_of = ends_after(10, clock)
+    await asyncio.gather(*(poller.watch(f"t{n}", clock.now(), KIND) for n in range(40)))
+    readings = Counter(task for _, ids in api.reads for task in ids)
+    assert sorted(readings.values())[:37] == [1] * 37
+    assert clock.elapsed < 10 + INTERVAL_S
+
+
+async def test_a_later_task_of_a_kind_is_read_when_most_of_its_kind_had_ended(poller, api, clock):
+    api.state_of = ends_after(10, clock)
+    await poller.watch("t1", clock.now(), KIND)
+    took_s, api.reads = clock.elapsed, []
+    api.state_of = ends_after(10, clock)
+    await poller.watch("t2", clock.now(), KIND)
+    assert api.reads[0][0] - took_s > 2 * INTERVAL_S
+    assert len(api.reads) <= 2
+
+
+async def test_failures_tell_nothing_of_how_long_others_take_and_one_more_goes_ahead(poller, api, clock):
+    fails = {"t0", "t1", "t2"}
+    slow = ends_after(10, clock)
+    api.state_of = lambda task: failed(task) if task in fails else slow(task)
+    ended = await asyncio.gather(*(poller.watch(f"t{n}", clock.now(), KIND) for n in range(8)))
+    assert [task.state for task in ended] == [TaskState.FAILED] * 3 + [TaskState.COMPLETED] * 5
+    assert clock.elapsed < 10 + 1.5 * INTERVAL_S
+
+
+async def test_where_no_scout_ends_the_others_are_read_all_the_same(poller, api, clock):
+    api.state_of = lambda task: processing(task) if task in {"t0", "t1", "t2"} else completed(task, "u")
+    watching = [asyncio.create_task(poller.watch(f"t{n}", clock.now(), KIND)) for n in range(6)]
+    assert [task.task_id for task in await asyncio.gather(*watching[3:])] == ["t3", "t4", "t5"]
+    for scout in watching[:3]:
+        scout.cancel()
+
+
+@pytest.mark.parametrize("heard_at_s", [1, 2])
+async def test_who_hears_of_an_end_reads_at_once_and_believes_the_reading_alone(poller, api, clock, heard_at_s):
+    api.state_of = ends_after(2, clock)
+    watching = asyncio.create_task(poller.watch("t", clock.now(), KIND))
+    await asyncio.sleep(0)
+    clock.advance(heard_at_s)
+    poller.hear("t")
+    poller.hear("a task that nobody waits for")
+    assert (await watching).state is TaskState.COMPLETED
+    assert api.reads[0][0] == heard_at_s
+    assert clock.elapsed >= 2
 
 
 async def test_many_tasks_are_read_together_fifty_at_a_time(poller, api, clock):

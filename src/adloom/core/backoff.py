@@ -55,8 +55,13 @@ _POLL_STEPS = ((2400.0, 100.0), (600.0, 20.0), (100.0, 10.0))  # from this age, 
 _POLL_PACE = 5.0  # until then
 
 
+def aged_pace(age: float) -> float | None:
+    """Between polls of a task that is long overdue, in poll intervals as ``age`` is; None for one that is not."""
+    return next((pace for from_age, pace in _POLL_STEPS if age >= from_age), None)
+
+
 def poll_wait_s(polls: int, age_s: float, interval_s: float, chance: float) -> float:
-    """Seconds from one poll of a task to the next, ± 20 %.
+    """Seconds from one reading to the next of a task that has ended and does not show all that it made, ± 20 %.
 
     ``polls`` counts those already made, ``age_s`` is the task's age. Every wait is a multiple of ``interval_s`` before
     the jitter. At the default of 3 s: 3 s, growing by half up to 15 s; 30 s after 5 min; 60 s after 30 min; 5 min after
@@ -64,5 +69,6 @@ def poll_wait_s(polls: int, age_s: float, interval_s: float, chance: float) -> f
     """
     age = age_s / interval_s
     young = min(_POLL_PACE, _POLL_GROWTH ** min(max(polls, 0), _DOUBLINGS))
-    pace = next((pace for from_age, pace in _POLL_STEPS if age >= from_age), young)
+    aged = aged_pace(age)
+    pace = young if aged is None else aged
     return pace * interval_s * (1 + _POLL_JITTER * (2 * chance - 1))

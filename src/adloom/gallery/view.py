@@ -72,10 +72,10 @@ class RowView:
 
 @dataclass(slots=True)
 class JobEntry:
-    """One job of the table of contents."""
+    """One job of the table of contents. ``page`` is where it begins, 0 while none of its rows is shown."""
 
     name: str
-    page: int
+    page: int = 0
     rows: int = 0
     wanted: int = 0
     archived: int = 0
@@ -100,6 +100,8 @@ class Contents:
     jobs: dict[str, JobEntry] = field(default_factory=dict)
     missing: list[Missing] = field(default_factory=list)
     missing_rows: int = 0
+    untouched_rows: int = 0
+    """Rows that are on no page, since nothing was bought for them yet."""
     found: Counter[Status] = field(default_factory=Counter)
 
     def add(self, rows: Sequence[PlannedRow], known: Mapping[str, Outcome]) -> Iterator[Mapping[str, Any]]:
@@ -109,13 +111,24 @@ class Contents:
             lines = list(asset_lines(planned, known))
             archived = [line for line in lines if line["key"]]
             self.found.update(Status(line["status"]) for line in lines)
-            job = self.jobs.setdefault(planned.row.job, JobEntry(planned.row.job, self.pages))
-            job.rows += 1
-            job.wanted += len(lines)
+            job = self._count(planned)
+            job.page = job.page or self.pages
             job.archived += len(archived)
             if gaps := tuple(gap for gap in _gaps(lines) if gap.status is not Status.OPEN):
                 self._miss(planned, gaps)
             yield from archived
+
+    def leave_out(self, planned: PlannedRow) -> None:
+        """Count a row in of which nothing is to be shown."""
+        self._count(planned)
+        self.untouched_rows += 1
+        self.found[Status.OPEN] += len(planned.variants)
+
+    def _count(self, planned: PlannedRow) -> JobEntry:
+        job = self.jobs.setdefault(planned.row.job, JobEntry(planned.row.job))
+        job.rows += 1
+        job.wanted += len(planned.variants)
+        return job
 
     def _miss(self, planned: PlannedRow, gaps: tuple[Gap, ...]) -> None:
         self.missing_rows += 1

@@ -1,8 +1,12 @@
-"""Writing an edition's pages: two readings of the plan, one for what is where, one for the pages."""
+"""Writing an edition's pages: two readings of the plan, one for what is where, one for the pages.
+
+Where an edition fills more than one page, rows for which nothing was bought yet are counted and not shown: five of
+100,000 rows are one page, not 250.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from adloom.core.errors import InputError
@@ -37,7 +41,7 @@ async def write_gallery(store: Store, edition: Edition, calls: Sequence[CallFact
     contents = Contents()
     thumbs = await existing_thumbs(store, edition)
     lacking: list[Mapping[str, Any]] = []
-    async for rows in _pages(store, edition, revision):
+    async for rows in _pages(store, edition, revision, known, left_out=contents.leave_out):
         lacking += [_thumb_order(line) for line in contents.add(rows, known) if thumb_key(line["key"]) not in thumbs]
     if decoder is not None:
         thumbs |= await make_thumbs(store, edition, lacking, decoder)
@@ -85,7 +89,7 @@ async def _write_pages(
     head, contents, thumbs = shown
     first = b""
     number = 0
-    async for rows in _pages(store, edition, revision):
+    async for rows in _pages(store, edition, revision, known):
         number += 1
         page = render_page(head, contents, number, [row_view(planned, known, thumbs) for planned in rows])
         if number == 1:
@@ -105,11 +109,22 @@ def _number_of(key: str) -> int:
     return int(number) if number.isdecimal() else 0
 
 
-async def _pages(store: Store, edition: Edition, revision: Revision) -> AsyncIterator[list[PlannedRow]]:
-    """The rows of each page, in plan order; at least one page."""
+async def _pages(
+    store: Store,
+    edition: Edition,
+    revision: Revision,
+    known: Mapping[str, Outcome],
+    *,
+    left_out: Callable[[PlannedRow], None] = lambda _: None,
+) -> AsyncIterator[list[PlannedRow]]:
+    """The rows of each page, in plan order; at least one page. ``left_out`` is given the rows that are on none."""
     rows: list[PlannedRow] = []
     images = 0
+    shows_all = revision.wanted <= IMAGES_PER_PAGE
     async for planned in planned_rows(store, edition, revision):
+        if not (shows_all or any(variant.key in known for variant in planned.variants)):
+            left_out(planned)
+            continue
         if rows and images + len(planned.variants) > IMAGES_PER_PAGE:
             yield rows
             rows, images = [], 0
