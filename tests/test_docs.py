@@ -27,7 +27,15 @@ TEXTS = [*PAGES, *sorted(ROOT.glob("campaigns/*.yaml")), *sorted(ROOT.glob("src/
 IN_BACKTICKS = re.compile(r"`(?:\.venv/bin/)?(adloom [a-z][^`\n]*)`")
 IN_COMMENTS = re.compile(r"^#.*: +(adloom [a-z].*)$", re.MULTILINE)
 NOT_RUN = {
-    *("adloom init", "adloom plan", "adloom receive", "adloom resolve", "adloom run", "adloom verify"),  # bare names
+    *(
+        "adloom init",
+        "adloom plan",
+        "adloom receive",
+        "adloom resolve",
+        "adloom review",
+        "adloom run",
+        "adloom verify",
+    ),  # bare names
     *("adloom init DIR", "adloom plan FILE --explain JOB/ROW", "adloom plan SOURCE --explain JOB[/ROW]"),
     "adloom run … --prefect",
     "adloom run s3://my-images/campaigns/spring.yaml",  # with a bucket: test_s3_runs

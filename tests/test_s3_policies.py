@@ -146,7 +146,7 @@ def test_each_role_may_do_its_own_work_and_no_more(guarded: Guarded, s3: S3Serve
         assert done.returncode == 0, done.stderr + done.stdout
 
     guarded.act_as("archiver")
-    for command in (["verify", edition, "--repair"], ["gallery", edition]):
+    for command in (["verify", edition, "--repair"], ["gallery", edition], ["review", edition]):
         done = desk.run(*command)
         assert done.returncode == 0, done.stderr + done.stdout
 
@@ -182,7 +182,7 @@ def test_what_a_run_leaves_can_be_overwritten_by_nobody_but_who_repairs(guarded:
     kinds = ("/assets/", "/thumbs/", "/ledger/", "/plan-r1.json", "/plan/")
     assert all(any(kind in key for key in once) for kind in kinds)
     team = guarded.place.partition("/")[2]
-    once += [f"{team}/test/main/loss-0123456789abcdef.json"]
+    once += [f"{team}/test/main/loss-0123456789abcdef.json", f"{team}/test/main/decisions/ab/20260301-a.json"]
     once += [f"{team}/tasks/task-unified-1-a.json", f"{team}/_callbacks/test/main/c-1/a1.task-1.json"]
     once += [f"{team}/orphans/task-unified-1-a/image-0.png", f"{team}/test/main/quarantine/red-1-abc123.bin"]
     for role in ("buyer", "archiver", "receiver", "reader"):

@@ -102,7 +102,7 @@ class Agenda:
         price = price_of(kind_of(planned.row), self._revision.prices)
         for call in planned.calls:
             if is_asked_for(call, self._only) and self._ledger.facts(call.id).stage is Stage.UNBOUGHT:
-                variants = tuple({"key": v.key, "number": v.number, "take": v.take} for v in call.variants)
+                variants = tuple(variant.record() for variant in call.variants)
                 yield Order(call.id, planned.row, variants, price * len(variants), self._callbacks)
 
     def _order_of(self, facts: CallFacts, row: Row) -> Order:

@@ -40,6 +40,7 @@ from adloom.cli_options import (
     only_of,
     request_of,
 )
+from adloom.cli_review import review
 from adloom.cli_run import run_campaign
 from adloom.core.errors import SettingInvalid
 from adloom.core.exits import Sent
@@ -195,6 +196,9 @@ def gallery(
         return 0
 
     end(work, as_json=as_json)
+
+
+app.command(epilog="Example: adloom review archive/spring-launch/main --apply review.csv")(review)
 
 
 @app.command(epilog="Example: adloom sandbox --port 8099")

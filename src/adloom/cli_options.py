@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adloom.core.campaign import Budget
+from adloom.core.decision import Verdict
 from adloom.core.errors import SettingInvalid
 from adloom.core.outcomes import Status
+from adloom.core.selection import Again
 
 if TYPE_CHECKING:
     from adloom.session import RunRequest
@@ -28,7 +30,9 @@ Size = Annotated[str | None, typer.Option(help="For a CSV: the size of rows that
 Quality = Annotated[str | None, typer.Option(help="For a CSV: the quality of rows that name none, such as 2K.")]
 Variants = Annotated[int | None, typer.Option(help="For a CSV: how many images a row without a number gets.")]
 Prompt = Annotated[str | None, typer.Option(help="For a CSV: the prompt template of rows that have none.")]
-Only = Annotated[list[str] | None, typer.Option(help="Ask once more for variants that ended failed, short or refused.")]
+Only = Annotated[
+    list[str] | None, typer.Option(help="Ask once more for what ended failed, short or refused, or was rejected.")
+]
 Jobs = Annotated[list[str] | None, typer.Option("--job", help="For this job only; more than once for several.")]
 Where = Annotated[
     str, typer.Option(help='For rows only of which this is so, such as: locale == "zh-CN" and size == "9:16".')
@@ -75,13 +79,13 @@ def budget_of(usd: str | None) -> Budget | None:
     return Budget(usd=amount)
 
 
-_AGAIN = (Status.FAILED, Status.SHORT, Status.REFUSED)
+_AGAIN: tuple[Again, ...] = (Status.FAILED, Status.SHORT, Status.REFUSED, Verdict.REJECTED)
 
 
-def only_of(words: list[str]) -> frozenset[Status]:
-    """The outcomes of ``--only``. Raises SettingInvalid for a word that is none."""
-    allowed = {status.value: status for status in _AGAIN}
+def only_of(words: list[str]) -> frozenset[Again]:
+    """The outcomes and the decision of ``--only``. Raises SettingInvalid for a word that is none."""
+    allowed = {each.value: each for each in _AGAIN}
     for word in words:
         if word not in allowed:
-            raise SettingInvalid(f"--only {word[:40]!r} is not known", remedy="Use failed, short or refused.")
+            raise SettingInvalid(f"--only {word[:40]!r} is not known", remedy="Use failed, short, refused or rejected.")
     return frozenset(allowed[word] for word in words)

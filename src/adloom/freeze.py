@@ -3,8 +3,8 @@
 An edition holds ``plan-r<N>.json``, N from 1, each created once: campaign, edition, cap and total in credits, the
 prices used, the API that is bought from (``origin``, ``stand_in``, and ``same_api`` where its address is another than
 before), and the shards. A shard is ``plan/<sha256>.jsonl``, up to 500 rows in plan order, one JSON line each with the
-row, its takes where one is above 1, and the calls that this revision buys for it. A shard is written before the
-revision that names it, so a revision that exists is whole.
+row, its takes where one is above 1, the changes that reviewers wished for in them, and the calls that this revision
+buys for it. A shard is written before the revision that names it, so a revision that exists is whole.
 
 A run whose rows, cap and prices equal the newest revision's takes that one up; anything else makes revision N + 1,
 which withdraws what revision N had not bought yet and no longer wants.
@@ -25,13 +25,16 @@ from itertools import islice
 from typing import Any
 
 from adloom.core.campaign import CampaignSource, Grouping, Prices, Reference, Row
-from adloom.core.errors import InputError, PlanRefused, RecordUnreadable
+from adloom.core.decision import NOTHING_DECIDED, Decision
+from adloom.core.errors import InputError, PlanRefused, RecordUnreadable, SettingInvalid
 from adloom.core.facts import CallFacts, Decided, Stage
 from adloom.core.identity import row_digest, variant_key
+from adloom.core.limits import MODELS
 from adloom.core.origin import SANDBOX, UNKNOWN, Buying, Origin
-from adloom.core.outcomes import Outcome, Status
+from adloom.core.outcomes import Outcome
 from adloom.core.planned import PlannedCall, PlannedRow, Variant
-from adloom.core.selection import EVERYTHING, Choice
+from adloom.core.prompt import changed_prompt, length_problem
+from adloom.core.selection import EVERYTHING, Again, Choice
 from adloom.ledger import Edition, Ledger, from_json, newest_plan, to_json, utc
 from adloom.plan import Planner, Totals
 from adloom.ports import Clock, Store
@@ -95,17 +98,36 @@ class Survey:
 def survey(
     source: CampaignSource,
     known: Mapping[str, Outcome],
-    only: frozenset[Status] = frozenset(),
+    only: frozenset[Again] = frozenset(),
     choice: Choice = EVERYTHING,
+    decisions: Mapping[str, Decision] = NOTHING_DECIDED,
 ) -> Survey:
-    """Plan every row without keeping any. Raises CampaignInvalid with every problem of the campaign's files."""
-    planner = Planner(known, source.campaign.prices, only, choice.picker(), asked_only=True)
+    """Plan every row without keeping any.
+
+    Raises CampaignInvalid with every problem of the campaign's files, SettingInvalid for a change that makes a prompt
+    too long.
+    """
+    planner = Planner(known, source.campaign.prices, only, choice.picker(), asked_only=True, decisions=decisions)
     rows = hashlib.sha256()
     files: dict[str, Reference] = {}
     for planned in _hashed(planner.plan(source.rows()), rows):
         if planned.calls:
+            _refuse_long_changes(planned)
             files |= {each.content: each for each in planned.row.references if each.url is None}
     return Survey(planner.totals, planner.asked, rows.hexdigest(), tuple(files.values()))
+
+
+def _refuse_long_changes(planned: PlannedRow) -> None:
+    model = MODELS.get(planned.row.model)
+    bounds = (model.prompt_characters, model.prompt_tokens) if model else ()
+    for call in planned.calls:
+        prompt = changed_prompt(planned.row.prompt, call.variants[0].change)
+        if call.variants[0].change and (problem := length_problem(prompt, len(call.variants), *bounds)):
+            numbers = ", ".join(str(variant.number) for variant in call.variants)
+            raise SettingInvalid(
+                f"{planned.row.job}/{planned.row.name}, variant {numbers}: with the reviewer's change, {problem}",
+                remedy="Shorten the change: decide on the image again.",
+            )
 
 
 def refuse_change(source: CampaignSource, before: str, now: str) -> None:
@@ -133,7 +155,8 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
     *,
     surveyed: Survey,
     cap_credits: Decimal,
-    only: frozenset[Status] = frozenset(),
+    only: frozenset[Again] = frozenset(),
+    decisions: Mapping[str, Decision] = NOTHING_DECIDED,
     choice: Choice = EVERYTHING,
     asked_only: bool = False,
     fallback: tuple[str, ...] = (),
@@ -168,7 +191,7 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
             same = same and buying.origin.address in ("", newest.origin.address or buying.origin.address)
             if same and (former is None or await _is_sound(store, edition, ledger, newest, known, part)):
                 return newest
-        planner = Planner(known, source.campaign.prices, only, choice.picker(), asked_only)
+        planner = Planner(known, source.campaign.prices, only, choice.picker(), asked_only, decisions=decisions)
         read = hashlib.sha256()
         planned = _hashed(planner.plan(source.rows()), read)
         shards = [shard async for shard in _write_shards(store, edition, planned)]
@@ -288,10 +311,11 @@ def planned_from_json(record: Mapping[str, Any]) -> PlannedRow:
         options=tuple(sorted(record.get("options", {}).items())),
     )
     row_key = row_digest(row)
-    takes = {int(number): take for number, take in record.get("takes", {}).items()}
+    takes, changes = record.get("takes", {}), record.get("changes", {})
     variants = tuple(
-        Variant(variant_key(row_key, number, takes.get(number, 1)), number, takes.get(number, 1))
+        Variant(variant_key(row_key, number, take), number, take, changes.get(str(number), ""))
         for number in range(1, row.variants + 1)
+        for take in (takes.get(str(number), 1),)
     )
     calls = tuple(PlannedCall(call, tuple(variants[n - 1] for n in numbers)) for call, numbers in record["calls"])
     return PlannedRow(row, variants, calls)
@@ -300,7 +324,9 @@ def planned_from_json(record: Mapping[str, Any]) -> PlannedRow:
 def _planned_to_json(planned: PlannedRow) -> dict[str, Any]:
     takes = {str(variant.number): variant.take for variant in planned.variants if variant.take > 1}
     calls = [[call.id, [variant.number for variant in call.variants]] for call in planned.calls]
-    return {**row_to_json(planned.row), "calls": calls} | ({"takes": takes} if takes else {})
+    changes = {str(variant.number): variant.change for variant in planned.variants if variant.change}
+    more = ({"takes": takes} if takes else {}) | ({"changes": changes} if changes else {})
+    return {**row_to_json(planned.row), "calls": calls} | more
 
 
 async def _write_shards(store: Store, edition: Edition, rows: Iterator[PlannedRow]) -> AsyncIterator[Shard]:
@@ -395,7 +421,7 @@ async def _shares_a_row(
     return any(row_digest(row) in old for row in source.rows())
 
 
-def _selection_of(part: Choice, only: frozenset[Status]) -> str:
+def _selection_of(part: Choice, only: frozenset[Again]) -> str:
     return " ".join((*(f"--only {status}" for status in sorted(only)), part.selection.words))
 
 

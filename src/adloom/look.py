@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from adloom.changes import Changes, compare
 from adloom.core.campaign import Budget, CampaignSource, Pace
+from adloom.core.decision import NOTHING_DECIDED, Decision, Verdict
 from adloom.core.facts import CallFacts, Money, Stage, money_of
 from adloom.core.identity import top_up_id
 from adloom.core.origin import SANDBOX, UNKNOWN, Buying, Origin
-from adloom.core.outcomes import Outcome, Status, missing, outcomes
+from adloom.core.outcomes import Outcome, missing, outcomes
 from adloom.core.pricing import Kind, cap_credits, kind_in, price_of
-from adloom.core.selection import WHOLE, Choice, Selection, choose
+from adloom.core.selection import WHOLE, Again, Choice, Selection, choose
 from adloom.freeze import Survey, has_bought, planned_rows, read_newest, refuse_change, survey
 from adloom.ledger import Edition, Ledger
 from adloom.past import Lack, read_past
 from adloom.ports import Clock, Store
+from adloom.review.decisions import read_decisions
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Wish:
     budget: Budget | None = None
     in_flight: int | None = None
     submits_per_minute: int | None = None
-    only: frozenset[Status] = frozenset()
+    only: frozenset[Again] = frozenset()
     selection: Selection = WHOLE
     sandbox: bool = False
     replace: bool = False
@@ -81,6 +83,8 @@ class Outlook:
     cap: Decimal | None
     outstanding: Counter[Kind]
     """Images bought and not charged yet, or owed as top-ups, by what their price depends on."""
+    decisions: Mapping[str, Decision]
+    """What people decided, as it stood when the price was shown; empty where the run is not for rejected images."""
     lack: Lack
     """What the ledger lacks of what its edition has said before; such a ledger is no ground to buy on."""
     bought_from: Origin | None = None
@@ -182,7 +186,9 @@ async def look(store: Store, clock: Clock, source: CampaignSource, edition: Edit
     them.
     """
     choice = choose(wish.selection, source.rows)
-    outlook = await _look(source, edition, wish, choice, Ledger(store, edition, clock, writer=secrets.token_hex(8)))
+    decisions = await read_decisions(store, edition) if Verdict.REJECTED in wish.only else NOTHING_DECIDED
+    ledger = Ledger(store, edition, clock, writer=secrets.token_hex(8))
+    outlook = await _look(source, edition, wish, (choice, decisions), ledger)
     newest = await read_newest(store, edition)
     outlook = replace(outlook, bought_from=newest.origin if newest else None)
     if newest is None or newest.rows_sha256 == outlook.surveyed.rows_sha256:
@@ -193,17 +199,25 @@ async def look(store: Store, clock: Clock, source: CampaignSource, edition: Edit
 
 async def look_again(outlook: Outlook) -> Outlook:
     """The same, after others have written to the archive. Raises InputError when the campaign's rows are others now."""
-    again = await _look(outlook.source, outlook.edition, outlook.wish, outlook.choice, outlook.ledger)
+    asked = (outlook.choice, outlook.decisions)
+    again = await _look(outlook.source, outlook.edition, outlook.wish, asked, outlook.ledger)
     refuse_change(outlook.source, outlook.surveyed.rows_sha256, again.surveyed.rows_sha256)
     return replace(again, bought_from=outlook.bought_from)
 
 
-async def _look(source: CampaignSource, edition: Edition, wish: Wish, choice: Choice, ledger: Ledger) -> Outlook:
+async def _look(
+    source: CampaignSource,
+    edition: Edition,
+    wish: Wish,
+    asked: tuple[Choice, Mapping[str, Decision]],
+    ledger: Ledger,
+) -> Outlook:
+    choice, decisions = asked
     past = await read_past(ledger.store, edition)  # before the ledger: what others write meanwhile is no sign then
     await ledger.load()
     calls = [ledger.facts(call) for call in ledger.calls()]
     known = outcomes(calls)
-    surveyed = survey(source, known, wish.only, choice)
+    surveyed = survey(source, known, wish.only, choice, decisions)
     budgets = filter(None, (wish.budget or source.campaign.budget, wish.ceiling))
     return Outlook(
         source=source,
@@ -212,6 +226,7 @@ async def _look(source: CampaignSource, edition: Edition, wish: Wish, choice: Ch
         ledger=ledger,
         known=known,
         choice=choice,
+        decisions=decisions,
         surveyed=surveyed,
         committed=sum((money_of(facts) for facts in calls), start=_given_up(ledger)),
         owed=_owed(calls, ledger),

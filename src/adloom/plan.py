@@ -11,14 +11,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import groupby
 
 from adloom.core.campaign import Prices, Row
+from adloom.core.decision import Decision, Verdict
 from adloom.core.identity import call_id, row_digest, variant_key
 from adloom.core.limits import images_per_call
 from adloom.core.outcomes import Outcome, Status
 from adloom.core.planned import PlannedCall, PlannedRow, Variant
 from adloom.core.pricing import Kind, kind_of, price_of
-from adloom.core.selection import EVERYTHING, Picker
+from adloom.core.selection import EVERYTHING, Again, Picker
 from adloom.core.split import fewest_calls, split
 
 
@@ -59,19 +61,22 @@ class Totals:
 class Planner:
     """Plans rows one by one, so that a campaign of any length needs little memory.
 
-    ``known`` holds the outcome of every variant that was ever asked for, by key. ``only`` are the outcomes that are
-    wanted once more, as the next take, of the rows that ``picker`` takes. ``totals`` is the whole plan; ``asked`` is
-    the part that was asked for: the picked rows, with new takes alone where there is an ``only``. Both are complete
-    once ``plan`` was read to its end. With ``asked_only`` the planned rows have no other calls than those asked for.
+    ``known`` holds the outcome of every variant that was ever asked for, by key, and ``decisions`` what stands of what
+    people decided about them. ``only`` are the outcomes, or the decision, that are wanted once more, as the next take,
+    of the rows that ``picker`` takes. A take whose next one was ever asked for is wanted no more. ``totals`` is the
+    whole plan; ``asked`` is the part that was asked for: the picked rows, with new takes alone where there is an
+    ``only``. Both are complete once ``plan`` was read to its end. With ``asked_only`` the planned rows have no other
+    calls than those asked for.
     """
 
     known: Mapping[str, Outcome]
     prices: Prices
-    only: frozenset[Status] = frozenset()
+    only: frozenset[Again] = frozenset()
     picker: Picker = field(default_factory=EVERYTHING.picker)
     asked_only: bool = False
     totals: Totals = field(default_factory=Totals)
     asked: Totals = field(default_factory=Totals)
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
 
     def plan(self, rows: Iterable[Row]) -> Iterator[PlannedRow]:
         """Plan every row. Raises SettingInvalid for a model whose price is not known."""
@@ -85,7 +90,7 @@ class Planner:
                 self.asked.add(planned, asked, price)
             yield PlannedRow(row, planned.variants, asked) if self.asked_only else planned
 
-    def _plan_row(self, row: Row, only: frozenset[Status]) -> PlannedRow:
+    def _plan_row(self, row: Row, only: frozenset[Again]) -> PlannedRow:
         row_key = row_digest(row)
         if not self.known:  # nothing was ever asked for: much the most rows are planned like this, and often 100,000
             variants = tuple(Variant(variant_key(row_key, number), number, 1) for number in range(1, row.variants + 1))
@@ -97,23 +102,35 @@ class Planner:
         wanted = [v for v, outcome in zip(variants, outcomes, strict=True) if not (outcome and outcome.covered)]
         own = [variant for variant in wanted if variant.number > row.shared]
         first_takes = [variant for variant in own if variant.take == 1]
-        retakes = [variant for variant in own if variant.take > 1]  # apart: a run may be for these only
-        calls = (*_calls(row, first_takes), *_calls(row, retakes))
+        retakes = sorted((variant for variant in own if variant.take > 1), key=_change)  # apart: a run may be for these
+        groups = [tuple(alike) for _, alike in groupby(retakes, key=_change)]  # a call has one prompt
+        calls = (*_calls(row, first_takes), *(call for alike in groups for call in _calls(row, alike)))
         return PlannedRow(row, variants, calls)
 
-    def _variant(self, row_key: str, number: int, only: frozenset[Status]) -> Variant:
+    def _variant(self, row_key: str, number: int, only: frozenset[Again]) -> Variant:
         take = 1
         while variant_key(row_key, number, take + 1) in self.known:
             take += 1
         key = variant_key(row_key, number, take)
         outcome = self.known.get(key)
-        if outcome is not None and outcome.status in only and outcome.status is not Status.REFUSED:
+        if outcome is None:
+            return Variant(key, number, take)
+        rejected = Verdict.REJECTED in only and outcome.status is Status.ARCHIVED and self._rejected(key)
+        if rejected or (outcome.status in only and outcome.status is not Status.REFUSED):
             self.totals.new_takes += 1
-            return Variant(variant_key(row_key, number, take + 1), number, take + 1)
-        return Variant(key, number, take)
+            change = self.decisions[key].change if rejected else outcome.change
+            return Variant(variant_key(row_key, number, take + 1), number, take + 1, change)
+        return Variant(key, number, take, outcome.change)
+
+    def _rejected(self, key: str) -> bool:
+        return key in self.decisions and self.decisions[key].verdict is Verdict.REJECTED
 
 
-def is_asked_for(call: PlannedCall, only: frozenset[Status]) -> bool:
+def _change(variant: Variant) -> str:
+    return variant.change
+
+
+def is_asked_for(call: PlannedCall, only: frozenset[Again]) -> bool:
     """Whether a run buys this call of a row that it is for: one for certain outcomes buys new takes alone."""
     return not only or any(variant.take > 1 for variant in call.variants)
 

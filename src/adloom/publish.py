@@ -6,18 +6,29 @@ import hashlib
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from adloom.core.decision import Decision, standing
 from adloom.core.exits import Stop
-from adloom.core.manifest import SCHEMA, Tally, asset_lines, csv_lines, jsonl_line, overall_status
+from adloom.core.manifest import (
+    CHOICE_COLUMNS,
+    COLUMNS,
+    SCHEMA,
+    Tally,
+    csv_lines,
+    jsonl_line,
+    lines_of_takes,
+    overall_status,
+)
 from adloom.core.outcomes import Outcome, Status, outcomes
 from adloom.core.planned import PlannedRow
 from adloom.core.selection import EVERYTHING, Choice
 from adloom.freeze import Revision, planned_rows
 from adloom.ledger import Edition, Ledger
 from adloom.ports import Store
+from adloom.review.decisions import read_facts
 
 LEDGER_READINGS = 3
 """A ledger that grows while the manifest is written is read again; after this many the other writers have the word."""
@@ -82,22 +93,29 @@ async def unpublished(
     return Published(derived.manifest, address, derived.asked, choice.selection.words)
 
 
-async def derive(
+async def derive(  # noqa: PLR0913 - all that a manifest depends on
     store: Store,
     edition: Edition,
     ledger: Ledger,
     revision: Revision,
     stops: tuple[Stop, ...] = (),
     choice: Choice = EVERYTHING,
+    *,
+    without: Callable[[str], bool] = lambda _: False,
 ) -> Derived:
-    """Derive the manifest and its files from a plan and the ledger as it was last read; nothing is written."""
+    """Derive the manifest and its files from a plan, the ledger as it was last read and the decisions; writes nothing.
+
+    Decisions whose fact ``without`` takes, by its name in the edition, are left out, as are those that cannot be read.
+    """
     calls = [ledger.facts(call) for call in ledger.calls()]
     tally = Tally()
     for facts in calls:
         tally.add_call(facts)
     for loss in ledger.losses:
         tally.add_loss(loss["totals"])
-    assets = _Assets(outcomes(calls), choice)
+    facts_of_choice = (await read_facts(store, edition)).facts
+    decisions = standing(fact for name, fact in facts_of_choice.items() if not without(name))
+    assets = _Assets(outcomes(calls), choice, decisions)
     async for planned in planned_rows(store, edition, revision):
         assets.add(planned)
     tally.found.update(assets.found)
@@ -112,7 +130,7 @@ async def derive(
         "plan_sha256": revision.sha256,
         "totals": tally.totals(revision.wanted),
         "facts": ledger.facts_ever(),
-        "files": {name: _described(content, tally.found.total()) for name, content in files.items()},
+        "files": {name: _described(content, assets.lines) for name, content in files.items()},
     }
     return Derived(manifest, files, assets.asked)
 
@@ -130,25 +148,31 @@ def _described(content: bytes, lines: int) -> dict[str, Any]:
 class _Assets:
     """The lines of all rows, in memory once (100,000 rows make about 100 MB of them), and their ends counted."""
 
-    def __init__(self, known: Mapping[str, Outcome], choice: Choice) -> None:
+    def __init__(self, known: Mapping[str, Outcome], choice: Choice, decisions: Mapping[str, Decision]) -> None:
+        self.lines = 0
         self.found: Counter[Status] = Counter()
         self.asked: Counter[Status] = Counter()
         self._known = known
+        self._decisions = decisions
         self._picker = choice.picker()
         self._retakes_only = choice.retakes_only
         self._jsonl = io.BytesIO()
         self._table = io.BytesIO()
-        self._table.write(csv_lines((), header=True).encode("utf-8-sig"))
+        self._columns = (*COLUMNS, *CHOICE_COLUMNS) if decisions else COLUMNS
+        self._table.write(csv_lines((), header=True, columns=self._columns).encode("utf-8-sig"))
 
     def add(self, planned: PlannedRow) -> None:
         """Add the next row of the plan."""
-        lines = list(asset_lines(planned, self._known))
-        ends = Counter(Status(line["status"]) for line in lines)
-        self.found.update(ends)
+        takes = list(lines_of_takes(planned, self._known, self._decisions))
+        wanted = {variant.key for variant in planned.variants}
+        latest = [line for variant, line in takes if variant.key in wanted]
+        self.found.update(Status(line["status"]) for line in latest)
         if self._picker.takes(planned.row):
-            self.asked.update(Status(line["status"]) for line in lines if self._is_asked_for(line))
+            self.asked.update(Status(line["status"]) for line in latest if self._is_asked_for(line))
+        lines = [line for _, line in takes]
+        self.lines += len(lines)
         self._jsonl.write("".join(map(jsonl_line, lines)).encode())
-        self._table.write(csv_lines(lines, header=False).encode())
+        self._table.write(csv_lines(lines, header=False, columns=self._columns).encode())
 
     def _is_asked_for(self, line: Mapping[str, Any]) -> bool:
         """A run for new takes alone leaves what it finds open to others."""

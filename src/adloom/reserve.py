@@ -102,6 +102,7 @@ async def _freeze(world: World, outlook: Outlook) -> Revision | None:
             surveyed=outlook.surveyed,
             cap_credits=outlook.cap or Decimal(0),
             only=outlook.wish.only,
+            decisions=outlook.decisions,
             choice=outlook.choice,
             asked_only=outlook.reserves_a_part,
             fallback=outlook.fallback,

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 SCHEMA = "adloom.decision/1"
@@ -77,6 +78,9 @@ class Decision:
             "time": self.time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "writer": self.writer,
         }
+
+
+NOTHING_DECIDED: Mapping[str, Decision] = MappingProxyType({})
 
 
 def decision_from(key: str, record: Mapping[str, Any]) -> Decision:

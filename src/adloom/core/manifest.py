@@ -1,9 +1,11 @@
 """What an edition holds and what did not make it: the projection of plan and ledger that people and tools read.
 
-``assets.jsonl`` has one line per wanted variant in plan order, with ``flags`` where its image has any; ``assets.csv``
-the same for a spreadsheet, without them and with what a spreadsheet would run as a formula made harmless by a quote
-before it. ``manifest.json`` carries totals and the hashes of both. Nothing in them depends on when or how often a
-run wrote them.
+``assets.jsonl`` has one line per wanted variant in plan order, with ``flags`` where its image has any. Where a later
+take was asked for, the images of the earlier ones have a line each before it. An image that somebody decided on has
+``decision``, ``stars`` and ``decided_by``; one that replaces another has ``replaces`` and ``change``. ``assets.csv`` is
+the same for a spreadsheet, without the flags and with what a spreadsheet would run as a formula made harmless by a
+quote before it. ``manifest.json`` carries totals and the hashes of both. Nothing in them depends on when or how often
+a run wrote them.
 """
 
 from __future__ import annotations
@@ -13,18 +15,21 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from adloom.core.campaign import Row
+from adloom.core.decision import NOTHING_DECIDED, Decision, Verdict
 from adloom.core.exits import Stop
 from adloom.core.facts import CallFacts, Money, Stage, money_of
+from adloom.core.identity import row_digest, variant_key
 from adloom.core.likeness import near_duplicates
 from adloom.core.outcomes import Outcome, Status
 from adloom.core.planned import PlannedRow, Variant
 from adloom.core.pricing import usd
+from adloom.core.prompt import changed_prompt
 
 SCHEMA = "adloom.manifest/1"
 COLUMNS = (
@@ -32,6 +37,8 @@ COLUMNS = (
     "prompt", "vars", "model", "size", "quality", "references", "call", "attempt", "task", "result_index", "credits",
     "reason",
 )  # fmt: skip
+CHOICE_COLUMNS = ("decision", "stars", "decided_by", "replaces", "change")
+"""What is there only once somebody has decided, or a later take was bought."""
 _SIGNS = r"=+\-@＝＋－＠"
 _UNSEEN = r"\s\0\u200b-\u200f\u2060\ufeff"
 _CONTROLS = ("\t", "\r", "\n", "\0")
@@ -56,18 +63,52 @@ _SHARED = "the image of an earlier row with the same request"
 
 
 def asset_lines(planned: PlannedRow, known: Mapping[str, Outcome]) -> Iterator[dict[str, Any]]:
-    """The lines of one row's variants."""
-    alike = near_duplicates(_likenesses(planned, known))
-    for variant in planned.variants:
+    """The lines of one row's variants, of each the latest take."""
+    wanted = {variant.key for variant in planned.variants}
+    return (line for variant, line in lines_of_takes(planned, known) if variant.key in wanted)
+
+
+def lines_of_takes(
+    planned: PlannedRow, known: Mapping[str, Outcome], decisions: Mapping[str, Decision] = NOTHING_DECIDED
+) -> Iterator[tuple[Variant, dict[str, Any]]]:
+    """The lines of one row: of each variant the earlier takes that have an image, then the latest."""
+    takes = [take for variant in planned.variants for take in (*_earlier(planned, variant, known), variant)]
+    alike = near_duplicates(_likenesses(takes, known))
+    images: dict[int, dict[str, Any]] = {}
+    for variant in takes:
         line = _line(planned, variant, known.get(variant.key))
         if variant.key in alike:
             line["flags"] = [*line.get("flags", ()), "near_duplicate"]
-        yield line
+        decision = decisions.get(variant.key)
+        if decision is not None and (decision.verdict is not Verdict.CLEARED or decision.stars):
+            verdict = None if decision.verdict is Verdict.CLEARED else decision.verdict.value
+            line |= {"decision": verdict, "stars": decision.stars, "decided_by": decision.by}
+        if (former := images.get(variant.number)) is not None:
+            line |= {"replaces": {"key": former["key"], "sha256": former["sha256"]}, "change": _change(variant, known)}
+        if line["key"]:
+            images[variant.number] = line
+        yield variant, line
 
 
-def _likenesses(planned: PlannedRow, known: Mapping[str, Outcome]) -> Iterator[tuple[str, str]]:
+def _earlier(planned: PlannedRow, latest: Variant, known: Mapping[str, Outcome]) -> Iterator[Variant]:
+    """The takes before the latest that have an image."""
+    if latest.take == 1:
+        return
+    row_key = row_digest(planned.row)
+    for take in range(1, latest.take):
+        key = variant_key(row_key, latest.number, take)
+        if key in known and known[key].status is Status.ARCHIVED:
+            yield Variant(key, latest.number, take)
+
+
+def _change(variant: Variant, known: Mapping[str, Outcome]) -> str:
+    """What a reviewer wished for in this take: as it was bought, else as it is planned."""
+    return known[variant.key].change if variant.key in known else variant.change
+
+
+def _likenesses(takes: Iterable[Variant], known: Mapping[str, Outcome]) -> Iterator[tuple[str, str]]:
     """What a row's archived images are known by; one that is blank is like every other."""
-    for variant in planned.variants:
+    for variant in takes:
         outcome = known.get(variant.key)
         if outcome and outcome.image and outcome.status is Status.ARCHIVED and "blank" not in outcome.image.flags:
             yield variant.key, outcome.image.likeness
@@ -90,7 +131,7 @@ def _line(planned: PlannedRow, variant: Variant, outcome: Outcome | None) -> dic
         "media_type": image.media_type if image and archived else None,
         "width_px": image.width_px if image and archived else None,
         "height_px": image.height_px if image and archived else None,
-        "prompt": row.prompt,
+        "prompt": changed_prompt(row.prompt, outcome.change if outcome else variant.change),
         "vars": row.variables,
         "model": (outcome.model if outcome and image else "") or row.model,
         "size": row.size,
@@ -111,14 +152,14 @@ def jsonl_line(line: Mapping[str, Any]) -> str:
     return json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
-def csv_lines(lines: Iterable[Mapping[str, Any]], *, header: bool) -> str:
-    """The same lines for a spreadsheet."""
+def csv_lines(lines: Iterable[Mapping[str, Any]], *, header: bool, columns: Sequence[str] = COLUMNS) -> str:
+    """The same lines for a spreadsheet. What a line does not have is an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     if header:
-        writer.writerow(COLUMNS)
+        writer.writerow(columns)
     for line in lines:
-        writer.writerow([_cell(line[column]) for column in COLUMNS])
+        writer.writerow([_cell(line.get(column)) for column in columns])
     return text.getvalue()
 
 

@@ -15,14 +15,15 @@ from adloom.core.facts import Record
 from adloom.core.family import sent_options
 from adloom.core.limits import images_per_call
 from adloom.core.pricing import Kind, kind_fields, kind_of
-from adloom.core.prompt import sent_prompt
+from adloom.core.prompt import changed_prompt, sent_prompt
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """A call ready to be bought.
 
-    ``variants`` are records with ``key``, ``number`` and ``take``, 1…15 of them, all of one row. ``parent``, ``round``
+    ``variants`` are records with ``key``, ``number`` and ``take``, 1…15 of them, all of one row, and with the same
+    ``change`` where a reviewer wished for one. ``parent``, ``round``
     and ``fruitless`` place a top-up in its chain; a first call has round 0. A stray
     belongs to a row that is not this run's: it is seen through, and nothing more is bought for it. ``fallback_model``
     is sent in place of the row's own model where that was unavailable; ``credits`` are its price then.
@@ -42,6 +43,11 @@ class Order:
     @property
     def n(self) -> int:
         return len(self.variants)
+
+    @property
+    def prompt(self) -> str:
+        """The prompt without its count phrase."""
+        return changed_prompt(self.row.prompt, self.variants[0].get("change", ""))
 
     @property
     def model(self) -> str:
@@ -69,7 +75,7 @@ class Order:
         """The request as it is sent. Fields at their defaults are sent too: a default of the API may change."""
         body: dict[str, Any] = {
             "model": self.model,
-            "prompt": sent_prompt(self.row.prompt, self.n),
+            "prompt": sent_prompt(self.prompt, self.n),
             **({"n": self.n} if images_per_call(self.model) > 1 else {}),
             "size": self.row.size,
         }

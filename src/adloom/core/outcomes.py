@@ -43,6 +43,8 @@ class Outcome:
     reason: str = ""
     model: str = ""
     """The model that its call was sent to."""
+    change: str = ""
+    """What the reviewer of the take before wished for, as its call's prompt has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,11 @@ def outcomes(calls: Iterable[CallFacts]) -> dict[str, Outcome]:
         shared |= {record["task"]: facts.call for attempt in facts.attempts for record in attempt.disowned}
         if (intent := facts.intent) is None:
             continue
+        changes = {each["key"]: each["change"] for each in intent["variants"] if each.get("change")}
         for key, outcome in _call_outcomes(facts, intent).items():
             rank = 1_000_000 if outcome.status is Status.ARCHIVED else intent["round"]
             if key not in found or rank > found[key][0] or (rank == found[key][0] and outcome.covered):
-                found[key] = (rank, outcome)
+                found[key] = (rank, replace(outcome, change=changes[key]) if key in changes else outcome)
     return {key: _flagged(outcome, shared.get(outcome.task, "")) for key, (_, outcome) in found.items()}
 
 

@@ -33,6 +33,11 @@ def sent_prompt(prompt: str, n: int) -> str:
     return count_phrase(prompt, n) + prompt
 
 
+def changed_prompt(prompt: str, change: str) -> str:
+    """The prompt of a later take: the row's own, and on a line of its own what the reviewer wished to be different."""
+    return f"{prompt}\n{change}" if change else prompt
+
+
 def is_mostly_chinese(prompt: str) -> bool:
     """Whether more than half of the letters are Chinese characters."""
     letters = len(_WORD.findall(prompt))

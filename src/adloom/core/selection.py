@@ -11,12 +11,18 @@ import heapq
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from adloom.core.campaign import Row
+from adloom.core.decision import Verdict
 from adloom.core.errors import SettingInvalid
 from adloom.core.identity import digest, row_digest
+from adloom.core.outcomes import Status
 from adloom.core.spelling import nearest
 from adloom.core.template import BadTemplate, Condition, condition
+
+Again: TypeAlias = Status | Verdict
+"""What a run may be for once more: variants that ended without an image, or rejected ones."""
 
 _EXAMPLE = "Write it like --where 'locale == \"zh-CN\"'."
 _NAMES_SHOWN = 20

@@ -72,6 +72,14 @@ async def read_facts(store: Store, edition: Edition, seen: Decisions | None = No
     return Decisions(facts, tuple(sorted(damaged)))
 
 
+def holds_decision(name: str, content: bytes) -> bool:
+    """Whether an object, by its name in the edition, is a decision: these come at any time, also after a run."""
+    try:
+        return is_fact(name) and bool(decision_from(name, from_json(content, name)))
+    except (RecordUnreadable, ValueError):
+        return False
+
+
 async def _read(store: Store, edition: Edition, name: str) -> Decision | None:
     if not is_fact(name):
         return None

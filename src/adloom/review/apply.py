@@ -1,0 +1,70 @@
+"""Applying files of decisions: nothing is written unless every line of the file can be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from adloom.core.decision import Decision
+from adloom.core.errors import Problem
+from adloom.ports import Store
+from adloom.review.decisions import Decisions, write_decision
+from adloom.review.images import Candidate, Choosing, Place
+from adloom.review.table import ReviewFile, Said
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of a file: decisions that were added, and lines that say what is known already."""
+
+    added: tuple[tuple[Candidate, Decision], ...]
+    known: int
+
+
+async def apply(store: Store, choosing: Choosing, file: ReviewFile, by: str, now: datetime) -> Applied:
+    """Keep every decision of a file. ``by`` is who decides where a line does not say it.
+
+    A line whose words stand already, or that this very file has added before, adds nothing. Raises CampaignInvalid
+    with all problems of the file, images that are not known among them; then nothing is written.
+    """
+    found = _resolved(choosing, file)
+    file.refuse_problems()
+    facts, standing = choosing.decisions.require_whole().facts, choosing.standing
+    applied = {(fact.variant, fact.writer) for fact in facts.values()}
+    known = {(fact.variant, fact.by, fact.time, fact.said) for fact in facts.values()}
+    added: list[tuple[Candidate, Decision]] = []
+    for said, candidate in found:
+        key = candidate.variant.key
+        former = standing.get(key)
+        decision = said.over(former, key, by, now, file.writer)
+        said_already = former is not None and (former.said, former.by) == (decision.said, decision.by)
+        exported = (key, decision.by, decision.time, decision.said) in known
+        if said_already or exported or (key, file.writer) in applied:
+            continue
+        after = former if said.time is None else None  # a time that the file names is kept: the latest counts
+        added.append((candidate, await write_decision(store, choosing.edition, decision, after)))
+    return Applied(tuple(added), len(found) - len(added))
+
+
+def with_added(choosing: Choosing, applied: Applied) -> Choosing:
+    """The same edition with what was added."""
+    facts = {decision.key: decision for _, decision in applied.added}
+    return replace(choosing, decisions=Decisions({**choosing.decisions.facts, **facts}, choosing.decisions.damaged))
+
+
+def _resolved(choosing: Choosing, file: ReviewFile) -> list[tuple[Said, Candidate]]:
+    by_place: dict[Place, Candidate] = {each.place: each for each in choosing.candidates}
+    found = []
+    for said in file.said:
+        candidate = by_place.get(said.place)
+        job, row, variant, take = said.place
+        called = f"{job[:60]}/{row[:80]}, variant {variant}, take {take}"
+        if candidate is None:
+            message, allowed = f"there is no image {called}", "job, row, variant and take as assets.jsonl has them"
+            file.problems.append(Problem(file.name, said.line, 0, message, allowed))
+        elif not candidate.has_image:
+            message = f"{called} has no image to decide on: it is {candidate.line['status']}"
+            file.problems.append(Problem(file.name, said.line, 0, message, "decide on archived images only"))
+        else:
+            found.append((said, candidate))
+    return found

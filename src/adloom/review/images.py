@@ -1,0 +1,108 @@
+"""The images of an edition as somebody who chooses sees them: every take that has an image, and what was decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from adloom.core.decision import Decision, Verdict
+from adloom.core.errors import InputError
+from adloom.core.manifest import lines_of_takes
+from adloom.core.origin import Origin
+from adloom.core.outcomes import Status, outcomes
+from adloom.core.planned import Variant
+from adloom.core.pricing import kind_of, price_of
+from adloom.freeze import planned_rows, read_newest
+from adloom.ledger import Edition, Ledger
+from adloom.ports import Store
+from adloom.review.decisions import Decisions, read_facts
+
+Place = tuple[str, str, int, int]
+"""Job, row, variant and take: what people call an image by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One wanted variant and take. ``line`` is its line of ``assets.jsonl``; ``price`` is a next take's, in credits."""
+
+    variant: Variant
+    line: Mapping[str, Any]
+    price: Decimal
+    is_latest: bool
+
+    @property
+    def place(self) -> Place:
+        return (self.line["job"], self.line["row"], self.variant.number, self.variant.take)
+
+    @property
+    def has_image(self) -> bool:
+        return bool(self.line["status"] == Status.ARCHIVED)
+
+    def __str__(self) -> str:
+        take = f", take {self.variant.take}" if self.variant.take > 1 else ""
+        return f"{self.line['job']}/{self.line['row']}, variant {self.variant.number}{take}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choosing:
+    """An edition with everything that was decided about its images; candidates in plan order."""
+
+    edition: Edition
+    origin: Origin
+    candidates: tuple[Candidate, ...]
+    decisions: Decisions
+
+    @property
+    def standing(self) -> Mapping[str, Decision]:
+        return self.decisions.standing
+
+    def verdict(self, candidate: Candidate, standing: Mapping[str, Decision]) -> Verdict:
+        """What stands of an image; cleared where nobody decided."""
+        decision = standing.get(candidate.variant.key)
+        return decision.verdict if decision else Verdict.CLEARED
+
+    @property
+    def waiting(self) -> int:
+        """Archived images, of each variant the latest take, that wait for a decision."""
+        standing = self.standing
+        return sum(
+            each.is_latest and each.has_image and self.verdict(each, standing) is Verdict.CLEARED
+            for each in self.candidates
+        )
+
+    @property
+    def to_replace(self) -> tuple[Candidate, ...]:
+        """Rejected images that a run for these would buy the next take of."""
+        standing = self.standing
+        return tuple(
+            each
+            for each in self.candidates
+            if each.is_latest and each.has_image and self.verdict(each, standing) is Verdict.REJECTED
+        )
+
+
+async def read_choosing(store: Store, edition: Edition, ledger: Ledger) -> Choosing:
+    """Read what there is to choose from; ``ledger`` is loaded already.
+
+    Raises InputError when the edition has no plan yet.
+    """
+    revision = await read_newest(store, edition)
+    if revision is None:
+        raise InputError(
+            f"{store.address}/{edition.prefix.rstrip('/')} holds no plan, so there is nothing to choose from",
+            remedy="Run the campaign first: adloom run <campaign file>.",
+        )
+    known = outcomes([ledger.facts(call) for call in ledger.calls()])
+    decisions = await read_facts(store, edition)
+    standing = decisions.standing
+    found: list[Candidate] = []
+    async for planned in planned_rows(store, edition, revision):
+        price = price_of(kind_of(planned.row), revision.prices)
+        latest = {variant.key for variant in planned.variants}
+        shared = planned.row.shared
+        for variant, line in lines_of_takes(planned, known, standing):
+            if variant.number > shared:  # the others are an earlier row's
+                found.append(Candidate(variant, line, price, variant.key in latest))
+    return Choosing(edition, revision.origin, tuple(found), decisions)

@@ -1,0 +1,236 @@
+"""Reading ``review.csv`` and ``review.json``: decisions as people hand them over, each with the place it was read at.
+
+The columns are ``job,row,variant,take,decision`` and, optional, ``stars,note,change,by,time``. A column that is not
+there leaves what stands; an empty cell of one that is there empties it, but an empty ``decision`` leaves what stands. A
+line with nothing decided says nothing. ``time`` (ISO 8601 with an offset) is when the person decided; without it the
+decision is made now. A JSON file holds a list of objects with the same fields, or an object with such a list as
+``decisions``.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from adloom.core.decision import MOST_CHARACTERS, MOST_STARS, Decision, Verdict
+from adloom.core.errors import CampaignInvalid, InputError, Problem
+from adloom.review.images import Place
+
+NEEDED = ("job", "row", "variant", "take", "decision")
+OPTIONAL = ("stars", "note", "change", "by", "time")
+COLUMNS = (*NEEDED, *OPTIONAL)
+LARGEST_BYTES = 64 << 20
+CLOCKS_DIFFER = timedelta(minutes=10)
+_WORDS = {"approve": "approved", "reject": "rejected", "clear": "cleared"}
+_LIST = re.compile(r'"decisions"\s*:\s*\[')
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One line of a file: which image, and what is said of it. None leaves what stands."""
+
+    line: int
+    place: Place
+    verdict: Verdict | None
+    stars: int | None = None
+    note: str | None = None
+    change: str | None = None
+    by: str | None = None
+    time: datetime | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return self.verdict is None and not self.stars and not self.note and not self.change
+
+    def over(self, former: Decision | None, variant: str, by: str, now: datetime, writer: str) -> Decision:
+        """The decision that this makes of the one that stands."""
+        former = former or Decision(variant, Verdict.CLEARED)
+        return Decision(
+            variant=variant,
+            verdict=former.verdict if self.verdict is None else self.verdict,
+            stars=former.stars if self.stars is None else self.stars,
+            note=former.note if self.note is None else self.note,
+            change=former.change if self.change is None else self.change,
+            by=self.by or by,
+            time=self.time or now,
+            writer=writer,
+        )
+
+
+@dataclass(slots=True)
+class ReviewFile:
+    """A file of decisions. ``writer`` is made from its bytes, so that the same file writes the same facts again."""
+
+    name: str
+    writer: str
+    said: list[Said] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def refuse_problems(self) -> None:
+        """Raises CampaignInvalid with all problems of the file."""
+        if self.problems:
+            raise CampaignInvalid(tuple(sorted(self.problems, key=lambda problem: problem.line)))
+
+
+def read_review(path: Path, now: datetime) -> ReviewFile:
+    """Read a file; its problems are collected, not raised. Raises InputError when it cannot be read at all."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{path}: this file cannot be read: {error.strerror}", remedy="Name a review.csv.") from error
+    if len(content) > LARGEST_BYTES:
+        raise InputError(f"{path} is larger than {LARGEST_BYTES >> 20} MiB", remedy="Cut it into several files.")
+    found = ReviewFile(str(path), hashlib.sha256(content).hexdigest()[:16])
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        found.problems.append(Problem(found.name, line, 0, "this is not UTF-8", 'save it as "CSV UTF-8"'))
+        return found
+    lines = _json_lines(text, found) if path.suffix.lower() == ".json" else _csv_lines(text, found)
+    seen: dict[Place, int] = {}
+    for number, cells in lines:
+        said = _said(number, cells, found, now)
+        if said is None or said.is_empty:
+            continue
+        if said.place in seen:
+            message = f"this image has a decision in line {seen[said.place]} already"
+            found.problems.append(Problem(found.name, number, 0, message, "one line an image"))
+        seen[said.place] = number
+        found.said.append(said)
+    return found
+
+
+def write_review(said: Iterator[Mapping[str, object]]) -> str:
+    """A ``review.csv`` with these lines."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(said)
+    return text.getvalue()
+
+
+def _csv_lines(text: str, found: ReviewFile) -> Iterator[tuple[int, Mapping[str, str]]]:
+    header, *_ = text.partition("\n")
+    separator = max(",;\t", key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        columns = [cell.strip().lower() for cell in next(reader, [])]
+        if not _has_columns(columns, found):
+            return
+        line = reader.line_num + 1
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                if len(cells) > len(columns):
+                    message = f"this line has {len(cells)} cells and the header {len(columns)}"
+                    found.problems.append(Problem(found.name, line, 0, message, "as many cells as columns"))
+                else:
+                    yield line, dict(zip(columns, cells, strict=False))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        found.problems.append(Problem(found.name, reader.line_num, 0, f"this is no CSV: {error}"))
+
+
+def _has_columns(columns: list[str], found: ReviewFile) -> bool:
+    lacking = [name for name in NEEDED if name not in columns]
+    twice = sorted({name for name in columns if name in COLUMNS and columns.count(name) > 1})
+    if lacking:
+        message = f"the header lacks {', '.join(lacking)}"
+        found.problems.append(Problem(found.name, 1, 0, message, f"the columns {','.join(COLUMNS)}"))
+    if twice:
+        found.problems.append(Problem(found.name, 1, 0, f"the header has {', '.join(twice)} twice", "each once"))
+    return not lacking and not twice
+
+
+def _json_lines(text: str, found: ReviewFile) -> Iterator[tuple[int, Mapping[str, str]]]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        line = error.lineno if isinstance(error, json.JSONDecodeError) else 1
+        found.problems.append(Problem(found.name, line, 0, "this is no JSON", "a list of decisions"))
+        return
+    items = content.get("decisions") if isinstance(content, dict) else content
+    if not isinstance(items, list):
+        found.problems.append(Problem(found.name, 1, 0, "there is no list of decisions", '[{"job": …}, …]'))
+        return
+    for line, item in zip(_lines_of_items(text), items, strict=False):
+        if not isinstance(item, dict) or not all(isinstance(value, str | int | None) for value in item.values()):
+            found.problems.append(Problem(found.name, line, 0, "this is no decision", '{"job": "hero", …}'))
+        elif lacking := [name for name in NEEDED if name not in item]:
+            found.problems.append(Problem(found.name, line, 0, f"this decision lacks {', '.join(lacking)}"))
+        else:
+            yield line, {name: "" if value is None else str(value) for name, value in item.items()}
+
+
+def _lines_of_items(text: str) -> Iterator[int]:
+    """The line on which each item of the list of decisions begins; the text is known to be JSON."""
+    decoder = json.JSONDecoder()
+    top = re.search(r"\S", text)
+    listed = _LIST.search(text) if top and text[top.start()] == "{" else top
+    at, line, counted = (listed.end() if listed else 0), 1, 0
+    while item := re.compile(r"[\s,]*([^\s,\]])").match(text, at):
+        line, counted = line + text.count("\n", counted, item.start(1)), item.start(1)
+        yield line
+        _, at = decoder.raw_decode(text, item.start(1))
+
+
+def _said(line: int, cells: Mapping[str, str], found: ReviewFile, now: datetime) -> Said | None:
+    """One line; None where something is wrong with it."""
+    problems: list[Problem] = []
+
+    def wrong(message: str, allowed: str) -> None:
+        problems.append(Problem(found.name, line, 0, message, allowed))
+
+    cells = {name: cell.strip() for name, cell in cells.items()}
+    decision = cells["decision"].lower()
+    decision = _WORDS.get(decision, decision)
+    if decision and decision not in tuple(Verdict):
+        wrong(f"the decision {cells['decision'][:40]!r} is not known", f"one of {', '.join(Verdict)}")
+    stars = cells.get("stars")
+    if stars and not (len(stars) == 1 and stars.isdecimal() and int(stars) <= MOST_STARS):
+        wrong(f"stars {stars[:40]!r} are not a number of stars", f"0 to {MOST_STARS}")
+    for name in ("variant", "take"):
+        if not (cells[name].isascii() and cells[name].isdecimal() and len(cells[name]) <= len("1000")):
+            wrong(f"the {name} {cells[name][:40]!r} is no number", "as assets.jsonl has it")
+    for name in ("note", "change", "by"):
+        if len(cells.get(name, "")) > MOST_CHARACTERS:
+            wrong(f"the {name} has {len(cells[name])} characters", f"at most {MOST_CHARACTERS}")
+    time, bad_time = _time(cells.get("time", ""), now)
+    if bad_time:
+        wrong(bad_time, "such as 2026-03-01T12:00:00Z")
+    found.problems += problems
+    if problems:
+        return None
+    return Said(
+        line=line,
+        place=(cells["job"], cells["row"], int(cells["variant"]), int(cells["take"])),
+        verdict=Verdict(decision) if decision else None,
+        stars=None if stars is None else int(stars or 0),
+        note=cells.get("note"),
+        change=cells.get("change"),
+        by=cells.get("by"),
+        time=time,
+    )
+
+
+def _time(text: str, now: datetime) -> tuple[datetime | None, str]:
+    """A time, or what is wrong with it."""
+    if not text:
+        return None, ""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None, f"the time {text[:40]!r} is not known"
+    if time.tzinfo is None:
+        return None, f"the time {text[:40]!r} does not say of which zone"
+    if time > now + CLOCKS_DIFFER:
+        return None, f"the time {text[:40]!r} has not come yet"
+    return time.astimezone(UTC), ""

@@ -1,0 +1,16 @@
+from pathlib import Path
+
+import pytest
+from reviewer import Reviewer
+from shop import Shop
+
+
+@pytest.fixture
+def reviewer(shop: Shop) -> Reviewer:
+    return Reviewer(shop)
+
+
+@pytest.fixture(autouse=True)
+def mugs(tmp_path: Path) -> None:
+    """The rows of the campaigns here: a and b."""
+    (tmp_path / "mugs.csv").write_text("id,n\na,a\nb,b\n")

@@ -1,0 +1,129 @@
+"""Decisions from files: what they add, what they leave, and what is said of a file that cannot be applied."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from reviewer import Reviewer
+from shop import Shop, campaign_text
+
+from adloom.core.errors import CampaignInvalid, InputError
+from adloom.review.summary import review_lines, review_summary
+from adloom.review.table import read_review
+
+MUGS = campaign_text("  - {id: mug, prompt: 'mug {{ n }}', variants: 2, rows: mugs.csv}\n")
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+async def reviewed(shop: Shop, reviewer: Reviewer) -> Reviewer:
+    shop.write(MUGS)
+    await shop.run()
+    return reviewer
+
+
+async def test_the_same_file_twice_adds_nothing_even_when_somebody_decided_between(reviewed: Reviewer):
+    text = "job,row,variant,take,decision,stars,note\nmug,a,1,1,rejected,2,too dark\nmug,b,1,1,approved,,\n"
+    assert len((await reviewed.apply(text)).added) == 2
+    assert (await reviewed.apply(text)).added == ()
+    await reviewed.decide("a,1,1,approved,", by="bob")
+    assert (await reviewed.apply(text)).added == ()
+    assert len(reviewed.facts()) == 3
+
+
+async def test_files_of_two_reviewers_merge_by_time_in_either_order_and_the_conflict_is_listed(reviewed: Reviewer):
+    head = "job,row,variant,take,decision,by,time\n"
+    bob = head + "mug,a,1,1,approved,bob,2026-03-01T12:05:00Z\n"
+    ann = head + "mug,a,1,1,rejected,ann,2026-03-01T12:00:00Z\n"
+    for text in (bob, ann):
+        await reviewed.apply(text)
+    choosing = await reviewed.choosing()
+    assert [decision["by"] for decision in review_summary(choosing)["decisions"]] == ["bob"]
+    assert "conflict  mug/a, variant 1: bob approved it last and counts; before, ann rejected it" in review_lines(
+        choosing
+    )
+    assert (await reviewed.apply(ann)).added == ()
+
+
+async def test_a_column_that_is_left_out_leaves_what_stands_and_an_empty_cell_empties_it(reviewed: Reviewer):
+    full = "row,variant,take,decision,stars,note,change"
+    await reviewed.decide("a,1,1,rejected,3,dark,brighter", header=full)
+    await reviewed.decide("a,1,1,approved", header="row,variant,take,decision")
+    (decision,) = review_summary(await reviewed.choosing())["decisions"]
+    assert (decision["decision"], decision["stars"], decision["note"]) == ("approved", 3, "dark")
+    await reviewed.decide("a,1,1,,5,,", header=full)
+    (decision,) = review_summary(await reviewed.choosing())["decisions"]
+    assert (decision["decision"], decision["stars"], decision["note"]) == ("approved", 5, "")
+
+
+async def test_lines_that_say_nothing_are_passed_over(reviewed: Reviewer):
+    assert (await reviewed.decide("a,1,1,,", "nowhere,1,1,,")).added == ()
+
+
+async def test_json_is_applied_like_csv_and_what_review_shows_can_be_applied_again(reviewed: Reviewer):
+    text = '{"decisions": [{"job": "mug", "row": "a", "variant": 1, "take": 1, "decision": "rejected", "stars": 1}]}'
+    assert len((await reviewed.apply(text, name="review.json")).added) == 1
+    import json  # noqa: PLC0415
+
+    shown = json.dumps(review_summary(await reviewed.choosing()))
+    assert (await reviewed.apply(shown, name="again.json")).added == ()
+
+
+async def test_every_problem_is_reported_with_its_line_and_nothing_is_written(reviewed: Reviewer):
+    with pytest.raises(CampaignInvalid) as told:
+        await reviewed.apply(
+            "job,row,variant,take,decision,stars\n"
+            "mug,a,1,1,rejected,\n"
+            "mug,z,1,1,rejected,\n"
+            "mug,a,2,1,maybe,\n"
+            "mug,b,1,1,approved,9\n"
+            "mug,b,2,x,approved,1\n"
+            "mug,a,1,1,approved,\n"
+        )
+    lines = [problem.line for problem in told.value.problems]
+    assert lines == [3, 4, 5, 6, 7]
+    assert "there is no image mug/z, variant 1, take 1" in told.value.message
+    assert reviewed.facts() == []
+
+
+async def test_an_image_that_there_is_not_yet_cannot_be_decided_on(shop: Shop, reviewer: Reviewer):
+    shop.write(MUGS)
+    shop.sandbox.script(route="outcome", fault="empty", times=4)
+    await shop.run()
+    with pytest.raises(CampaignInvalid, match="has no image to decide on: it is short"):
+        await reviewer.decide("a,1,1,rejected,", "a,2,1,rejected,", "b,1,1,rejected,")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("r.csv", b"job,row,variant,take\n", "r.csv:1: the header lacks decision"),
+        ("r.csv", b"job,row,variant,take,decision,decision\n", "r.csv:1: the header has decision twice"),
+        ("r.csv", b"job,row,variant,take,decision\na,b,1,1,approved,x\n", "r.csv:2: this line has 6 cells"),
+        ("r.csv", b'job,row,variant,take,decision\na,"b,1,1\n', "this is no CSV"),
+        ("r.csv", "job,row,variant,take,decision\na,\xe9".encode("latin-1"), "r.csv:2: this is not UTF-8"),
+        ("r.csv", b"job,row,variant,take,decision,time\na,b,1,1,approved,2026-03-02T12:00Z\n", "has not come yet"),
+        ("r.csv", b"job,row,variant,take,decision,time\na,b,1,1,approved,2026-03-01T12:00\n", "of which zone"),
+        ("r.json", b'[\n{"job": "a"}]', "r.json:2: this decision lacks row, variant, take, decision"),
+        ("r.json", b"[\n[]]", "r.json:2: this is no decision"),
+        ("r.json", b'[\n{"job": ]', "r.json:2: this is no JSON"),
+        ("r.json", b"{}", "there is no list of decisions"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_with_the_line(tmp_path: Path, name: str, content: bytes, message: str):
+    (tmp_path / name).write_bytes(content)
+    file = read_review(tmp_path / name, NOW)
+    with pytest.raises(CampaignInvalid, match=r".") as told:
+        file.refuse_problems()
+    assert message in told.value.message
+
+
+def test_a_spreadsheet_with_semicolons_and_a_mark_is_read(tmp_path: Path):
+    (tmp_path / "r.csv").write_text("\ufeffJob;Row;Variant;Take;Decision\r\nmug;a;1;1;Reject\r\n", encoding="utf-8")
+    (said,) = read_review(tmp_path / "r.csv", NOW).said
+    assert (said.place, said.verdict) == (("mug", "a", 1, 1), "rejected")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_review(tmp_path / "none.csv", NOW)

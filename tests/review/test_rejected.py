@@ -1,0 +1,187 @@
+"""Only what was rejected is bought again, once, whatever happens."""
+
+import asyncio
+from random import Random
+
+import pytest
+from reviewer import EDITION, Reviewer
+from shop import Shop, campaign_text
+
+from adloom.core.errors import SettingInvalid
+from adloom.core.outcomes import Status
+from adloom.proof import verify
+from adloom.session import new_ledger, open_store
+
+MUGS = campaign_text("  - {id: mug, prompt: 'mug {{ n }}', variants: 3, rows: mugs.csv}\n")
+
+
+def bought_prompts(shop: Shop) -> list[tuple[str, int]]:
+    return [(charge.prompt, charge.made) for charge in shop.sandbox.charges() if charge.charged]
+
+
+async def test_the_loop_from_a_rejection_to_a_better_image(shop: Shop, reviewer: Reviewer):
+    shop.write(MUGS)
+    assert (await shop.run()).exit_code == 0
+    await reviewer.decide("a,1,1,rejected,in brighter light", "a,2,1,approved,", "b,3,1,rejected,")
+    outlook = await reviewer.outlook(only=frozenset({"rejected"}))
+    assert (outlook.surveyed.asked.images, outlook.surveyed.asked.calls) == (2, 2)
+    before = shop.bought()
+    assert (await reviewer.buy_rejected()).exit_code == 0
+    assert shop.bought() == before + 2
+    assert ("mug a\nin brighter light", 1) in bought_prompts(shop)
+    assert ("mug b", 1) in bought_prompts(shop)
+    for _ in range(2):  # the same decisions again
+        assert (await reviewer.buy_rejected()).exit_code == 0
+        assert (await shop.run()).exit_code == 0
+    assert shop.bought() == before + 2
+
+
+async def test_the_manifest_shows_both_takes_with_decision_and_lineage_and_counts_the_latest(
+    shop: Shop, reviewer: Reviewer
+):
+    shop.write(MUGS)
+    await shop.run()
+    await reviewer.decide("a,1,1,rejected,in brighter light")
+    totals = (await reviewer.buy_rejected()).published.manifest["totals"]
+    assert (totals["wanted"], totals["archived"]) == (6, 6)
+    first, second = shop.lines()[:2]
+    assert (first["take"], first["decision"], first["stars"], first["decided_by"]) == (1, "rejected", 0, "ann")
+    assert (second["take"], second["prompt"]) == (2, "mug a\nin brighter light")
+    assert second["replaces"] == {"key": first["key"], "sha256": first["sha256"]}
+    assert second["change"] == "in brighter light"
+    assert (shop.edition() / str(first["key"])).exists()
+    assert len(shop.lines()) == 7
+    header = (shop.edition() / "assets.csv").read_text("utf-8-sig").splitlines()[0]
+    assert header.endswith("reason,decision,stars,decided_by,replaces,change")
+    store = open_store(shop.settings.archive)
+    assert (await verify(store, EDITION, new_ledger(store, EDITION))).findings == ()
+
+
+async def test_an_edition_without_decisions_is_described_as_ever(shop: Shop):
+    shop.write(MUGS)
+    await shop.run()
+    assert not any("decision" in line or "replaces" in line for line in shop.lines())
+    assert (shop.edition() / "assets.csv").read_text("utf-8-sig").splitlines()[0].endswith(",credits,reason")
+
+
+async def test_a_decision_after_the_run_is_no_damage(shop: Shop, reviewer: Reviewer):
+    shop.write(MUGS)
+    await shop.run()
+    await reviewer.decide("a,1,1,rejected,")
+    store = open_store(shop.settings.archive)
+    assert (await verify(store, EDITION, new_ledger(store, EDITION))).findings == ()
+    reviewer.facts()[0].write_bytes(b"{}")
+    assert len((await verify(store, EDITION, new_ledger(store, EDITION))).findings) == 1
+
+
+async def test_a_change_that_is_edited_once_the_next_take_exists_buys_nothing(shop: Shop, reviewer: Reviewer):
+    shop.write(MUGS)
+    await shop.run()
+    await reviewer.decide("a,1,1,rejected,brighter")
+    await reviewer.buy_rejected()
+    before = shop.bought()
+    await reviewer.decide("a,1,1,rejected,much brighter")
+    await reviewer.buy_rejected()
+    assert shop.bought() == before
+    assert shop.lines()[1]["change"] == "brighter"
+
+
+async def test_a_next_take_in_any_state_is_not_bought_again(shop: Shop, reviewer: Reviewer):
+    shop.write(MUGS)
+    await shop.run()
+    await reviewer.decide("a,1,1,rejected,forbidden face", "b,1,1,rejected,a dog")
+    shop.sandbox.change(moderated_at_submit=("forbidden",), download_error_rate=1.0)
+    assert (await reviewer.buy_rejected()).exit_code == 7
+    assert [line["status"] for line in shop.lines() if line["take"] == 2] == ["refused", "open"]
+    posts = shop.sandbox.state()["posts_received"]
+    shop.sandbox.change(download_error_rate=0.0)
+    assert (await reviewer.buy_rejected()).exit_code == 3
+    assert [line["status"] for line in shop.lines() if line["take"] == 2] == ["refused", "archived"]
+    assert shop.sandbox.state()["posts_received"] == posts
+
+
+async def test_a_rejected_second_take_gets_a_third(shop: Shop, reviewer: Reviewer):
+    shop.write(MUGS)
+    await shop.run()
+    for take in (1, 2):
+        await reviewer.decide(f"a,1,{take},rejected,change {take}")
+        await reviewer.buy_rejected()
+    takes = [(line["take"], line.get("change")) for line in shop.lines() if (line["row"], line["variant"]) == ("a", 1)]
+    assert takes == [(1, None), (2, "change 1"), (3, "change 2")]
+
+
+async def test_variants_with_the_same_change_share_a_call_and_others_do_not(shop: Shop, reviewer: Reviewer):
+    shop.write(MUGS)
+    await shop.run()
+    await reviewer.decide("a,1,1,rejected,brighter", "a,2,1,rejected,on snow", "a,3,1,rejected,brighter")
+    await reviewer.buy_rejected()
+    assert sorted(bought_prompts(shop)[2:]) == [
+        ("Generate 2 different images: mug a\nbrighter", 2),
+        ("mug a\non snow", 1),
+    ]
+
+
+async def test_what_a_change_asked_for_is_asked_for_again_when_the_api_made_too_few(shop: Shop, reviewer: Reviewer):
+    shop.write(MUGS)
+    await shop.run()
+    shop.sandbox.script(route="outcome", fault="completed", images=1, match="brighter")
+    await reviewer.decide("a,1,1,rejected,brighter", "a,2,1,rejected,brighter")
+    assert (await reviewer.buy_rejected()).exit_code == 0
+    assert [prompt for prompt, _ in bought_prompts(shop)[-2:]] == [
+        "Generate 2 different images: mug a\nbrighter",
+        "mug a\nbrighter",
+    ]
+
+
+async def test_a_change_that_makes_the_prompt_too_long_buys_nothing_and_names_the_image(shop: Shop, reviewer: Reviewer):
+    shop.write(MUGS)
+    await shop.run()
+    before = shop.bought()
+    await reviewer.decide(f"a,1,1,rejected,{'x' * 1999}", "b,1,1,rejected,")
+    with pytest.raises(SettingInvalid, match="mug/a, variant 1"):
+        await reviewer.buy_rejected()
+    assert shop.bought() == before
+
+
+async def test_what_is_cleared_or_approved_since_is_not_bought(shop: Shop, reviewer: Reviewer):
+    shop.write(MUGS)
+    await shop.run()
+    before = shop.bought()
+    await reviewer.decide("a,1,1,rejected,", "a,2,1,rejected,")
+    await reviewer.decide("a,1,1,approved,", "a,2,1,cleared,")
+    await reviewer.buy_rejected()
+    assert shop.bought() == before
+
+
+async def test_rejected_and_failed_are_asked_for_in_one_run(shop: Shop, reviewer: Reviewer):
+    shop.write(MUGS)
+    shop.sandbox.script(route="outcome", fault="empty", times=2, match="mug b")
+    assert (await shop.run()).exit_code == 3
+    await reviewer.decide("a,1,1,rejected,")
+    assert (await shop.run(only=frozenset({*_REJECTED, Status.SHORT}))).exit_code == 0
+    assert [line["take"] for line in shop.lines()] == [1, 2, 1, 1, 2, 2, 2]
+
+
+_REJECTED = frozenset({"rejected"})
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_runs_that_die_anywhere_buy_each_next_take_once(shop: Shop, reviewer: Reviewer, seed: int):
+    """A run is cut off wherever it happens to be, again and again, with and without ``--only``."""
+    dice = Random(seed)
+    shop.write(MUGS)
+    await shop.run()
+    before = shop.bought()
+    await reviewer.decide("a,1,1,rejected,brighter", "a,2,1,rejected,", "b,1,1,rejected,", "b,3,1,rejected,on snow")
+    for _ in range(4):
+        only = {"only": frozenset(_REJECTED)} if dice.random() < 0.7 else {}
+        run = asyncio.create_task(shop.run(**only))
+        await asyncio.wait([run], timeout=dice.random() * 0.25)
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+    await reviewer.buy_rejected()
+    seconds = [line["status"] for line in shop.lines() if line["take"] == 2]
+    assert len(seconds) == 4
+    assert set(seconds) <= {"archived", "held"}  # what was cut off within its POST is held
+    assert before + seconds.count("archived") <= shop.bought() <= before + 4
+    assert len(reviewer.facts()) == 4
