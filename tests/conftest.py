@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from desk import Desk, open_desk
 from s3_server import S3Server, running_s3_server
-from shop import Shop, open_shop
+from shop import DecoderInPlace, Shop, open_shop
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -36,7 +36,8 @@ def _turn(item: pytest.Item) -> int:
 
 
 @pytest.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+async def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shop]:
+    monkeypatch.setattr("adloom.session.PictureDecoder", DecoderInPlace)
     async with open_shop(tmp_path) as shop:
         yield shop
 

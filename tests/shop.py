@@ -1,11 +1,14 @@
 """A shop: a sandbox, an archive and campaign files, and the campaigns that tests write."""
 
 import json
+import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from adloom.edges.picture_child import answer, answer_with_sheet
+from adloom.edges.pictures import PictureDecoder
 from adloom.edges.settings import SecretText, Settings
 from adloom.look import Wish
 from adloom.run import Result, Run
@@ -50,6 +53,15 @@ class Shop:
 
     def with_settings(self, **changes: object) -> "Shop":
         return replace(self, settings=replace(self.settings, **changes))
+
+
+class DecoderInPlace(PictureDecoder):
+    """What the decoder's child process does, without the process: starting one takes longer than a small run."""
+
+    async def _ask(self, wanted: bytes, content: bytes) -> tuple[object, bytes]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return answer(content) if wanted == b"p" else answer_with_sheet(content)
 
 
 @asynccontextmanager
