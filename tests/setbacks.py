@@ -1,14 +1,16 @@
 """What happens to ledgers: archives that were run twice, and ways in which their records go back or away."""
 
+import asyncio
 import json
 import shutil
+from collections.abc import Callable
 
 from shop import Shop, campaign_text
 
 from adloom.core.exits import StopReason
 from adloom.ledger import Edition
 from adloom.proof import verify
-from adloom.run import Result
+from adloom.run import Result, Run
 from adloom.session import new_ledger, open_store
 
 FEW = "  - {id: mug, prompt: 'a {{ colour }} mug', variants: 2, matrix: {colour: [red, blue]}}\n"
@@ -28,6 +30,18 @@ async def run_twice(shop: Shop) -> Shop:
     assert (await shop.run()).exit_code == 0
     assert shop.bought() == 10
     return shop
+
+
+def once_sent(shop: Shop, posts: int) -> Callable[[Run], None]:
+    """What interrupts a run as soon as it has sent so many purchases."""
+    waiting = set[asyncio.Task[None]]()
+
+    async def interrupt(run: Run) -> None:
+        while shop.sandbox.state()["posts_received"] < posts:  # noqa: ASYNC110 - the sandbox counts, it tells nobody
+            await asyncio.sleep(0.01)
+        run.interrupt()
+
+    return lambda run: waiting.add(asyncio.create_task(interrupt(run)))
 
 
 def restore_the_ledger(shop: Shop) -> None:

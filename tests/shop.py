@@ -7,13 +7,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pytest
+
 from adloom.edges.picture_child import answer, answer_with_sheet
 from adloom.edges.pictures import PictureDecoder
 from adloom.edges.settings import SecretText, Settings
 from adloom.look import Wish
 from adloom.run import Result, Run
 from adloom.sandbox import Sandbox, SandboxSettings, running_sandbox
-from adloom.session import RunRequest, execute, open_store, outlook_of
+from adloom.session import RunRequest, WallClock, execute, open_store, outlook_of
 
 
 @dataclass
@@ -61,7 +63,31 @@ class DecoderInPlace(PictureDecoder):
     async def _ask(self, wanted: bytes, content: bytes) -> tuple[object, bytes]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return answer(content) if wanted == b"p" else answer_with_sheet(content)
+            return answer(bytes(content)) if wanted == b"p" else answer_with_sheet(bytes(content))
+
+
+class Hurried(WallClock):
+    """A clock that runs fast, so that the waits of the default interval fit into a test; ``ahead_s`` moves it on."""
+
+    speed = 60.0
+    ahead_s = 0.0
+    _began = WallClock().now(), WallClock().monotonic()
+
+    def now(self) -> float:
+        return self._began[0] + self.monotonic() - self._began[1] + self.ahead_s
+
+    def monotonic(self) -> float:
+        return self._began[1] + (super().monotonic() - self._began[1]) * self.speed
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds / self.speed)
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch, speed: float) -> None:
+    """Let the runs of a test have a clock that runs fast, from now on."""
+    monkeypatch.setattr("adloom.session.WallClock", Hurried)
+    monkeypatch.setattr(Hurried, "speed", speed)
+    monkeypatch.setattr(Hurried, "_began", (WallClock().now(), WallClock().monotonic()))
 
 
 @asynccontextmanager

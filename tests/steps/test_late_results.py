@@ -1,14 +1,21 @@
 """Tasks that say that they are completed and do not show all their images yet, against the sandbox's charge log."""
 
-import time
-
 import pytest
-from shop import Shop, campaign_text, one_row
+from shop import Hurried, Shop, campaign_text, hurry, one_row
 
 from adloom.core.outcomes import Status
 from adloom.ledger import Edition
 from adloom.session import open_store, open_world, publish_again
 from adloom.sweep import is_at_rest, sweep
+
+SPEED = 10
+"""The sandbox's own times are those of the wall."""
+
+
+@pytest.fixture
+def shop(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    hurry(monkeypatch, SPEED)
+    return shop.with_settings(poll_interval_s=0.2)
 
 
 def single_images(rows: int) -> str:
@@ -16,7 +23,8 @@ def single_images(rows: int) -> str:
 
 
 async def run_at(shop: Shop, interval_s: float, **switches: object):
-    shop.sandbox.change(late_results_rate=1, **switches)
+    lasting = {name: value / SPEED for name, value in switches.items() if name.endswith("_s")}
+    shop.sandbox.change(late_results_rate=1, **switches | lasting)
     return await shop.with_settings(poll_interval_s=interval_s).run()
 
 
@@ -69,7 +77,7 @@ async def test_at_the_default_interval_too(shop: Shop):
 
 async def test_what_is_billed_and_never_shown_is_held_and_not_bought_again(shop: Shop):
     shop.write(one_row(4))
-    result = await run_at(shop, 0.02, late_results="partial", late_results_s=10**9)
+    result = await run_at(shop, 0.2, late_results="partial", late_results_s=10**9)
     assert result.exit_code == 6
     totals = result.published.manifest["totals"]
     assert (totals["archived"], totals["held"]) == (2, 2)
@@ -82,7 +90,7 @@ async def test_what_is_billed_and_never_shown_is_held_and_not_bought_again(shop:
 
 async def test_a_later_run_fetches_what_a_former_one_held(shop: Shop):
     shop.write(one_row(4))
-    await run_at(shop, 0.02, late_results="partial", late_results_s=10**9)
+    await run_at(shop, 0.2, late_results="partial", late_results_s=10**9)
     shop.sandbox.change(late_results_s=0)
     result = await shop.run()
     assert result.exit_code == 0
@@ -129,8 +137,8 @@ async def test_a_waiting_task_keeps_nobody_from_buying(shop: Shop):
 @pytest.mark.parametrize("batch_status", [200, 403])
 async def test_tasks_that_read_failed_and_complete_a_second_later_are_bought_once(shop: Shop, batch_status: int):
     shop.write(single_images(8))
-    shop.sandbox.change(failed_first_rate=1, failed_first_s=1, batch_status=batch_status)
-    result = await shop.with_settings(poll_interval_s=0.2).run()
+    shop.sandbox.change(failed_first_rate=1, failed_first_s=1 / SPEED, batch_status=batch_status)
+    result = await shop.run()
     assert result.exit_code == 0
     assert shop.bought() == result.published.manifest["totals"]["archived"] == 8
     assert len(shop.sandbox.charges()) == 8
@@ -142,7 +150,7 @@ async def test_a_failure_for_good_that_is_none_is_fetched_by_the_sweep(shop: Sho
     assert (await shop.run()).exit_code == 3
     shop.sandbox.change(failed_first_rate=0)
     store, edition = open_store(shop.settings.archive), Edition("test", "main")
-    assert not await is_at_rest(store, edition, time.time())
+    assert not await is_at_rest(store, edition, Hurried().now())
     async with open_world(shop.settings, store) as world:
         assert (await sweep(world, edition)).fetched == 1
     await publish_again(open_store(shop.settings.archive), edition)

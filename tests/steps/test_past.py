@@ -17,6 +17,7 @@ from setbacks import (
     findings,
     forget_a_task_beside_an_old_manifest,
     leave_heartbeats_alone,
+    once_sent,
     restore_all_but_the_images,
     restore_ledger_and_plan,
     restore_the_ledger,
@@ -24,7 +25,7 @@ from setbacks import (
     run_twice,
     stopped_as_older,
 )
-from shop import Shop, campaign_text
+from shop import Shop, campaign_text, hurry
 
 from adloom.core.campaign import Budget
 from adloom.core.errors import InputError
@@ -85,10 +86,12 @@ async def test_a_replica_that_lags_is_waited_for(twice: Shop):
     assert len(twice.sandbox.charges()) == 5
 
 
-async def test_what_an_older_ledger_does_know_is_still_collected(shop: Shop):
+async def test_what_an_older_ledger_does_know_is_still_collected(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+    hurry(monkeypatch, 10)
+    shop = shop.with_settings(poll_interval_s=0.2)
     shop.sandbox.change(task_seconds=600)
     shop.write(campaign_text(FEW))
-    await shop.run(started=lambda run: asyncio.get_running_loop().call_later(0.5, run.interrupt))
+    await shop.run(started=once_sent(shop, 2))
     backup = shop.folder / "backup"
     shutil.copytree(shop.edition() / "ledger", backup)
     shop.sandbox.finish()

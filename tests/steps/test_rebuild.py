@@ -1,6 +1,5 @@
 """A ledger rebuilt from what lies beside it: what was bought is not bought again, what is paid for comes in."""
 
-import asyncio
 import json
 import shutil
 from collections import Counter
@@ -12,12 +11,13 @@ from setbacks import (
     delete_a_call,
     delete_the_ledger,
     findings,
+    once_sent,
     restore_the_ledger,
     restore_what_was_written_before_a_kill,
     run_twice,
     stopped_as_older,
 )
-from shop import Shop, campaign_text
+from shop import Shop, campaign_text, hurry
 
 from adloom.ledger import Edition
 from adloom.resolve import held_calls
@@ -107,13 +107,15 @@ async def test_what_cannot_be_known_again_still_buys_nothing(twice: Shop):
     assert len(twice.sandbox.charges()) == 5
 
 
-async def test_tasks_under_way_when_the_ledger_was_lost_are_collected(shop: Shop):
+async def test_tasks_under_way_when_the_ledger_was_lost_are_collected(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+    hurry(monkeypatch, 10)
+    shop = shop.with_settings(poll_interval_s=0.2)
     shop.sandbox.change(task_seconds=600)
     shop.sandbox.script(route="submit", fault="drop", after=True, match="held")
     rows = "  - {id: mug, prompt: a mug, variants: 2}\n  - {id: cup, prompt: a cup held high, variants: 2}\n"
     shop.write(campaign_text(rows + "  - {id: bad, prompt: forbidden}\n"))
     shop.sandbox.change(moderated_at_submit=("forbidden",))
-    await shop.run(started=lambda run: asyncio.get_running_loop().call_later(0.5, run.interrupt))
+    await shop.run(started=once_sent(shop, 3))
     delete_the_ledger(shop)
     shop.sandbox.finish()
     assert (await mend(shop))[1] == ""

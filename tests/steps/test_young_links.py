@@ -3,13 +3,13 @@
 from collections import Counter
 
 import pytest
-from shop import Shop, campaign_text, one_row
+from shop import Hurried, Shop, campaign_text, hurry, one_row
 
 from adloom.core.outcomes import Status
 from adloom.ledger import Edition
 from adloom.proof import verify
 from adloom.repair import repair
-from adloom.session import WallClock, new_ledger, open_store, open_world
+from adloom.session import new_ledger, open_store, open_world
 from adloom.sweep import sweep
 
 EDITION = Edition("test", "main")
@@ -39,28 +39,10 @@ OFF = {"young_link_tries": 0, "young_link_s": 0, "young_picture_tries": 0, "youn
 OFF |= {"renewed_link_life_s": 0}
 
 
-class Hurried(WallClock):
-    """A clock that runs fast, so that the waits of the default interval fit into a test; ``ahead_s`` moves it on."""
-
-    speed = 60.0
-    ahead_s = 0.0
-    _began = WallClock().now(), WallClock().monotonic()
-
-    def now(self) -> float:
-        return self._began[0] + self.monotonic() - self._began[1] + self.ahead_s
-
-    def monotonic(self) -> float:
-        return self._began[1] + (super().monotonic() - self._began[1]) * self.speed
-
-    async def sleep(self, seconds: float) -> None:
-        await super().sleep(seconds / self.speed)
-
-
 @pytest.fixture(params=[0.2, 3.0])
 def slow_shop(request: pytest.FixtureRequest, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
     """A shop at an interval that people use, on a clock that runs fast."""
-    monkeypatch.setattr("adloom.session.WallClock", Hurried)
-    monkeypatch.setattr(Hurried, "speed", 10 if request.param < 1 else 100)
+    hurry(monkeypatch, 10 if request.param < 1 else 100)
     return shop.with_settings(poll_interval_s=request.param)
 
 
