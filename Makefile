@@ -40,10 +40,10 @@ demo: install
 	$(BIN)/adloom run campaigns/spring-launch.yaml --sandbox --prefect --yes --archive $(DEMO_ARCHIVE)
 
 up: install
-	$(BIN)/python -m adloom.flows.standing up
+	$(BIN)/python -m adloom.orchestration.local_stack up
 
 down: install
-	$(BIN)/python -m adloom.flows.standing down
+	$(BIN)/python -m adloom.orchestration.local_stack down
 
 test: $(EQUIPPED)
 	$(BIN)/python -m pytest

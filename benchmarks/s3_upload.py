@@ -24,10 +24,10 @@ from botocore.config import Config
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from s3_server import BUCKET, running_s3_server
+from support.s3_server import BUCKET, running_s3_server
 
-from adloom.edges.s3 import S3Store
-from adloom.edges.s3_client import IMAGES
+from adloom.edges.s3.client import IMAGES
+from adloom.edges.s3.store import S3Store
 
 CPU_MOST = 1.2
 THROUGHPUT_LEAST = 0.9

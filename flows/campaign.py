@@ -17,22 +17,23 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
+from adloom.campaign.files import Defaults
 from adloom.core.campaign import Budget
 from adloom.core.errors import AdloomError, CampaignInvalid, SettingInvalid
 from adloom.core.identity import slug
 from adloom.core.outcomes import Status
 from adloom.core.selection import Selection
-from adloom.display import plan_lines
-from adloom.edges.campaign_files import Defaults
-from adloom.flows.approval import ask_for_approval
-from adloom.flows.board import Board
-from adloom.flows.editions import edition_of_flow_run
-from adloom.flows.ending import bad_input
-from adloom.flows.form_limits import CAMPAIGNS, FormLimits, form_limits
-from adloom.flows.purchase import Prepared, buy, interrupt_on_sigterm
-from adloom.flows.shares import shares_of, start_others
-from adloom.look import Share, Wish
-from adloom.session import RunRequest, open_store, outlook_of, settings_for
+from adloom.orchestration.approval import ask_for_approval
+from adloom.orchestration.artifacts import Board
+from adloom.orchestration.editions import edition_of_flow_run
+from adloom.orchestration.form_limits import CAMPAIGNS, FormLimits, form_limits
+from adloom.orchestration.purchase import Prepared, buy, interrupt_on_sigterm
+from adloom.orchestration.shares import shares_of, start_others
+from adloom.orchestration.states import bad_input
+from adloom.plan.outlook import Share, Wish
+from adloom.plan.text import plan_lines
+from adloom.targets import RunRequest, open_store, settings_for
+from adloom.wiring import outlook_of
 
 PASTED_CHARACTERS = 100_000
 """Prefect's server takes 512 KiB of parameters; a letter can need six bytes there. More rows come as a file."""

@@ -12,13 +12,14 @@ from prefect.states import Completed, Failed
 from adloom.core.errors import AdloomError, SettingInvalid, StoreError
 from adloom.core.origin import Buying, Origin
 from adloom.edges.settings import read_settings
-from adloom.flows.board import show_table
-from adloom.flows.ending import bad_input
-from adloom.freeze import read_newest
-from adloom.ledger import Edition
+from adloom.ledger.edition import Edition
+from adloom.orchestration.artifacts import show_table
+from adloom.orchestration.states import bad_input
+from adloom.plan.revision import read_newest
 from adloom.ports import Store
-from adloom.session import editions_of, open_store, open_world, publish_again
-from adloom.sweep import Swept, sweep_all
+from adloom.run.sweep import Swept, sweep_all
+from adloom.targets import editions_of, open_store
+from adloom.wiring import open_world, publish_again
 
 
 @flow(name="sweep", retries=0, persist_result=False)

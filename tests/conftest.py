@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from desk import Desk, open_desk
-from s3_server import S3Server, running_s3_server
-from shop import DecoderInPlace, Shop, open_shop
+from support.desk import Desk, open_desk
+from support.s3_server import S3Server, running_s3_server
+from support.shop import DecoderInPlace, Shop, open_shop
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-SLOWEST_FIRST = ("flows", "torture", "tests", "stores")
+SLOWEST_FIRST = ("flows", "torture", "cli", "archives", "run", "edges")
 """Folders whose tests start servers and processes; what comes last should be short, so that no process waits long."""
 
 
@@ -37,7 +37,7 @@ def _turn(item: pytest.Item) -> int:
 
 @pytest.fixture
 async def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shop]:
-    monkeypatch.setattr("adloom.session.PictureDecoder", DecoderInPlace)
+    monkeypatch.setattr("adloom.wiring.PictureDecoder", DecoderInPlace)
     async with open_shop(tmp_path) as shop:
         yield shop
 

@@ -9,8 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from desk import Desk
-from shop import one_row
+from support.desk import Desk
+from support.shop import one_row
 
 from adloom import api
 

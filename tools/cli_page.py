@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 
 from typer.models import ArgumentInfo, CommandInfo, OptionInfo
 
-from adloom.cli import app
+from adloom.cli.app import app
 from adloom.core.exits import EXIT_REASONS
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"

@@ -28,10 +28,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "src" / "adloom"
 MONEY_AND_EVIDENCE = (
-    *("spend", "ladder", "prices", "archive", "freeze", "plan", "proof", "claims", "collect", "completion", "failure"),
-    *("past", "reserve", "rescue", "core/facts", "core/outcomes", "core/results", "core/links", "core/pricing"),
+    *("spend/purchase", "spend/unknown", "guards/prices", "archive/archiver", "archive/rescue", "plan/freeze"),
+    *("plan/revision", "plan/planner", "plan/rollback", "plan/reserve", "publish/checksums", "ledger/claims"),
+    *("collect/poller", "collect/collector", "collect/completion", "collect/failure"),
+    *("core/facts", "core/outcomes", "core/results", "core/links", "core/pricing"),
 )
-TESTS = ("tests/core", "tests/steps", "tests/archives", "tests/test_plan.py", "tests/torture/test_simulation.py")
+TESTS = (
+    *("tests/core", "tests/spend", "tests/guards", "tests/archive", "tests/plan", "tests/publish", "tests/ledger"),
+    *("tests/collect", "tests/run", "tests/archives", "tests/torture/test_simulation.py"),
+)
 LONGEST_S = 600
 """A mutant that is not done by then loops, which is noticed."""
 

@@ -1,5 +1,5 @@
 """``python -m adloom``."""
 
-from adloom.cli import main
+from adloom.cli.app import main
 
 main()

@@ -14,10 +14,12 @@ from typing import Any
 
 from adloom.core.campaign import Budget
 from adloom.core.errors import AdloomError, SettingInvalid
-from adloom.display import plan_summary, result_summary
-from adloom.look import Wish
+from adloom.plan.outlook import Wish
+from adloom.plan.text import plan_summary
+from adloom.run.text import result_summary
 from adloom.sandbox_process import embedded_sandbox
-from adloom.session import RunRequest, execute, open_store, outlook_of, settings_for
+from adloom.targets import RunRequest, open_store, settings_for
+from adloom.wiring import execute, outlook_of
 
 __all__ = ["AdloomError", "plan", "run"]
 

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import adloom.sandbox.pictures
-import adloom.session
+import adloom.sandbox.painting.pictures
+import adloom.wiring
+from adloom.core.process import Process
 from adloom.edges.settings import SecretText, Settings
-from adloom.owners import Process
 from adloom.sandbox import SandboxSettings, running_sandbox
-from adloom.session import RunRequest, execute, open_store, outlook_of
+from adloom.targets import RunRequest, open_store
+from adloom.wiring import execute, outlook_of
 
 ENDINGS: tuple[Mapping[str, Any], ...] = (
     {"route": "outcome", "match": "one too many", "fault": "completed", "images": 3},
@@ -54,6 +55,6 @@ async def make(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    adloom.session.this_process = lambda: Process("machine.example", 1, "1")  # no name of a real machine
-    adloom.sandbox.pictures.dimensions = lambda *_: (SIDE_PX, SIDE_PX)
+    adloom.wiring.this_process = lambda: Process("machine.example", 1, "1")  # no name of a real machine
+    adloom.sandbox.painting.pictures.dimensions = lambda *_: (SIDE_PX, SIDE_PX)
     asyncio.run(make(Path(sys.argv[1])))

@@ -5,15 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-from shop import Shop
+from support.shop import Shop
 
 from adloom.core.errors import RecordUnreadable
 from adloom.edges.pictures import PictureDecoder
-from adloom.ledger import Edition
-from adloom.proof import verify
-from adloom.repair import repair
-from adloom.resolve import held_calls
-from adloom.session import new_ledger, open_store
+from adloom.ledger.edition import Edition
+from adloom.publish.checksums import verify
+from adloom.publish.repair import repair
+from adloom.spend.held import held_calls
+from adloom.targets import new_ledger, open_store
 
 HERE = Path(__file__).parent
 VERSIONS = sorted(path.name for path in HERE.glob("v*"))

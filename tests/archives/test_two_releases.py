@@ -15,8 +15,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from desk import Desk
-from shop import campaign_text
+from support.desk import Desk
+from support.shop import campaign_text
 
 ROOT = Path(__file__).parents[2]
 FORMER = "9af375d"

@@ -1,5 +1,5 @@
 import pytest
-from fakes import a_fact, an_intent
+from support.fakes import a_fact, an_intent
 
 from adloom.core.breaker import Breaker
 from adloom.core.facts import fold

@@ -1,6 +1,6 @@
 """``fallback: cheapest`` takes the model that costs least of those that take every row."""
 
-from fakes import a_row, references
+from support.fakes import a_row, references
 
 from adloom.core.campaign import Grouping
 from adloom.core.cheapest import Cheapest

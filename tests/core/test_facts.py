@@ -1,9 +1,9 @@
 from decimal import Decimal
 
 import pytest
-from fakes import a_fact, an_image, an_intent, few
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fakes import a_fact, an_image, an_intent, few
 
 from adloom.core.errors import RecordUnreadable
 from adloom.core.facts import ImageFate, Money, Stage, fold, money_of, task_name

@@ -1,7 +1,7 @@
 from decimal import Decimal
 
 import pytest
-from fakes import a_fact, a_row, an_intent
+from support.fakes import a_fact, a_row, an_intent
 
 from adloom.core.facts import fold
 from adloom.core.fallback import Fallback

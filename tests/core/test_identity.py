@@ -3,9 +3,9 @@ import unicodedata
 from dataclasses import replace
 
 import pytest
-from fakes import a_row, few, references
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fakes import a_row, few, references
 
 from adloom.core.campaign import Grouping
 from adloom.core.identity import (

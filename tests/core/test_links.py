@@ -3,9 +3,9 @@
 import random
 
 import pytest
-from fakes import few
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fakes import few
 
 from adloom.core.links import are_alike, joined, others, renewals, show_the_same, unsigned
 

@@ -4,9 +4,9 @@ import json
 from decimal import Decimal
 
 import pytest
-from fakes import PRICE, a_fact, a_row, an_image, an_intent, few, references
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fakes import PRICE, a_fact, a_row, an_image, an_intent, few, references
 
 from adloom.core.exits import Stop, StopReason
 from adloom.core.facts import Image, ImageFate, fold

@@ -4,7 +4,7 @@ import json
 from decimal import Decimal
 
 import pytest
-from fakes import a_row, references
+from support.fakes import a_row, references
 
 from adloom.core.family import misfits, sent_options, standing_options
 from adloom.core.identity import row_digest

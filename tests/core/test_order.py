@@ -3,7 +3,7 @@ import re
 from decimal import Decimal
 
 import pytest
-from fakes import MODEL, a_row, references
+from support.fakes import MODEL, a_row, references
 
 from adloom.core.callbacks import CallbackAddresses
 from adloom.core.campaign import Reference

@@ -1,9 +1,9 @@
 from decimal import Decimal
 
 import pytest
-from fakes import MODEL, few
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fakes import MODEL, few
 
 from adloom.core.campaign import Budget
 from adloom.core.errors import SettingInvalid

@@ -1,7 +1,7 @@
 import pytest
-from fakes import few
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fakes import few
 
 from adloom.core.prompt import count_phrase, is_mostly_chinese, length_problem, names_its_own_count, sent_prompt
 

@@ -2,9 +2,9 @@ import re
 from dataclasses import replace
 
 import pytest
-from fakes import a_row, few
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fakes import a_row, few
 
 from adloom.core.errors import SettingInvalid
 from adloom.core.selection import EVERYTHING, WHOLE, Selection, choose

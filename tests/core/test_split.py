@@ -1,7 +1,7 @@
 import pytest
-from fakes import few
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fakes import few
 
 from adloom.core.campaign import Grouping
 from adloom.core.split import fewest_calls, room, split

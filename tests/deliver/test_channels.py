@@ -7,8 +7,8 @@ from datetime import date, timedelta
 import pytest
 from typer.testing import CliRunner
 
-from adloom.cli import app
-from adloom.cli_deliver import _channel_lines
+from adloom.cli.app import app
+from adloom.cli.deliver import _channel_lines
 from adloom.core.channel import FORMATS, RESERVED, Evidence, Gate
 from adloom.deliver.channels import shipped_channels
 

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from masters import opened, picture, saved
+from support.masters import opened, picture, saved
 
 from adloom.core.errors import DecoderBroken
 from adloom.deliver import children

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from masters import picture, saved
+from support.masters import picture, saved
 
 from adloom.core.errors import InputError
 from adloom.deliver.carried import carried

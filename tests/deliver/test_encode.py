@@ -6,8 +6,8 @@ from io import BytesIO
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from masters import exiftool, needs_exiftool, opened, picture, saved
 from PIL import Image, ImageCms
+from support.masters import exiftool, needs_exiftool, opened, picture, saved
 
 from adloom.core.channel import WRITTEN, Gate
 from adloom.core.crop import Crop, Pixels

@@ -4,8 +4,8 @@ import io
 from random import Random
 
 import pytest
-from annotated import ALLOWED, CANARY, saved, written_on
 from PIL import ExifTags, Image, ImageCms
+from support.annotated import ALLOWED, CANARY, saved, written_on
 
 from adloom.core.likeness import near_duplicates
 from adloom.edges import picture_look

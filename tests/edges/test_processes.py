@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from adloom.core.process import Process
 from adloom.edges import processes
 from adloom.edges.processes import is_surely_dead, this_process
-from adloom.owners import Process
 
 
 def _process_of(pid: int) -> Process:

@@ -7,11 +7,11 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from desk import Desk, open_desk
-from prefect_server import PrefectServer, Worker, free_port
-from s3_server import BUCKET, S3Server
+from support.desk import Desk, open_desk
+from support.prefect_server import PrefectServer, Worker, free_port
+from support.s3_server import BUCKET, S3Server
 
-from adloom.flows.server import CLIENTS_SECRET
+from adloom.orchestration.server import CLIENTS_SECRET
 
 
 @pytest.fixture(scope="session")

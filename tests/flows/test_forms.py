@@ -12,11 +12,11 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import validate
 
+from adloom.campaign.files import open_campaign
 from adloom.core.errors import CampaignInvalid, SettingInvalid
 from adloom.core.limits import DEFAULT_MODEL, MODELS, PROFILES
-from adloom.edges.campaign_files import open_campaign
 from adloom.flows.campaign import PASTED_CHARACTERS, csv_source, run_campaign, run_csv
-from adloom.flows.form_limits import FormLimits
+from adloom.orchestration.form_limits import FormLimits
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).with_name("forms.json")

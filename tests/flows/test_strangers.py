@@ -8,10 +8,10 @@ import aiohttp
 import httpx
 import pytest
 from aiohttp import web
-from browser import CHROMIUM, Tab, open_tab
-from prefect_server import ANSWERS_IN_S, PrefectServer, Worker
+from support.browser import CHROMIUM, Tab, open_tab
+from support.prefect_server import ANSWERS_IN_S, PrefectServer, Worker
 
-from adloom.flows.server import authorization
+from adloom.orchestration.server import authorization
 
 FOREIGN = "https://evil.example"
 BY_HAND = "deployments/name/campaign/by-hand"

@@ -10,13 +10,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from desk import Desk, ended
-from prefect_server import ENDED, ROOT, PrefectServer, Worker, until
-from s3_server import BUCKET, S3Server
-from shop import campaign_text
-from wire import Wire, laid_wire
+from support.desk import Desk, ended
+from support.prefect_server import ENDED, ROOT, PrefectServer, Worker, until
+from support.s3_server import BUCKET, S3Server
+from support.shop import campaign_text
+from support.wire import Wire, laid_wire
 
-from adloom.flows.watch import watch_runs
+from adloom.orchestration.automations import watch_runs
 
 ROWS = 30
 ANSWERS_AFTER_S = 0.5

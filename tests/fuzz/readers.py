@@ -19,9 +19,9 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["adloom", "yaml", "jinja2", "csv"]):
+    from adloom.campaign.files import open_campaign
     from adloom.core.errors import CampaignInvalid, InputError
     from adloom.core.template import BadTemplate, prompt_template
-    from adloom.edges.campaign_files import open_campaign
 
 LONGEST_S = 1.0
 CAMPAIGNS = Path(__file__).parents[2] / "campaigns"

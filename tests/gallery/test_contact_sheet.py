@@ -8,8 +8,8 @@ from PIL import Image
 from adloom.edges.picture_small import COLUMNS, LARGEST_BYTES, sheet
 from adloom.edges.pictures import PictureDecoder
 from adloom.gallery.contact_sheet import MOST_IMAGES, contact_sheet
-from adloom.ledger import Edition
-from adloom.session import open_store
+from adloom.ledger.edition import Edition
+from adloom.targets import open_store
 
 
 def thumb(seed: int, size: tuple[int, int] = (320, 480)) -> bytes:

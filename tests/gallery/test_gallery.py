@@ -10,21 +10,22 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from shop import Shop, campaign_text, one_row
+from support.shop import Shop, campaign_text, one_row
 from typer.testing import CliRunner
 
-from adloom.cli import app
+from adloom.cli.app import app
 from adloom.core.errors import InputError
 from adloom.core.exits import EXIT_INPUT, EXIT_INTERRUPTED
 from adloom.core.identity import thumb_key
 from adloom.core.manifest import overall_status
 from adloom.core.outcomes import Status
 from adloom.core.selection import Selection
-from adloom.display import result_lines, result_summary
 from adloom.edges.pictures import PictureDecoder
 from adloom.gallery import write
 from adloom.gallery.render import STATUS_WORDS
-from adloom.session import edition_of, open_source, open_store, open_target, rewrite_gallery
+from adloom.run.text import result_lines, result_summary
+from adloom.targets import edition_of, open_source, open_store, open_target
+from adloom.wiring import rewrite_gallery
 
 HOSTILE = """"><script>alert(1)</script><img src=x onerror="alert(2)"> {{ 7*7 }} <!-- '"""
 

@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
-from browser import CHROMIUM, open_tab
-from shop import Shop, campaign_text
+from support.browser import CHROMIUM, open_tab
+from support.shop import Shop, campaign_text
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 LONG_WORD = "w" * 300

@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-from reviewer import Reviewer
-from shop import Shop
+from support.reviewer import Reviewer
+from support.shop import Shop
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from reviewer import Reviewer
-from shop import Shop, campaign_text
+from support.reviewer import Reviewer
+from support.shop import Shop, campaign_text
 
 from adloom.core.errors import CampaignInvalid, InputError
 from adloom.review.summary import review_lines, review_summary

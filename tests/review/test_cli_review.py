@@ -2,8 +2,8 @@
 
 import json
 
-from desk import Desk
-from shop import campaign_text
+from support.desk import Desk
+from support.shop import campaign_text
 
 MUGS = campaign_text("  - {id: mug, prompt: 'mug {{ n }}', variants: 2, rows: mugs.csv}\n")
 

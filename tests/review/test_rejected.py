@@ -4,13 +4,13 @@ import asyncio
 from random import Random
 
 import pytest
-from reviewer import EDITION, Reviewer
-from shop import Shop, campaign_text
+from support.reviewer import EDITION, Reviewer
+from support.shop import Shop, campaign_text
 
 from adloom.core.errors import SettingInvalid
 from adloom.core.outcomes import Status
-from adloom.proof import verify
-from adloom.session import new_ledger, open_store
+from adloom.publish.checksums import verify
+from adloom.targets import new_ledger, open_store
 
 MUGS = campaign_text("  - {id: mug, prompt: 'mug {{ n }}', variants: 3, rows: mugs.csv}\n")
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from adloom.sandbox import tables
-from adloom.sandbox.painter import Painting, marked, paint, plain
+from adloom.sandbox.painting.painter import Painting, marked, paint, plain
 from adloom.sandbox.submission import dimensions
 
 FOUR = tables.MODELS["doubao-seedream-4.0"]

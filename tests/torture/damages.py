@@ -33,17 +33,17 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
 
-from fakes import MemoryStore
-from shop import open_shop
+from support.fakes import MemoryStore
+from support.shop import open_shop
 from torture.samples import Objects, Sample, bought, simulated
 from torture.simulation import play
 from torture.tally import Tally
 
 from adloom.edges.pictures import PictureDecoder
-from adloom.ledger import Edition
-from adloom.proof import NAME, Verdict, verify
-from adloom.repair import repair
-from adloom.session import new_ledger
+from adloom.ledger.edition import Edition
+from adloom.publish.checksums import NAME, Verdict, verify
+from adloom.publish.repair import repair
+from adloom.targets import new_ledger
 
 DERIVED = re.compile(r"manifest\.json|assets\.(jsonl|csv)|gallery(-\d+)?\.html|checksums\.txt")
 RECORDS = re.compile(r".*\.(json|jsonl)")

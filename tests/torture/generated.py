@@ -53,14 +53,14 @@ from torture.simulation_world import (
 )
 from torture.tally import Tally
 
-from adloom.capabilities import record_capability
 from adloom.core.campaign import Budget, Grouping, Pace
 from adloom.core.errors import AdloomError, PlanRefused
-from adloom.edges import wire
-from adloom.edges.evolink import EvoLink
+from adloom.edges.evolink import transport
+from adloom.edges.evolink.client import EvoLink
 from adloom.edges.settings import read_settings
-from adloom.look import Wish, look
-from adloom.run import Result, Run
+from adloom.ledger.capabilities import record_capability
+from adloom.plan.outlook import Wish, look
+from adloom.run.run import Result, Run
 from adloom.world import World as RunWorld
 
 BASE = "https://api.example"
@@ -510,10 +510,10 @@ def client_of(reply: Any, now: Any) -> Iterator[EvoLink]:
     """The real client, with a function in the place of its network."""
 
     def client(*_args: Any, **_kwargs: Any) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=httpx.MockTransport(reply), headers=wire.HEADERS)
+        return httpx.AsyncClient(transport=httpx.MockTransport(reply), headers=transport.HEADERS)
 
     environ = {"EVOLINK_API_KEY": "sk-evo-" + "0" * 32, "EVOLINK_BASE_URL": BASE}
-    with patch.object(wire, "paid_client", client), patch.object(wire, "free_client", client):
+    with patch.object(transport, "paid_client", client), patch.object(transport, "free_client", client):
         api = EvoLink(read_settings(environ), now=now)
     yield api
 

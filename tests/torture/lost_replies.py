@@ -23,13 +23,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
 
-from shop import Shop, campaign_text, open_shop
+from support.shop import Shop, campaign_text, open_shop
 from torture.oracle import Verdict
 from torture.tally import Tally
 
-from adloom.capabilities import record_capability
-from adloom.edges.evolink import EvoLink
-from adloom.session import open_store
+from adloom.edges.evolink.client import EvoLink
+from adloom.ledger.capabilities import record_capability
+from adloom.targets import open_store
 
 ROWS = [f"m{number}" for number in range(24)]
 CAMPAIGN = campaign_text(f"  - {{id: many, prompt: 'mug {{{{ n }}}}', variants: 2, matrix: {{n: {ROWS}}}}}\n")

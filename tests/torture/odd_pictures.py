@@ -23,8 +23,8 @@ from random import Random
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
 
-from annotated import ALLOWED, CANARY, saved, written_on
 from PIL import Image
+from support.annotated import ALLOWED, CANARY, saved, written_on
 from torture.tally import Tally
 
 from adloom.core.errors import PictureUnjudged

@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from s3_server import BUCKET, S3Server, fetch_all
+from support.s3_server import BUCKET, S3Server, fetch_all
 from torture.runner import Job, last_words, run_to_end, warm_up
 
-from adloom.ledger import Edition
-from adloom.proof import verify
-from adloom.session import new_ledger, open_store
+from adloom.ledger.edition import Edition
+from adloom.publish.checksums import verify
+from adloom.targets import new_ledger, open_store
 
 STATUSES = ("archived", "short", "refused", "failed", "held", "open")
 ROOM_BYTES = 6 * 1024**3

@@ -23,23 +23,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from adloom import (
-    agenda,
-    archive,
-    claims,
-    collect,
-    completion,
-    failure,
-    fetch,
-    freeze,
-    fulfilment,
-    ladder,
-    look,
-    past,
-    prices,
-    spend,
-)
-from adloom.claims import Claims
+from adloom.archive import archiver, fetch
+from adloom.collect import collector, completion, failure
 from adloom.core import facts as facts_module
 from adloom.core import order as order_module
 from adloom.core import outcomes as outcomes_module
@@ -49,10 +34,16 @@ from adloom.core.facts import Decided, Image, ImageFate, Money, RefusalKind, Sta
 from adloom.core.outcomes import Status, TopUp
 from adloom.core.results import Verdict
 from adloom.core.task import Picture, Task, TaskState
-from adloom.ledger import Ledger
-from adloom.look import Outlook
-from adloom.owners import Owners
-from adloom.records import Entry
+from adloom.guards import prices
+from adloom.ledger import claims
+from adloom.ledger.claims import Claims
+from adloom.ledger.heartbeats import Owners
+from adloom.ledger.ledger import Ledger
+from adloom.ledger.packing import Entry
+from adloom.plan import freeze, orders, outlook, rollback
+from adloom.plan.outlook import Outlook
+from adloom.run import fulfilment
+from adloom.spend import purchase, unknown
 
 Put = Callable[[Any, str, Any], None]
 PLANTS: dict[str, Callable[[Put], None]] = {}
@@ -104,7 +95,7 @@ def the_intent_is_not_written(put: Put) -> None:
 
 @plant("I9")
 def the_intent_is_written_after_the_post(put: Put) -> None:
-    decide, send = Ledger.decide, spend.Spender._send
+    decide, send = Ledger.decide, purchase.Spender._send
 
     async def send_then_write(self: Any, order: Any, attempt: int, number: int) -> Any:
         answer = await send(self, order, attempt, number)
@@ -113,12 +104,12 @@ def the_intent_is_written_after_the_post(put: Put) -> None:
         return answer
 
     put(Ledger, "decide", _remembers_intents_only(decide))
-    put(spend.Spender, "_send", send_then_write)
+    put(purchase.Spender, "_send", send_then_write)
 
 
 @plant("I9")
 def every_send_has_a_new_key(put: Put) -> None:
-    send = spend.Spender._send
+    send = purchase.Spender._send
 
     async def send_anew(self: Any, order: Any, attempt: int, number: int) -> Any:
         submit = self._api.submit
@@ -128,7 +119,7 @@ def every_send_has_a_new_key(put: Put) -> None:
         finally:
             self._api.submit = submit
 
-    put(spend.Spender, "_send", send_anew)
+    put(purchase.Spender, "_send", send_anew)
 
 
 @plant("I9")
@@ -139,7 +130,7 @@ def whoever_asks_has_decided(put: Put) -> None:
         return (await original(self, call, name, fields))[0], True
 
     put(Ledger, "decide", decide)
-    put(spend.Spender, "_decide_to_send", _sends_if_it_decided(spend.Spender._decide_to_send))
+    put(purchase.Spender, "_decide_to_send", _sends_if_it_decided(purchase.Spender._decide_to_send))
 
 
 def _sends_if_it_decided(original: Any) -> Any:
@@ -152,7 +143,7 @@ def _sends_if_it_decided(original: Any) -> Any:
 
 def _takes_for_free(unknown: Callable[[str], bool]) -> Callable[[Put], None]:
     def apply(put: Put) -> None:
-        record, send = spend.Spender._record_unknown, spend.Spender._send
+        record, send = purchase.Spender._record_unknown, purchase.Spender._send
 
         async def record_unknown(self: Any, order: Any, attempt: int, number: int, reason: str, **more: Any) -> None:
             if unknown(reason):
@@ -166,8 +157,8 @@ def _takes_for_free(unknown: Callable[[str], bool]) -> Callable[[Put], None]:
                 return NotSent(answer.message)
             return answer
 
-        put(spend.Spender, "_record_unknown", record_unknown)
-        put(spend.Spender, "_send", send_and_say_free)
+        put(purchase.Spender, "_record_unknown", record_unknown)
+        put(purchase.Spender, "_send", send_and_say_free)
 
     return apply
 
@@ -184,7 +175,7 @@ def a_time_out_was_not_sent(put: Put) -> None:
 
 @plant("I1")
 def an_unknown_is_sent_again_without_proof(put: Put) -> None:
-    put(ladder.Rungs, "may_resend", lambda _self, facts, _account, _now: facts.latest.intent is not None)
+    put(unknown.Rungs, "may_resend", lambda _self, facts, _account, _now: facts.latest.intent is not None)
 
 
 @plant("I1")
@@ -225,7 +216,7 @@ def a_kept_charge_is_taken_for_free(put: Put) -> None:
 
 
 def _with_missing(put: Put, missing: Callable[[Any], TopUp | None]) -> None:
-    for module in (outcomes_module, agenda, fulfilment):
+    for module in (outcomes_module, orders, fulfilment):
         put(module, "missing", missing)
 
 
@@ -242,7 +233,7 @@ def a_top_up_asks_for_everything_again(put: Put) -> None:
 
 @plant("I1")
 def every_run_makes_its_own_top_up(put: Put) -> None:
-    original = agenda.top_up_order
+    original = orders.top_up_order
     count = iter(range(10**6))
     put(fulfilment, "top_up_order", lambda order, top_up: original(order, replace(top_up, round=next(count) + 10)))
 
@@ -265,14 +256,14 @@ def bytes_are_trusted_without_decoding(put: Put) -> None:
 
 @plant("I2")
 def images_above_n_are_dropped(put: Put) -> None:
-    original = archive.Archiver._image
+    original = archiver.Archiver._image
 
     async def image(self: Any, facts: Any, index: int, *more: Any) -> Any:
         if index >= len(facts.intent["variants"]):
             return Image(index, 0, ImageFate.EXTRA)
         return await original(self, facts, index, *more)
 
-    put(archive.Archiver, "_image", image)
+    put(archiver.Archiver, "_image", image)
 
 
 @plant("I2")
@@ -280,7 +271,7 @@ def bytes_that_do_not_decode_are_dropped(put: Put) -> None:
     async def keep(*_everything: Any) -> None:
         """Nothing."""
 
-    put(archive.Archiver, "_keep", keep)
+    put(archiver.Archiver, "_keep", keep)
 
 
 @plant("I4")
@@ -289,19 +280,19 @@ def assets_are_overwritten(put: Put) -> None:
         await self._store.replace(self._edition.key(keys[0]), download.content)
         return str(keys[0])
 
-    put(archive.Archiver, "_put", put_)
+    put(archiver.Archiver, "_put", put_)
 
 
 @plant("I2")
 def the_last_image_is_forgotten(put: Put) -> None:
-    original = archive.Archiver._image
+    original = archiver.Archiver._image
 
     async def image(self: Any, facts: Any, index: int, *more: Any) -> Any:
         if index == len(facts.latest.links) - 1 > 0:
             return Image(index, 0, ImageFate.LOST, reason="forgotten")
         return await original(self, facts, index, *more)
 
-    put(archive.Archiver, "_image", image)
+    put(archiver.Archiver, "_image", image)
 
 
 @plant("I6")
@@ -311,13 +302,13 @@ def the_cap_is_ignored(put: Put) -> None:
 
 @plant("I1")
 def an_absent_task_has_failed(put: Put) -> None:
-    original = collect.Poller._judge
+    original = collector.Poller._judge
 
     def judge(self: Any, watched: Any, task: Task | None) -> None:
         failed = Task(watched.task_id, TaskState.FAILED, (), None, "released", "service_error")
         original(self, watched, failed if task is None else task)
 
-    put(collect.Poller, "_judge", judge)
+    put(collector.Poller, "_judge", judge)
 
 
 @plant("I1")
@@ -335,14 +326,14 @@ def any_task_of_the_list_will_do(put: Put) -> None:
 
     async def eliminate(self: Any, order: Any, facts: Any) -> None:
         listed = await self._api.list_tasks(0)
-        claimed = (await ladder.claims_of(self._store)).tasks
+        claimed = (await unknown.claims_of(self._store)).tasks
         for task in listed or ():
-            if ladder.task_name(task.task_id) not in claimed:
+            if unknown.task_name(task.task_id) not in claimed:
                 await self._adopt(order, facts, task.task_id, via="task list")
                 return
 
-    put(ladder.Ladder, "_rivals", nobody)
-    put(ladder.Ladder, "_eliminate", eliminate)
+    put(unknown.Ladder, "_rivals", nobody)
+    put(unknown.Ladder, "_eliminate", eliminate)
 
 
 @plant("I3")
@@ -353,7 +344,7 @@ def tasks_are_not_claimed(put: Put) -> None:
     async def claim(_store: Any, _ledger: Any, mine: Any, *_more: Any, **_stamp: Any) -> Any:
         return mine
 
-    put(ladder, "claims_of", nothing)
+    put(unknown, "claims_of", nothing)
     put(claims, "_claim", claim)
 
 
@@ -370,7 +361,7 @@ def an_id_that_another_has_will_do(put: Put) -> None:
 
 @plant("I5")
 def a_task_is_claimed_after_its_use(put: Put) -> None:
-    hold, collect_ = claims.hold, collect.Collector.collect
+    hold, collect_ = claims.hold, collector.Collector.collect
 
     async def later(*_what: Any) -> bool:
         return True
@@ -381,9 +372,9 @@ def a_task_is_claimed_after_its_use(put: Put) -> None:
         if attempt.task:
             await hold(self._ledger, call, attempt.number, attempt.task)
 
-    put(spend, "hold", later)
-    put(collect, "hold", later)
-    put(collect.Collector, "collect", use_then_claim)
+    put(purchase, "hold", later)
+    put(collector, "hold", later)
+    put(collector.Collector, "collect", use_then_claim)
 
 
 @plant("I3")
@@ -391,15 +382,15 @@ def rivals_are_overlooked(put: Put) -> None:
     async def is_rival(_self: Any, *_what: Any) -> bool:
         return False
 
-    original = ladder.Ladder._rivals
+    original = unknown.Ladder._rivals
 
     async def rivals(self: Any, *what: Any) -> set[str]:
         del what
         return {order.call for order in self._open[:1]}
 
     del original
-    put(ladder.Ladder, "_is_rival", is_rival)
-    put(ladder.Ladder, "_rivals", rivals)
+    put(unknown.Ladder, "_is_rival", is_rival)
+    put(unknown.Ladder, "_rivals", rivals)
 
 
 @plant("I10")
@@ -494,7 +485,7 @@ def links_are_renewed_without_a_wait(put: Put) -> None:
 
 @plant("I1")
 def a_shorter_ledger_is_trusted(put: Put) -> None:
-    put(past.Past, "lacking", lambda _self, _ledger: past.NOTHING)
+    put(rollback.Past, "lacking", lambda _self, _ledger: rollback.NOTHING)
 
 
 @plant("I15")
@@ -510,9 +501,9 @@ def the_ledger_is_read_before_the_manifest(put: Put) -> None:
 
     async def first_the_ledger(self: Any, **how: Any) -> None:
         await load(self, **how)
-        self.read_later = await past.read_past(self.store, self.edition)
+        self.read_later = await rollback.read_past(self.store, self.edition)
 
-    put(look, "read_past", read_past)
+    put(outlook, "read_past", read_past)
     put(Ledger, "load", first_the_ledger)
 
 

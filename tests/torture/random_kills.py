@@ -34,14 +34,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
 
-from s3_server import S3Server, running_s3_server
+from support.s3_server import S3Server, running_s3_server
 from torture.oracle import Market, RowSpec, Shop, Verdict, judge, require_proof, resume
 from torture.runner import Child, Job, settings_of
 from torture.tally import Tally
 
-from adloom.capabilities import record_capability
-from adloom.edges.evolink import EvoLink
-from adloom.session import open_store
+from adloom.edges.evolink.client import EvoLink
+from adloom.ledger.capabilities import record_capability
+from adloom.targets import open_store
 
 KILLS_A_ROUND = 10
 ROUND_S = 40

@@ -27,13 +27,13 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
 
-import books
 import hypothesis
 from hypothesis import strategies as st
+from support import books
 from torture.tally import Tally
 
+from adloom.campaign.files import open_campaign
 from adloom.core.errors import CampaignInvalid, InputError
-from adloom.edges.campaign_files import open_campaign
 
 ROOT = Path(__file__).resolve().parents[2]
 READERS = ("yaml", "csv", "xlsx")

@@ -30,16 +30,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import adloom.owners
+import adloom.ledger.heartbeats
 import adloom.run
-import adloom.session
-from adloom.cli_end import exit_code_of
+import adloom.wiring
+from adloom.cli.ending import exit_code_of
 from adloom.core.errors import AdloomError
 from adloom.core.task import Picture
 from adloom.edges.picture_child import answer
 from adloom.edges.pictures import _picture
 from adloom.edges.settings import SecretText, Settings
-from adloom.session import RunRequest, execute, open_store, outlook_of
+from adloom.targets import RunRequest, open_store
+from adloom.wiring import execute, outlook_of
 
 POLL_INTERVAL_S = 0.02
 LOG_BYTES = 1 << 18
@@ -208,15 +209,15 @@ def _run(job: Job) -> int:
 
 
 def _shorten(job: Job) -> None:
-    patched: Any = adloom.run
+    patched: Any = adloom.run.run
     patched.NEXT_ATTEMPT_INTERVALS = NEXT_ATTEMPT_INTERVALS
     if job.dead_after_s is not None:
-        adloom.owners.DEAD_AFTER_S = job.dead_after_s
+        adloom.ledger.heartbeats.DEAD_AFTER_S = job.dead_after_s
         patched.BEAT_EVERY_S = job.dead_after_s / 6
     if job.single_threaded:
         asyncio.to_thread = _at_once  # type: ignore[assignment]
     if not job.real_decoder:
-        adloom.session.PictureDecoder = _DecoderInPlace  # type: ignore[assignment, misc]
+        adloom.wiring.PictureDecoder = _DecoderInPlace  # type: ignore[assignment, misc]
 
 
 async def _at_once(function: Callable[..., Any], /, *args: object, **options: object) -> Any:

@@ -9,17 +9,17 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from fakes import MemoryStore
-from shop import Shop, campaign_text
+from support.fakes import MemoryStore
+from support.shop import Shop, campaign_text
 from torture.simulation import EDITION as SIMULATED
 from torture.simulation_world import World
 
-from adloom.cli_archive import _fetcher
+from adloom.cli.archive import _fetcher
 from adloom.gallery import write_gallery
-from adloom.ledger import Edition
-from adloom.proof import write_checksums
-from adloom.repair import Fetch
-from adloom.session import new_ledger
+from adloom.ledger.edition import Edition
+from adloom.publish.checksums import write_checksums
+from adloom.publish.repair import Fetch
+from adloom.targets import new_ledger
 
 REAL = Edition("test", "main")
 

@@ -49,17 +49,17 @@ from torture.simulation_world import (
 )
 from torture.tally import Tally
 
-from adloom.capabilities import record_capability
 from adloom.core.campaign import Budget, Campaign, Grouping, Pace, Reference, Row
 from adloom.core.errors import AdloomError, PlanRefused
 from adloom.core.exits import StopReason
 from adloom.core.facts import Attempt, CallFacts, ImageFate, Stage, fold, images_of, money_of
 from adloom.core.identity import explicit_identity
 from adloom.core.outcomes import Status
-from adloom.ledger import Edition
-from adloom.look import Wish, look
-from adloom.owners import Process as ProcessName
-from adloom.run import Result, Run
+from adloom.core.process import Process as ProcessName
+from adloom.ledger.capabilities import record_capability
+from adloom.ledger.edition import Edition
+from adloom.plan.outlook import Wish, look
+from adloom.run.run import Result, Run
 from adloom.world import World as RunWorld
 
 EDITION = Edition("test", "main")

@@ -35,8 +35,8 @@ from adloom.core.errors import (
     StoreUnavailable,
     Throttled,
 )
+from adloom.core.process import Process as ProcessName
 from adloom.core.task import Accepted, Credits, Download, ListedTask, Picture, Task, TaskState
-from adloom.owners import Process as ProcessName
 from adloom.ports import Listed
 
 EPOCH = 1_790_000_000.0

@@ -1,7 +1,7 @@
 """A third of all answers lost; ``make torture`` tries more seeds."""
 
 import pytest
-from shop import Shop
+from support.shop import Shop
 from torture.lost_replies import lose_a_third
 
 

@@ -7,8 +7,8 @@ import sys
 import time
 
 import pytest
-from annotated import CANARY
 from PIL import Image
+from support.annotated import CANARY
 from torture import odd_pictures
 
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import httpx
 import pytest
-from desk import Desk
 from PIL import Image
+from support.desk import Desk
 
 HERE = Path(__file__).parent
 ENTRY = "node_modules/@evolinkai/evolink-media/dist/evolink-media/src/index.js"

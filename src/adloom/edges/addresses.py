@@ -1,14 +1,55 @@
-"""Which hosts a stranger's link may lead to: the public internet, never a machine inside."""
+"""Which addresses a stranger may give: those of the public internet, never of a machine inside."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
+import unicodedata
 from ipaddress import IPv4Address, IPv6Address
+from urllib.parse import urlsplit
+
+from adloom.core.quoting import shown
+
+LONGEST_URL = 2048
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.ip_network("::/96")
 _LOCAL_NAMES = (".localhost", ".local", ".internal", ".localdomain", ".home.arpa")
+_INNER_NAMES = (".lan", ".intranet", ".corp")
+_UNSAFE = re.compile(r"[\x00-\x20\x7f\\\u00a0\u2028\u2029\u3000]")
+
+
+class BadAddress(ValueError):
+    """An address that cannot be used; ``allowed`` says what could."""
+
+    def __init__(self, message: str, allowed: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.allowed = allowed
+
+
+def check_url(url: str, schemes: tuple[str, ...], *, loopback_urls: bool) -> None:
+    """Refuse an address that is not public by its own text. Raises BadAddress."""
+    allowed = f"a public address that begins with {schemes[0]}://"
+    if len(url) > LONGEST_URL:
+        raise BadAddress(f"the address has {len(url):,} characters", f"at most {LONGEST_URL:,}")
+    if _UNSAFE.search(url):
+        what = "a blank, a control character or a backslash"
+        raise BadAddress(f"there is {what} in the address {_without_query(url)}", allowed)
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise BadAddress(f"{_without_query(url)} is not an address", allowed) from error
+    if parts.scheme not in schemes:
+        raise BadAddress(f"the address begins with {shown(parts.scheme)}", allowed)
+    if "@" in parts.netloc:
+        raise BadAddress("the address holds a user name or a password", "the address without them")
+    if not host:
+        raise BadAddress(f"{_without_query(url)} has no host", allowed)
+    if _can_only_be_internal(host) and not (loopback_urls and is_loopback_host(host)):
+        raise BadAddress(f"{shown(host)} is an internal host", allowed)
 
 
 def is_internal_host(host: str) -> bool:
@@ -78,3 +119,13 @@ def _is_odd_ipv4(name: str) -> bool:
     except (OSError, UnicodeError):
         return False
     return True
+
+
+def _without_query(url: str) -> str:
+    return shown(re.split(r"[?#]", url, maxsplit=1)[0].rpartition("@")[2])
+
+
+def _can_only_be_internal(host: str) -> bool:
+    """Whether a host cannot be public by its own text: an inner address in any form, an inner name, or no full name."""
+    host = unicodedata.normalize("NFKC", host).replace("\u3002", ".").lower().rstrip(".")
+    return is_internal_host(host) or host.endswith(_INNER_NAMES) or ("." not in host and ":" not in host)

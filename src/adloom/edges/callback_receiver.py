@@ -21,8 +21,8 @@ from adloom.core.callbacks import Secret, inbox, token
 from adloom.core.errors import StoreError
 from adloom.edges.addresses import is_loopback_host
 from adloom.edges.callback_server import REQUEST_S, Buckets, CallbackServer, Tally
-from adloom.edges.foreign_text import Unreadable, mapping, read_json
-from adloom.ledger import to_json, utc
+from adloom.edges.evolink.text import Unreadable, mapping, read_json
+from adloom.ledger.edition import to_json, utc
 from adloom.ports import Clock, Store
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from adloom.doctor import Check
+from adloom.core.check import Check
 
 TIMEOUT_S = 5
 

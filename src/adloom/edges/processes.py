@@ -10,7 +10,7 @@ import os
 import socket
 from pathlib import Path
 
-from adloom.owners import Process
+from adloom.core.process import Process
 
 
 def this_process() -> Process:

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Sequence
 
 from adloom.core.identity import thumb_key
-from adloom.ledger import Edition
+from adloom.ledger.edition import Edition
 from adloom.ports import Decoder, Store
 
 MOST_IMAGES = 24

@@ -14,7 +14,7 @@ from typing import Any
 
 from adloom.core.errors import DecoderBroken, PictureUnjudged
 from adloom.core.identity import thumb_key
-from adloom.ledger import Edition
+from adloom.ledger.edition import Edition
 from adloom.ports import Decoder, Store
 
 log = logging.getLogger(__name__)

@@ -15,11 +15,11 @@ from adloom.core.identity import thumb_key
 from adloom.core.manifest import Tally, overall_status
 from adloom.core.outcomes import Outcome, outcomes
 from adloom.core.planned import PlannedRow
-from adloom.freeze import Revision, planned_rows, read_newest
 from adloom.gallery.render import Head, render_leftover, render_page
 from adloom.gallery.thumbs import existing_thumbs, make_thumbs
 from adloom.gallery.view import IMAGES_PER_PAGE, Contents, page_name, row_view
-from adloom.ledger import Edition, from_json
+from adloom.ledger.edition import Edition, from_json
+from adloom.plan.revision import Revision, planned_rows, read_newest
 from adloom.ports import Decoder, Store
 
 _MEDIA_TYPE = "text/html; charset=utf-8"

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from adloom.core.decision import Decision
 from adloom.core.errors import Problem
+from adloom.ledger.decisions import Decisions, write_decision
 from adloom.ports import Store
-from adloom.review.decisions import Decisions, write_decision
 from adloom.review.images import Candidate, Choosing, Place
 from adloom.review.table import ReviewFile, Said
 

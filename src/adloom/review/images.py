@@ -14,10 +14,11 @@ from adloom.core.origin import Origin
 from adloom.core.outcomes import Status, outcomes
 from adloom.core.planned import Variant
 from adloom.core.pricing import kind_of, price_of
-from adloom.freeze import planned_rows, read_newest
-from adloom.ledger import Edition, Ledger
+from adloom.ledger.decisions import Decisions, read_facts
+from adloom.ledger.edition import Edition
+from adloom.ledger.ledger import Ledger
+from adloom.plan.revision import planned_rows, read_newest
 from adloom.ports import Store
-from adloom.review.decisions import Decisions, read_facts
 
 Place = tuple[str, str, int, int]
 """Job, row, variant and take: what people call an image by."""

@@ -17,7 +17,7 @@ from adloom.sandbox.clock import SandboxClock
 from adloom.sandbox.dice import Dice
 from adloom.sandbox.faults import Fault, FaultBook, Route
 from adloom.sandbox.hosting import FileHost
-from adloom.sandbox.pictures import Gallery, media_of
+from adloom.sandbox.painting.pictures import Gallery, media_of
 from adloom.sandbox.settings import SandboxSettings, Switchboard
 from adloom.sandbox.shapes import Charge
 from adloom.sandbox.submission import Wanted

@@ -1,0 +1,180 @@
+"""Paid images that no variant waits for: second tasks of one attempt, and tasks that no ledger knows.
+
+Two tasks for one attempt should not exist; where they do (a process that slept between its last look and its POST), the
+images of the second go to ``extras/<call>-<task>-<index>.<ext>`` and a ``second`` fact carries the charge. A finished
+task of a key that nobody else uses (``ADLOOM_DEDICATED_KEY=1``) and that nothing in the archive claims is copied to
+``orphans/<task>/`` at the archive's root before its links die, for a person to attribute.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from datetime import datetime
+from decimal import Decimal
+from functools import partial
+
+from adloom.ledger.claims import claims_of, hold
+from adloom.collect.poller import Poller
+from adloom.core.backoff import POLL_FOR_S
+from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed
+from adloom.core.facts import Attempt, Image, ImageFate, images_record, task_name
+from adloom.core.task import Download, Picture, Task, TaskState
+from adloom.archive.fetch import Fetcher, Target
+from adloom.ledger.edition import Edition, to_json, utc
+from adloom.ledger.ledger import Ledger
+from adloom.world import World
+
+log = logging.getLogger(__name__)
+
+SCHEMA = "adloom.orphan/1"
+LISTED_S = POLL_FOR_S + 4 * 3600
+"""How far back the list is searched: an orphan's last links die ``POLL_FOR_S`` after it was made, and a sweep later
+somebody should have said so."""
+
+
+class Rescuer:
+    """Rescues for one run, after everything else."""
+
+    def __init__(self, world: World, edition: Edition, ledger: Ledger, poller: Poller) -> None:
+        self._store = world.store
+        self._edition = edition
+        self._ledger = ledger
+        self._api = world.api
+        self._fetcher = Fetcher(world)
+        self._poller = poller
+        self._clock = world.clock
+
+    async def second_tasks(self) -> None:
+        """Collect every task beside the one that counts, and record its charge and its images.
+
+        One that had failed, and was completed after another attempt had been bought and completed, is such a task too.
+        """
+        for call in self._ledger.calls():
+            facts = self._ledger.facts(call)
+            for attempt in facts.attempts:
+                is_late = attempt.completed is not None and attempt.number != facts.latest.number
+                for task_id in attempt.tasks:
+                    is_second = is_late or task_id != attempt.task
+                    is_new = is_second and task_name(task_id) not in attempt.seconds
+                    if is_new and await hold(self._ledger, call, attempt.number, task_id):
+                        await self._second_task(call, attempt, task_id)
+
+    async def orphans(self) -> int:
+        """Copy what no ledger of the archive claims; how many tasks were copied."""
+        now = self._clock.now()
+        try:
+            listed = await self._api.list_tasks(int(now - LISTED_S))
+        except (ReadFailed, AccountStopped) as error:
+            log.warning("the task list cannot be read, so no orphan is looked for: %s", error.message)
+            return 0
+        claimed = (await claims_of(self._store)).tasks
+        made = {one.task_id: one.created_at for one in listed or () if one.state is TaskState.COMPLETED}
+        lost = [task_id for task_id in made if task_name(task_id) not in claimed]
+        tasks = await self._api.tasks(lost) if lost else {}
+        for task in tasks.values():
+            await self._orphan(task, made[task.task_id])
+        return len(tasks)
+
+    async def _second_task(self, call: str, attempt: Attempt, task_id: str) -> None:
+        sent = datetime.fromisoformat(attempt.intent["time"]).timestamp() if attempt.intent else self._clock.now()
+        task = await self._poller.watch(task_id, sent)
+        if task is None:
+            return
+        log.error("call %s was bought twice: task %s is kept as extra images", call, task_id)
+        images = await self._save(task, self._edition.key(f"extras/{call}-{task_name(task_id)}"), made=sent)
+        if images is None:
+            return
+        quoted = Decimal(attempt.intent["credits"]) if attempt.intent else Decimal(0)
+        charged = quoted if task.credits_used is None else task.credits_used
+        if task_id == attempt.task:  # its charge is counted with what it showed
+            charged = Decimal(0)
+        await self._ledger.note(
+            call,
+            f"a{attempt.number}-second.{task_name(task_id)}",
+            {
+                "task": task_id,
+                "credits": str(charged if task.state is TaskState.COMPLETED else 0),
+                **images_record(images),
+            },
+        )
+
+    async def _orphan(self, task: Task, made: float) -> None:
+        folder = f"orphans/{task_name(task.task_id)}"
+        if await self._store.read(f"{folder}/task.json") is not None:
+            return
+        images = await self._save(task, f"{folder}/image", made=made)
+        if images is None:
+            return
+        record = {
+            "schema": SCHEMA,
+            "task": task.task_id,
+            "time": utc(self._clock.now()),
+            **images_record(images),
+        }
+        await self._store.create(f"{folder}/task.json", to_json(record))
+        log.error("task %s is claimed by nothing in the archive: its images are in %s", task.task_id, folder)
+
+    async def _save(self, task: Task, stem: str, *, made: float) -> list[Image] | None:
+        """Every image of a task that was made at a Unix time; None while one of them cannot be fetched now."""
+        images: list[Image] = []
+        reading = self._fetcher.reading(task.task_id)
+        for index, link in enumerate(dict.fromkeys(task.results)):
+            target = Target(
+                link,
+                dies=made + POLL_FOR_S,  # when it ended is not known
+                fresh=partial(reading.fresh, link, task.results),
+                keep=partial(self._keep, f"{stem}-{index}"),
+            )
+            try:
+                images.append(await self._save_one(index, target, f"{stem}-{index}"))
+            except DownloadFailed as error:
+                log.warning("%s was not downloaded this time: %s", stem, error.message)
+                return None
+        return images
+
+    async def _save_one(self, index: int, target: Target, stem: str) -> Image:
+        try:
+            download, picture = await self._fetcher.image(target)
+        except LinkExpired as error:
+            return await self._given_up(index, stem, error)
+        key = await self._put(stem, download, picture)
+        return Image(
+            index,
+            0,
+            ImageFate.EXTRA,
+            key.removeprefix(self._edition.prefix),
+            download.sha256,
+            len(download.content),
+            picture.media_type,
+            picture.width_px,
+            picture.height_px,
+            flags=picture.flags,
+            likeness=picture.likeness,
+        )
+
+    async def _put(self, stem: str, download: Download, picture: Picture) -> str:
+        """Store an image; what has its name already may be another image of a reading in another order."""
+        for name in (stem, f"{stem}-{download.sha256[:16]}"):
+            key = f"{name}.{picture.extension}"
+            if await self._store.create(key, download.content, media_type=picture.media_type):
+                return key
+            standing = await self._store.read(key)
+            if standing is not None and hashlib.sha256(standing).hexdigest() == download.sha256:
+                return key
+        raise DownloadFailed(f"{key} is taken by other bytes; `adloom verify` tells more")
+
+    async def _keep(self, stem: str, download: Download) -> None:
+        """Keep the first bytes that were no image, as evidence."""
+        await self._store.create(f"{stem}.bin", download.content, media_type=_BYTES)
+
+    async def _given_up(self, index: int, stem: str, error: LinkExpired) -> Image:
+        content = await self._store.read(f"{stem}.bin")
+        log.error("%s is lost: %s", stem, error.message)
+        if content is None:
+            return Image(index, 0, ImageFate.LOST, reason=f"lost: {error.message}")
+        key, sha256 = f"{stem}.bin".removeprefix(self._edition.prefix), hashlib.sha256(content).hexdigest()
+        return Image(index, 0, ImageFate.QUARANTINED, key, sha256, len(content), _BYTES)
+
+
+_BYTES = "application/octet-stream"

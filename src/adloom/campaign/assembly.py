@@ -1,0 +1,214 @@
+"""A parsed campaign file becomes jobs that can be read: defaults applied, files named, every setting with its place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from adloom.campaign.jobs import (
+    AxisPlace,
+    Job,
+    Pattern,
+    RowSource,
+    axes_file_place,
+    axes_file_source,
+    included,
+    matrix_source,
+    plain_source,
+    table_source,
+    value_of,
+)
+from adloom.campaign.origin import Origin
+from adloom.campaign.problems import Place, Report
+from adloom.campaign.references import ReadFrom, ReferenceReader
+from adloom.campaign.schema import HeadFile, JobFile, SettingsFile, read_head, read_jobs
+from adloom.campaign.settings import AXES, STANDARD, SettingsReader, Texts
+from adloom.campaign.workbook.reader import file_of, is_workbook
+from adloom.campaign.yaml_tree import Document, Tree
+from adloom.campaign.yaml_tree import Path as Keys
+from adloom.core.campaign import Campaign
+from adloom.core.cheapest import CHEAPEST
+from adloom.core.limits import PROFILES
+from adloom.core.matrix import EXCLUDED_NAMES, Exclusions, Value
+from adloom.core.quoting import shown
+from adloom.core.template import BadTemplate, is_template, prompt_template
+from adloom.edges.addresses import BadAddress, check_url
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """A campaign file as values; what is wrong with it is in the report."""
+
+    head: HeadFile
+    campaign: Campaign
+    jobs: tuple[Job, ...]
+    settings: SettingsReader
+
+
+def assemble(read_from: ReadFrom, document: Document, content: Mapping[str, Tree], report: Report) -> Assembled:
+    """Read head and jobs of a campaign file; problems go to the report."""
+    head = read_head(document, content, report)
+    profile = PROFILES[head.profile]
+    named = {
+        name: ("url", item.url) if item.url else ("file", item.file or "") for name, item in head.references.items()
+    }
+    references = ReferenceReader(named, read_from, profile.references)
+    written = content.get("references")
+    for name in written if isinstance(written, dict) else ():
+        if name not in named:
+            references.give_up(name)
+    _check_head(head, document, references, report, loopback_urls=read_from.loopback_urls)
+    builder = _JobBuilder(read_from.origin, document, head, report)
+    jobs = tuple(builder.job(position, job) for position, job in read_jobs(document, content, report))
+    campaign = Campaign(
+        name=head.campaign,
+        source=read_from.origin.shown,
+        budget=head.budget.value() if head.budget else None,
+        pace=head.limits.value(),
+        profile=head.profile,
+        callback_url=head.callback_url,
+        prices=head.prices,
+        fallback=() if CHEAPEST in head.fallback else head.fallback,
+        falls_back_on_cheapest=CHEAPEST in head.fallback,
+    )
+    return Assembled(head, campaign, jobs, SettingsReader(profile, references, campaign.fallback))
+
+
+def _check_head(
+    head: HeadFile, document: Document, references: ReferenceReader, report: Report, *, loopback_urls: bool
+) -> None:
+    """Check what needs more than its shape: addresses, files, and a model that is named in two places."""
+    for name in head.references:
+        try:
+            references.read(name)
+        except BadAddress as bad:
+            references.give_up(name)
+            report.add(document.place(("references", name)), f"reference {shown(name)}: {bad.message}", bad.allowed)
+    if head.callback_url is not None:
+        schemes = ("https", "http") if loopback_urls else ("https",)
+        try:
+            check_url(head.callback_url, schemes, loopback_urls=loopback_urls)
+        except BadAddress as bad:
+            report.add(document.place(("callback_url",)), f"callback_url: {bad.message}", bad.allowed)
+    if head.model is not None and head.defaults.model is not None:
+        report.add(
+            document.place(("defaults", "model")), "the model is also named at the top of the file", "one of the two"
+        )
+
+
+class _JobBuilder:
+    def __init__(self, origin: Origin, document: Document, head: HeadFile, report: Report) -> None:
+        self._origin = origin
+        self._document = document
+        self._head = head
+        self._report = report
+        self._standard: dict[str, Texts] = dict(STANDARD)
+        self._origins: dict[str, Place] = dict.fromkeys(STANDARD, Place(document.file))
+        self._origins["fallback"] = document.place(("fallback",))
+        if head.model is not None:
+            self._standard["model"] = head.model
+            self._origins["model"] = document.place(("model",))
+        self._apply(head.defaults, ("defaults",), self._standard, self._origins)
+
+    def job(self, position: int, job: JobFile) -> Job:
+        """One job with its defaults, rows and places."""
+        at: Keys = ("jobs", position)
+        settings, origins = dict(self._standard), dict(self._origins)
+        self._apply(job, at, settings, origins)
+        origins["prompt"] = self._document.place((*at, "prompt"))
+        self._check_templates(job, at)
+        self._check_exclusions(job, at)
+        looks = math.prod(1 if isinstance(settings[name], str) else len(settings[name]) for name in AXES)
+        return Job(
+            name=job.id,
+            prompt=job.prompt or "",
+            settings=settings,
+            origins=origins,
+            source=self._source(job, at),
+            axis_place=self._axis_place(job, at),
+            looks=looks,
+            exclude=tuple(
+                Pattern(names, self._document.place((*at, "exclude", number)))
+                for number, names in enumerate(job.exclude)
+            ),
+            include=tuple(
+                included(row, self._document.place((*at, "include", number))) for number, row in enumerate(job.include)
+            ),
+            sample=(job.sample.count, job.sample.seed) if job.sample else None,
+        )
+
+    def _apply(self, given: SettingsFile, at: Keys, settings: dict[str, Texts], origins: dict[str, Place]) -> None:
+        """Lay what a part of the file sets over what came before it."""
+        for name in STANDARD:
+            value = getattr(given, name, None)
+            if value is not None:
+                settings[name] = (value,) if name == "references" and isinstance(value, str) else value
+                origins[name] = self._document.place((*at, name))
+
+    def _check_templates(self, job: JobFile, at: Keys) -> None:
+        """Report a template that no row could use, once."""
+        if job.prompt is not None and is_template(job.prompt):
+            try:
+                prompt_template(job.prompt)
+            except BadTemplate as problem:
+                where = f"the prompt of job {shown(job.id)}"
+                self._report.add(self._document.place((*at, "prompt")), f"{where}: {problem.message}", problem.allowed)
+
+    def _check_exclusions(self, job: JobFile, at: Keys) -> None:
+        if (names := Exclusions(job.exclude).names) > EXCLUDED_NAMES:
+            place, many = self._document.place((*at, "exclude")), f"{names:,} names to look at in every row"
+            allowed = f"at most {EXCLUDED_NAMES}; entries with the same names count once"
+            self._report.fatal(place, f"exclude: its entries have {many}", allowed)
+
+    def _source(self, job: JobFile, at: Keys) -> RowSource:
+        if job.rows is not None:
+            file = self._file(job.rows, (*at, "rows"))
+            return table_source(file, self._origin.beside(job.rows)) if file else _nothing
+        if job.matrix is None:
+            return _nothing if job.include else plain_source(self._document.place(at))
+        place = self._document.place((*at, "matrix"))
+        if isinstance(job.matrix, str):
+            file = self._file(job.matrix, (*at, "matrix"))
+            return axes_file_source(file, self._origin.beside(job.matrix), place) if file else _nothing
+        return matrix_source(job.matrix, place)
+
+    def _axis_place(self, job: JobFile, at: Keys) -> AxisPlace | None:
+        if job.matrix is None:
+            return None
+        if isinstance(job.matrix, str):
+            return axes_file_place(self._origin.folder / job.matrix, self._origin.beside(job.matrix))
+        axes = job.matrix
+
+        def place(axis: str, value: Value | Texts) -> Place:
+            number = next((number for number, each in enumerate(axes[axis]) if value_of(axis, each) == value), 0)
+            return self._document.place((*at, "matrix", axis, number))
+
+        return place
+
+    def _file(self, text: str, keys: Keys) -> Path | None:
+        """A CSV that the campaign names, None when it is none of its own."""
+        root = self._origin.folder
+        place = self._document.place(keys)
+        try:
+            self._origin.fetch(text)
+            inside = (root / text).resolve().is_relative_to(root.resolve())
+            found = file_of(root / text).is_file()
+        except (OSError, ValueError, RuntimeError):
+            inside, found = True, False
+        if not inside:
+            self._report.add(place, f"{shown(text)} leads out of the campaign file's folder", "a table inside it")
+        elif not found:
+            message = f"there is no file {shown(text)} beside the campaign file"
+            self._report.add(place, message, "the path of a .csv or .xlsx file, from the campaign file's folder")
+        elif not (text.lower().endswith(".csv") or is_workbook(root / text)):
+            self._report.add(place, f"{shown(text)} is no table that can be read", "a .csv or .xlsx file")
+        else:
+            return root / text
+        return None
+
+
+def _nothing(_report: Report, _most: int) -> tuple[()]:
+    """The source of a job whose rows could not be found, or that has only included ones."""
+    return ()

@@ -1,0 +1,201 @@
+"""Shapes of a campaign file's values, checked in a marketer's words; pydantic calls these before its own checks.
+
+Each takes what the YAML reader made (text, list or mapping), returns it in the form that the model wants, and raises
+pydantic's custom error with what would be right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+
+from pydantic_core import PydanticCustomError
+
+from adloom.campaign.problems import did_you_mean
+from adloom.core.cheapest import CHEAPEST
+from adloom.core.identity import slug
+from adloom.core.quoting import shown
+
+OVERRIDES = ("id", "prompt", "variants", "size", "quality", "references", "grouping", "priority", "model")
+"""Columns and keys of a row that are not variables."""
+
+_LISTED = ("size", "quality", "model", "references")
+_SLUG_LENGTH = 63
+_SLUG = re.compile(r"[a-z0-9-]{1,63}")
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,11}")
+_MONEY = re.compile(r"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,8})?")
+
+
+def fault(message: str, allowed: str) -> PydanticCustomError:
+    """The error that pydantic is to report."""
+    return PydanticCustomError("campaign", "{message}", {"message": message, "allowed": allowed})
+
+
+def kind(value: object) -> str:
+    """A value as a message names it."""
+    if isinstance(value, str):
+        return f"the text {shown(value)}" if value else "nothing"
+    what = "list" if isinstance(value, list) else "mapping"
+    return f"a {what}" if value else f"an empty {what}"
+
+
+def text(value: object) -> object:
+    """Text that is not blank."""
+    if not isinstance(value, str) or not value.strip():
+        raise fault(f"text is needed here, this is {kind(value)}", "text on one line, or a block after |")
+    return value
+
+
+def number_text(value: object) -> object:
+    """One number as text; how large it may be is checked with the rest of a row."""
+    if not isinstance(value, str) or not value.strip():
+        raise fault(f"one number is needed here, this is {kind(value)}", "digits only, for example 4")
+    return value
+
+
+def slug_text(value: object) -> object:
+    """A name that is safe in every store and file system."""
+    if value == "":
+        raise fault("there is no name here", "1 to 63 of a-z, 0-9 and -, for example spring-launch")
+    if not isinstance(value, str) or not _SLUG.fullmatch(value):
+        meant = slug(value, 63) if isinstance(value, str) and len(value) <= _SLUG_LENGTH else ""
+        near = f", did you mean {shown(meant)}?" if meant else ""
+        raise fault(f"{kind(value)} cannot be a name{near}", "1 to 63 of a-z, 0-9 and -, for example spring-launch")
+    return value
+
+
+def whole_number(low: int, high: int) -> Callable[[object], object]:
+    """A check for a whole number between two bounds, both allowed."""
+
+    def check(value: object) -> object:
+        if not isinstance(value, str) or not _WHOLE.fullmatch(value) or not low <= int(value) <= high:
+            raise fault(f"{kind(value)} is not a whole number in range", f"{low} to {high:,}, digits only")
+        return value
+
+    return check
+
+
+def amount(value: object) -> object:
+    """A number above 0 with at most eight decimals."""
+    if not isinstance(value, str) or not _MONEY.fullmatch(value) or not Decimal(value):
+        raise fault(f"{kind(value)} is not an amount", "a number above 0 like 12.50, without a currency sign")
+    return value
+
+
+def one_of(*words: str) -> Callable[[object], object]:
+    """A check for one of these words."""
+
+    def check(value: object) -> object:
+        if value not in words:
+            near = did_you_mean(value, words) if isinstance(value, str) else ""
+            raise fault(f"{kind(value)} is not known here{near}", "one of " + ", ".join(words))
+        return value
+
+    return check
+
+
+def price(*qualities: str) -> Callable[[object], object]:
+    """A check for an amount, or a mapping with one a quality."""
+    quality = one_of(*qualities)
+
+    def check(value: object) -> object:
+        if isinstance(value, dict) and value:
+            return {quality(name): amount(each) for name, each in value.items()}
+        return amount(value)
+
+    return check
+
+
+def texts(value: object) -> object:
+    """One text, or a list of one or more."""
+    items = value if isinstance(value, list) else [value]
+    if not items or not all(isinstance(item, str) and item.strip() for item in items):
+        raise fault(
+            f"text or a list of texts is needed here, this is {kind(value)}", 'for example "4:5" or ["1:1", "9:16"]'
+        )
+    stripped = [str(item).strip() for item in items]
+    return stripped if isinstance(value, list) else stripped[0]
+
+
+def each_once(value: object) -> object:
+    """A list of texts, or one, without a repetition."""
+    items = value if isinstance(value, list) else [value]
+    texts(items)
+    if len(set(items)) < len(items):
+        raise fault("something stands here twice", "each once")
+    return items
+
+
+def fallback_models(value: object) -> object:
+    """A list of models, each once, or the one word that leaves the choice to adloom."""
+    items = each_once(value)
+    if isinstance(items, list) and CHEAPEST in items and len(items) > 1:
+        raise fault(f"{shown(CHEAPEST)} leaves the choice to adloom and stands alone", "cheapest, or a list of models")
+    return items
+
+
+def reference_list(value: object) -> object:
+    """Texts, or an empty list, which takes a default away."""
+    return [] if value == [] else texts(value)
+
+
+def reference(value: object) -> object:
+    """A bare address or path in its long form."""
+    if isinstance(value, str) and value:
+        return {"url": value} if "://" in value and not value.startswith("s3://") else {"file": value}
+    return value
+
+
+def _value_is_good(value: object) -> bool:
+    if isinstance(value, dict):
+        return bool(value) and all(_value_is_good(part) for part in value.values())
+    return isinstance(value, str)
+
+
+def axes(value: object) -> object:
+    """The axes of a matrix, or the path of a CSV."""
+    if isinstance(value, str) and value.strip():
+        return value
+    if not isinstance(value, dict) or not value:
+        raise fault(f"axes are needed here, this is {kind(value)}", "axis: [value, value], or the path of a CSV")
+    for name, values in value.items():
+        if not name.isidentifier():
+            raise fault(f"{shown(name)} cannot be the name of an axis", "letters, digits and _, not first a digit")
+        if name == "id":
+            raise fault("an id cannot be an axis", "another name")
+        if not isinstance(values, list) or not values or not all(map(_value_is_good, values)):
+            raise fault(
+                f"the axis {shown(name)} needs a list with one value or more", "[text, text] or [{name: text, …}]"
+            )
+        if name in OVERRIDES and not all(isinstance(item, str) for item in values):
+            raise fault(f"the axis {shown(name)} sets the row's {name}, so its values are plain text", "[text, text]")
+    return value
+
+
+def patterns(value: object) -> object:
+    """The combinations that a job leaves out."""
+    _check_list_of_mappings(value, "[{surface: linen, light: softbox}]")
+    if isinstance(value, list) and not all(map(_value_is_good, value)):
+        raise fault("a value in this list is empty or a list itself", "[{surface: linen, light: softbox}]")
+    return value
+
+
+def _check_list_of_mappings(value: object, allowed: str) -> None:
+    if not isinstance(value, list):
+        raise fault(f"a list of mappings is needed here, this is {kind(value)}", allowed)
+    wrong = next((item for item in value if not isinstance(item, dict) or not item), None)
+    if wrong is not None:
+        raise fault(f"a list of mappings is needed here, this one has {kind(wrong)}", allowed)
+
+
+def extra_rows(value: object) -> object:
+    """The rows that a job adds to its matrix."""
+    _check_list_of_mappings(value, "[{surface: snow, light: dawn}]")
+    rows = value if isinstance(value, list) else []
+    for name, part in (entry for row in rows for entry in row.items()):
+        if name in _LISTED and isinstance(part, list):
+            (reference_list if name == "references" else texts)(part)
+        elif not _value_is_good(part) or (name in OVERRIDES and not isinstance(part, str)):
+            raise fault(f"{shown(name)} of an included row cannot be {kind(part)}", "text, or for a variable a mapping")
+    return value

@@ -1,0 +1,223 @@
+"""Jobs as streams of source rows: a matrix multiplied out, a CSV line by line, or the one row of a plain job."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from adloom.campaign.checks import OVERRIDES
+from adloom.campaign.problems import Place, Report
+from adloom.campaign.settings import Settings, Texts
+from adloom.campaign.table import Table, cells_of, survey
+from adloom.core.campaign import Variables
+from adloom.core.matrix import ROWS_PER_CAMPAIGN, Value, combination_count, combinations, first_text
+from adloom.core.quoting import shown
+
+_WORDS_OF_A_PROMPT = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """One row before templating.
+
+    ``overrides`` holds the reserved keys that this row sets itself, ``columns`` the number of each name's cell in a
+    CSV. ``axes`` are the texts of its matrix values, for its name. A ``combination`` stands nowhere in a file by
+    itself. An ``extra`` row is neither excluded nor sampled.
+    """
+
+    variables: Variables
+    overrides: Mapping[str, Texts]
+    place: Place
+    columns: Mapping[str, int]
+    axes: tuple[str, ...] = ()
+    combination: bool = False
+    extra: bool = False
+
+    def place_of(self, setting: str) -> Place:
+        """Where this row sets something."""
+        return self.place._replace(column=self.columns.get(setting, self.place.column))
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """One entry of ``exclude``."""
+
+    names: Mapping[str, Value]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job, ready to be read.
+
+    ``settings`` are complete; ``origins`` says where each of them, and the prompt, was set. ``source`` yields the rows;
+    its argument ``most`` is how many rows the campaign has left before it is too large. ``axis_place`` says where a
+    value of the matrix stands, None without a matrix.
+    """
+
+    name: str
+    prompt: str
+    settings: Settings
+    origins: Mapping[str, Place]
+    source: RowSource
+    axis_place: AxisPlace | None = None
+    looks: int = 1
+    exclude: tuple[Pattern, ...] = ()
+    include: tuple[SourceRow, ...] = ()
+    sample: tuple[int, str] | None = None
+
+
+RowSource: TypeAlias = Callable[[Report, int], Iterable[SourceRow]]
+AxisPlace: TypeAlias = "Callable[[str, Value | Texts], Place]"
+
+
+def plain_source(place: Place) -> RowSource:
+    """The source of a job without matrix and rows: one row without variables."""
+
+    def rows(report: Report, most: int) -> Iterator[SourceRow]:
+        if most < 1:
+            too_many(report, place, 1)
+            return
+        yield SourceRow({}, {}, place, {}, combination=True)
+
+    return rows
+
+
+def matrix_source(axes: Mapping[str, Sequence[Value]], place: Place) -> RowSource:
+    """The source of a job with a matrix: all combinations, none when they are too many."""
+
+    def rows(report: Report, most: int) -> Iterator[SourceRow]:
+        if (count := combination_count(axes)) > most:
+            too_many(report, place, count)
+            return
+        for combination in combinations(axes):
+            variables = {name: value for name, value in combination.items() if name not in OVERRIDES}
+            overrides = {n: override_of(n, str(v).strip()) for n, v in combination.items() if n in OVERRIDES}
+            texts = tuple(first_text(value) for name, value in combination.items() if name != "prompt")
+            yield SourceRow(variables, overrides, place, {}, texts, combination=True)
+
+    return rows
+
+
+def axes_file_source(path: Path, file: str, place: Place) -> RowSource:
+    """The source of a job whose matrix is a CSV: each column an axis, its cells that are not empty the values."""
+
+    def rows(report: Report, most: int) -> Iterator[SourceRow]:
+        table = survey(path, file, report, most_rows=ROWS_PER_CAMPAIGN)
+        if table is None:
+            return
+        axes: dict[str, list[str]] = {name: [] for name in table.columns}
+        for _, cells in cells_of(table, report):
+            for name, cell in zip(table.columns, cells, strict=True):
+                if cell:
+                    axes[name].append(cell)
+        for number, (name, values) in enumerate(axes.items(), start=1):
+            if not values:
+                report.add(
+                    Place(file, 1, number), f"the axis {shown(name)} has no values", "one cell or more below the name"
+                )
+            if name == "id":
+                report.add(Place(file, 1, number), "an id cannot be an axis", "another name for the column")
+        if table.sound and "id" not in axes:
+            yield from matrix_source(axes, place)(report, most)
+
+    return rows
+
+
+def axes_file_place(path: Path, file: str) -> AxisPlace:
+    """Where a value of a matrix that is a CSV stands, by the axis and the value."""
+
+    def place(axis: str, value: Value | Texts) -> Place:
+        unheard = Report("")
+        table = survey(path, file, unheard, most_rows=ROWS_PER_CAMPAIGN)
+        if table is None or axis not in table.columns:
+            return Place(file)
+        number = table.columns.index(axis)
+        written = ((line, value_of(axis, cells[number])) for line, cells in cells_of(table, unheard))
+        lines = (line for line, each in written if each == value)
+        return Place(file, next(lines, 0), number + 1)
+
+    return place
+
+
+def table_source(path: Path, file: str) -> RowSource:
+    """The source of a job with a CSV of rows."""
+
+    def rows(report: Report, most: int) -> Iterator[SourceRow]:
+        table = survey(path, file, report, most_rows=most)
+        if table is not None:
+            yield from _table_rows(table, report)
+
+    return rows
+
+
+def _table_rows(table: Table, report: Report) -> Iterator[SourceRow]:
+    reserved = [(number, name) for number, name in enumerate(table.columns) if name in OVERRIDES]
+    others = [(number, name) for number, name in enumerate(table.columns) if name not in OVERRIDES]
+    columns = {name: number for number, name in enumerate(table.columns, start=1)}
+    _warn_of_near_names(table, report)
+    for line, cells in cells_of(table, report):
+        if not any(cells):
+            report.count("{n} rows of the CSV are empty and were skipped", Place(table.file, line))
+            continue
+        overrides = {name: override_of(name, cells[number]) for number, name in reserved if cells[number].strip()}
+        yield SourceRow(
+            {name: cells[number] for number, name in others}, overrides, Place(table.file, line, 1), columns
+        )
+
+
+def _warn_of_near_names(table: Table, report: Report) -> None:
+    """A column called ``Size`` or ``prompts`` is a variable, which is hardly ever meant."""
+    alike = {
+        name: known for known in OVERRIDES for name in (known.title(), known.upper(), known + "s", known.rstrip("s"))
+    }
+    for name in table.columns:
+        if name not in OVERRIDES and name in alike and alike[name] not in table.columns:
+            report.warn(
+                f'{table.file}: the column {shown(name)} is read as a variable; the reserved one is "{alike[name]}"'
+            )
+
+
+def override_of(name: str, cell: str) -> Texts:
+    """A reserved cell as a setting.
+
+    References are separated by ``|``, or without one by blanks; a prompt stays as written.
+    """
+    if name == "prompt":
+        return cell
+    if name == "references":
+        return tuple(part.strip() for part in (cell.split("|") if "|" in cell else cell.split()) if part.strip())
+    return cell.strip()
+
+
+def value_of(axis: str, written: Value) -> Value | Texts:
+    """What a row gets from a value of an axis."""
+    return override_of(axis, str(written).strip()) if axis in OVERRIDES else written
+
+
+def included(row: Mapping[str, object], place: Place) -> SourceRow:
+    """An extra row of a job, from its entry under ``include``."""
+    overrides: dict[str, Texts] = {}
+    variables: dict[str, Value] = {}
+    for name, value in row.items():
+        if name in OVERRIDES:
+            overrides[name] = tuple(map(str, value)) if isinstance(value, list) else override_of(name, str(value))
+        else:
+            variables[name] = value  # type: ignore[assignment]  # the schema has checked its shape
+    return SourceRow(variables, overrides, place, {}, tuple(map(first_text, variables.values())), extra=True)
+
+
+def too_many(report: Report, place: Place, count: int) -> None:
+    """Report a job whose product is over the cap."""
+    number = f"{count:,}" if count < 10**15 else "far too many"
+    report.add(
+        place, f"this makes {number} rows, too many with the rest", f"at most {ROWS_PER_CAMPAIGN:,} in a campaign"
+    )
+
+
+def words_of(prompt: str) -> str:
+    """The first words of a prompt, for a name."""
+    return " ".join(_WORDS_OF_A_PROMPT.findall(prompt[:200])[:6])

@@ -1,0 +1,232 @@
+"""Reference images: names, addresses and files turned into values, or into the reason why not.
+
+An address is passed on to the API unfetched: only its text is judged, no name is looked up and nothing is requested. A
+file must lie inside the campaign file's folder, also after symbolic links, and be an image that the API takes. So must
+an object in S3, which is read like a file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import io
+import re
+import stat
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from adloom.campaign.origin import S3, Origin, beside
+from adloom.campaign.problems import did_you_mean
+from adloom.campaign.roots import is_below
+from adloom.core.campaign import Reference
+from adloom.core.errors import InputError
+from adloom.core.limits import PROFILES, ReferenceLimits
+from adloom.core.quoting import shown
+from adloom.edges.addresses import BadAddress, check_url
+
+HOSTABLE = ("jpeg", "png", "gif", "webp")
+"""What EvoLink's file service takes (its file API page, 2026-10); bmp and tiff can only be given as addresses."""
+
+NAMES_LOOKED_UP = 20
+"""Unknown names for which the nearest known one is looked up; whoever has more has not mistyped them."""
+
+LARGEST_BYTES = max(profile.references.size_bytes for profile in PROFILES.values())
+_MAGIC = (
+    (b"\xff\xd8\xff", "jpeg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"GIF87a", "gif"), (b"GIF89a", "gif"), (b"BM", "bmp"),
+    (b"II*\0", "tiff"), (b"MM\0*", "tiff"),
+)  # fmt: skip
+
+
+class BadReference(BadAddress):
+    """A reference that cannot be used; ``allowed`` says what could."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFrom:
+    """Where references may be: beside the campaign, at addresses on this machine too, in S3 below these roots alone.
+
+    ``roots`` None means anywhere in S3.
+    """
+
+    origin: Origin
+    loopback_urls: bool
+    roots: tuple[str, ...] | None = None
+
+
+class ReferenceReader:
+    """Reads the references of one campaign. A file is read and hashed once."""
+
+    def __init__(self, named: Mapping[str, tuple[str, str]], read_from: ReadFrom, limits: ReferenceLimits) -> None:
+        """Take ``named`` as name → (``url`` or ``file``, its text)."""
+        self._named = named
+        self._origin = read_from.origin
+        self._roots = read_from.roots
+        self._limits = limits
+        self._loopback_urls = read_from.loopback_urls
+        self._files: dict[str, Reference] = {}
+        self._opaque: set[str] = set()
+        self._given_up: set[str] = set()
+        self._wrong: set[str] = set()
+
+    def give_up(self, name: str) -> None:
+        """Say nothing more of a name whose own entry is in the report: a row with it is never bought."""
+        self._given_up.add(name)
+
+    def opaque_among(self, references: Iterable[Reference]) -> list[str]:
+        """The files among some references, as people call them, that have no transparency."""
+        return [reference.shown for reference in references if reference.content in self._opaque]
+
+    def read(self, text: str) -> Reference:
+        """The reference that a name, an address or a path stands for. Raises BadAddress."""
+        if text in self._given_up:
+            return Reference(f"given up:{text}", None, text)
+        kind, value = self._named.get(text, ("", text))
+        if value.startswith(S3):
+            if value not in self._files:
+                self._files[value] = self._object(value)
+            return self._files[value]
+        if kind == "url" or (not kind and "://" in value):
+            return url_reference(value, loopback_urls=self._loopback_urls)
+        if value.startswith("data:"):
+            raise BadReference("a picture cannot be written out as data:", "its address, or the path of its file")
+        if not kind and not re.search(r"[./\\]", value):
+            raise BadReference(f"there is no reference {shown(value)}{self._near(value)}", self._known())
+        if value not in self._files:
+            self._files[value] = self._file(value)
+        return self._files[value]
+
+    def _near(self, name: str) -> str:
+        """The nearest name that there is, for the first of the wrong ones: each takes a look at every right one."""
+        self._wrong.add(name)
+        return did_you_mean(name, self._named) if len(self._wrong) <= NAMES_LOOKED_UP else ""
+
+    def _known(self) -> str:
+        return "known: " + (", ".join(islice(self._named, 12)) or "none") + "; or an address, or the path of a file"
+
+    def _file(self, text: str) -> Reference:
+        root = self._origin.folder.resolve()
+        if "\0" in text or Path(text).is_absolute() or re.match(r"[A-Za-z]:|\\|~", text):
+            raise BadReference(
+                f"{shown(text)} is not a path beside the campaign file", "a relative path like references/a.png"
+            )
+        try:
+            self._origin.fetch(text)
+            path = (root / text).resolve(strict=True)
+            state = path.stat()
+        except (OSError, RuntimeError) as error:
+            raise BadReference(
+                f"there is no file {shown(text)} beside the campaign file", "an existing file"
+            ) from error
+        if not path.is_relative_to(root):
+            raise BadReference(f"{shown(text)} leads out of the campaign file's folder", "a file inside it")
+        if not stat.S_ISREG(state.st_mode):
+            raise BadReference(f"{shown(text)} is not a file", "a picture")
+        if state.st_size > self._limits.size_bytes:
+            size = f"{state.st_size / 1e6:.1f} MB"
+            raise BadReference(f"{shown(text)} has {size}", f"at most {self._limits.size_bytes / 1e6:g} MB")
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise BadReference(f"{shown(text)} cannot be read: {error.strerror}", "a readable file") from error
+        return Reference(self._checked(content, text), None, (root / text).relative_to(root).as_posix())
+
+    def _object(self, address: str) -> Reference:
+        from adloom.edges.s3.objects import ObjectUnreadable, read_object  # noqa: PLC0415 - boto3 takes half a second
+
+        if self._roots is not None and not is_below(address, self._roots):
+            raise BadReference(f"{shown(address)} is not where a form may read from", "a prefix that the worker allows")
+        most = self._limits.size_bytes
+        try:
+            content = read_object(address, most + 1)
+        except ObjectUnreadable as error:
+            allowed = "an object like s3://bucket/folder/picture.png that your AWS settings let you read"
+            raise BadReference(f"{shown(address)} cannot be read: {error}", allowed) from error
+        if len(content) > most:
+            raise BadReference(f"{shown(address)} is too large", f"at most {most / 1e6:g} MB")
+        return Reference(self._checked(content, address), None, address)
+
+    def _checked(self, content: bytes, text: str) -> str:
+        """Who a picture is, after its type and its pixels were found to be allowed."""
+        formats = [name for name in self._limits.formats if name in HOSTABLE]
+        kind = _image_type(content)
+        if kind not in formats:
+            what = f"is a {kind} image" if kind else "is no image of a known type"
+            raise BadReference(f"{shown(text)} {what}", "one of " + ", ".join(formats))
+        name = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        if not self._check_pixels(content, text, kind):
+            self._opaque.add(name)
+        return name
+
+    def _check_pixels(self, content: bytes, text: str, kind: str) -> bool:
+        """Check an image and tell whether it may have transparent pixels. Raises BadReference."""
+        from PIL import Image  # noqa: PLC0415 - slow to import, and most campaigns have no files
+
+        try:
+            with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content), formats=[kind]) as image:
+                (width, height), frames = image.size, int(getattr(image, "n_frames", 1))
+                is_transparent = image.has_transparency_data
+        except Exception as error:
+            raise BadReference(f"{shown(text)} is a damaged {kind} image", "a picture that opens") from error
+        limits = self._limits
+        pixels = f"{shown(text)} has {width}×{height} pixels"
+        if width > limits.width_px or height > limits.height_px:
+            raise BadReference(pixels, f"at most {limits.width_px}×{limits.height_px}")
+        if min(width, height) < limits.least_side_px:
+            raise BadReference(pixels, f"at least {limits.least_side_px} on each side")
+        if max(width, height) > limits.ratio * min(width, height):
+            raise BadReference(pixels, f"no side more than {limits.ratio} times the other")
+        if frames > 1:
+            raise BadReference(f"{shown(text)} is animated", "a still picture")
+        return is_transparent
+
+
+async def read_file(source: str, name: str) -> bytes:
+    """The bytes of a reference of a campaign, found good before. Raises InputError when it cannot be read any more."""
+    address = name if name.startswith(S3) else beside(source, name)
+    if address.startswith(S3):
+        return await asyncio.to_thread(_read_object_again, address)
+    try:
+        return await asyncio.to_thread(_read_up_to, Path(address), LARGEST_BYTES + 1)
+    except OSError as error:
+        raise _gone(name, str(error.strerror)) from error
+
+
+def _read_object_again(address: str) -> bytes:
+    from adloom.edges.s3.objects import ObjectUnreadable, read_object  # noqa: PLC0415 - as above
+
+    try:
+        return read_object(address, LARGEST_BYTES + 1)
+    except ObjectUnreadable as error:
+        raise _gone(address, str(error)) from error
+
+
+def _gone(name: str, why: str) -> InputError:
+    return InputError(
+        f"the reference {name} cannot be read any more: {why}",
+        remedy="Put the file back, or change the campaign; then run it again.",
+    )
+
+
+def _read_up_to(path: Path, size_bytes: int) -> bytes:
+    if not path.is_file():  # a pipe that took its place would be waited for
+        raise FileNotFoundError(errno.ENOENT, "it is gone")
+    with path.open("rb") as handle:
+        return handle.read(size_bytes)
+
+
+def _image_type(content: bytes) -> str:
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "webp"
+    return next((kind for magic, kind in _MAGIC if content.startswith(magic)), "")
+
+
+def url_reference(url: str, *, loopback_urls: bool) -> Reference:
+    """The reference for an address. Raises BadAddress."""
+    check_url(url, ("https", "http"), loopback_urls=loopback_urls)
+    parts = urlsplit(url)
+    return Reference(f"url:{url}", url, urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")))

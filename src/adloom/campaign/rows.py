@@ -1,0 +1,329 @@
+"""Source rows become rows: settings checked, prompts filled in, identities and names given, repetitions settled."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+
+from adloom.campaign.jobs import Job, SourceRow, words_of
+from adloom.campaign.problems import Place, Report, did_you_mean
+from adloom.campaign.seen import Register
+from adloom.campaign.settings import AXES, Fault, Look, Making, SettingsReader
+from adloom.core.campaign import Duplicates, Row
+from adloom.core.family import those_that_take
+from adloom.core.identity import content_identity, digest, explicit_identity, meaning, slug
+from adloom.core.limits import OPTIONS, Model
+from adloom.core.matrix import Exclusions, sample
+from adloom.core.prompt import ADVISED_CHARACTERS, length_problem, names_its_own_count
+from adloom.core.quoting import shown
+from adloom.core.spelling import nearest
+from adloom.core.template import BadTemplate, is_template, names_in, prompt_template
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DIGIT = re.compile(r"\d")
+_NO_LOOK = Look("", "", "", ())  # of a row whose model, size or quality is wrong: only its prompt is still examined
+_EXCLUDABLE = (*AXES, "priority", "grouping", "variants")
+_LABEL_LENGTH = 48
+_HEX_LENGTHS = (6, 12, 64)
+_SURELY_SHORT = 1200  # characters: even all Chinese and with a count phrase this is below every limit of the prompt
+
+_OWN_COUNT = "{n} prompts seem to name their own number of images, which contradicts the one that is asked for"
+_LONG = f"{{n}} prompts have more than {ADVISED_CHARACTERS:,} characters, where details begin to get lost"
+_BRACES = "{n} prompts still hold {{ or {% after filling in: only the prompt itself is a template, variables are not"
+
+
+class RowReader:
+    """Reads the rows of one job, once."""
+
+    def __init__(self, job: Job, settings: SettingsReader, duplicates: Duplicates, report: Report) -> None:
+        self._job = job
+        self._settings = settings
+        self._duplicates = duplicates
+        self._report = report
+        self._seen = Register()
+        self._exclusions = Exclusions(pattern.names for pattern in job.exclude)
+        self._some_variables: Mapping[str, object] | None = None
+        self._lack_of_prompt_is_said = False
+        self._references_are_templates = any(map(is_template, job.settings["references"]))
+
+    def rows(self, most: int) -> Iterator[tuple[Row, SourceRow]]:
+        """Yield the rows in order, each with what it was made from; ``most`` is what the campaign may still have."""
+        picked = self._sample(most)
+        position = -1
+        for source, making, look in self._candidates(self._report, most):
+            if not source.extra:
+                position += 1
+                if picked is not None and position not in picked:
+                    continue
+            if (row := self._row(source, making, look)) is not None:
+                yield row, source
+        self._report_useless_exclusions()
+
+    def _sample(self, most: int) -> frozenset[int] | None:
+        """The positions that the job's sample picks, None without one; this reads the source once by itself."""
+        if self._job.sample is None:
+            return None
+        unheard = Report("")  # the reading that follows says everything again
+        count, seed = self._job.sample
+        contents = (
+            [source.variables, source.overrides, look.model, look.size, look.quality]
+            for source, _, look in self._candidates(unheard, most)
+            if not source.extra
+        )
+        picked = sample(contents, count, seed)
+        self._seen, self._exclusions = Register(), Exclusions(pattern.names for pattern in self._job.exclude)
+        return picked
+
+    def _candidates(self, report: Report, most: int) -> Iterator[tuple[SourceRow, Making, Look]]:
+        """Yield what is left after the exclusions, then the included rows."""
+        for source in map(self._with_options, self._sources(report, most)):
+            if not source.extra:
+                self._some_variables = source.variables
+            self._check_id(source, report)
+            making = self._making(source, report)
+            if making is None:
+                continue
+            self._report_faults(source, making.faults, report)
+            for look in making.looks or (_NO_LOOK,):
+                if source.extra or not self._is_excluded(source, making, look):
+                    self._report_faults(source, look.faults, report)
+                    yield source, making, look
+
+    def _with_options(self, source: SourceRow) -> SourceRow:
+        """The row with those of its variables as settings that are called like an option of the models.
+
+        A variable that the row's templates use stays what it was before there were options.
+        """
+        found = {name: value for name in OPTIONS if isinstance(value := source.variables.get(name), str) and value}
+        if not found:
+            return source
+        own = source.overrides.get("prompt", self._job.prompt)
+        used = names_in(str(own)).union(*map(names_in, self._job.settings["references"]))
+        options = {name: value.strip() for name, value in found.items() if name not in used}
+        return replace(source, overrides={**options, **source.overrides}) if options else source
+
+    def _sources(self, report: Report, most: int) -> Iterator[SourceRow]:
+        yield from self._job.source(report, most // self._job.looks)
+        yield from self._job.include
+
+    def _making(self, source: SourceRow, report: Report) -> Making | None:
+        settings = self._job.settings
+        if source.overrides:
+            settings = {**settings, **source.overrides}
+        if self._references_are_templates and "references" not in source.overrides:
+            try:
+                filled = (prompt_template(text).render(source.variables).strip() for text in settings["references"])
+                settings = {**settings, "references": tuple(text for text in filled if text)}
+            except BadTemplate as problem:
+                report.add(self._job.origins["references"], f"references: {problem.message}", problem.allowed)
+                return None
+        return self._settings.read(settings)
+
+    def _report_faults(self, source: SourceRow, faults: tuple[Fault, ...], report: Report) -> None:
+        for fault in faults:
+            own = fault.setting in source.overrides
+            place = source.place_of(fault.setting) if own else self._job.origins[fault.setting]
+            report.add(place, fault.message, fault.allowed)
+
+    def _check_id(self, source: SourceRow, report: Report) -> None:
+        if (row_id := source.overrides.get("id")) is None:
+            return
+        place = source.place_of("id")
+        if not _ID.fullmatch(str(row_id)):
+            report.add(
+                place,
+                f"the id {shown(str(row_id))} cannot be used",
+                "1 to 64 of A-Z a-z 0-9 . _ -, first a letter or digit",
+            )
+        self._seen.files[source.extra] = place.file
+        first = self._seen.ids.first(_number(str(row_id)), 2 * place.line + source.extra)
+        if first is not None:
+            report.add(
+                place,
+                f"the id {shown(str(row_id))} is already taken in {self._seen.files[first % 2 == 1]}:{first // 2}",
+                "each id once in a job",
+            )
+
+    def _is_excluded(self, source: SourceRow, making: Making, look: Look) -> bool:
+        if not self._job.exclude:
+            return False
+        settings = (look.size, look.quality, look.model, making.priority, making.grouping.value, str(making.variants))
+        whole = {**dict(zip(_EXCLUDABLE, settings, strict=True)), **source.variables}
+        return self._exclusions.leave_out(whole)
+
+    def _report_useless_exclusions(self) -> None:
+        if self._some_variables is None:
+            return
+        known = dict.fromkeys((*self._some_variables, *_EXCLUDABLE))
+        first_known = ", ".join(list(known)[:12])
+        wrong: dict[str, str] = {}
+        for pattern in self._job.exclude:
+            if self._exclusions.met(pattern.names):
+                continue
+            if unknown := [name for name in pattern.names if name not in known]:
+                near = wrong.get(unknown[0]) or wrong.setdefault(unknown[0], did_you_mean(unknown[0], known))
+                message = f"exclude: there is no {shown(unknown[0])} in this job{near}"
+                self._report.add(pattern.place, message, f"known: {first_known}")
+            else:
+                where = f"{pattern.place.file}:{pattern.place.line}"
+                self._report.warn(f"{where}: this exclude matches no row, so it leaves nothing out")
+
+    def _row(self, source: SourceRow, making: Making, look: Look) -> Row | None:
+        """The row, or None when it has a problem."""
+        prompt = self._prompt(source)
+        if prompt is None or not self._prompt_is_good(prompt, source, making, look.model):
+            return None
+        if making.faults or look.faults:
+            return None
+        content = meaning(
+            model=look.model, prompt=prompt, size=look.size, quality=look.quality, priority=making.priority,
+            references=making.references, options=making.options,
+        )  # fmt: skip
+        found = self._identity(source, content, making.variants)
+        if found is None:
+            return None
+        identity, repetition, shared = found
+        own = content_identity(self._job.name, content, repetition) if shared else identity
+        name, label = self._name(source, look, prompt, own)
+        return Row(
+            job=self._job.name, identity=identity, name=name, label=label, prompt=prompt, variables=source.variables,
+            model=look.model, size=look.size, quality=look.quality, priority=making.priority,
+            references=making.references, grouping=making.grouping, variants=making.variants, shared=shared,
+            options=making.options,
+        )  # fmt: skip
+
+    def _prompt(self, source: SourceRow) -> str | None:
+        own = source.overrides.get("prompt")
+        if own is None and not self._job.prompt and "prompt" not in source.columns:
+            self._report_lack_of_prompt(source)
+            return None
+        text = self._job.prompt if own is None else str(own)
+        try:
+            return prompt_template(text).render(source.variables) if is_template(text) else text
+        except BadTemplate as problem:
+            if own is not None:
+                place = source.place_of("prompt")
+            else:
+                place = source.place if source.extra else self._job.origins["prompt"]
+            report_text = f"the prompt of job {shown(self._job.name)}: {problem.message}"
+            self._report.add(place, report_text, problem.allowed)
+            return None
+
+    def _report_lack_of_prompt(self, source: SourceRow) -> None:
+        if self._lack_of_prompt_is_said:
+            return  # every row of the job lacks it
+        self._lack_of_prompt_is_said = True
+        near = next(iter(nearest("prompt", map(str.lower, source.columns))), "")
+        column = next((number for name, number in source.columns.items() if name.lower() == near), 0)
+        if (place := self._job.origins["prompt"]).line:
+            alike = f", but {source.place.file} has a column {shown(near)}" if near else ""
+            message = f"job {shown(self._job.name)} has no prompt{alike}"
+            allowed = "a prompt, or a column called prompt"
+        else:
+            alike = f", but one is called {shown(list(source.columns)[column - 1])}" if near else ""
+            place = Place(place.file, 1, column or 1)
+            message, allowed = f"no column is called prompt{alike}", "a column called prompt, or the option --prompt"
+        self._report.add(place, message, allowed)
+
+    def _prompt_is_good(self, prompt: str, source: SourceRow, making: Making, model: str) -> bool:
+        place = source.place_of("prompt")
+        which = f" for {shown(' / '.join(source.axes), 80)}" if source.combination and source.axes else ""
+        if source.combination:
+            place = self._job.origins["prompt"]
+        if not prompt or prompt.isspace():
+            self._report.add(place, f"the prompt{which} is empty", "words that say what to show")
+            return False
+        if len(prompt) > _SURELY_SHORT:
+            most = making.most_images(model)
+            if problem := length_problem(prompt, most, *self._settings.prompt_limits(model)):
+                takers = those_that_take(partial(_takes_length, prompt, most))
+                self._report.add(place, f"{problem}{which}", "; ".join(filter(None, ("a shorter prompt", takers))))
+                return False
+        if _DIGIT.search(prompt) and names_its_own_count(prompt):
+            self._report.count(_OWN_COUNT, place)
+        if len(prompt) > ADVISED_CHARACTERS:
+            self._report.count(_LONG, place)
+        if is_template(prompt):
+            self._report.count(_BRACES, place)
+        return True
+
+    def _identity(self, source: SourceRow, content: tuple[object, ...], variants: int) -> tuple[str, int, int] | None:
+        """The row's identity, how often its request has come, and how many of its variants an earlier row has.
+
+        None when it is refused as a repetition. An id tells rows apart whatever they ask for, but not where equal rows
+        are to share their images: then the request alone is who they are, so that no order or removal buys again.
+        """
+        job, row_id = self._job.name, source.overrides.get("id")
+        if row_id is not None and self._duplicates is Duplicates.KEEP:
+            return explicit_identity(job, str(row_id)), 1, 0
+        identity = content_identity(job, content, 1)
+        key = int(identity[:32], 16)
+        if self._duplicates is Duplicates.MERGE:  # shared images need all 128 bits, where the others make do with 64
+            is_new, line = key not in self._seen.most, 0
+            self._seen.most.setdefault(key, variants)
+        else:
+            line = self._seen.contents.first(key >> 64, source.place.line) or 0
+            is_new = not line
+        if is_new:
+            if row_id is not None and self._duplicates is Duplicates.ERROR:
+                identity = explicit_identity(job, str(row_id))
+            return identity, 1, 0
+        return self._repetition(source, content, key, variants, line)
+
+    def _repetition(
+        self, source: SourceRow, content: tuple[object, ...], key: int, variants: int, line: int
+    ) -> tuple[str, int, int] | None:
+        job, seen = self._job.name, self._seen
+        number = seen.repeats[key] = seen.repeats.get(key, 1) + 1
+        if self._duplicates is Duplicates.ERROR:
+            message = f"this row of job {shown(job)} is the same as an earlier one, from line {line}"
+            self._report.add(source.place, message, "other words, or duplicates: keep or merge")
+            return None
+        what = f"{{n}} rows of job {shown(job)} are the same as an earlier one and "
+        if self._duplicates is Duplicates.MERGE:
+            self._report.count(what + "share its images (duplicates: merge)", source.place)
+            shared, seen.most[key] = min(variants, seen.most[key]), max(variants, seen.most[key])
+            return content_identity(job, content, 1), number, shared
+        self._report.count(what + "buy further images (duplicates: keep)", source.place)
+        return content_identity(job, content, number), number, 0
+
+    def _name(self, source: SourceRow, look: Look, prompt: str, identity: str) -> tuple[str, str]:
+        """The row's name, unique in the job whatever the case of its letters, and its readable part."""
+        if (row_id := source.overrides.get("id")) is not None:
+            label = "-".join((str(row_id), *filter(None, map(slug, look.axes))))
+            if self._is_unused(label):
+                return label, label
+            identity = digest(identity, look.model, look.size, look.quality)
+            return self._one_of(label, identity), label
+        label = _label(source.axes or (words_of(prompt),), look.axes)
+        return self._one_of(label, identity), label
+
+    def _one_of(self, label: str, hexadecimal: str) -> str:
+        """A name with so many digits that no other row of the job has it; the longest cannot be told apart by more."""
+        names = tuple(f"{label}-{hexadecimal[:length]}" for length in _HEX_LENGTHS)
+        return next(filter(self._is_unused, names), names[-1])
+
+    def _is_unused(self, name: str) -> bool:
+        """Whether no row of the job has this name yet; it is taken from now on."""
+        return self._seen.names.first(_number(name.lower()), 0) is None
+
+
+def _takes_length(prompt: str, most: int, model: Model) -> bool:
+    """Whether a model takes so long a prompt, in calls as large as it makes them."""
+    n = min(most, model.images_per_call)
+    return length_problem(prompt, n, model.prompt_characters, model.prompt_tokens) is None
+
+
+def _label(words: tuple[str, ...], axes: tuple[str, ...]) -> str:
+    """Words and axis values as part of a file name; what is too long is cut from the words."""
+    end = slug(" ".join(axes))
+    start = slug(" ".join(words), max(8, _LABEL_LENGTH - len(end)))
+    return "-".join(filter(None, (start or "row", end)))
+
+
+def _number(text: str) -> int:
+    """64 bits of a hash: a set of them is a third of a set of the texts."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest())

@@ -1,0 +1,299 @@
+"""The shape of a campaign file: pydantic models at the door, and their errors in a marketer's words.
+
+Every scalar arrives as text. These models check shapes, whole numbers and closed word lists; what depends on the limits
+profile (sizes, qualities, reference counts) is checked for each row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import ErrorDetails, core_schema
+
+from adloom.campaign.checks import (
+    amount,
+    axes,
+    extra_rows,
+    fallback_models,
+    fault,
+    kind,
+    number_text,
+    one_of,
+    patterns,
+    price,
+    reference,
+    reference_list,
+    slug_text,
+    text,
+    texts,
+    whole_number,
+)
+from adloom.campaign.problems import Report, did_you_mean
+from adloom.campaign.yaml_tree import Document, Path, Tree
+from adloom.core.campaign import Budget, Duplicates, Grouping, Pace
+from adloom.core.cheapest import CHEAPEST
+from adloom.core.limits import MODELS, OPTIONS, PRIORITIES, PROFILES, QUALITIES, WIDE_RATIOS
+from adloom.core.quoting import shown
+
+Text: TypeAlias = Annotated[str, BeforeValidator(text)]
+Slug: TypeAlias = Annotated[str, BeforeValidator(slug_text), Field(pattern=r"^[a-z0-9-]{1,63}$")]
+Texts: TypeAlias = Annotated[str | tuple[str, ...], BeforeValidator(texts)]
+References: TypeAlias = Annotated[str | tuple[str, ...], BeforeValidator(reference_list)]
+_Counted: TypeAlias = Annotated[str, BeforeValidator(number_text), WithJsonSchema({"type": ["integer", "string"]})]
+Amount: TypeAlias = Annotated[Decimal, BeforeValidator(amount)]
+_Scalar: TypeAlias = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
+_Value: TypeAlias = _Scalar | dict[str, Any]
+
+
+Switch: TypeAlias = Annotated[str, BeforeValidator(text), WithJsonSchema({"type": "boolean"})]
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_Model: TypeAlias = Annotated[str, BeforeValidator(one_of(*MODELS))]
+_FallbackModel: TypeAlias = Annotated[str, BeforeValidator(one_of(*MODELS, CHEAPEST))]
+_FALLBACK_SCHEMA = WithJsonSchema(
+    {"anyOf": [{"const": CHEAPEST}, {"type": "array", "items": {"enum": [*MODELS]}}, {"enum": [*MODELS]}]}
+)
+_Price: TypeAlias = Annotated[Decimal | dict[str, Decimal], BeforeValidator(price(*QUALITIES))]
+
+
+class BudgetFile(_File):
+    """A cap on what an edition may spend; exactly one of the three."""
+
+    usd: Amount | None = None
+    credits: Amount | None = None
+    images: Annotated[int, BeforeValidator(whole_number(1, 10_000_000))] | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> BudgetFile:
+        if len(self.model_fields_set) != 1:
+            raise fault(
+                f"a budget has exactly one amount, this one has {len(self.model_fields_set)}", "usd, credits or images"
+            )
+        return self
+
+    def value(self) -> Budget:
+        """The budget as the core knows it."""
+        return Budget(self.usd, self.credits, self.images)
+
+
+class PaceFile(_File):
+    """How fast a run may buy."""
+
+    in_flight: Annotated[int, BeforeValidator(whole_number(1, 1000))] = 16
+    submits_per_minute: Annotated[int, BeforeValidator(whole_number(1, 100_000))] | None = None
+
+    def value(self) -> Pace:
+        """The pace as the core knows it."""
+        return Pace(self.in_flight, self.submits_per_minute)
+
+
+class SettingsFile(_File):
+    """What a row is made with. A list of sizes, qualities or models is an axis."""
+
+    variants: _Counted | None = Field(None, description="images wanted of each row, 1 to 1,000")
+    size: Texts | None = Field(None, description="a ratio or pixels such as 2048x2048", examples=[*WIDE_RATIOS])
+    quality: Texts | None = Field(None, examples=[*QUALITIES])
+    grouping: Text | None = Field(None, json_schema_extra={"enum": [*Grouping]})
+    priority: Text | None = Field(None, json_schema_extra={"enum": [*PRIORITIES]})
+    model: Texts | None = Field(None, examples=[*MODELS])
+    output_format: Text | None = Field(None, json_schema_extra={"enum": [*OPTIONS["output_format"]]})
+    background: Text | None = Field(None, json_schema_extra={"enum": [*OPTIONS["background"]]})
+    watermark: Switch | None = Field(None, description="a visible mark of the API on the image")
+    web_search: Switch | None = Field(None, description="the model may search the web; each search is charged")
+
+
+class ReferenceFile(_File):
+    """A reference image under a name: one address or one file."""
+
+    url: Text | None = None
+    file: Text | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> ReferenceFile:
+        if len(self.model_fields_set) != 1:
+            raise fault("a reference is one address or one file", "{url: https://…} or {file: path or s3://…}")
+        return self
+
+
+_NamedReference: TypeAlias = Annotated[
+    ReferenceFile, BeforeValidator(reference, json_schema_input_type=str | ReferenceFile)
+]
+
+
+class SampleFile(_File):
+    """A stable choice of some combinations."""
+
+    count: Annotated[int, BeforeValidator(whole_number(1, 1_000_000))]
+    seed: _Counted = "0"
+
+
+class JobFile(SettingsFile):
+    """One block of the campaign file."""
+
+    id: Slug
+    prompt: Text | None = None
+    references: References | None = Field(None, description="names, addresses (http, https, s3) or paths")
+    matrix: Annotated[str | dict[str, list[_Value]], BeforeValidator(axes)] | None = None
+    rows: Text | None = Field(None, description="the path of a CSV with one row a line")
+    exclude: Annotated[list[dict[str, _Value]], BeforeValidator(patterns)] = Field(default_factory=list)
+    include: Annotated[list[dict[str, Any]], BeforeValidator(extra_rows)] = Field(default_factory=list)
+    sample: SampleFile | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> JobFile:
+        if self.matrix is not None and self.rows is not None:
+            raise fault("a job has a matrix or rows, not both", "two jobs")
+        return self
+
+
+class HeadFile(_File):
+    """Everything of a campaign file but its jobs."""
+
+    campaign: Slug
+    model: Text | None = None
+    budget: BudgetFile | None = None
+    limits: PaceFile = PaceFile()
+    profile: Annotated[str, BeforeValidator(one_of(*PROFILES)), Field(json_schema_extra={"enum": [*PROFILES]})] = (
+        "strict"
+    )
+    defaults: SettingsFile = SettingsFile()
+    references: dict[str, _NamedReference] = Field(default_factory=dict)
+    prices: dict[_Model, _Price] = Field(default_factory=dict, description="credits an image, maybe by quality")
+    fallback: Annotated[tuple[_FallbackModel, ...], BeforeValidator(fallback_models), _FALLBACK_SCHEMA] = Field(
+        (), description="models to try where a row's own is unavailable, or cheapest"
+    )
+    callback_url: Text | None = None
+    duplicates: Annotated[Duplicates, BeforeValidator(one_of(*Duplicates))] = Duplicates.KEEP
+
+
+class CampaignFile(HeadFile):
+    """A whole campaign file. Its JSON schema is for editors."""
+
+    PARTS: ClassVar[Mapping[Path, type[BaseModel]]] = {
+        ("budget",): BudgetFile,
+        ("limits",): PaceFile,
+        ("defaults",): SettingsFile,
+        ("references", "*"): ReferenceFile,
+        ("jobs", "*"): JobFile,
+        ("jobs", "*", "sample"): SampleFile,
+    }
+
+    jobs: list[JobFile] = Field(min_length=1)
+
+
+def editor_schema() -> dict[str, Any]:
+    """The JSON schema of a campaign file, by which editors complete and check one while it is written."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **CampaignFile.model_json_schema(schema_generator=_EditorSchema),
+        "title": "adloom campaign",
+    }
+
+
+class _EditorSchema(GenerateJsonSchema):
+    """Keys may be left out but not left empty, and names speak for themselves."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401, ARG002 - pydantic's own signature
+        return False
+
+
+def read_head(document: Document, content: Mapping[str, Tree], report: Report) -> HeadFile:
+    """The head of a campaign file. Parts with problems are reported and read as if they were not there."""
+    head = {name: value for name, value in content.items() if name != "jobs"}
+    try:
+        return HeadFile.model_validate(head)
+    except ValidationError as invalid:
+        errors = invalid.errors(include_url=False)
+        report_errors(document, (), errors, report)
+        bad = {error["loc"][0] for error in errors if error["loc"]}
+        return HeadFile.model_validate({"campaign": "unnamed"} | {n: v for n, v in head.items() if n not in bad})
+
+
+def read_jobs(document: Document, content: Mapping[str, Tree], report: Report) -> list[tuple[int, JobFile]]:
+    """The jobs that can be read, each with its position in the file; the others are reported."""
+    jobs = content.get("jobs")
+    if not isinstance(jobs, list) or not jobs:
+        allowed = "below jobs: one block for each that begins with - id: hero"
+        report.add(document.place(("jobs",), of_key=True), "a campaign needs a list of jobs", allowed)
+        return []
+    read: list[tuple[int, JobFile]] = []
+    lines: dict[str, int] = {}
+    for position, job in enumerate(jobs):
+        try:
+            read.append((position, JobFile.model_validate(job)))
+        except ValidationError as invalid:
+            report_errors(document, ("jobs", position), invalid.errors(include_url=False), report)
+        if isinstance(job, dict) and isinstance(name := job.get("id"), str):
+            place = document.place(("jobs", position, "id"))
+            if lines.setdefault(name, place.line) != place.line:
+                report.add(place, f"the job id {shown(name)} is already taken in line {lines[name]}", "each id once")
+    return read
+
+
+def report_errors(document: Document, prefix: Path, errors: Sequence[ErrorDetails], report: Report) -> None:
+    """Say pydantic's errors in plain words, each at its place in the file."""
+    for error in errors:
+        path = tuple(part for part in (*prefix, *error["loc"]) if part != "[key]")  # pydantic's mark for a bad key
+        name = str(path[-1]) if path else ""
+        if error["type"] == "extra_forbidden":
+            message, allowed = _unknown_key(name, path[:-1])
+        elif error["type"] == "missing":
+            report.add(document.place(path[:-1]), f"{shown(name)} is missing", _MISSING.get(name, ""))
+            continue
+        else:
+            at = "" if name.isdecimal() or "[key]" in error["loc"] else f"{name}: "
+            context = error.get("ctx", {})
+            message = at + context.get("message", f"{kind(error['input'])} cannot stand here")
+            allowed = context.get("allowed", _EXAMPLES.get(name, _NEEDED.get(error["type"], "")))
+        of_key = error["type"] == "extra_forbidden" or "[key]" in error["loc"]
+        report.add(document.place(path, of_key=of_key), message, allowed)
+
+
+def _unknown_key(name: str, path: Path) -> tuple[str, str]:
+    """What is said of a key that nothing at this path is called."""
+    known = _keys_at(path)
+    if not path and name in JobFile.model_fields:
+        place = "a job or below defaults" if name in SettingsFile.model_fields else "a job"
+        return f"the key {shown(name)} belongs into {place}", "known here: " + ", ".join(known)
+    return f"unknown key {shown(name)}{did_you_mean(name, known)}", "known here: " + ", ".join(known)
+
+
+_EXAMPLES = {
+    "budget": "like budget: {usd: 12.50}",
+    "limits": "like limits: {in_flight: 16}",
+    "defaults": 'like defaults: {variants: 4, size: "4:5"}',
+    "sample": "like sample: {count: 6, seed: 7}",
+    "references": "like references: {bottle: {file: references/bottle.png}}",
+    "prices": "like prices: {doubao-seedream-4.0: 1.53}",
+}
+_MISSING = {
+    "campaign": "a name, like campaign: spring-launch",
+    "id": "a name for the job, like id: hero",
+    "count": "how many, like count: 6",
+}
+_NEEDED = {
+    "dict_type": "a mapping, key: value",
+    "model_type": "a mapping, key: value",
+    "model_attributes_type": "a mapping, key: value",
+    "list_type": "a list",
+    "string_type": "text",
+}
+
+
+def _keys_at(path: Path) -> list[str]:
+    """The keys that are known at a path of a campaign file."""
+    for pattern, model in CampaignFile.PARTS.items():
+        if len(pattern) == len(path) and all(want in ("*", part) for want, part in zip(pattern, path, strict=True)):
+            return list(model.model_fields)
+    return list(CampaignFile.model_fields)

@@ -1,0 +1,317 @@
+"""The command line. The only module that prints.
+
+Heavy libraries are imported by the command that needs them: ``adloom --help`` reads none of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adloom import __version__
+from adloom.cli.archive import examine, resolve_calls, status_of, verify_edition
+from adloom.cli.campaign import explain_rows, make_project, write_schema
+from adloom.cli.deliver import register as register_delivery
+from adloom.cli.ending import end
+from adloom.cli.options import (
+    Archive,
+    AsJson,
+    BudgetUsd,
+    EditionName,
+    First,
+    Jobs,
+    Model,
+    Only,
+    Prompt,
+    Quality,
+    Sample,
+    Seed,
+    Size,
+    Source,
+    Target,
+    Variants,
+    Where,
+    budget_of,
+    defaults_of,
+    only_of,
+    request_of,
+)
+from adloom.cli.review import review
+from adloom.cli.run import run_campaign
+from adloom.core.errors import SettingInvalid
+from adloom.core.exits import Sent
+
+if TYPE_CHECKING:
+    pass
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Buy marketing images in bulk from a paid image API: once each, and archived with proof.",
+)
+
+
+def main() -> None:
+    """Run the command line; every error that is meant for a person ends with its exit code."""
+    app()
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+    if version:
+        typer.echo(f"adloom {__version__}")
+        raise typer.Exit
+
+
+@app.command(epilog="Example: adloom plan campaigns/spring-launch.yaml")
+def plan(
+    source: Source,
+    archive: Archive = None,
+    edition: EditionName = "main",
+    budget_usd: BudgetUsd = None,
+    only: Only = None,
+    jobs: Jobs = None,
+    where: Where = "",
+    first: First = None,
+    sample: Sample = None,
+    seed: Seed = "0",
+    model: Model = None,
+    size: Size = None,
+    quality: Quality = None,
+    variants: Variants = None,
+    prompt: Prompt = None,
+    explain: Annotated[
+        str | None, typer.Option(metavar="JOB[/ROW]", help="Show how these prompts came about, from which lines.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a run would buy, and send nothing."""
+    from adloom.core.selection import Selection  # noqa: PLC0415
+    from adloom.plan.outlook import Wish  # noqa: PLC0415
+
+    async def work() -> int:
+        from adloom.plan.text import plan_lines, plan_summary  # noqa: PLC0415
+        from adloom.targets import open_store, settings_for  # noqa: PLC0415
+        from adloom.wiring import outlook_of  # noqa: PLC0415
+
+        selection = Selection(tuple(jobs or ()), where, first, sample, seed)
+        wish = Wish(budget=budget_of(budget_usd), only=only_of(only or []), selection=selection)
+        request = request_of(source, archive, edition, defaults_of(model, size, quality, variants, prompt), wish)
+        if explain is not None:
+            return explain_rows(request, explain, as_json=as_json)
+        settings = settings_for(request)
+        store = open_store(settings.archive)
+        outlook = await outlook_of(request, settings, store, to_run=False)
+        typer.echo("\n".join(plan_lines(outlook)), err=as_json)
+        if as_json:
+            typer.echo(json.dumps(plan_summary(outlook), ensure_ascii=False))
+        return 0
+
+    end(work, as_json=as_json)
+
+
+@app.command(epilog="Example: adloom run campaigns/spring-launch.yaml --sandbox")
+def run(
+    source: Source,
+    archive: Archive = None,
+    edition: EditionName = "main",
+    budget_usd: BudgetUsd = None,
+    only: Only = None,
+    jobs: Jobs = None,
+    where: Where = "",
+    first: First = None,
+    sample: Sample = None,
+    seed: Seed = "0",
+    in_flight: Annotated[int | None, typer.Option(min=1, help="Tasks that run at the API at once.")] = None,
+    submits_per_minute: Annotated[int | None, typer.Option(min=1, help="Purchases a minute, at most.")] = None,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="Buy from a stand-in API: no key, no money.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Agree to the price; off a terminal, nothing is bought without.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let this campaign follow another of the same name.")
+    ] = False,
+    same_api: Annotated[
+        str, typer.Option(metavar="REASON", help="The API has another address now and is the same; recorded.")
+    ] = "",
+    direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect.")] = False,
+    prefect: Annotated[
+        bool, typer.Option("--prefect", help="Run as a Prefect flow, on Prefect's embedded server if need be.")
+    ] = False,
+    model: Model = None,
+    size: Size = None,
+    quality: Quality = None,
+    variants: Variants = None,
+    prompt: Prompt = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the price and ask, buy what is missing, archive every image, write the manifest."""
+    from adloom.core.selection import Selection  # noqa: PLC0415
+    from adloom.plan.outlook import Wish  # noqa: PLC0415
+
+    async def work() -> int:
+        if direct and prefect:
+            raise SettingInvalid("--direct and --prefect exclude each other", remedy="Choose one of them.")
+        wish = Wish(
+            budget=budget_of(budget_usd),
+            in_flight=in_flight,
+            submits_per_minute=submits_per_minute,
+            only=only_of(only or []),
+            selection=Selection(tuple(jobs or ()), where, first, sample, seed),
+            sandbox=sandbox,
+            replace=replace,
+            same_api=same_api,
+        )
+        request = request_of(source, archive, edition, defaults_of(model, size, quality, variants, prompt), wish)
+        through_prefect = prefect or (bool(os.environ.get("PREFECT_API_URL")) and not direct)
+        return await run_campaign(request, sent, yes=yes, through_prefect=through_prefect, as_json=as_json)
+
+    sent: list[Sent] = []
+    end(work, as_json=as_json, sent=sent)
+
+
+@app.command(epilog="Example: adloom gallery archive/spring-launch/main")
+def gallery(
+    target: Target,
+    archive: Archive = None,
+    edition: EditionName = "main",
+    as_json: AsJson = False,
+) -> None:
+    """Write the page of an edition again, with its thumbnails, and print its address."""
+
+    async def work() -> int:
+        from adloom.targets import RunRequest, open_target, settings_for  # noqa: PLC0415
+        from adloom.wiring import rewrite_gallery  # noqa: PLC0415
+
+        store, found = open_target(target, settings_for(RunRequest(target, archive)), edition)
+        address = await rewrite_gallery(store, found)
+        typer.echo(address, err=as_json)
+        if as_json:
+            answer = {"campaign": found.campaign, "edition": found.edition, "gallery": address}
+            typer.echo(json.dumps(answer, ensure_ascii=False))
+        return 0
+
+    end(work, as_json=as_json)
+
+
+app.command(epilog="Example: adloom review archive/spring-launch/main --apply review.csv")(review)
+
+
+@app.command(epilog="Example: adloom sandbox --port 8099")
+def sandbox(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 chooses a free port.")] = 0,
+) -> None:
+    """Serve the stand-in for the image API. The first line of output is its base URL."""
+    from adloom.sandbox import SandboxSettings, serve_forever  # noqa: PLC0415
+
+    serve_forever(port=port, settings=SandboxSettings())
+
+
+@app.command(epilog="Example: adloom receive --port 8080 --archive s3://bucket/prefix")
+def receive(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 chooses a free port.")] = 8080,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    archive: Archive = None,
+) -> None:
+    """Receive the API's callbacks, which settle purchases whose answers were lost. Its address is the first output."""
+    from adloom.cli.receive import receive_callbacks  # noqa: PLC0415
+
+    end(lambda: receive_callbacks(archive, host, port), as_json=False)
+
+
+@app.command(epilog="Example: adloom status campaigns/spring-launch.yaml")
+def status(
+    target: Annotated[str | None, typer.Argument(help="As for verify; left out: the whole archive.")] = None,
+    archive: Archive = None,
+    edition: EditionName = "main",
+    as_json: AsJson = False,
+) -> None:
+    """Show progress and money: charged, reserved, at risk."""
+    end(lambda: status_of(target, archive, edition, as_json=as_json), as_json=as_json)
+
+
+@app.command(epilog="Example: adloom verify archive/spring-launch/main --sample 10%")
+def verify(
+    target: Target,
+    archive: Archive = None,
+    edition: EditionName = "main",
+    sample: Annotated[str, typer.Option(help="Hash only this share of the images.")] = "100%",
+    repair: Annotated[bool, typer.Option("--repair", help="Put right what can be.")] = False,
+    accept_loss: Annotated[
+        str | None,
+        typer.Option(help="Give up what the ledger lacks, for this reason; recorded. What it cost stays spent."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Derive the manifest again and hash every object. Exit 0: all is right, 3: damage."""
+    end(
+        lambda: verify_edition(target, archive, edition, sample, mend=repair, lost=accept_loss, as_json=as_json),
+        as_json=as_json,
+    )
+
+
+@app.command(epilog="Example: adloom resolve archive/spring-launch/main")
+def resolve(
+    target: Target,
+    call: Annotated[str | None, typer.Argument(help="A held call; left out: all are listed.")] = None,
+    archive: Archive = None,
+    edition: EditionName = "main",
+    adopt: Annotated[str | None, typer.Option(help="The task that this purchase made.")] = None,
+    release: Annotated[
+        bool, typer.Option("--release", help="This purchase made no task: it may be sent again.")
+    ] = False,
+    reason: Annotated[str | None, typer.Option(help="Why it is released; recorded.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """See and settle purchases that nobody can tell the outcome of."""
+    end(
+        lambda: resolve_calls(target, call, archive, edition, adopt, let_go=release, reason=reason, as_json=as_json),
+        as_json=as_json,
+    )
+
+
+@app.command(epilog="Example: adloom doctor --probe")
+def doctor(
+    archive: Archive = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Buy one or two images to see what the API remembers.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the probe.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check key, API, archive, clock and Prefect: what works, what does not, what to do."""
+    sent: list[Sent] = []
+    end(lambda: examine(archive, sent, buy=probe, yes=yes, as_json=as_json), as_json=as_json, sent=sent)
+
+
+@app.command(epilog="Example: adloom init my-campaign")
+def init(
+    folder: Annotated[Path, typer.Argument(help="The folder to make; nothing in it is overwritten.")],
+) -> None:
+    """Make a starter project that plans and runs at once."""
+
+    async def work() -> int:
+        return make_project(folder)
+
+    end(work, as_json=False)
+
+
+@app.command(epilog="Example: adloom schema campaign.schema.json")
+def schema(
+    path: Annotated[Path | None, typer.Argument(help="The file to write; left out: to the terminal.")] = None,
+) -> None:
+    """Write the JSON schema of campaign files, by which editors complete and check them."""
+
+    async def work() -> int:
+        return write_schema(path)
+
+    end(work, as_json=False)
+
+
+register_delivery(app)

@@ -1,0 +1,280 @@
+"""The commands that look at an archive or settle what a person must settle: status, verify, resolve, doctor."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import secrets
+import sys
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import typer
+
+from adloom.core.check import Check
+from adloom.core.errors import InputError, SettingInvalid
+from adloom.core.exits import EXIT_INCOMPLETE, EXIT_INPUT, EXIT_OK, Sent
+
+
+def _say(lines: list[str], answer: dict[str, Any], *, as_json: bool) -> None:
+    typer.echo("\n".join(lines), err=as_json)
+    if as_json:
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+
+
+def _settings(archive: str | None) -> Any:  # noqa: ANN401 - imported late
+    from adloom.targets import RunRequest, settings_for  # noqa: PLC0415
+
+    return settings_for(RunRequest("", archive))
+
+
+async def status_of(target: str | None, archive: str | None, edition: str, *, as_json: bool) -> int:
+    """Progress and money of an edition, or of every edition of an archive."""
+    from adloom.cli.text import status_lines  # noqa: PLC0415
+    from adloom.plan.revision import read_newest  # noqa: PLC0415
+    from adloom.plan.text import origin_data  # noqa: PLC0415
+    from adloom.publish.manifest import derive  # noqa: PLC0415
+    from adloom.spend.held import held_calls  # noqa: PLC0415
+    from adloom.targets import WallClock, editions_of, new_ledger, open_store, open_target  # noqa: PLC0415
+
+    settings = _settings(archive)
+    if target is None:
+        store = open_store(settings.archive)
+        editions = await editions_of(store)
+    else:
+        store, found = open_target(target, settings, edition)
+        editions = [found]
+    answers: list[dict[str, Any]] = []
+    lines: list[str] = [] if editions else [f"{store.address} holds no campaign yet"]
+    for one in editions:
+        ledger = new_ledger(store, one)
+        await ledger.load()
+        revision = await read_newest(store, one)
+        if revision is None:
+            raise InputError(f"{store.address}/{one.prefix} holds no plan yet", remedy="Run the campaign first.")
+        manifest = (await derive(store, one, ledger, revision)).manifest
+        held = held_calls(ledger, WallClock().now())
+        lines += status_lines(manifest, held, revision.origin)
+        told = {name: manifest[name] for name in ("campaign", "edition", "status", "totals")}
+        answers.append({**told, **origin_data(revision.origin), "held": len(held)})
+    _say(lines, {"editions": answers} if target is None else answers[0], as_json=as_json)
+    return EXIT_OK
+
+
+async def verify_edition(  # noqa: D103 - the command's own help says it
+    target: str, archive: str | None, edition: str, sample: str, *, mend: bool, lost: str | None, as_json: bool
+) -> int:
+    from adloom.edges.pictures import PictureDecoder  # noqa: PLC0415
+    from adloom.publish.checksums import Damage, verify  # noqa: PLC0415
+    from adloom.publish.repair import repair  # noqa: PLC0415
+    from adloom.targets import new_ledger, open_target  # noqa: PLC0415
+    from adloom.wiring import give_up, rebuild_ledger  # noqa: PLC0415
+
+    settings = _settings(archive)
+    share = _share(sample)
+    store, found = open_target(target, settings, edition)
+    ledger = new_ledger(store, found)
+    verdict = await verify(store, found, ledger, share=share)
+    lines = [str(finding) for finding in verdict.findings]
+    mended: tuple[str, ...] = ()
+    if mend and any(finding.damage is Damage.OLDER for finding in verdict.findings):
+        came_back, lack = await rebuild_ledger(store, found)
+        lines.append(
+            f"rebuilt: {came_back} calls and tasks of the ledger" + (f"; it still lacks {lack}" if lack else "")
+        )
+        verdict = await verify(store, found, ledger, share=share)
+    if verdict.findings and mend:
+        async with PictureDecoder() as decoder:
+            mended = await repair(store, found, ledger, verdict, _fetcher(settings), decoder)
+        verdict = await verify(store, found, new_ledger(store, found), share=share)
+        lines += [f"put right: {key}" for key in mended]
+        lines += ["left:", *map(str, verdict.findings)] if verdict.findings else ["everything is right now"]
+    given_up = ""
+    if lost is not None:
+        given_up = await give_up(store, found, _given(lost), _person())
+        verdict = await verify(store, found, new_ledger(store, found), share=share)
+        lines = [f"given up for lost: {given_up}; what it cost stays spent", *map(str, verdict.findings)]
+    count = f"{verdict.objects} objects, {verdict.hashed} hashed, {len(verdict.findings)} not as they should be"
+    answer = {
+        "objects": verdict.objects,
+        "hashed": verdict.hashed,
+        "findings": [{"key": f.key, "damage": f.damage, "detail": f.detail} for f in verdict.findings],
+        "repaired": list(mended),
+        "given_up": given_up or None,
+    }
+    _say([*lines, count], answer, as_json=as_json)
+    return EXIT_INCOMPLETE if verdict.findings else EXIT_OK
+
+
+def _given(reason: str) -> str:
+    if not reason.strip():
+        raise SettingInvalid("--accept-loss needs a reason", remedy='Say why: --accept-loss "the disk died on Monday".')
+    return reason.strip()
+
+
+def _fetcher(settings: Any) -> Any:  # noqa: ANN401 - imported late
+    """Fetches a link for a repair: a dead link is no image, not an error."""
+    from dataclasses import replace  # noqa: PLC0415
+
+    from adloom.core.errors import DownloadError  # noqa: PLC0415
+    from adloom.edges.evolink.client import EvoLink  # noqa: PLC0415
+    from adloom.edges.settings import SecretText  # noqa: PLC0415
+
+    async def fetch(link: str) -> bytes | None:
+        # a result link needs no key, but the client is made for one
+        async with EvoLink(replace(settings, api_key=settings.api_key or SecretText("none"))) as api:
+            try:
+                return (await api.download(link)).content
+            except DownloadError:
+                return None
+
+    return fetch
+
+
+def _share(sample: str) -> float:
+    text = sample.strip().removesuffix("%")
+    try:
+        share = Decimal(text) / 100
+    except ArithmeticError:
+        share = Decimal(-1)
+    if not 0 < share <= 1:
+        raise SettingInvalid(f"--sample {sample[:40]!r} is no share", remedy="Write it like --sample 10%.")
+    return float(share)
+
+
+async def resolve_calls(  # noqa: D103 - the command's own help says it
+    target: str,
+    call: str | None,
+    archive: str | None,
+    edition: str,
+    adopt_task: str | None,
+    *,
+    let_go: bool,
+    reason: str | None,
+    as_json: bool,
+) -> int:
+    from adloom.cli.text import held_lines  # noqa: PLC0415
+    from adloom.core.origin import UNKNOWN  # noqa: PLC0415
+    from adloom.edges.evolink.client import EvoLink  # noqa: PLC0415
+    from adloom.plan.revision import read_newest  # noqa: PLC0415
+    from adloom.plan.text import origin_data  # noqa: PLC0415
+    from adloom.spend.held import adopt, held_calls, release  # noqa: PLC0415
+    from adloom.targets import WallClock, new_ledger, open_target  # noqa: PLC0415
+    from adloom.wiring import publish_again  # noqa: PLC0415
+
+    settings = _settings(archive)
+    store, found = open_target(target, settings, edition)
+    ledger = new_ledger(store, found)
+    await ledger.load()
+    newest = await read_newest(store, found)
+    origin = newest.origin if newest else UNKNOWN
+    if (adopt_task or let_go) and call is None:
+        raise SettingInvalid("which call?", remedy="Name it: adloom resolve TARGET CALL --adopt TASK, or --release.")
+    if adopt_task and let_go:
+        raise SettingInvalid("--adopt and --release exclude each other", remedy="Choose one of them.")
+    if call is not None and adopt_task:
+        async with EvoLink(settings) as api:
+            await adopt(ledger, store, api, call, adopt_task, by=_person())
+        lines = [f"{call} has the task {adopt_task} now; run the campaign to collect its images"]
+    elif call is not None and let_go:
+        if not reason:
+            raise SettingInvalid("a release needs a reason", remedy='Say why: --reason "the console shows no task".')
+        await release(ledger, WallClock(), call, reason, by=_person())
+        lines = [f"{call} is released; the next run may buy it again"]
+    else:
+        held = [one for one in held_calls(ledger, WallClock().now()) if call in (None, one.call)]
+        if call is not None and not held:
+            raise InputError(f"call {call[:80]!r} is not held", remedy="Leave it out to see the held calls.")
+        lines = held_lines(held, origin)
+    if adopt_task or let_go:
+        await publish_again(store, found)
+    remaining = held_calls(ledger, WallClock().now())
+    _say(lines, {"held": [_held_answer(one) for one in remaining], **origin_data(origin)}, as_json=as_json)
+    return EXIT_OK
+
+
+def _held_answer(held: Any) -> dict[str, Any]:  # noqa: ANN401 - imported late
+    return {
+        "call": held.call,
+        "job": held.job,
+        "row": held.row,
+        "images": held.images,
+        "age_s": round(held.age_s),
+        "credits_at_risk": float(held.credits_at_risk),
+        "task": held.task or None,
+        "reason": held.reason,
+    }
+
+
+async def examine(archive: str | None, sent: list[Sent], *, buy: bool, yes: bool, as_json: bool) -> int:
+    """Every check, and the probe when it was asked for and agreed to; ``sent`` is given what that sends."""
+    from adloom.edges.evolink.client import EvoLink  # noqa: PLC0415
+    from adloom.edges.health import prefect_health, server_time  # noqa: PLC0415
+    from adloom.run.doctor import check_account, check_archive, check_clock  # noqa: PLC0415
+    from adloom.targets import WallClock, open_store  # noqa: PLC0415
+
+    settings = _settings(archive)
+    store = open_store(settings.archive)
+    checks = [await check_archive(store, secrets.token_hex(8))]
+    if settings.api_key is None:
+        checks.append(
+            Check("key", works=False, found="EVOLINK_API_KEY is not set", remedy="set it to your EvoLink key")
+        )
+    else:
+        async with EvoLink(settings) as api:
+            checks.append(await check_account(api, settings.origin))
+    checks.append(check_clock(WallClock().now(), await server_time(settings.base_url)))
+    checks.append(await prefect_health(os.environ))
+    if buy and all(check.works for check in checks) and _agreed_to_probe(yes=yes):
+        checks.append(await _probe(settings, store, sent))
+    elif buy:
+        typer.echo("The probe was not made.", err=True)
+    told = [{"name": c.name, "works": c.works, "found": c.found, "remedy": c.remedy} for c in checks]
+    answer = {"checks": told, **sum(sent, start=Sent()).told()}
+    _say([str(check) for check in checks], answer, as_json=as_json)
+    return EXIT_OK if all(check.works for check in checks) else EXIT_INPUT
+
+
+def _agreed_to_probe(*, yes: bool) -> bool:
+    return yes or (sys.stdin.isatty() and typer.confirm("The probe buys one or two images. Go on?"))
+
+
+async def _probe(settings: Any, store: Any, sent: list[Sent]) -> Check:  # noqa: ANN401 - imported late
+    from adloom.edges.evolink.client import EvoLink  # noqa: PLC0415
+    from adloom.ledger.capabilities import record_capability  # noqa: PLC0415
+    from adloom.ledger.edition import Edition  # noqa: PLC0415
+    from adloom.plan.outlook import Wish, look  # noqa: PLC0415
+    from adloom.run.doctor import ProbeSource, probe_check  # noqa: PLC0415
+    from adloom.spend.purchase import repeat  # noqa: PLC0415
+    from adloom.targets import WallClock, new_ledger  # noqa: PLC0415
+    from adloom.wiring import execute  # noqa: PLC0415
+
+    clock = WallClock()
+    wish = Wish(origin=settings.origin)
+    began = datetime.fromtimestamp(clock.now(), UTC)
+    edition = Edition(ProbeSource().campaign.name, began.strftime("%Y%m%d-%H%M%S-%f"))
+    outlook = await look(store, clock, ProbeSource(), edition, wish)
+    result = await execute(settings, store, outlook, started=lambda run: sent.append(run.sent))
+    if result.exit_code != EXIT_OK:
+        found = result.stops[0].message if result.stops else "the purchase did not end well"
+        return Check("probe", works=False, found=found, remedy="nothing is proven; try again later")
+    ledger = new_ledger(store, edition)
+    await ledger.load()
+    (call,) = ledger.calls()
+    first = ledger.facts(call).latest.task
+    sent.append(Sent(left=1, may_have_cost=1))
+    async with EvoLink(settings) as api:
+        remembers = await repeat(ledger, api, call) == first
+        await record_capability(store, api.account, replays_keys=remembers, now=clock.now())
+    await execute(settings, store, await look(store, clock, ProbeSource(), edition, wish))  # a second task is kept too
+    return probe_check(ledger, call, settings.origin, remembers=remembers)
+
+
+def _person() -> str:
+    """Who decides, for the record."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown user"

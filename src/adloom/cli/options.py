@@ -1,0 +1,91 @@
+"""What several commands take: their arguments and options, and what becomes of them."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adloom.core.campaign import Budget
+from adloom.core.decision import Verdict
+from adloom.core.errors import SettingInvalid
+from adloom.core.outcomes import Status
+from adloom.core.selection import Again
+
+if TYPE_CHECKING:
+    from adloom.targets import RunRequest
+
+Source = Annotated[
+    str,
+    typer.Argument(help="A campaign: a .yaml, .csv or .xlsx file; book.xlsx#May is its sheet May.", show_default=False),
+]
+Target = Annotated[str, typer.Argument(help="A campaign file, or <archive>/<campaign>/<edition>.", show_default=False)]
+Archive = Annotated[str | None, typer.Option(help="Where the images go; default: ADLOOM_ARCHIVE, else ./archive.")]
+EditionName = Annotated[str, typer.Option(help="One issue of the campaign. The same again resumes it.")]
+BudgetUsd = Annotated[str | None, typer.Option(help="The cap in US dollars, instead of the file's budget.")]
+AsJson = Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")]
+Model = Annotated[str | None, typer.Option(help="For a CSV: the model of rows that name none.")]
+Size = Annotated[str | None, typer.Option(help="For a CSV: the size of rows that name none, such as 4:5.")]
+Quality = Annotated[str | None, typer.Option(help="For a CSV: the quality of rows that name none, such as 2K.")]
+Variants = Annotated[int | None, typer.Option(help="For a CSV: how many images a row without a number gets.")]
+Prompt = Annotated[str | None, typer.Option(help="For a CSV: the prompt template of rows that have none.")]
+Only = Annotated[
+    list[str] | None, typer.Option(help="Ask once more for what ended failed, short or refused, or was rejected.")
+]
+Jobs = Annotated[list[str] | None, typer.Option("--job", help="For this job only; more than once for several.")]
+Where = Annotated[
+    str, typer.Option(help='For rows only of which this is so, such as: locale == "zh-CN" and size == "9:16".')
+]
+First = Annotated[int | None, typer.Option(help="For the first so many rows only.")]
+Sample = Annotated[int | None, typer.Option(help="For so many rows only, spread over the plan, always the same ones.")]
+Seed = Annotated[str, typer.Option(help="Another seed makes another sample.")]
+
+
+def request_of(
+    source: str,
+    archive: str | None,
+    edition: str,
+    defaults: Any,  # noqa: ANN401 - imported late
+    wish: Any,  # noqa: ANN401
+) -> RunRequest:
+    """The campaign that a command was asked for."""
+    from adloom.targets import RunRequest  # noqa: PLC0415
+
+    return RunRequest(source, archive, edition, wish, defaults)
+
+
+def defaults_of(
+    model: str | None, size: str | None, quality: str | None, variants: int | None, prompt: str | None
+) -> Any:  # noqa: ANN401 - imported late
+    """What the rows of a CSV take that name nothing themselves."""
+    from adloom.campaign.files import Defaults  # noqa: PLC0415
+
+    return Defaults(model=model, size=size, quality=quality, variants=variants, prompt=prompt)
+
+
+def budget_of(usd: str | None) -> Budget | None:
+    """The cap of ``--budget-usd``. Raises SettingInvalid for what is no sum of money."""
+    if usd is None:
+        return None
+    try:
+        amount = Decimal(usd)
+    except InvalidOperation:
+        amount = Decimal(-1)
+    if not amount.is_finite() or amount <= 0:
+        raise SettingInvalid(
+            f"--budget-usd {usd[:40]!r} is no sum of money", remedy="Write it like --budget-usd 12.50."
+        )
+    return Budget(usd=amount)
+
+
+_AGAIN: tuple[Again, ...] = (Status.FAILED, Status.SHORT, Status.REFUSED, Verdict.REJECTED)
+
+
+def only_of(words: list[str]) -> frozenset[Again]:
+    """The outcomes and the decision of ``--only``. Raises SettingInvalid for a word that is none."""
+    allowed = {each.value: each for each in _AGAIN}
+    for word in words:
+        if word not in allowed:
+            raise SettingInvalid(f"--only {word[:40]!r} is not known", remedy="Use failed, short, refused or rejected.")
+    return frozenset(allowed[word] for word in words)

@@ -1,0 +1,33 @@
+"""``adloom receive``: the process that hears the API's callbacks."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import typer
+
+from adloom.core.errors import SettingInvalid
+from adloom.core.exits import EXIT_OK
+
+
+async def receive_callbacks(archive: str | None, host: str, port: int) -> int:
+    """Write down what callbacks tell until a signal comes. Prints the receiver's base address first."""
+    from adloom.edges.callback_receiver import Receiver  # noqa: PLC0415 - slow to import
+    from adloom.targets import RunRequest, WallClock, open_store, settings_for  # noqa: PLC0415
+
+    settings = settings_for(RunRequest("", archive))
+    if not settings.callback_secrets:
+        raise SettingInvalid(
+            "ADLOOM_CALLBACK_SECRET is not set",
+            remedy="Set it to the same random text, 32 letters or more, here and where campaigns are run.",
+        )
+    store = open_store(settings.archive)
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    async with Receiver(store, WallClock(), settings.callback_secrets).server(host, port) as server:
+        typer.echo(server.url)
+        await ended.wait()
+    await store.aclose()
+    return EXIT_OK

@@ -1,0 +1,72 @@
+"""The command to choose with: what was decided, shown; decisions from a file, applied; the page that saves them."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adloom.cli.ending import end
+from adloom.cli.options import Archive, AsJson, EditionName, Target
+from adloom.core.errors import SettingInvalid
+from adloom.core.exits import EXIT_OK
+
+
+def review(
+    target: Target,
+    archive: Archive = None,
+    edition: EditionName = "main",
+    apply: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep the decisions of a review.csv or review.json.")
+    ] = None,
+    by: Annotated[str, typer.Option(help="Who decides, where the file does not say it; default: your user name.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show what was decided about an edition's images, or keep the decisions of a file."""
+    end(lambda: review_edition(target, archive, edition, apply, by=by, as_json=as_json), as_json=as_json)
+
+
+async def review_edition(
+    target: str, archive: str | None, edition: str, file: Path | None, *, by: str, as_json: bool
+) -> int:
+    """Show, or apply and show; the exit code."""
+    from adloom.core.decision import MOST_CHARACTERS  # noqa: PLC0415
+    from adloom.review.apply import apply, with_added  # noqa: PLC0415
+    from adloom.review.images import read_choosing  # noqa: PLC0415
+    from adloom.review.summary import review_lines, review_summary  # noqa: PLC0415
+    from adloom.review.table import read_review  # noqa: PLC0415
+    from adloom.targets import RunRequest, new_ledger, open_target, settings_for  # noqa: PLC0415
+    from adloom.wiring import publish_again  # noqa: PLC0415
+
+    if len(by) > MOST_CHARACTERS:
+        raise SettingInvalid("--by is too long", remedy="Give a name.")
+    store, found = open_target(target, settings_for(RunRequest(target, archive)), edition)
+    ledger = new_ledger(store, found)
+    await ledger.load()
+    choosing = await read_choosing(store, found, ledger)
+    lines: list[str] = []
+    added = 0
+    if file is not None:
+        now = datetime.now(UTC)
+        applied = await apply(store, choosing, read_review(file, now), by or person(), now)
+        choosing, added = with_added(choosing, applied), len(applied.added)
+        lines.append(f"{file}: {added} decisions added, {applied.known} known already")
+        if added:
+            await publish_again(store, found)
+    typer.echo("\n".join([*lines, *review_lines(choosing)]), err=as_json)
+    if as_json:
+        answer = review_summary(choosing) | ({"added": added} if file is not None else {})
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+    return EXIT_OK
+
+
+def person() -> str:
+    """Who decides, for the record."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown user"

@@ -1,0 +1,111 @@
+"""The command that spends money: the price is shown, somebody agrees to it, then the campaign runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import typer
+
+from adloom.core.errors import InputError
+from adloom.core.exits import EXIT_INTERRUPTED, Sent
+
+if TYPE_CHECKING:
+    from adloom.plan.outlook import Outlook
+    from adloom.run.run import Result, Run
+    from adloom.targets import RunRequest
+
+
+async def run_campaign(
+    request: RunRequest, sent: list[Sent], *, yes: bool, through_prefect: bool, as_json: bool
+) -> int:
+    """Run a campaign and show how it ended; its exit code. ``sent`` is given what the run sends, while it goes on.
+
+    Raises InputError when nobody agreed to the price.
+    """
+    from adloom.run.text import result_lines, result_summary  # noqa: PLC0415
+    from adloom.sandbox_process import embedded_sandbox  # noqa: PLC0415
+    from adloom.targets import open_store, settings_for  # noqa: PLC0415
+    from adloom.wiring import outlook_of  # noqa: PLC0415
+
+    settings = settings_for(request)
+    with embedded_sandbox(settings) if request.wish.sandbox else nullcontext(settings) as settings:
+        store = open_store(settings.archive)
+        outlook = await outlook_of(request, settings, store, to_run=True)
+        outlook = _agreed(outlook, yes=yes, as_json=as_json)
+        if through_prefect:
+            from adloom.orchestration.in_process import run_through_prefect  # noqa: PLC0415
+
+            result = await _watched(partial(run_through_prefect, request, settings, store, outlook), sent)
+        else:
+            from adloom.wiring import execute  # noqa: PLC0415
+
+            note = "Running directly, without Prefect (set PREFECT_API_URL or say --prefect for a flow run)."
+            typer.echo(note, err=True)
+            result = await _watched(partial(execute, settings, store, outlook), sent)
+    typer.echo("\n".join(result_lines(result)), err=as_json)
+    if as_json:
+        typer.echo(json.dumps(result_summary(result), ensure_ascii=False))
+    return result.exit_code
+
+
+def _agreed(outlook: Outlook, *, yes: bool, as_json: bool) -> Outlook:
+    """Show the price and have somebody agree to it. Where nobody can be asked, the run only collects what is paid for.
+
+    Raises InputError when a person says no, and where there is nothing to collect either.
+    """
+    from adloom.plan.reserve import unconfirmed  # noqa: PLC0415
+    from adloom.plan.text import plan_lines  # noqa: PLC0415
+
+    typer.echo("\n".join(plan_lines(outlook)), err=as_json)
+    if yes:
+        return outlook
+    to_agree = bool(outlook.to_buy) and outlook.fits and not outlook.lack
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        if to_agree and not typer.confirm("Buy this?", err=as_json):
+            raise InputError("nothing was bought: you did not agree to the price", remedy="Run it again when you do.")
+        if outlook.fits:
+            return outlook
+    elif to_agree and not outlook.ledger.calls():
+        stop = unconfirmed(outlook)
+        raise InputError(stop.message, remedy=stop.remedy)
+    return replace(outlook, wish=replace(outlook.wish, agreed=False))
+
+
+async def _watched(work: Callable[..., Awaitable[Result]], sent: list[Sent]) -> Result:
+    from adloom.cli.text import watch  # noqa: PLC0415
+
+    watching: list[asyncio.Task[None]] = []
+
+    def started(run: Run) -> None:
+        sent.append(run.sent)
+        _interrupt_on_signals(run)
+        watching.append(asyncio.create_task(watch(run)))
+
+    try:
+        return await work(started=started)
+    finally:
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
+
+
+def _interrupt_on_signals(run: Run) -> None:
+    """Ctrl-C or SIGTERM stops the buying and lets what is paid come in; a second one ends the process at once."""
+
+    def on_signal() -> None:
+        if run.gate.is_interrupted:
+            os._exit(EXIT_INTERRUPTED)
+        typer.echo("Stopping: nothing more is bought, what is in flight is collected (once more to quit).", err=True)
+        run.interrupt()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)

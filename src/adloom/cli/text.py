@@ -1,0 +1,107 @@
+"""What people see on a terminal of a run: its progress and its result. Only ``watch`` writes; the rest builds text."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from adloom.core.origin import Origin
+from adloom.core.outcomes import Status
+from adloom.core.pricing import usd
+from adloom.plan.text import dollars, duration
+from adloom.run.progress import Progress
+from adloom.run.run import Run
+from adloom.spend.held import Held
+
+LINE_EVERY_S = 10
+BAR_EVERY_S = 0.5
+
+
+def status_lines(manifest: Mapping[str, Any], held: Sequence[Held], origin: Origin) -> list[str]:
+    """An edition's progress and money, in words."""
+    totals = manifest["totals"]
+    ends = ", ".join(f"{totals[status]} {status}" for status in Status if totals[status])
+    money = ", ".join(
+        f"{dollars(Decimal(str(totals[f'credits_{name}'])), origin)} {word}"
+        for name, word in (("charged", "charged"), ("reserved", "reserved"), ("at_risk", "at risk"))
+    )
+    lines = [
+        f"{manifest['campaign']}, edition {manifest['edition']}: {manifest['status']}",
+        f"  {totals['wanted']} images wanted: {ends}",
+        f"  {money}",
+    ]
+    return lines + [f"  held {line}" for line in (held_lines(held, origin) if held else [])]
+
+
+def held_lines(held: Sequence[Held], origin: Origin) -> list[str]:
+    """Held purchases, one a line, and what can be done about them."""
+    if not held:
+        return ["nothing is held"]
+    lines = [
+        f"{one.call} {one.job}/{one.row}: {one.images} images, {dollars(one.credits_at_risk, origin)} at risk "
+        f"for {duration(one.age_s)}; {one.reason}"
+        for one in held
+    ]
+    return [*lines, "look for the task in EvoLink's console: --adopt TASK when it is there, --release when it is not"]
+
+
+def progress_line(progress: Progress, elapsed_s: float, archived_before: int) -> str:
+    """One line of progress."""
+    made = progress.archived - archived_before
+    left = progress.wanted - progress.ended
+    eta = f", about {duration(elapsed_s / made * left)} left" if made and left else ""
+    return (
+        f"{progress.archived}/{progress.wanted} images archived, {progress.in_flight} calls in flight, "
+        f"{progress.origin.word}${progress.usd:.2f} of ${usd(progress.cap):.2f} spent{eta}"
+    )
+
+
+async def watch(run: Run) -> None:
+    """Show a run's progress on stderr until cancelled: a bar on a terminal, a line now and then elsewhere."""
+    if sys.stderr.isatty():
+        await _bar(run)
+    else:
+        await _lines(run)
+
+
+async def _lines(run: Run) -> None:
+    before = run.progress().archived
+    elapsed_s = 0
+    try:
+        while True:
+            await asyncio.sleep(LINE_EVERY_S)
+            elapsed_s += LINE_EVERY_S
+            sys.stderr.write(progress_line(run.progress(), elapsed_s, before) + "\n")
+            sys.stderr.flush()
+    finally:
+        sys.stderr.write(progress_line(run.progress(), elapsed_s, before) + "\n")
+
+
+async def _bar(run: Run) -> None:
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    columns = (
+        SpinnerColumn(),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} images"),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=run.revision.wanted, note="")
+        try:
+            while True:
+                _show(bar, task, run.progress())
+                await asyncio.sleep(BAR_EVERY_S)
+        finally:
+            _show(bar, task, run.progress())
+
+
+def _show(bar: Any, task: Any, progress: Progress) -> None:  # noqa: ANN401 - rich is imported late
+    note = f"{progress.in_flight} in flight · {progress.origin.word}${progress.usd:.2f} of ${usd(progress.cap):.2f}"
+    bar.update(task, completed=progress.archived, note=note)

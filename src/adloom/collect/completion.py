@@ -1,0 +1,174 @@
+"""From a completed task to the images that it made: recorded at once when it shows them all, else read on.
+
+What a reading shows that the ledger does not know yet goes there first and is fetched then; nothing waits for the rest
+of a task but its own call. ``core.results`` judges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from decimal import Decimal
+from random import Random
+from typing import Protocol
+
+from adloom.core.backoff import poll_wait_s
+from adloom.core.facts import Attempt, Decided
+from adloom.core.links import joined, others
+from adloom.core.results import Reading, Verdict, images_billed, judge, second_reading_after_s
+from adloom.core.task import Task, TaskState
+from adloom.ledger.ledger import Ledger
+from adloom.ports import Clock
+
+Fetch = Callable[[str], Awaitable[None]]
+"""Fetches what the ledger knows of a call's images and has not stored."""
+
+
+class Unreachable(Exception):
+    """The API could not be read for so long that the run gives up; the task stays accepted in the ledger."""
+
+
+class Reader(Protocol):
+    """Reads tasks again: the poller. Raises Unreachable."""
+
+    clock: Clock
+    random: Random
+    interval_s: float
+
+    async def look_again(self, task_id: str, wait_s: float, *, alone: bool = False) -> Task | None: ...
+
+
+class Completions:
+    """The completed tasks of one process."""
+
+    def __init__(self, ledger: Ledger, reader: Reader) -> None:
+        self._ledger = ledger
+        self._reader = reader
+        self._readings: dict[str, list[Reading]] = {}
+        """What was read of tasks that are read on, by task."""
+
+    async def begin(self, call: str, task: Task) -> None:
+        """Take the first reading that shows a task completed, and record what it tells."""
+        self._readings[task.task_id] = [self._reading(task, is_own=False)]
+        if await self._heed(call, task) is Verdict.FINAL:
+            del self._readings[task.task_id]
+
+    async def read_on(self, call: str, fetch: Fetch) -> None:
+        """Read a task until it shows all that it made, or for so long that the rest is held; fetch what it shows."""
+        task_id = self._ledger.facts(call).latest.task
+        readings = self._readings.setdefault(task_id, [])
+        verdict, reads, fetched = Verdict.READ_ON, 0, 0
+        while True:
+            attempt = self._attempt(call, task_id)
+            if len(attempt.links) > fetched:
+                await fetch(call)
+                fetched = len(attempt.links)
+            if verdict is not Verdict.READ_ON:
+                break
+            alone = bool(attempt.links) and attempt.completed is not None and attempt.completed["billed"] is None
+            wait_s = self._wait_s(reads, alone=alone) if readings else 0
+            task = await self._reader.look_again(task_id, wait_s, alone=alone)
+            reads += 1
+            if task is None or task.state is not TaskState.COMPLETED:  # it was completed: this says nothing about it
+                task = Task(task_id, TaskState.COMPLETED)
+            readings.append(self._reading(task, is_own=alone))
+            verdict = await self._heed(call, task)
+        del self._readings[task_id]
+        if verdict is Verdict.HELD:
+            reason = f"task {task_id} is completed and does not show all that it may have made"
+            await self._ledger.note(call, f"a{attempt.number}-held", {"reason": reason})
+
+    def _attempt(self, call: str, task_id: str) -> Attempt:
+        """The attempt whose task it is."""
+        return next(attempt for attempt in self._ledger.facts(call).attempts if task_id in attempt.tasks)
+
+    def _wait_s(self, reads: int, *, alone: bool) -> float:
+        if alone:
+            return second_reading_after_s(self._reader.interval_s)
+        return poll_wait_s(reads, 0, self._reader.interval_s, self._reader.random.random())
+
+    def _reading(self, task: Task, *, is_own: bool) -> Reading:
+        return Reading(self._reader.clock.monotonic(), task.results, is_own)
+
+    async def _heed(self, call: str, task: Task) -> Verdict:
+        """Judge a call by its readings, of which this is the last, and write down what it adds to the ledger."""
+        attempt = self._attempt(call, task.task_id)
+        first, now = attempt.completed, self._reader.clock.now()
+        verdict = judge(
+            self._readings[task.task_id],
+            known=attempt.links,
+            asked=wanted(attempt),
+            billed=_bill(attempt, task),
+            interval_s=self._reader.interval_s,
+            now_s=self._reader.clock.monotonic(),
+            ended_ago_s=now - datetime.fromisoformat(first["time"]).timestamp() if first else 0,
+        )
+        await self._record(call, task, verdict)
+        return verdict
+
+    async def _record(self, call: str, task: Task, verdict: Verdict) -> None:
+        while _adds(attempt := self._attempt(call, task.task_id), task, verdict):
+            name = f"a{attempt.number}-completed" + (f"-{len(attempt.completions) + 1}" if attempt.completions else "")
+            if (await self._ledger.decide(call, name, _fields(attempt, task, verdict)))[1]:
+                break
+        attempt = self._attempt(call, task.task_id)
+        if attempt.shows_all and attempt.completed is not None and attempt.settled is None:
+            charge = {"outcome": Decided.CHARGED, "credits": attempt.completed["credits"]}
+            charge |= {"reason": "", "kind": "", "final": True}
+            await self._ledger.decide(call, f"a{attempt.number}-settled", charge)
+
+
+_OVER = (Verdict.FINAL, Verdict.NEVER_SHOWN)
+
+
+def _adds(attempt: Attempt, task: Task, verdict: Verdict) -> bool:
+    """Whether a reading says what the ledger does not know."""
+    known = attempt.completed
+    if known is None:
+        return True
+    is_news = bool(others(attempt.links, task.results)) or (verdict in _OVER and not attempt.shows_all)
+    return is_news and bool(known["task"] == task.task_id)
+
+
+def _fields(attempt: Attempt, task: Task, verdict: Verdict) -> dict[str, object]:
+    """The ``completed`` record of a reading."""
+    asked, billed, used = wanted(attempt), _bill(attempt, task), _used(attempt, task)
+    shown = len(joined(attempt.links, task.results))
+    if verdict is Verdict.NEVER_SHOWN and billed is None:
+        billed = asked
+    charged = estimate(attempt, shown if verdict is Verdict.FINAL else asked) if used is None else used
+    return {
+        "task": task.task_id,
+        "links": list(dict.fromkeys(task.results)),
+        "reported": len(task.results),
+        "credits": str(charged),
+        "told": used is not None,
+        "billed": billed,
+        "final": verdict in _OVER or attempt.shows_all,
+    }
+
+
+def _used(attempt: Attempt, task: Task) -> Decimal | None:
+    """What the task was charged, by this reading or by a former one. What is still reserved is no charge yet."""
+    if task.credits_used is not None and task.charge_status != "reserved":
+        return task.credits_used
+    known = attempt.completed
+    return Decimal(known["credits"]) if known is not None and known["told"] else None
+
+
+def _bill(attempt: Attempt, task: Task) -> int | None:
+    """How many images the task's charge pays for; None where nothing tells."""
+    told = attempt.accepted is not None and attempt.accepted.get("credits_told")
+    reserved = Decimal(attempt.accepted["credits"]) if attempt.accepted and told else None
+    return images_billed(_used(attempt, task), reserved, wanted(attempt))
+
+
+def wanted(attempt: Attempt) -> int:
+    """How many images an attempt asked for."""
+    return len(attempt.intent["variants"]) if attempt.intent else 0
+
+
+def estimate(attempt: Attempt, images: int) -> Decimal:
+    """The charge where the API does not tell it: the reserve's share for so many images."""
+    assert attempt.accepted is not None  # noqa: S101 - there is no task without an accepted fact
+    return Decimal(attempt.accepted["credits"]) * images / wanted(attempt)

@@ -1,0 +1,20 @@
+"""What a check of the surroundings found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. ``remedy`` says what to do where it does not work."""
+
+    name: str
+    works: bool
+    found: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{'ok  ' if self.works else 'FAIL'} {self.name}: {self.found}" + (
+            f"; {self.remedy}" if self.remedy else ""
+        )

@@ -1,0 +1,288 @@
+"""EvoLink's image API over HTTP.
+
+What the rest may rely on: a purchase is sent at most once, over a connection of its own, and ``NotSent`` means that not
+one byte of it left. The key goes to the API's own origin only, never along a redirect and never with a download. No
+method retries: the callers own that (only the wire asks a GET again by itself when a kept connection was closed before
+any answer). Every answer is bounded in size and time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from adloom.core.errors import ApiError, NotSent, OutcomeUnknown, ReadFailed, SettingInvalid
+from adloom.core.task import Accepted, Credits, Download, ListedTask, Task, TaskState
+from adloom.edges.evolink import transport
+from adloom.edges.evolink.answers import Answer, accepted, purchase_error, read_error
+from adloom.edges.evolink.downloads import Downloader, DownloadLimits
+from adloom.edges.evolink.tasks import read_credits, read_list, read_task, read_tasks
+from adloom.edges.evolink.text import Cleaner, Unreadable, read_json
+from adloom.edges.settings import Settings
+
+BATCH_SIZE = 50  # the most ids that EvoLink's own clients put into one batch read
+PAGE_SIZE = 50  # the largest page that they ask for
+PAGES = 200  # 10,000 tasks: a longer list is not read to its end, and then proves nothing
+SINGLE_READS = 8  # at once, where the batch read is closed: each makes the gateway ask its provider
+ANSWER_BYTES = 1024 * 1024  # a batch of 50 finished tasks of 15 links is about 250 KB
+CLOSED = (403, 404, 405)  # an endpoint that is not open to this key
+READ_CONNECTIONS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long each step may take. A short wait for the answer to a purchase would only manufacture unknowns."""
+
+    connect_s: float = 5
+    write_s: float = 10
+    answer_s: float = 90
+    submit_s: float = 120
+    read_s: float = 15
+
+
+class EvoLink:
+    """The client of one account. Close it with ``aclose`` or use it as an async context."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        timeouts: Timeouts | None = None,
+        download_limits: DownloadLimits | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        if settings.api_key is None:
+            raise SettingInvalid(
+                "EVOLINK_API_KEY is not set", remedy="Set it to a key from EvoLink's console; keys look like sk-…"
+            )
+        transport.quiet_http_logs()
+        self._key = settings.api_key
+        self._base_url = settings.base_url
+        self._timeouts = timeouts or Timeouts()
+        self._now = now
+        self._clean = Cleaner(self._key.reveal())
+        context = transport.ssl_context()
+        self._paid = transport.paid_client(context)
+        self._free = transport.free_client(context, connections=READ_CONNECTIONS)
+        self._downloader = Downloader(context, loopback=settings.loopback, limits=download_limits or DownloadLimits())
+        self._batch_is_open = True
+        self._single_reads = asyncio.Semaphore(SINGLE_READS)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        await self._paid.aclose()
+        await self._free.aclose()
+        await self._downloader.aclose()
+
+    @property
+    def account(self) -> str:
+        host = urlsplit(self._base_url).hostname or ""
+        return hashlib.sha256(f"{host}\n{self._key.reveal()}".encode()).hexdigest()[:16]
+
+    async def submit(self, body: bytes, idempotency_key: str) -> Accepted:
+        headers = {**self._authorization(), "Content-Type": "application/json", "Idempotency-Key": idempotency_key}
+        left = _FirstByte()
+        request = self._paid.build_request(
+            "POST",
+            f"{self._base_url}/v1/images/generations",
+            content=body,
+            headers=headers,
+            timeout=self._purchase_timeout(),
+            extensions={"trace": left.trace},
+        )
+        try:
+            async with asyncio.timeout(self._timeouts.submit_s):
+                answer = await exchange(self._paid, request)
+        except transport.TROUBLE as error:
+            raise self._lost(error, has_left=left.happened) from error
+        if 200 <= answer.status < 300:  # noqa: PLR2004 - HTTP's own numbers
+            return accepted(answer, self._clean)
+        raise purchase_error(answer, self._clean, self._now())
+
+    async def tasks(self, task_ids: Sequence[str]) -> Mapping[str, Task]:
+        """Read tasks, 50 to a request where the batch read is open to this key, else one by one.
+
+        A ReadFailed carries in ``read`` what could be read before it.
+        """
+        wanted = list(dict.fromkeys(task_ids))
+        parts = [wanted[start : start + BATCH_SIZE] for start in range(0, len(wanted), BATCH_SIZE)]
+        found: dict[str, Task] = {}
+        failed: ReadFailed | None = None
+        for part in parts:
+            try:
+                found |= await self._read_part(part)
+            except ReadFailed as error:
+                found |= error.read
+                failed = error
+        if failed:
+            failed.read = found
+            raise failed
+        return found
+
+    async def list_tasks(self, created_after: int) -> Sequence[ListedTask] | None:
+        """The account's tasks since then, newest first; None as well when the list cannot be read to its end."""
+        found: dict[str, ListedTask] = {}
+        for page in range(1, PAGES + 1):
+            answer = await self._read("GET", f"/v1/tasks?page={page}&page_size={PAGE_SIZE}")
+            if answer.status in CLOSED:
+                return None
+            listed = read_list(self._json(answer), self._clean)
+            if listed is None:
+                return None
+            found |= {task.task_id: task for task in listed if task.created_at >= created_after}
+            if len(listed) < PAGE_SIZE or min(task.created_at for task in listed) < created_after:
+                return sorted(found.values(), key=lambda task: task.created_at, reverse=True)
+        return None
+
+    async def credits(self) -> Credits:
+        answer = await self._read("GET", "/v1/credits")
+        found = read_credits(self._json(answer))
+        if found is None:
+            raise ReadFailed("EvoLink's credits could not be read from its answer", status=answer.status)
+        return found
+
+    async def download(self, url: str) -> Download:
+        return await self._downloader.fetch(url)
+
+    async def _read_part(self, task_ids: list[str]) -> dict[str, Task]:
+        """Read at most one batch of tasks by whichever way is open."""
+        found = await self._read_batch(task_ids) if self._batch_is_open and len(task_ids) > 1 else None
+        if found is None:
+            return await self._read_singly(task_ids)
+        unsure = [id_ for id_, task in found.items() if task.state is TaskState.COMPLETED and not task.results]
+        try:
+            return found | await self._read_singly(unsure)  # a summary without links must not pass for an empty result
+        except ReadFailed as error:
+            error.read = {id_: task for id_, task in found.items() if id_ not in unsure} | dict(error.read)
+            raise
+
+    async def _read_batch(self, task_ids: list[str]) -> dict[str, Task] | None:
+        """None when the batch read is closed or refuses these ids; then they are read singly."""
+        answer = await self._read("POST", "/v1/tasks/batch", {"task_ids": task_ids})
+        if answer.status in CLOSED:
+            self._batch_is_open = False
+            return None
+        if answer.status in (400, 422):  # one bad id must not hide the others
+            return None
+        found = read_tasks(self._json(answer), self._clean)
+        if found is None:
+            self._batch_is_open = False
+            return None
+        return {id_: found[id_] for id_ in task_ids if id_ in found}
+
+    async def _read_singly(self, task_ids: list[str]) -> dict[str, Task]:
+        """Read tasks one by one; a failure waits for the others, so that none of them was read in vain."""
+        outcomes = await asyncio.gather(*map(self._read_one, task_ids), return_exceptions=True)
+        found = {task.task_id: task for task in outcomes if isinstance(task, Task)}
+        errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        worst = next((error for error in errors if not isinstance(error, ReadFailed)), errors[0] if errors else None)
+        if isinstance(worst, ReadFailed):
+            worst.read = found
+        if worst:
+            raise worst
+        return found
+
+    async def _read_one(self, task_id: str) -> Task | None:
+        """One task; None when the API does not know it, or calls its id malformed."""
+        async with self._single_reads:
+            answer = await self._read("GET", f"/v1/tasks/{quote(task_id, safe='')}")
+        if answer.status in (400, 404):
+            return None
+        task = read_task(self._json(answer), self._clean, task_id)
+        if task is None:
+            raise ReadFailed(f"EvoLink's answer about task {task_id} is about something else", status=answer.status)
+        return task
+
+    async def _read(self, method: str, path: str, body: object = None) -> Answer:
+        """One free read. Raises ReadFailed when no answer came."""
+        seconds = self._timeouts
+        request = self._free.build_request(
+            method,
+            self._base_url + path,
+            headers=self._authorization() | ({} if body is None else {"Content-Type": "application/json"}),
+            content=None if body is None else json.dumps(body).encode(),
+            timeout=httpx.Timeout(seconds.read_s, connect=seconds.connect_s, pool=None),
+        )
+        try:
+            async with asyncio.timeout(seconds.connect_s + seconds.read_s):
+                return await exchange(self._free, request)
+        except transport.TROUBLE as error:
+            raise ReadFailed(
+                f"a read from EvoLink failed on the way ({kind_of(error)})",
+                remedy="Reads are free and tried again; check the network if this stays.",
+            ) from error
+
+    def _json(self, answer: Answer) -> object:
+        """The JSON of a good answer. Raises what any other answer stands for."""
+        if answer.status != 200:  # noqa: PLR2004
+            raise read_error(answer, self._clean, self._now())
+        try:
+            return read_json(answer.body)
+        except Unreadable as error:
+            raise ReadFailed("EvoLink's answer to a read is no JSON", status=answer.status) from error
+
+    def _authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._key.reveal()}"}
+
+    def _purchase_timeout(self) -> httpx.Timeout:
+        seconds = self._timeouts
+        return httpx.Timeout(seconds.answer_s, connect=seconds.connect_s, write=seconds.write_s, pool=None)
+
+    def _lost(self, error: Exception, *, has_left: bool) -> ApiError:
+        if has_left:
+            return OutcomeUnknown(
+                f"the answer to a purchase was lost ({kind_of(error)})",
+                remedy="It may have been charged, so it is not sent again: its task is looked for first.",
+            )
+        return NotSent(
+            f"EvoLink could not be reached ({kind_of(error)})",
+            remedy="Nothing was sent; it is tried again. Check the network, proxy and EVOLINK_BASE_URL if this stays.",
+        )
+
+
+class _FirstByte:
+    """Watches httpcore's trace for the moment from which a byte of our own request may have left.
+
+    The CONNECT request to a proxy and the TLS handshake are not it: they carry nothing of the purchase.
+    """
+
+    def __init__(self) -> None:
+        self.happened = False
+
+    async def trace(self, event: str, info: Mapping[str, object]) -> None:
+        """Called by httpcore at each step of a request."""
+        if event.endswith((".send_request_headers.started", ".send_request_body.started")):
+            method = getattr(info.get("request"), "method", None)
+            self.happened = self.happened or method != b"CONNECT"
+
+
+async def exchange(client: httpx.AsyncClient, request: httpx.Request) -> Answer:
+    """Send a request and read the whole answer, up to ANSWER_BYTES. Raises what is in ``transport.TROUBLE``."""
+    response = await client.send(request, stream=True)
+    try:
+        body = await transport.read_body(response, ANSWER_BYTES)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status_code, headers, body)
+    finally:
+        await response.aclose()
+
+
+def kind_of(error: Exception) -> str:
+    """An error by its kind: the text of a foreign error may hold a URL."""
+    return str(error) if isinstance(error, transport.BadBody) else type(error).__name__

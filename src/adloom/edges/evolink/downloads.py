@@ -1,0 +1,219 @@
+"""Fetches results from wherever the API says they are: a stranger's link, so it is guarded and never sees the key.
+
+Each hop must be a public https address. Only for an API on this machine may it also lead to this machine, by http too;
+never to any other inside. The image is held
+in memory, hashed while it arrives, and handed on exactly as received: whether it is a picture is for the decoder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import mmap
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+from typing import cast
+
+import httpx
+
+from adloom.core.errors import DownloadError, DownloadFailed, LinkExpired
+from adloom.core.task import Download
+from adloom.edges.addresses import is_internal_host, is_loopback_host
+from adloom.edges.evolink import transport
+
+_MIB = 1024 * 1024
+_GONE = (403, 404, 410)  # which of them an expired link answers is written nowhere
+_REDIRECTS = (301, 302, 303, 307, 308)
+_AGAIN = "It is tried again; the link is good for 24 h after the task's end."
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadLimits:
+    """What downloads may take.
+
+    32 at once: beyond that no more images arrive per second, each only costs more. 64 MiB an image is several times a
+    4K PNG; what is larger is spooled to a temporary file, one at a time, and 512 MiB is four times the pixels of the
+    largest 4K image with 16 bits a channel. 256 MiB in flight is what a small machine can spare. 300 s in all lets a
+    line of 2 Mbit/s bring 64 MiB.
+    """
+
+    at_once: int = 32
+    image_bytes: int = 64 * _MIB
+    spooled_bytes: int = 512 * _MIB
+    in_flight_bytes: int = 256 * _MIB
+    redirects: int = 3
+    connect_s: float = 5
+    idle_s: float = 30
+    total_s: float = 300
+
+
+class ByteBudget:
+    """Bytes that may be held at once, given out in the order of asking."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._free = size_bytes
+        self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @asynccontextmanager
+    async def reserved(self, size_bytes: int) -> AsyncIterator[None]:
+        """Hold ``size_bytes`` of the budget, waiting for it if need be."""
+        await self._take(size_bytes)
+        try:
+            yield
+        finally:
+            self._give(size_bytes)
+
+    async def _take(self, size_bytes: int) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._queue.append((size_bytes, turn))
+        self._serve()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._serve()
+            else:
+                self._give(size_bytes)
+            raise
+
+    def _give(self, size_bytes: int) -> None:
+        self._free += size_bytes
+        self._serve()
+
+    def _serve(self) -> None:
+        while self._queue and (self._queue[0][1].cancelled() or self._queue[0][0] <= self._free):
+            size_bytes, turn = self._queue.popleft()
+            if not turn.cancelled():
+                self._free -= size_bytes
+                turn.set_result(None)
+
+
+class Downloader:
+    """Fetches results, at most ``limits.at_once`` together."""
+
+    def __init__(self, context: ssl.SSLContext, *, loopback: bool, limits: DownloadLimits) -> None:
+        self._limits = limits
+        self._loopback = loopback
+        self._client = transport.free_client(context, connections=limits.at_once, public_only=True)
+        self._slots = asyncio.Semaphore(limits.at_once)
+        self._budget = ByteBudget(limits.in_flight_bytes)
+        self._spool = asyncio.Semaphore(1)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def fetch(self, url: str) -> Download:
+        """The bytes behind a link. Raises LinkExpired for 403, 404 and 410, DownloadFailed for all else."""
+        async with self._slots:
+            try:
+                async with asyncio.timeout(self._limits.total_s), self._opened(url) as response:
+                    return await self._read(response)
+            except transport.TROUBLE as error:
+                raise DownloadFailed(f"a download failed on the way ({type(error).__name__})", remedy=_AGAIN) from error
+
+    @asynccontextmanager
+    async def _opened(self, url: str) -> AsyncIterator[httpx.Response]:
+        """The first answer that is no redirect, each hop checked before it is asked."""
+        place = self._checked(url)
+        for _hop in range(self._limits.redirects + 1):
+            response = await self._client.send(self._request(place), stream=True)
+            try:
+                if response.status_code not in _REDIRECTS:
+                    yield response
+                    return
+                place = self._checked(response.headers.get("location", ""), base=place)
+            finally:
+                await response.aclose()
+        raise DownloadFailed(f"a result link redirects more than {self._limits.redirects} times", remedy=_AGAIN)
+
+    def _request(self, place: httpx.URL) -> httpx.Request:
+        seconds = httpx.Timeout(self._limits.idle_s, connect=self._limits.connect_s, pool=None)
+        return self._client.build_request("GET", place, timeout=seconds)
+
+    def _checked(self, link: str, base: httpx.URL | None = None) -> httpx.URL:
+        """The address of the next hop. Raises DownloadFailed when it is none that a result may lie at."""
+        try:
+            place = base.join(link) if base else httpx.URL(link)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise _refused("is no address") from error
+        if not link or place.scheme not in ("https", "http"):
+            raise _refused("is no web address")
+        if place.userinfo:
+            raise _refused("carries a user name")
+        here = self._loopback and is_loopback_host(place.host)
+        if not here and place.scheme != "https":
+            raise _refused("is not https")
+        if not here and is_internal_host(place.host):
+            raise _refused("leads to an internal address")
+        return place.copy_with(fragment=None)
+
+    async def _read(self, response: httpx.Response) -> Download:
+        _check_answer(response)
+        length = _length(response)
+        if length is not None and length > self._limits.spooled_bytes:
+            raise _too_large(self._limits)
+        content, sha256 = await self._collect(response, length)
+        if length is not None and len(content) != length:
+            raise DownloadFailed(f"a download ended at {len(content)} of {length} bytes", remedy=_AGAIN)
+        if not content:
+            raise DownloadFailed("a download brought no bytes", remedy=_AGAIN)
+        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return Download(content=content, sha256=sha256, media_type=media_type)
+
+    async def _collect(self, response: httpx.Response, length: int | None) -> tuple[bytes, str]:
+        most, digest, size_bytes = self._limits.image_bytes, hashlib.sha256(), 0
+        is_large = length is not None and length > most
+        async with AsyncExitStack() as room:
+            # Without a length the whole cap is reserved: growing step by step, all could wait for each other.
+            memory = self._budget.reserved(most if length is None else length)
+            await room.enter_async_context(self._spool if is_large else memory)
+            with SpooledTemporaryFile(max_size=most) as held:
+                async for chunk in response.aiter_raw():
+                    size_bytes += len(chunk)
+                    if size_bytes > self._limits.spooled_bytes:
+                        raise _too_large(self._limits)
+                    if size_bytes > most and not is_large:
+                        is_large = True
+                        await room.enter_async_context(self._spool)
+                    digest.update(chunk)
+                    held.write(chunk)
+                return _content(held, is_large=size_bytes > most), digest.hexdigest()
+
+
+def _content(held: SpooledTemporaryFile[bytes], *, is_large: bool) -> bytes:
+    """The bytes of a file. A large one's stay where they are, and are gone when nobody looks at them any more."""
+    held.seek(0)
+    if not is_large:
+        return held.read()
+    held.flush()
+    return cast("bytes", memoryview(mmap.mmap(held.fileno(), 0, access=mmap.ACCESS_READ)))
+
+
+def _check_answer(response: httpx.Response) -> None:
+    status = response.status_code
+    if status in _GONE:
+        raise LinkExpired(f"a result link is dead (HTTP {status})", remedy="Its task is asked once for a fresh one.")
+    if status != 200:  # noqa: PLR2004 - HTTP's own number
+        raise DownloadFailed(f"a download was answered with HTTP {status}", remedy=_AGAIN)
+    if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise DownloadFailed("a download came compressed although it was asked for as it is", remedy=_AGAIN)
+
+
+def _length(response: httpx.Response) -> int | None:
+    text = response.headers.get("content-length", "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None  # noqa: PLR2004 - past any file
+
+
+def _refused(why: str) -> DownloadError:
+    return DownloadFailed(
+        f"a result link {why}, so it is not followed", remedy="Look at the task in EvoLink's console."
+    )
+
+
+def _too_large(limits: DownloadLimits) -> DownloadError:
+    return DownloadFailed(f"a result is larger than {limits.spooled_bytes // _MIB} MiB", remedy=_AGAIN)

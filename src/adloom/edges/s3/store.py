@@ -1,0 +1,230 @@
+"""The store in an S3 bucket, on AWS or on any server that honours ``If-None-Match: *`` on writes.
+
+An object is put in one request with its SHA-256, which the server checks. A create carries ``If-None-Match: *``, so of
+any number of concurrent creates one wins. 412 does not always mean that somebody else won: a try whose reply was lost,
+or that was answered by an error after it had been done, is met again by the next. So after a repetition the object is
+read back and compared; records and images of two writers are never equal. 409 decides nothing and is tried again.
+
+Browsers may keep images for ever under their name, which no other bytes ever get; all else is marked ``no-store``.
+Nothing is ever deleted, and nothing but documents written anew (``replace``) is overwritten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import closing
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from adloom.core.backoff import STORE
+from adloom.core.errors import SettingInvalid
+from adloom.edges.s3.client import IMAGES, RECORDS, Connection, Lane
+from adloom.edges.s3.errors import Failure, Where, has_expired, is_missing, is_taken, may_pass, translated, was_repeated
+from adloom.edges.s3.protection import Protection
+from adloom.ports import Listed
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PATIENCE_S = 10.0
+"""What lasts longer is an outage, which a run waits out with its buying stopped: see ``steady``."""
+
+FIRST_PATIENCE_S = 2.0
+"""Before anything has ever succeeded a wrong address is likelier than an outage."""
+
+_LISTED_AT_ONCE = 1000
+_LONGEST_PART = 200
+_LONGEST_METADATA = 256
+_BULK = ("assets", "extras", "quarantine", "thumbs")
+"""Folders of an edition that hold images: written once, large."""
+
+_FOR_EVER = "max-age=31536000, immutable"
+_NEVER = "no-store"
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_Result = TypeVar("_Result")
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Bucket and prefix of ``s3://bucket/prefix``. Raises SettingInvalid for an address that names no bucket."""
+    bucket, _, prefix = address.removeprefix("s3://").partition("/")
+    prefix = prefix.strip("/")
+    if not _BUCKET.fullmatch(bucket) or (prefix and not _is_key(prefix)):
+        raise SettingInvalid(
+            f"{address}: this names no place in S3",
+            remedy="Write it like s3://bucket/prefix, with letters, digits, dots, dashes and underscores.",
+        )
+    return bucket, prefix
+
+
+class S3Store:
+    """A store under one prefix of one bucket. Nothing is opened before the first use."""
+
+    def __init__(self, address: str, protection: Protection | None = None, *, patience_s: float = PATIENCE_S) -> None:
+        self._bucket, self._prefix = split_address(address)
+        self._protection = protection or Protection()
+        self._patience_s = patience_s
+        self._reached = False
+        self._connection = Connection()
+        self._random = Random()
+
+    @property
+    def address(self) -> str:
+        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    async def create(
+        self,
+        key: str,
+        content: bytes,
+        *,
+        media_type: str = "application/json",
+        metadata: Mapping[str, str] | None = None,
+    ) -> bool:
+        put = self._put(key, content, media_type, metadata)
+        request = {**put, **self._protection.for_creates(), "IfNoneMatch": "*"}
+        patience = self._patience(f"PutObject IfNoneMatch {key}")
+        repeated = False
+        while True:
+            try:
+                await self._do(_lane_of(key), lambda client: client.put_object(**request))
+            except (ClientError, BotoCoreError) as error:
+                if not is_taken(error):
+                    await patience.wait(error)
+                elif not (repeated or was_repeated(error)):
+                    return False
+                elif (standing := await self.read(key)) is not None:
+                    return standing == content
+                else:  # taken, and gone: another create was undone
+                    await patience.wait(error)
+                repeated = True
+            else:
+                return True
+
+    async def replace(self, key: str, content: bytes, *, media_type: str = "application/json") -> None:
+        request = self._put(key, content, media_type, None)
+        await self._insist(f"PutObject {key}", _lane_of(key), lambda client: client.put_object(**request))
+
+    async def read(self, key: str) -> bytes | None:
+        request = {"Bucket": self._bucket, "Key": self._full(key), **self._protection.for_requests()}
+        return await self._insist(f"GetObject {key}", _lane_of(key), lambda client: _get(client, request))
+
+    async def list(self, prefix: str) -> AsyncIterator[Listed]:
+        root = f"{self._prefix}/" if self._prefix else ""
+        request: dict[str, Any] = {
+            "Bucket": self._bucket,
+            "Prefix": root + prefix,
+            "MaxKeys": _LISTED_AT_ONCE,
+            **self._protection.for_requests(),
+        }
+        while True:
+            page = await self._insist(
+                f"ListObjectsV2 {prefix}", RECORDS, lambda client: client.list_objects_v2(**request)
+            )
+            for found in page.get("Contents", ()):
+                if not found["Key"].endswith("/"):  # consoles mark their folders with empty objects
+                    yield Listed(found["Key"].removeprefix(root), found["Size"])
+            if not page.get("IsTruncated"):
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
+
+    def link(self, key: str) -> str:
+        return f"s3://{self._bucket}/{self._full(key)}"
+
+    async def has_room(self) -> bool:
+        return True
+
+    async def aclose(self) -> None:
+        await asyncio.to_thread(self._connection.close)
+
+    def _full(self, key: str) -> str:
+        if not _is_key(key):
+            raise ValueError(f"not a key: {key!r}")
+        return f"{self._prefix}/{key}".lstrip("/")
+
+    def _put(self, key: str, content: bytes, media_type: str, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+        return {
+            "Bucket": self._bucket,
+            "Key": self._full(key),
+            "Body": bytes(content),  # botocore takes no other view of them
+            "ContentType": media_type,
+            "ContentDisposition": f'inline; filename="{key.rsplit("/", 1)[-1]}"',
+            "CacheControl": f"{self._protection.cache}, {_FOR_EVER}" if _lane_of(key) is IMAGES else _NEVER,
+            "Metadata": {name: _header(value) for name, value in (metadata or {}).items()},
+            "ChecksumSHA256": base64.b64encode(hashlib.sha256(content).digest()).decode(),
+            **self._protection.for_requests(),
+            **self._protection.for_puts(),
+        }
+
+    async def _insist(self, action: str, lane: Lane, work: Callable[[S3Client], _Result]) -> _Result:
+        """Do what may be done twice, again and again while the outage lasts and patience too."""
+        patience = self._patience(action)
+        while True:
+            try:
+                return await self._do(lane, work)
+            except (ClientError, BotoCoreError) as error:
+                await patience.wait(error)
+
+    async def _do(self, lane: Lane, work: Callable[[S3Client], _Result]) -> _Result:
+        pool = self._connection.pool(lane)
+        result = await asyncio.get_running_loop().run_in_executor(pool, self._connection.do, lane, work)
+        self._reached = True
+        return result
+
+    def _patience(self, action: str) -> _Patience:
+        where = Where(self.address, self._bucket, action, self._protection.owner)
+        return _Patience(where, self._patience_s if self._reached else FIRST_PATIENCE_S, self._random, self._connection)
+
+
+class _Patience:
+    """How long one operation tries again."""
+
+    def __init__(self, where: Where, seconds: float, random: Random, connection: Connection) -> None:
+        self._where = where
+        self._until = asyncio.get_running_loop().time() + seconds
+        self._random = random
+        self._connection = connection
+        self._tries = 0
+        self._renewed = False
+
+    async def wait(self, error: Failure) -> None:
+        """Wait before the next try. Raises StoreRefused or StoreUnavailable when there is no use in one."""
+        if has_expired(error) and not self._renewed:  # somebody may have logged in again
+            self._renewed = True
+            self._connection.renew()
+            return
+        wait_s = STORE.wait_s(self._tries, self._random.random())
+        self._tries += 1
+        ends = asyncio.get_running_loop().time() + wait_s > self._until
+        if ends or not (may_pass(error) or is_taken(error)):
+            raise translated(error, self._where) from error
+        await asyncio.sleep(wait_s)
+
+
+def _get(client: S3Client, request: dict[str, Any]) -> bytes | None:
+    try:
+        with closing(client.get_object(**request)["Body"]) as body:
+            return body.read()
+    except ClientError as error:
+        if is_missing(error):
+            return None
+        raise
+
+
+def _lane_of(key: str) -> Lane:
+    """Images go their own way: ``<campaign>/<edition>/assets/…``."""
+    return IMAGES if any(part in _BULK for part in key.split("/")[2:3]) else RECORDS
+
+
+def _is_key(key: str) -> bool:
+    parts = key.split("/")
+    return key.isascii() and key.isprintable() and all(part[:1] not in ("", ".") for part in parts)
+
+
+def _header(value: str) -> str:
+    """A value as a header can carry it."""
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in value)[:_LONGEST_METADATA]

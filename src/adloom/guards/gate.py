@@ -1,0 +1,90 @@
+"""Whether buying may go on.
+
+The gate knows why a run stops buying; once closed it stays closed for this run. It can also be held for a while: then
+buyers wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from adloom.core.exits import Stop, StopReason
+from adloom.ports import Clock
+
+
+class GateClosed(Exception):
+    """Buying has stopped: the caller leaves its call as it is."""
+
+
+class Gate:
+    """Open until somebody gives a reason to stop; every reason is kept."""
+
+    def __init__(self) -> None:
+        self.stops: tuple[Stop, ...] = ()
+        self.closed = asyncio.Event()
+        self.interrupted = asyncio.Event()
+        self.over = asyncio.Event()
+        """The time that an interrupted run has is over: whatever still waits gives up."""
+        self.turned_away = False
+        """Whether somebody wanted to buy after buying had stopped."""
+        self._holders: set[object] = set()
+        self._changed = asyncio.Event()
+
+    def close(self, stop: Stop) -> None:
+        """Stop buying. The first message for a reason is the one that is shown."""
+        self.remember(stop)
+        if stop.reason is StopReason.INTERRUPTED:
+            self.interrupted.set()
+        self.closed.set()
+        self._changed.set()
+
+    def remember(self, stop: Stop) -> None:
+        """Keep a reason why a part of the buying has stopped, while the rest goes on."""
+        if stop.reason not in {known.reason for known in self.stops}:
+            self.stops = (*self.stops, stop)
+
+    def hold(self, holder: object) -> None:
+        """Let nobody buy until this holder lifts its hold."""
+        self._holders.add(holder)
+
+    def lift(self, holder: object) -> None:
+        """End a hold, if there is one."""
+        self._holders.discard(holder)
+        self._changed.set()
+
+    async def passage(self) -> None:
+        """Wait while anybody holds the gate. Raises GateClosed once buying has stopped."""
+        self.check()
+        while self._holders:
+            self._changed.clear()
+            await self._changed.wait()
+            self.check()
+
+    def check(self) -> None:
+        """Raises GateClosed once buying has stopped."""
+        if self.closed.is_set():
+            self.turned_away = True
+            raise GateClosed
+
+    @property
+    def is_interrupted(self) -> bool:
+        return self.interrupted.is_set()
+
+    async def sleep(self, seconds: float, clock: Clock) -> None:
+        """Wait, but not longer than buying goes on. Raises GateClosed."""
+        await _sleep_or(self.closed, seconds, clock)
+        self.check()
+
+    async def doze(self, seconds: float, clock: Clock) -> None:
+        """Wait, but not longer than the run has."""
+        await _sleep_or(self.over, seconds, clock)
+
+
+async def _sleep_or(event: asyncio.Event, seconds: float, clock: Clock) -> None:
+    happened = asyncio.ensure_future(event.wait())
+    waiting = asyncio.ensure_future(clock.sleep(seconds))
+    try:
+        await asyncio.wait({happened, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        happened.cancel()
+        waiting.cancel()

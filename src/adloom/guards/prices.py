@@ -1,0 +1,228 @@
+"""What images cost now, against what the plan says, and how much a run bets on that.
+
+Buying of each model and quality starts slowly: one purchase, then two, four … up to what may be in flight, each step
+after a price was read. A price is read from the answer to a purchase, or else from the end of its task. A price that
+differs from the last one read begins this anew. A dearer one than the plan's stops the buying, a cheaper one is noted.
+So does a charge above what was reserved for it, at the first one read: an API that does that may do it to all that is
+in flight. Later runs of the edition then trust no reserve of that model and quality: each purchase is waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+from adloom.core.exits import Stop, StopReason
+from adloom.core.facts import Attempt, CallFacts, Record
+from adloom.core.order import Order
+from adloom.core.pricing import has_moved, is_dearer, is_same_price, kind_in, search_credits, surcharge
+from adloom.guards.gate import Gate
+
+log = logging.getLogger(__name__)
+
+PricedAs = tuple[str, str]
+"""Model and billed quality."""
+
+
+class Window:
+    """How many purchases of one kind may be out whose price was not read: 1, doubled by each reading."""
+
+    def __init__(self, gate: Gate, most: int) -> None:
+        self._gate = gate
+        self._most = most
+        self._width = 1
+        self._unread: dict[str, None] = {}  # in the order in which they came
+        self._changed = asyncio.Event()
+
+    async def enter(self, call: str) -> None:
+        """Wait for room. Raises GateClosed once buying has stopped."""
+        self._gate.check()
+        while len(self._unread) >= self._width:
+            self._changed.clear()
+            await self._changed.wait()
+            self._gate.check()
+        self._unread[call] = None
+
+    def holds(self, call: str) -> bool:
+        """Whether a purchase that entered and was not sent yet may still go, should the window be narrower now."""
+        return call in list(self._unread)[: self._width]
+
+    def leave(self, call: str) -> None:
+        """A purchase is over, or its price was read."""
+        self._unread.pop(call, None)
+        self._changed.set()
+
+    def widen(self) -> None:
+        self._width = min(self._most, 2 * self._width)
+        self._changed.set()
+
+    def open(self) -> None:
+        """Go as fast as may be: there is no price to wait for."""
+        self._width = self._most
+        self._changed.set()
+
+    def narrow(self) -> None:
+        self._width = 1
+
+
+class PriceWatch:
+    """The prices and the cap of one run. Money is in credits; ``planned`` is what the whole plan comes to.
+
+    ``most`` is how many tasks may be in flight. ``notes`` is what a person should know of prices that fell.
+    """
+
+    def __init__(self, gate: Gate, cap_credits: Decimal, planned_credits: Decimal, *, most: int) -> None:
+        self._gate = gate
+        self._cap = cap_credits
+        self._planned = planned_credits
+        self._most = most
+        self._excess = Decimal(0)
+        self._windows: dict[PricedAs, Window] = {}
+        self._last: dict[tuple[str, str, int], Decimal] = {}
+        """The last price of an image that was read, by kind and number of references, which may cost extra."""
+        self._unsure: set[PricedAs] = set()
+        """Kinds of which a charge passed its reserve before this run."""
+        self._untold: dict[str, PricedAs] = {}
+        """The kind of each purchase whose price only the end of its task tells."""
+        self._out: dict[str, Decimal] = {}
+        """What is reserved for each purchase of this run whose charge was not read."""
+        self.notes: tuple[str, ...] = ()
+
+    def remember(self, facts: CallFacts) -> None:
+        """Learn from a call of an earlier run."""
+        for attempt in facts.attempts:
+            if attempt.intent is not None and _above_reserve(attempt):
+                self._unsure.add((attempt.intent["model"], attempt.intent["quality"]))
+
+    @asynccontextmanager
+    async def turn(self, order: Order) -> AsyncIterator[None]:
+        """Hold a purchase back while too many of its kind are out unread. Raises GateClosed.
+
+        Where the purchase is accepted without a price, it counts as unread until ``let_go``.
+        """
+        window = self._window(_kind(order))
+        await window.enter(order.call)
+        try:
+            yield
+        finally:
+            if order.call not in self._untold:
+                window.leave(order.call)
+
+    def may_go(self, order: Order) -> bool:
+        """Whether a purchase that has its turn may be sent now: a price may have moved while it waited for its pace."""
+        return self._window(_kind(order)).holds(order.call)
+
+    def let_go(self, order: Order) -> None:
+        """A purchase has come to its end, or as far as it goes now, whatever was read."""
+        self._out.pop(order.call, None)
+        if (kind := self._untold.pop(order.call, None)) is not None:
+            self._window(kind).leave(order.call)
+
+    def read_reserve(self, order: Order, reserved: Decimal | None) -> None:
+        """Take note of what the answer to a purchase reserves, None when it does not say."""
+        kind = _kind(order)
+        self._out[order.call] = order.credits if reserved is None else reserved
+        if reserved is None or kind in self._unsure:
+            self._untold[order.call] = kind
+        if reserved is None:
+            return
+        price = reserved / order.n
+        if kind not in self._unsure:
+            self._step(kind, len(order.row.references), price)
+        if is_dearer(order.credits, reserved):
+            self._stop_for_price(kind, price, order.credits / order.n, surcharge(order.kind))
+        elif has_moved(order.credits, reserved):
+            self._note_cheaper(kind, price, order.credits / order.n)
+        elif reserved > order.credits and self._planned * reserved / order.credits > self._cap:
+            message = f"at the {price:f} credits an image that are charged now the plan passes its budget"
+            self._gate.close(Stop(StopReason.BUDGET, message, "Raise the budget and run the campaign again."))
+
+    def read_charge(self, call: str, attempt: Attempt) -> None:
+        """Take note of what a finished task was charged, where it was told."""
+        intent, completed, accepted = attempt.intent, attempt.completed, attempt.accepted
+        if intent is None or completed is None or accepted is None:
+            return
+        self._out.pop(call, None)
+        charged = Decimal(completed["credits"])
+        above = _above_reserve(attempt)
+        told = accepted.get("credits_told", True)
+        if attempt.links and (not told or (intent["model"], intent["quality"]) in self._unsure):
+            self._read_only_charge(intent, charged, len(attempt.links), told=completed["told"])
+        if above and told:
+            self._stop_for_charge(intent, charged, charged - above)
+        self._excess += above
+        if self._excess and self._planned + self._excess > self._cap:
+            message = (
+                f"the API has charged {self._excess:f} credits more than was planned for: "
+                f"with them the plan comes to {self._planned + self._excess:f} of {self._cap:f} credits"
+            )
+            self._gate.close(Stop(StopReason.BUDGET, message, "Ask EvoLink why; raise the budget to go on."))
+
+    def _read_only_charge(self, intent: Record, charged: Decimal, images: int, *, told: bool) -> None:
+        """The charge of a task whose reserve was not told, or is not believed."""
+        model, quoted, n = intent["model"], Decimal(intent["credits"]), len(intent["variants"])
+        kind = (model, intent["quality"])
+        if not told:
+            log.warning("the API tells no price of %s; it is bought at the table's", model)
+            self._window(kind).open()
+            return
+        by_asked = not has_moved(quoted, charged)  # some bill the images asked for, some those that were made
+        price = charged / n if by_asked else charged / images
+        self._step(kind, -1, price)
+        if is_dearer(quoted / n, price):
+            self._stop_for_price(kind, price, quoted / n, surcharge(kind_in(intent)))
+        elif has_moved(quoted / n, price):
+            self._note_cheaper(kind, price, quoted / n)
+
+    def _step(self, kind: PricedAs, extras: int, price: Decimal) -> None:
+        last, self._last[*kind, extras] = self._last.get((*kind, extras)), price
+        if last is None or is_same_price(last, price):
+            self._window(kind).widen()
+        else:
+            self._window(kind).narrow()
+
+    def _window(self, kind: PricedAs) -> Window:
+        return self._windows.setdefault(kind, Window(self._gate, self._most))
+
+    def _note_cheaper(self, kind: PricedAs, now: Decimal, then: Decimal) -> None:
+        note = f"{_named(kind)} costs {now:f} credits an image now, the plan says {then:f}: bought at the lower price"
+        if note not in self.notes:
+            self.notes = (*self.notes, note)
+            log.warning("%s", note)
+
+    def _stop_for_price(self, kind: PricedAs, now: Decimal, then: Decimal, beside: Decimal) -> None:
+        """Close the gate. ``beside`` is the part of the price that is for references and searches."""
+        message = f"{_named(kind)} costs {now:f} credits an image now, the plan says {then:f}"
+        own = f"{now - beside:f}"
+        price = f"{{{kind[1]}: {own}}}" if kind[1] else own
+        remedy = f"Set `prices: {{{kind[0]}: {price}}}` in the campaign and run it again."
+        self._gate.close(Stop(StopReason.PRICE, message, remedy))
+
+    def _stop_for_charge(self, intent: Record, charged: Decimal, reserved: Decimal) -> None:
+        others = sum(self._out.values(), start=Decimal(0))
+        message = (
+            f"{charged:f} credits were charged for a call of {intent['row']} for which {reserved:f} were reserved; "
+            f"{len(self._out)} other purchases were in flight, with {others:f} credits reserved for them"
+        )
+        self._gate.close(Stop(StopReason.PRICE, message, "Ask EvoLink why, before you run it again."))
+
+
+def _named(kind: PricedAs) -> str:
+    return " ".join(kind)
+
+
+def _kind(order: Order) -> PricedAs:
+    return order.kind[:2]
+
+
+def _above_reserve(attempt: Attempt) -> Decimal:
+    """By how much a finished task's charge passes what the ledger holds as its reserve; 0 where it does not."""
+    if attempt.completed is None or attempt.accepted is None:
+        return Decimal(0)
+    charged, reserved = Decimal(attempt.completed["credits"]), Decimal(attempt.accepted["credits"])
+    if attempt.intent is not None and (searching := search_credits(kind_in(attempt.intent))):
+        charged -= min(searching * len(attempt.intent["variants"]), max(Decimal(0), charged - reserved))
+    return Decimal(0) if is_same_price(reserved, charged) else max(Decimal(0), charged - reserved)

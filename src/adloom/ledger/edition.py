@@ -1,0 +1,61 @@
+"""Where one edition of a campaign lives in its archive, and how records become bytes and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from adloom.core.errors import RecordUnreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """Where one edition of a campaign lives in its archive."""
+
+    campaign: str
+    edition: str
+
+    @property
+    def prefix(self) -> str:
+        return f"{self.campaign}/{self.edition}/"
+
+    def key(self, name: str) -> str:
+        """A key of this edition as the store knows it."""
+        return self.prefix + name
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def to_json(record: Mapping[str, Any]) -> bytes:
+    """A record as it is stored: one line of UTF-8 with sorted keys."""
+    return _ENCODER.encode(record).encode() + b"\n"
+
+
+def parse_json(content: bytes) -> object:
+    """What JSON says. Raises ValueError for what is none, endless nesting included."""
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
+def from_json(content: bytes, key: str) -> dict[str, Any]:
+    """A stored record. Raises RecordUnreadable when it is no JSON object."""
+    try:
+        record = parse_json(content)
+    except ValueError as error:
+        raise RecordUnreadable(
+            f"{key} is damaged", remedy="Run `adloom verify` on the edition; restore this object from a backup."
+        ) from error
+    if not isinstance(record, dict):
+        raise RecordUnreadable(f"{key} is no record", remedy="Run `adloom verify` on the edition.")
+    return record
+
+
+def utc(unix_seconds: float) -> str:
+    """A time as records carry it."""
+    return datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,208 @@
+"""Reading and writing the ledger of one edition: create-once facts in the archive itself.
+
+``decide`` writes a decision and answers with whatever decision stands, its own or somebody else's; ``note`` adds
+evidence. Both return only after the fact is durable. What a record means is told in ``core.facts``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from adloom.core.errors import StoreUnavailable
+from adloom.core.facts import SCHEMA, CallFacts, Record, fold, task_name
+from adloom.ledger.edition import Edition, from_json, to_json, utc
+from adloom.ledger.packing import Entry, Records
+from adloom.ports import Clock, Store
+
+log = logging.getLogger(__name__)
+
+SEAL_SCHEMA = "adloom.seal/2"
+_SEAL_SCHEMAS = ("adloom.seal/1", SEAL_SCHEMA)
+"""The first had all links as they were signed."""
+SEALED = "sealed"
+"""The folder of the ledger that holds the seals; no call has such an id."""
+UPLOADS = "uploads"
+"""The folder of the ledger that says where reference files are hosted."""
+NOT_CALLS = frozenset({SEALED, UPLOADS})
+
+
+class Ledger:
+    """The facts of one edition, written by one run (``writer``). In memory they are packed: see ``records``."""
+
+    def __init__(self, store: Store, edition: Edition, clock: Clock, writer: str) -> None:
+        self._store = store
+        self._edition = edition
+        self._clock = clock
+        self._writer = writer
+        self._records = Records()
+        self._written = 0
+        """Counts this writer's records, so that no two records anywhere are equal."""
+        self._accepted: dict[str, tuple[str, ...]] = {}
+        """The calls that accepted a task, by the task's name."""
+        self.claimed: dict[str, tuple[str, int]] = {}
+        """The call and the attempt for which this process has claimed a task, by the task's name."""
+        self.losses: tuple[Record, ...] = ()
+        """What persons gave up for lost: see ``past``."""
+
+    def go_through(self, store: Store) -> None:
+        """Read and write through another way to the same store from now on."""
+        self._store = store
+
+    @property
+    def store(self) -> Store:
+        return self._store
+
+    @property
+    def writer(self) -> str:
+        return self._writer
+
+    @property
+    def edition(self) -> Edition:
+        return self._edition
+
+    async def load(self, *, trust_seals: bool = True) -> None:
+        """Read every fact of the edition: those of sealed calls from their seals, if these are to be trusted."""
+        self._records = Records()
+        self._accepted.clear()
+        if trust_seals:
+            await self._load_seals()
+        await self.catch_up()
+        keys = sorted([listed.key async for listed in self._store.list(self._edition.key("loss-"))])
+        self.losses = tuple([(await self._read(key)).record for key in keys])
+
+    async def catch_up(self) -> None:
+        """Read the facts that this process has not seen. What it has seen stays, even where the store forgot it."""
+        async for listed in self._store.list(self._edition.key("ledger/")):
+            call, file = listed.key.rsplit("/", 2)[1:]
+            name = file.removesuffix(".json")
+            if call not in NOT_CALLS and name not in self._records.of(call):
+                self._keep(call, name, await self._read(listed.key))
+
+    async def has_kept(self, call: str) -> bool:
+        """Whether the store still has every fact of a call that this process has seen."""
+        keys = {listed.key async for listed in self._store.list(self._edition.key(f"ledger/{call}/"))}
+        return all(self._key(call, name) in keys for name in self._records.of(call))
+
+    async def _load_seals(self) -> None:
+        async for listed in self._store.list(self._edition.key(f"ledger/{SEALED}/")):
+            seal = from_json(await self._store.read(listed.key) or b"", listed.key)
+            if seal.get("schema") not in _SEAL_SCHEMAS:
+                continue  # a seal saves reading, it is never the only copy
+            for call, records in seal["calls"].items():
+                for name, entry in records.items():
+                    self._keep(call, name, Entry(entry["record"], entry["sha256"]))
+
+    def records(self, call: str) -> dict[str, Any]:
+        """Every record of a call with its SHA-256 as stored, by name: what a seal holds."""
+        return {name: entry._asdict() for name, entry in self._records.of(call).items()}
+
+    async def refresh(self, call: str) -> CallFacts:
+        """Read what others have written about a call since, and return its state."""
+        async for listed in self._store.list(self._edition.key(f"ledger/{call}/")):
+            name = listed.key.rsplit("/", 1)[1].removesuffix(".json")
+            if name not in self._records.of(call):
+                self._keep(call, name, await self._read(listed.key))
+        return self.facts(call)
+
+    def first_with_task(self, name: str) -> tuple[str, int] | None:
+        """The call and the attempt that accepted a task first, by the task's name; None where none has."""
+        accepted, found = re.compile(rf"a(\d+)-accepted\.{re.escape(name)}"), []
+        for call in self._accepted.get(name, ()):
+            records = self._records.of(call)
+            for known, entry in records.items():
+                if (match := accepted.fullmatch(known)) and f"a{match[1]}-disowned.{name}" not in records:
+                    found.append((entry.record["time"], call, int(match[1])))
+        return min(found)[1:] if found else None
+
+    def facts(self, call: str) -> CallFacts:
+        """The state of a call by what this process has read and written."""
+        return fold(call, {name: entry.record for name, entry in self._records.of(call).items()})
+
+    def calls(self) -> tuple[str, ...]:
+        """Every call that has a fact."""
+        return self._records.calls()
+
+    def sums(self) -> dict[str, str]:
+        """The SHA-256 of every record as stored, as far as known, by its key within the edition."""
+        return {
+            f"ledger/{call}/{name}.json": entry.sha256
+            for call in self._records.calls()
+            for name, entry in self._records.of(call).items()
+            if entry.sha256
+        }
+
+    def fact_count(self) -> int:
+        return self._records.count()
+
+    def facts_ever(self) -> int:
+        """How many records there were, those among them that a person gave up for lost."""
+        return self.fact_count() + sum(int(loss["facts"]) for loss in self.losses)
+
+    def sent_count(self) -> int:
+        """How many attempts were sent, by what this process has read: what a manifest calls ``calls``."""
+        attempts = (attempt for call in self.calls() for attempt in self.facts(call).attempts)
+        return sum(bool(attempt.sends) for attempt in attempts)
+
+    async def grew(self) -> bool:
+        """Whether the archive holds facts that this process has not seen."""
+        return await self._listed_count() != self.fact_count()
+
+    async def decide(self, call: str, name: str, fields: Mapping[str, Any]) -> tuple[Record, bool]:
+        """Take a decision unless it is taken: the decision that stands, and whether it is this one."""
+        record = self._record(fields)
+        if await self._create(call, name, record):
+            return record, True
+        entry = await self._read(self._key(call, name))
+        self._keep(call, name, entry)
+        standing = entry.record
+        mine = (standing["writer"], standing["written"]) == (record["writer"], record["written"])
+        return standing, mine  # a store that tried again after a lost reply finds its own object there
+
+    async def note(self, call: str, name: str, fields: Mapping[str, Any]) -> Record:
+        """Add evidence; evidence of that name that is there already stays and is returned."""
+        return (await self.decide(call, name, fields))[0]
+
+    async def accept(self, call: str, attempt: int, task: str, credits_: str, **more: Any) -> None:  # noqa: ANN401
+        """Add the evidence that an attempt made this task. A second task for one attempt is kept and reported."""
+        fields = {"task": task, "credits": credits_, **more}
+        await self.note(call, f"a{attempt}-accepted.{task_name(task)}", fields)
+        tasks = next(known.tasks for known in self.facts(call).attempts if known.number == attempt)
+        if len(tasks) > 1:
+            log.error("call %s has %d tasks for one attempt, so it was bought twice: %s", call, len(tasks), tasks)
+
+    def _keep(self, call: str, name: str, entry: Entry) -> None:
+        self._records.put(call, name, entry)
+        if "-accepted." in name:
+            task = name.split("-accepted.", 1)[1]
+            self._accepted[task] = tuple({*self._accepted.get(task, ()), call})
+
+    async def _create(self, call: str, name: str, record: Record) -> bool:
+        key, content = self._key(call, name), to_json(record)
+        created = await self._store.create(key, content)
+        if created:
+            self._keep(call, name, Entry(record, hashlib.sha256(content).hexdigest()))
+        return created
+
+    def _record(self, fields: Mapping[str, Any]) -> Record:
+        self._written += 1
+        stamp = {"schema": SCHEMA, "time": utc(self._clock.now()), "writer": self._writer, "written": self._written}
+        return {**fields, **stamp}
+
+    def _key(self, call: str, name: str) -> str:
+        return self._edition.key(f"ledger/{call}/{name}.json")
+
+    async def _read(self, key: str) -> Entry:
+        content = await self._store.read(key)
+        if content is None:
+            raise StoreUnavailable(f"{key} is listed but cannot be read", remedy="Run the same command again.")
+        return Entry(from_json(content, key), hashlib.sha256(content).hexdigest())
+
+    async def _listed_count(self) -> int:
+        count = 0
+        async for listed in self._store.list(self._edition.key("ledger/")):
+            count += listed.key.rsplit("/", 2)[1] not in NOT_CALLS
+        return count

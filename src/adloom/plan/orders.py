@@ -1,0 +1,161 @@
+"""What there is to do for a frozen plan: the calls that earlier runs began, then those that nobody has bought.
+
+Whatever was bought for a row that the plan no longer has, or that was not chosen, is seen through as well, but nothing
+more is bought for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from decimal import Decimal
+
+from adloom.core.callbacks import CallbackAddresses, Secret
+from adloom.core.campaign import Grouping, Row
+from adloom.core.facts import CallFacts, Record, Stage
+from adloom.core.identity import top_up_id
+from adloom.core.order import Order
+from adloom.core.outcomes import TopUp, missing
+from adloom.core.planned import PlannedRow
+from adloom.core.pricing import kind_of, price_of
+from adloom.plan.outlook import Outlook
+from adloom.plan.planner import is_asked_for
+from adloom.plan.revision import Revision, planned_rows
+from adloom.ports import Store
+
+_BOUGHT = frozenset({Stage.SENDING, Stage.UNKNOWN, Stage.ACCEPTED, Stage.FAILING, Stage.UNSHOWN, Stage.COMPLETED})
+_UNFINISHED = _BOUGHT | {Stage.WAITING}
+
+
+class Agenda:
+    """The orders of one run."""
+
+    def __init__(self, store: Store, outlook: Outlook, revision: Revision, callback_secret: Secret | None) -> None:
+        self._store = store
+        self._edition = outlook.edition
+        self._ledger = outlook.ledger
+        self._known = outlook.known
+        self._only = outlook.wish.only
+        self._choice = outlook.choice
+        self._share = outlook.wish.share
+        url, prefix = outlook.source.campaign.callback_url, outlook.edition.prefix
+        self._callbacks = CallbackAddresses(url, prefix, callback_secret) if url else None
+        self._revision = revision
+
+    async def begun(self) -> list[Order]:
+        """What earlier runs left unfinished, the oldest first: its links die first."""
+        if not self._ledger.calls():
+            return []
+        picker = self._choice.picker()
+        found: list[Order] = []
+        async for planned in self._rows():
+            is_stray = not picker.takes(planned.row)
+            found.extend(replace(order, is_stray=is_stray) for order in self._begun(planned))
+        found.extend(self._begun_for_no_row({order.call for order in found}))
+        return sorted(found, key=self._began)
+
+    async def fresh(self) -> AsyncIterator[Order]:
+        """What is left to buy, in plan order; a run that shares the work begins at its own part and goes around."""
+        rows = sum(shard.rows for shard in self._revision.shards)
+        first = rows * self._share.number // self._share.of
+        for part in (range(first, rows), range(first)):
+            if part:
+                async for order in self._fresh_of(part):
+                    yield order
+
+    async def _fresh_of(self, part: range) -> AsyncIterator[Order]:
+        picker = self._choice.picker()
+        number = -1
+        async for planned in self._rows():
+            number += 1
+            if picker.takes(planned.row) and number in part:
+                for order in self._fresh(planned):
+                    yield order
+
+    def is_ready(self, order: Order) -> bool:
+        """Whether an order's images only wait to be downloaded."""
+        return self._ledger.facts(order.call).stage is Stage.COMPLETED
+
+    def _rows(self) -> AsyncIterator[PlannedRow]:
+        return planned_rows(self._store, self._edition, self._revision)
+
+    def _begun(self, planned: PlannedRow) -> Iterator[Order]:
+        own = planned.variants[planned.row.shared :]
+        outcomes = (self._known.get(variant.key) for variant in own)
+        calls = {outcome.call for outcome in outcomes if outcome is not None}
+        for call in sorted(calls):
+            facts = self._ledger.facts(call)
+            if _goes_on(facts):
+                yield self._order_of(facts, planned.row)
+
+    def _begun_for_no_row(self, begun: set[str]) -> Iterator[Order]:
+        for call in sorted(set(self._ledger.calls()) - begun):
+            facts = self._ledger.facts(call)
+            if facts.intent is not None and facts.stage in _BOUGHT:
+                yield replace(self._order_of(facts, _row_of(facts.intent)), is_stray=True)
+
+    def _began(self, order: Order) -> str:
+        intent = self._ledger.facts(order.call).intent
+        return str(intent["time"]) if intent else ""
+
+    def _fresh(self, planned: PlannedRow) -> Iterator[Order]:
+        price = price_of(kind_of(planned.row), self._revision.prices)
+        for call in planned.calls:
+            if is_asked_for(call, self._only) and self._ledger.facts(call.id).stage is Stage.UNBOUGHT:
+                variants = tuple(variant.record() for variant in call.variants)
+                yield Order(call.id, planned.row, variants, price * len(variants), self._callbacks)
+
+    def _order_of(self, facts: CallFacts, row: Row) -> Order:
+        intent = facts.intent
+        assert intent is not None  # noqa: S101 - asked for by the callers
+        return Order(
+            facts.call,
+            row,
+            tuple(intent["variants"]),
+            Decimal(intent["credits"]),
+            self._callbacks,
+            intent["parent"],
+            intent["round"],
+            intent["fruitless"],
+            fallback_model="" if intent["model"] == row.model else intent["model"],
+        )
+
+
+def top_up_order(order: Order, top_up: TopUp) -> Order:
+    """The order for what a call did not bring: a child with an id of its own, paid from its parent's reserve."""
+    return replace(
+        order,
+        call=top_up_id(top_up.parent, top_up.round),
+        variants=top_up.variants,
+        credits=order.credits / order.n * len(top_up.variants),
+        parent=top_up.parent,
+        round=top_up.round,
+        fruitless=top_up.fruitless,
+    )
+
+
+def _goes_on(facts: CallFacts) -> bool:
+    """Whether a call that was begun is not over: a top-up that was free belongs to nobody but its parent's chain."""
+    if facts.intent is None:
+        return False
+    free_top_up = facts.stage is Stage.UNBOUGHT and bool(facts.intent["parent"])
+    return facts.stage in _UNFINISHED or missing(facts) is not None or free_top_up
+
+
+def _row_of(intent: Record) -> Row:
+    """A row that the plan no longer has, as far as the purchase that was made for it tells."""
+    return Row(
+        job=intent["job"],
+        identity="",
+        name=intent["row"],
+        label=intent["label"],
+        prompt="",
+        variables={},
+        model=intent["model"],
+        size="",
+        quality=intent["quality"],
+        priority="",
+        references=(),
+        grouping=Grouping.SET,
+        variants=len(intent["variants"]),
+    )

@@ -1,0 +1,270 @@
+"""A campaign held against what its archive already holds: what ``plan`` shows and ``run`` reserves. Writes nothing."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from adloom.core.campaign import Budget, CampaignSource, Pace
+from adloom.core.decision import NOTHING_DECIDED, Decision, Verdict
+from adloom.core.facts import CallFacts, Money, Stage, money_of
+from adloom.core.identity import top_up_id
+from adloom.core.origin import SANDBOX, UNKNOWN, Buying, Origin
+from adloom.core.outcomes import Outcome, missing, outcomes
+from adloom.core.pricing import Kind, cap_credits, kind_in, price_of
+from adloom.core.selection import WHOLE, Again, Choice, Selection, choose
+from adloom.ledger.decisions import read_decisions
+from adloom.ledger.edition import Edition
+from adloom.ledger.ledger import Ledger
+from adloom.plan.changes import Changes, compare
+from adloom.plan.freeze import has_bought
+from adloom.plan.revision import planned_rows, read_newest
+from adloom.plan.rollback import Lack, read_past
+from adloom.plan.survey import Survey, refuse_change, survey
+from adloom.ports import Clock, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One of ``of`` runs that buy an edition together, on any machines; ``number`` counts them from 0.
+
+    Each begins at its own part of the plan and goes on around the whole, so that what a dead one leaves is bought by
+    the others. The pace is divided by how many are live; the budget is the frozen plan's, which they have in common.
+    """
+
+    number: int = 0
+    of: int = 1
+
+
+ALONE = Share()
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the person who starts a run asks for beside the campaign file; None leaves the file's own word."""
+
+    budget: Budget | None = None
+    in_flight: int | None = None
+    submits_per_minute: int | None = None
+    only: frozenset[Again] = frozenset()
+    selection: Selection = WHOLE
+    sandbox: bool = False
+    replace: bool = False
+    share: Share = ALONE
+    origin: Origin = UNKNOWN
+    """The API that the run buys from."""
+    same_api: str = ""
+    """Why the address of the API is another now, where a person says that it is the same."""
+    ceiling: Budget | None = None
+    """A cap that neither the campaign's budget nor the wish's own can raise."""
+    agreed: bool = True
+    """Whether somebody agreed to the price. Without that a run collects what is paid for and buys nothing."""
+
+    @property
+    def buying(self) -> Buying:
+        origin = Origin(SANDBOX, is_stand_in=True) if self.sandbox else self.origin
+        return Buying(origin, self.sandbox, self.same_api)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """A campaign against what the archive holds: what ``plan`` shows and ``run`` asks about."""
+
+    source: CampaignSource
+    edition: Edition
+    wish: Wish
+    ledger: Ledger
+    known: dict[str, Outcome]
+    choice: Choice
+    surveyed: Survey
+    committed: Money
+    owed: Decimal
+    """Credits of top-ups that calls have given their reserve back for."""
+    cap: Decimal | None
+    outstanding: Counter[Kind]
+    """Images bought and not charged yet, or owed as top-ups, by what their price depends on."""
+    decisions: Mapping[str, Decision]
+    """What people decided, as it stood when the price was shown; empty where the run is not for rejected images."""
+    lack: Lack
+    """What the ledger lacks of what its edition has said before; such a ledger is no ground to buy on."""
+    bought_from: Origin | None = None
+    """The API that the edition was planned for so far; None before its first plan."""
+    changes: Changes | None = None
+    """What the file says otherwise than the newest plan; None where there is none, or where nothing is changed."""
+
+    @property
+    def origin(self) -> Origin:
+        """Whose money is spent: that of the API that the edition was bought from, else of the run's own."""
+        known = self.bought_from is not None and (self.bought_from.address or self.bought_from.is_stand_in)
+        return self.bought_from if self.bought_from is not None and known else self.wish.buying.origin
+
+    @property
+    def clash(self) -> str:
+        """Why this run may not go on with the edition; empty where it may."""
+        if self.bought_from is None:
+            return ""
+        return self.wish.buying.refusal(self.bought_from, has_bought=has_bought(self.ledger))
+
+    @property
+    def to_buy(self) -> Decimal:
+        """Credits that this run may still spend."""
+        return self.surveyed.asked.credits + self.owed
+
+    @property
+    def most_in_flight(self) -> Decimal:
+        """Credits that this run may have reserved at one time, at the plan's prices.
+
+        By what these calls cost at another price, reserved and charged can pass the cap when the price moves.
+        """
+        asked = self.surveyed.asked
+        return min(asked.credits, self.pace.in_flight * asked.dearest_call)
+
+    @property
+    def may_buy(self) -> bool:
+        """Whether somebody agreed to the price, and the ledger knows all that it knew before."""
+        return self.wish.agreed and not self.lack
+
+    @property
+    def fits(self) -> bool:
+        if self.cap is None or not self.to_buy:  # what is bought already is no reason to stop
+            return True
+        return self.committed.committed + self.to_buy <= self.cap
+
+    @property
+    def reserves_a_part(self) -> bool:
+        """Whether the cap has room for what this run is for, but not for the whole plan."""
+        rest = self.surveyed.totals.credits - self.surveyed.asked.credits
+        return self.fits and self.cap is not None and self.committed.committed + self.to_buy + rest > self.cap
+
+    @property
+    def fallback(self) -> tuple[str, ...]:
+        """The fallback models that the cap has room for, should all that is left be bought from the dearest of them.
+
+        Which these are is part of the reservation, so that no number of runs together can pass the cap.
+        """
+        models = self.source.campaign.fallback
+        while models and self.cap is not None and self.most_credits(models) > self.cap:
+            dearest = max(models, key=self._dearest)
+            models = tuple(model for model in models if model != dearest)
+        return models
+
+    def most_credits(self, fallback: Sequence[str]) -> Decimal:
+        """The most that the edition can come to if all that is not charged yet goes to the dearest of these models."""
+        images = self._left_to_pay
+        return self.committed.charged + sum(
+            count * max(self._price(kind, model) for model in (kind.model, *fallback)) for kind, count in images.items()
+        )
+
+    @property
+    def _left_to_pay(self) -> Counter[Kind]:
+        part = self.surveyed.asked if self.reserves_a_part else self.surveyed.totals
+        return part.images_by_kind + self.outstanding
+
+    def _dearest(self, model: str) -> Decimal:
+        """What an image from a model costs at most, of the kinds that are left to pay for."""
+        return max((self._price(kind, model) for kind in self._left_to_pay), default=Decimal(0))
+
+    def _price(self, kind: Kind, model: str) -> Decimal:
+        return price_of(kind._replace(model=model), self.source.campaign.prices)
+
+    @property
+    def left_out(self) -> int:
+        """Wanted images that nothing covers and that this run is not for."""
+        return self.surveyed.totals.images - self.surveyed.asked.images
+
+    @property
+    def pace(self) -> Pace:
+        """What all live runs of the edition keep to together."""
+        own, wish = self.source.campaign.pace, self.wish
+        return Pace(wish.in_flight or own.in_flight, wish.submits_per_minute or own.submits_per_minute)
+
+
+async def look(store: Store, clock: Clock, source: CampaignSource, edition: Edition, wish: Wish) -> Outlook:
+    """Read everything, write nothing.
+
+    Raises CampaignInvalid with every problem of the campaign's files, SettingInvalid for a selection that does not fit
+    them.
+    """
+    choice = choose(wish.selection, source.rows)
+    decisions = await read_decisions(store, edition) if Verdict.REJECTED in wish.only else NOTHING_DECIDED
+    ledger = Ledger(store, edition, clock, writer=secrets.token_hex(8))
+    outlook = await _look(source, edition, wish, (choice, decisions), ledger)
+    newest = await read_newest(store, edition)
+    outlook = replace(outlook, bought_from=newest.origin if newest else None)
+    if newest is None or newest.rows_sha256 == outlook.surveyed.rows_sha256:
+        return outlook
+    former = planned_rows(store, edition, newest)
+    return replace(outlook, changes=await compare(source, outlook.known, newest.number, former))
+
+
+async def look_again(outlook: Outlook) -> Outlook:
+    """The same, after others have written to the archive. Raises InputError when the campaign's rows are others now."""
+    asked = (outlook.choice, outlook.decisions)
+    again = await _look(outlook.source, outlook.edition, outlook.wish, asked, outlook.ledger)
+    refuse_change(outlook.source, outlook.surveyed.rows_sha256, again.surveyed.rows_sha256)
+    return replace(again, bought_from=outlook.bought_from)
+
+
+async def _look(
+    source: CampaignSource,
+    edition: Edition,
+    wish: Wish,
+    asked: tuple[Choice, Mapping[str, Decision]],
+    ledger: Ledger,
+) -> Outlook:
+    choice, decisions = asked
+    past = await read_past(ledger.store, edition)  # before the ledger: what others write meanwhile is no sign then
+    await ledger.load()
+    calls = [ledger.facts(call) for call in ledger.calls()]
+    known = outcomes(calls)
+    surveyed = survey(source, known, wish.only, choice, decisions)
+    budgets = filter(None, (wish.budget or source.campaign.budget, wish.ceiling))
+    return Outlook(
+        source=source,
+        edition=edition,
+        wish=wish,
+        ledger=ledger,
+        known=known,
+        choice=choice,
+        decisions=decisions,
+        surveyed=surveyed,
+        committed=sum((money_of(facts) for facts in calls), start=_given_up(ledger)),
+        owed=_owed(calls, ledger),
+        outstanding=_outstanding(calls, ledger),
+        cap=min((cap_credits(budget, surveyed.totals.dearest) for budget in budgets), default=None),
+        lack=past.lacking(ledger),
+    )
+
+
+def _given_up(ledger: Ledger) -> Money:
+    """What purchases cost whose records are lost."""
+    charged = (Decimal(str(loss["totals"].get("credits_charged", 0))) for loss in ledger.losses)
+    return Money(charged=sum(charged, start=Decimal(0)))
+
+
+def _owed(calls: Sequence[CallFacts], ledger: Ledger) -> Decimal:
+    total = Decimal(0)
+    for facts in calls:
+        if facts.intent is not None and (images := _owed_images(facts, ledger)):
+            total += Decimal(facts.intent["credits"]) / len(facts.intent["variants"]) * images
+    return total
+
+
+def _owed_images(facts: CallFacts, ledger: Ledger) -> int:
+    """How many images a call has given the reserve back for and nobody has asked for again."""
+    top_up = missing(facts)
+    if top_up is None or ledger.facts(top_up_id(top_up.parent, top_up.round)).stage is not Stage.UNBOUGHT:
+        return 0
+    return len(top_up.variants)
+
+
+def _outstanding(calls: Sequence[CallFacts], ledger: Ledger) -> Counter[Kind]:
+    found: Counter[Kind] = Counter()
+    for facts in calls:
+        if facts.intent is not None:
+            reserved = len(facts.intent["variants"]) if money_of(facts).reserved else 0
+            found[kind_in(facts.intent)] += reserved + _owed_images(facts, ledger)
+    return found

@@ -1,0 +1,125 @@
+"""How a run begins: the archive is tried, a heartbeat shows that it lives, the plan is frozen as the reservation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from adloom.core.errors import PlanRefused, SettingInvalid, StoreRefused
+from adloom.core.exits import Stop, StopReason
+from adloom.core.pricing import usd
+from adloom.ledger.edition import Edition
+from adloom.ledger.heartbeats import Heartbeat
+from adloom.plan.freeze import PlanOutdated, freeze, take_up
+from adloom.plan.outlook import Outlook, look_again
+from adloom.plan.revision import Revision
+from adloom.ports import Store
+from adloom.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A frozen plan, and the campaign as it was held against the archive when it was frozen."""
+
+    outlook: Outlook
+    revision: Revision
+    heartbeat: Heartbeat
+
+
+async def reserve(world: World, outlook: Outlook) -> Reservation:
+    """Check the archive, begin to show a heartbeat and freeze the plan.
+
+    A run that may not buy freezes no new plan where there is one: that would stop the runs that buy of it.
+
+    Raises SettingInvalid without a budget, InputError for a reference file that has changed since it was planned,
+    StoreRefused for an archive that cannot be used, PlanRefused.
+    """
+    if outlook.cap is None:
+        raise SettingInvalid(
+            f"{outlook.source.campaign.source} has no budget",
+            remedy="Add `budget: {usd: 12.00}` or --budget-usd 12.",
+        )
+    if world.files is not None and outlook.may_buy:
+        await world.files.check(outlook.surveyed.files)
+    ledger, edition = outlook.ledger, outlook.edition
+    await _probe(world.store, edition, ledger.writer)
+    heartbeat = Heartbeat(world.store, edition, world.clock, ledger.writer, world.process, ledger.facts_ever)
+    await heartbeat.beat()
+    if await ledger.grew():  # a person may have taken long to say yes
+        outlook = await look_again(outlook)
+    revision = None if outlook.may_buy else await take_up(world.store, edition, ledger, outlook.wish.buying)
+    while revision is None:
+        if outlook.lack:
+            raise PlanRefused(older(outlook).message, remedy=older(outlook).remedy)
+        if (revision := await _freeze(world, outlook)) is None:
+            outlook = await look_again(outlook)
+    return Reservation(outlook, revision, heartbeat)
+
+
+def unconfirmed(outlook: Outlook) -> Stop:
+    """Why a run whose price nobody agreed to buys nothing."""
+    word, to_buy = outlook.origin.word, outlook.to_buy
+    would = f"spend {word}{usd(to_buy):f} USD ({to_buy:f} credits)" if to_buy else "ask for the images that are missing"
+    message = f"nothing was bought: this run would {would}, and nobody agreed to that"
+    return Stop(StopReason.UNCONFIRMED, message, "Say --yes to buy: off a terminal a run cannot ask.")
+
+
+def older(outlook: Outlook) -> Stop:
+    """Why a run buys nothing when its edition knows more than the ledger does."""
+    message = (
+        f"the ledger of {outlook.edition.campaign}/{outlook.edition.edition} is older than its manifest and what lies "
+        f"beside it: it lacks {outlook.lack}; nothing is bought, so that nothing is bought twice"
+    )
+    remedy = (
+        "If the archive is a copy that lags, run again later; if ledger/ was deleted or restored, bring back its last "
+        "state. Else `adloom verify TARGET --repair` rebuilds what it can, `--accept-loss REASON` gives up the rest."
+    )
+    return Stop(StopReason.OLDER_LEDGER, message, remedy)
+
+
+def over_budget(outlook: Outlook) -> Stop:
+    """Why nothing of a plan that does not fit its cap is bought."""
+    committed, to_buy, cap = outlook.committed.committed, outlook.to_buy, outlook.cap or Decimal(0)
+    needs = f"{outlook.origin.word}{usd(to_buy):f} USD ({to_buy:f} credits)"
+    message = (
+        f"the plan needs {needs} more, {usd(committed):f} USD are spent or reserved, and the budget is {usd(cap):f} USD"
+    )
+    remedy = (
+        f"Raise the budget to at least {usd(committed + to_buy):f} USD, or ask for fewer variants; nothing was sent."
+    )
+    return Stop(StopReason.BUDGET, message, remedy)
+
+
+async def _freeze(world: World, outlook: Outlook) -> Revision | None:
+    """The revision to buy from, None when the archive has to be read again first."""
+    try:
+        return await freeze(
+            outlook.source,
+            world.store,
+            outlook.edition,
+            outlook.ledger,
+            world.clock,
+            outlook.known,
+            surveyed=outlook.surveyed,
+            cap_credits=outlook.cap or Decimal(0),
+            only=outlook.wish.only,
+            decisions=outlook.decisions,
+            choice=outlook.choice,
+            asked_only=outlook.reserves_a_part,
+            fallback=outlook.fallback,
+            buying=outlook.wish.buying,
+            replace=outlook.wish.replace,
+        )
+    except PlanOutdated:
+        return None
+
+
+async def _probe(store: Store, edition: Edition, token: str) -> None:
+    """Refuse a store that cannot be written or does not keep its word about create-once."""
+    key = edition.key(f"runs/{token}.probe.json")
+    first, second = [await store.create(key, content) for content in (b"1\n", b"2\n")]
+    if not first or second or await store.read(key) != b"1\n":
+        raise StoreRefused(
+            f"the archive {store.address} does not keep create-once: two runs could buy the same image",
+            remedy="Use a folder on a local disk, or an S3 store that honours If-None-Match.",
+        )

@@ -1,0 +1,226 @@
+"""A frozen plan as the archive holds it, written and read.
+
+An edition holds ``plan-r<N>.json``, N from 1, each created once: campaign, edition, cap and total in credits, the
+prices used, the API that is bought from (``origin``, ``stand_in``, and ``same_api`` where its address is another than
+before), and the shards. A shard is ``plan/<sha256>.jsonl``, up to 500 rows in plan order, one JSON line each with the
+row, its takes where one is above 1, the changes that reviewers wished for in them, and the calls that this revision
+buys for it. A shard is written before the revision that names it, so a revision that exists is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+from adloom.core.campaign import Grouping, Prices, Reference, Row
+from adloom.core.errors import RecordUnreadable
+from adloom.core.identity import row_digest, variant_key
+from adloom.core.origin import Origin
+from adloom.core.planned import PlannedCall, PlannedRow, Variant
+from adloom.ledger.edition import Edition, from_json, to_json
+from adloom.ports import Store
+
+SCHEMA = "adloom.plan/1"
+
+
+ROWS_PER_SHARD = 500
+
+
+async def newest_plan(store: Store, edition: Edition) -> dict[str, Any] | None:
+    """The header of the edition's newest plan revision, None before the first."""
+    newest: tuple[int, str] = (0, "")
+    async for listed in revisions(store, edition):
+        newest = max(newest, listed)
+    if not newest[0]:
+        return None
+    content = await store.read(newest[1])
+    return from_json(content or b"", newest[1])
+
+
+async def revisions(store: Store, edition: Edition) -> AsyncIterator[tuple[int, str]]:
+    """Number and key of each plan revision."""
+    async for listed in store.list(edition.key("plan-r")):
+        number = listed.key.rsplit("/", 1)[1].removeprefix("plan-r").removesuffix(".json")
+        if number.isdigit():
+            yield int(number), listed.key
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One file of a revision's rows."""
+
+    sha256: str
+    rows: int
+    calls: int
+
+    @property
+    def name(self) -> str:
+        return f"plan/{self.sha256}.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A frozen plan as the archive holds it. ``sha256`` is that of ``plan-r<number>.json``."""
+
+    number: int
+    campaign: str
+    edition_token: str
+    origin: Origin
+    """The API that its images are bought from."""
+    cap_credits: Decimal
+    rows_sha256: str
+    prices: Prices
+    wanted: int
+    calls: int
+    new_takes: int
+    """Takes that this revision was the first to ask for: only a run that asks for them again takes it up."""
+    selection: str
+    """What a revision that reserves a part of the plan is for; empty where it reserves the whole."""
+    fallback: tuple[str, ...]
+    """The models that its runs may fall back on: its cap has room for all of it at the dearest of them."""
+    shards: tuple[Shard, ...]
+    sha256: str
+
+
+async def read_newest(store: Store, edition: Edition) -> Revision | None:
+    """The newest revision of an edition, None before the first."""
+    header = await newest_plan(store, edition)
+    return None if header is None else _revision(header, to_json(header))
+
+
+async def read_revision(store: Store, edition: Edition, number: int) -> Revision | None:
+    """A revision by its number, None where there is none."""
+    key = edition.key(f"plan-r{number}.json")
+    content = await store.read(key)
+    return None if content is None else _revision(from_json(content, key), content)
+
+
+async def planned_rows(store: Store, edition: Edition, revision: Revision) -> AsyncIterator[PlannedRow]:
+    """Every row of a revision in plan order, one shard in memory at a time."""
+    for shard in revision.shards:
+        for planned in await read_shard(store, edition, shard):
+            yield planned
+
+
+async def read_shard(store: Store, edition: Edition, shard: Shard) -> tuple[PlannedRow, ...]:
+    """The rows of one shard. Raises RecordUnreadable when the file is missing or is not what the revision names."""
+    content = await store.read(edition.key(shard.name))
+    if content is None or hashlib.sha256(content).hexdigest() != shard.sha256:
+        raise RecordUnreadable(
+            f"{edition.key(shard.name)} is missing or damaged",
+            remedy="Restore it from a backup, or run the campaign file again with --replace.",
+        )
+    return tuple(planned_from_json(from_json(line, shard.name)) for line in content.splitlines())
+
+
+def row_to_json(row: Row) -> dict[str, Any]:
+    """A row as a shard stores it."""
+    return (
+        {
+            "job": row.job,
+            "identity": row.identity,
+            "name": row.name,
+            "label": row.label,
+            "prompt": row.prompt,
+            "vars": row.variables,
+            "model": row.model,
+            "size": row.size,
+            "quality": row.quality,
+            "priority": row.priority,
+            "references": [{"content": r.content, "url": r.url, "shown": r.shown} for r in row.references],
+            "grouping": row.grouping,
+            "variants": row.variants,
+        }
+        | ({"shared": row.shared} if row.shared else {})
+        | ({"options": dict(row.options)} if row.options else {})
+    )
+
+
+def planned_from_json(record: Mapping[str, Any]) -> PlannedRow:
+    """A planned row from its line of a shard."""
+    row = Row(
+        job=record["job"],
+        identity=record["identity"],
+        name=record["name"],
+        label=record["label"],
+        prompt=record["prompt"],
+        variables=record["vars"],
+        model=record["model"],
+        size=record["size"],
+        quality=record["quality"],
+        priority=record["priority"],
+        references=tuple(Reference(**reference) for reference in record["references"]),
+        grouping=Grouping(record["grouping"]),
+        variants=record["variants"],
+        shared=record.get("shared", 0),
+        options=tuple(sorted(record.get("options", {}).items())),
+    )
+    row_key = row_digest(row)
+    takes, changes = record.get("takes", {}), record.get("changes", {})
+    variants = tuple(
+        Variant(variant_key(row_key, number, take), number, take, changes.get(str(number), ""))
+        for number in range(1, row.variants + 1)
+        for take in (takes.get(str(number), 1),)
+    )
+    calls = tuple(PlannedCall(call, tuple(variants[n - 1] for n in numbers)) for call, numbers in record["calls"])
+    return PlannedRow(row, variants, calls)
+
+
+def _planned_to_json(planned: PlannedRow) -> dict[str, Any]:
+    takes = {str(variant.number): variant.take for variant in planned.variants if variant.take > 1}
+    calls = [[call.id, [variant.number for variant in call.variants]] for call in planned.calls]
+    changes = {str(variant.number): variant.change for variant in planned.variants if variant.change}
+    more = ({"takes": takes} if takes else {}) | ({"changes": changes} if changes else {})
+    return {**row_to_json(planned.row), "calls": calls} | more
+
+
+async def _write_shards(store: Store, edition: Edition, rows: Iterator[PlannedRow]) -> AsyncIterator[Shard]:
+    while batch := list(islice(rows, ROWS_PER_SHARD)):
+        content = b"".join(to_json(_planned_to_json(planned)) for planned in batch)
+        shard = Shard(hashlib.sha256(content).hexdigest(), len(batch), sum(len(planned.calls) for planned in batch))
+        await store.create(edition.key(shard.name), content, media_type="application/x-ndjson")
+        yield shard
+
+
+def _revision(header: Mapping[str, Any], content: bytes) -> Revision:
+    if header.get("schema") != SCHEMA:
+        raise RecordUnreadable(
+            f"the plan has the schema {header.get('schema')!r}, this version knows {SCHEMA!r}",
+            remedy="Use the version of adloom that wrote the archive, or a newer one.",
+        )
+    return Revision(
+        number=header["revision"],
+        campaign=header["campaign"],
+        edition_token=header["edition_token"],
+        origin=Origin(header.get("origin", ""), header.get("stand_in", header["sandbox"])),
+        cap_credits=Decimal(header["cap_credits"]),
+        rows_sha256=header["rows_sha256"],
+        prices=_prices_from_json(header["prices"]),
+        wanted=header["totals"]["wanted"],
+        calls=header["totals"]["calls"],
+        new_takes=header["totals"].get("new_takes", 0),
+        selection=header.get("selection", ""),
+        fallback=tuple(header.get("fallback", ())),
+        shards=tuple(Shard(**shard) for shard in header["shards"]),
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def _prices_to_json(prices: Prices) -> dict[str, Any]:
+    return {
+        model: {quality: str(each) for quality, each in price.items()} if isinstance(price, Mapping) else str(price)
+        for model, price in prices.items()
+    }
+
+
+def _prices_from_json(record: Mapping[str, Any]) -> Prices:
+    return {
+        model: {quality: Decimal(each) for quality, each in price.items()}
+        if isinstance(price, dict)
+        else Decimal(price)
+        for model, price in record.items()
+    }

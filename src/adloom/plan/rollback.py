@@ -1,0 +1,230 @@
+"""What an edition has said of its ledger before. A ledger that knows less than that has gone backwards.
+
+A ledger restored from yesterday's backup, a replica that lags or a folder that somebody deleted looks like one in which
+nothing was bought yet. Beside it lie its own later words: the newest revision of the plan, which says how many calls it
+found; the heartbeats of runs, which count its records; ``manifest.json``; ``assets.jsonl``, which names calls and their
+tasks; and the images under ``assets/``. They are read *before* the ledger is listed, so that what another run writes
+meanwhile can only make the ledger know more than they do.
+
+``loss-<n>.json``, created once, is a person's word that what the ledger lacks is lost: ``schema``
+(``adloom.loss/1``), ``time``, ``writer``, ``by``, ``reason``, the ``totals`` of the manifest that the ledger lacks, how
+many ``facts``, and which ``tasks`` and ``assets`` it knows nothing of. What was charged stays charged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from adloom.core.errors import InputError
+from adloom.core.facts import CallFacts
+from adloom.core.manifest import LOSABLE, Tally, number
+from adloom.ledger.edition import Edition, parse_json, to_json, utc
+from adloom.ledger.heartbeats import read_heartbeat, run_of
+from adloom.ledger.ledger import Ledger
+from adloom.plan.revision import newest_plan
+from adloom.ports import Clock, Store
+
+SCHEMA = "adloom.loss/1"
+
+_NAMED = re.compile(rb'"call":"([^"]+)","attempt":\d+,"task":(?:"([^"]+)"|null)')
+_ASSET = re.compile(r"-(?P<number>\d+)-(?P<key>[0-9a-f]{6}|[0-9a-f]{12}|[0-9a-f]{64})\.[a-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """What a ledger lacks of what its edition has said before; false where it lacks nothing."""
+
+    totals: Mapping[str, Decimal]
+    """By the names of the manifest's totals."""
+    facts: int = 0
+    tasks: tuple[str, ...] = ()
+    assets: tuple[str, ...] = ()
+    revisions: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.totals or self.facts or self.tasks or self.assets or self.revisions)
+
+    @property
+    def purchases(self) -> bool:
+        """Whether there are purchases that the ledger knows nothing of, or plans that could tell of some."""
+        return bool(self.totals.get("calls") or self.tasks or self.assets or self.revisions)
+
+    def __str__(self) -> str:
+        calls, charged = self.totals.get("calls"), self.totals.get("credits_charged")
+        counts = (
+            (calls, "{:f} purchases"),
+            (charged, "{:f} credits charged"),
+            (len(self.tasks), "{} tasks"),
+            (len(self.assets), "{} images that lie in assets/"),
+            (self.revisions, "{} revisions of the plan"),
+            (self.facts, "{} records"),
+        )
+        return ", ".join(words.format(count) for count, words in counts if count)
+
+
+NOTHING = Lack({})
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The words of an edition about its ledger, as they were when they were read."""
+
+    manifest: Mapping[str, Any]
+    found_calls: int
+    """The purchases that the maker of the newest revision found in the ledger."""
+    revision: int
+    facts: int
+    """The most records that a run's heartbeat has counted."""
+    assets_jsonl: bytes
+    assets: tuple[str, ...]
+
+    def without(self, damaged: Container[str]) -> Past:
+        """The same without the word of documents that are not as they were written."""
+        manifest = {} if "manifest.json" in damaged else self.manifest
+        return replace(self, manifest=manifest, assets_jsonl=b"" if "assets.jsonl" in damaged else self.assets_jsonl)
+
+    def lacking(self, ledger: Ledger) -> Lack:
+        """What a ledger that was read afterwards lacks."""
+        calls = [ledger.facts(call) for call in ledger.calls()]
+        known, lost = _Known.of(calls), ledger.losses
+        facts = max(0, max(self.facts, _count(self.manifest.get("facts"))) - ledger.facts_ever())
+        return Lack(
+            totals=self._totals(known, lost, has_all_facts="facts" in self.manifest and not facts),
+            facts=facts,
+            tasks=self._tasks(known, {task for loss in lost for task in loss["tasks"]}),
+            assets=self._assets(known, {key for loss in lost for key in loss["assets"]}),
+            revisions=max(0, self.plan_revision - self.revision),
+        )
+
+    def _totals(self, known: _Known, lost: Sequence[Mapping[str, Any]], *, has_all_facts: bool) -> dict[str, Decimal]:
+        """The totals that are lower than they were. A charge may be corrected, where every fact is still there."""
+        before = self.manifest.get("totals")
+        told = {name: _sum(before.get(name)) if isinstance(before, dict) else Decimal(0) for name in LOSABLE}
+        told["calls"] = max(told["calls"], Decimal(self.found_calls))
+        given_up = {name: sum(Decimal(str(loss["totals"].get(name, 0))) for loss in lost) for name in LOSABLE}
+        short = {name: told[name] - given_up[name] - known.totals[name] for name in LOSABLE}
+        short = {name: lack for name, lack in short.items() if lack > 0}
+        is_less = "calls" in short or ("credits_charged" in short and not has_all_facts)
+        return short if is_less else {}
+
+    def _tasks(self, known: _Known, lost: set[str]) -> tuple[str, ...]:
+        named = ((call.decode(), (task or b"").decode()) for call, task in _NAMED.findall(self.assets_jsonl))
+        lacking = {
+            task or call for call, task in named if call not in known.calls or (task and task not in known.tasks)
+        }
+        return tuple(sorted(lacking - lost))
+
+    def _assets(self, known: _Known, lost: set[str]) -> tuple[str, ...]:
+        return tuple(
+            key for key, beginning in _named(self.assets) if beginning not in known.variants and key not in lost
+        )
+
+    def unknown_assets(self, ledger: Ledger) -> list[tuple[str, str]]:
+        """The images of variants that a ledger knows nothing of, each with the beginning of its variant's key."""
+        variants = _Known.of([ledger.facts(call) for call in ledger.calls()]).variants
+        return [(key, beginning) for key, beginning in _named(self.assets) if beginning not in variants]
+
+    @property
+    def plan_revision(self) -> int:
+        """The revision that manifest and ``assets.jsonl`` follow; 0 where none is told."""
+        return _count(self.manifest.get("plan_revision"))
+
+
+async def read_past(store: Store, edition: Edition) -> Past:
+    """Read what an edition has said of its ledger; to be read before the ledger is."""
+    newest = await newest_plan(store, edition) or {}
+    manifest = _mapping(await store.read(edition.key("manifest.json")))
+    facts = [0]
+    async for listed in store.list(edition.key("runs/")):
+        if token := run_of(listed.key.removeprefix(edition.prefix)):
+            beat = read_heartbeat(await store.read(listed.key) or b"", token) or {}
+            facts.append(_count(beat.get("facts")))
+    assets_jsonl = await store.read(edition.key("assets.jsonl")) or b""
+    files = manifest.get("files")
+    written = files.get("assets.jsonl") if isinstance(files, dict) else None
+    if not isinstance(written, dict) or written.get("sha256") != hashlib.sha256(assets_jsonl).hexdigest():
+        assets_jsonl = b""  # damaged, or written by a run that came no further
+    assets = tuple([listed.key.removeprefix(edition.prefix) async for listed in store.list(edition.key("assets/"))])
+    found = newest.get("found", {}).get("calls", 0)
+    return Past(manifest, found, newest.get("revision", 0), max(facts), assets_jsonl, assets)
+
+
+async def accept_loss(ledger: Ledger, clock: Clock, lack: Lack, *, reason: str, by: str) -> str:
+    """Record a person's word that what a ledger lacks is lost; the key of the record.
+
+    What was charged counts against the budget for good; the images of the lost purchases may be bought again. Raises
+    InputError when nothing is lacking, or when somebody else has settled it meanwhile.
+    """
+    if not lack:
+        raise InputError("the ledger lacks nothing of what its edition has said", remedy="Leave --accept-loss out.")
+    key = ledger.edition.key(f"loss-{len(ledger.losses) + 1}.json")
+    record = {
+        "schema": SCHEMA,
+        "time": utc(clock.now()),
+        "writer": ledger.writer,
+        "by": by,
+        "reason": reason,
+        "totals": {name: number(count) for name, count in lack.totals.items()},
+        "facts": lack.facts,
+        "tasks": list(lack.tasks),
+        "assets": list(lack.assets),
+    }
+    if not await ledger.store.create(key, to_json(record)):
+        raise InputError("somebody else has accepted a loss just now", remedy="Run `adloom verify` again.")
+    return key
+
+
+def _mapping(content: bytes | None) -> dict[str, Any]:
+    """A manifest as it was written; one that is damaged says nothing here, `verify` tells of it."""
+    try:
+        found = parse_json(content or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _count(told: object) -> int:
+    return told if isinstance(told, int) else 0
+
+
+def _sum(told: object) -> Decimal:
+    return Decimal(str(told)) if isinstance(told, int | float) else Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a ledger knows."""
+
+    calls: frozenset[str]
+    tasks: frozenset[str]
+    variants: frozenset[str]
+    """The keys of all variants that were asked for, and the beginnings of them that names of assets have."""
+    totals: Mapping[str, Decimal]
+
+    @classmethod
+    def of(cls, calls: list[CallFacts]) -> _Known:
+        bought = [facts for facts in calls if facts.intent is not None]
+        attempts = [attempt for facts in calls for attempt in facts.attempts]
+        keys = {v["key"] for a in attempts if a.intent is not None for v in a.intent.get("variants", ())}
+        tally = Tally()
+        for facts in calls:
+            tally.add_call(facts)
+        totals = tally.totals(0)
+        return cls(
+            calls=frozenset(facts.call for facts in bought),
+            tasks=frozenset(t for a in attempts for t in (*a.tasks, a.task, *(r["task"] for r in a.disowned))),
+            variants=frozenset(key[:digits] for key in keys for digits in (6, 12, 64)),
+            totals={name: Decimal(str(totals[name])) for name in LOSABLE},
+        )
+
+
+def _named(assets: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The keys of assets, each with the beginning of its variant's key."""
+    for key in assets:
+        if match := _ASSET.search(key):
+            yield key, match["key"]

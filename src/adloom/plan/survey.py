@@ -1,0 +1,80 @@
+"""One reading of a whole campaign against what the archive covers. It writes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from adloom.core.campaign import CampaignSource, Reference
+from adloom.core.decision import NOTHING_DECIDED, Decision
+from adloom.core.errors import InputError, SettingInvalid
+from adloom.core.limits import MODELS
+from adloom.core.outcomes import Outcome
+from adloom.core.planned import PlannedRow
+from adloom.core.prompt import changed_prompt, length_problem
+from adloom.core.selection import EVERYTHING, Again, Choice
+from adloom.ledger.edition import to_json
+from adloom.plan.planner import Planner, Totals
+from adloom.plan.revision import row_to_json
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """One reading of a whole campaign against what the archive holds: nothing is written."""
+
+    totals: Totals
+    asked: Totals
+    rows_sha256: str
+    files: tuple[Reference, ...] = ()
+    """The reference files of what is asked for and left to buy, each content once."""
+
+
+def survey(
+    source: CampaignSource,
+    known: Mapping[str, Outcome],
+    only: frozenset[Again] = frozenset(),
+    choice: Choice = EVERYTHING,
+    decisions: Mapping[str, Decision] = NOTHING_DECIDED,
+) -> Survey:
+    """Plan every row without keeping any.
+
+    Raises CampaignInvalid with every problem of the campaign's files, SettingInvalid for a change that makes a prompt
+    too long.
+    """
+    planner = Planner(known, source.campaign.prices, only, choice.picker(), asked_only=True, decisions=decisions)
+    rows = hashlib.sha256()
+    files: dict[str, Reference] = {}
+    for planned in _hashed(planner.plan(source.rows()), rows):
+        if planned.calls:
+            _refuse_long_changes(planned)
+            files |= {each.content: each for each in planned.row.references if each.url is None}
+    return Survey(planner.totals, planner.asked, rows.hexdigest(), tuple(files.values()))
+
+
+def _refuse_long_changes(planned: PlannedRow) -> None:
+    model = MODELS.get(planned.row.model)
+    bounds = (model.prompt_characters, model.prompt_tokens) if model else ()
+    for call in planned.calls:
+        prompt = changed_prompt(planned.row.prompt, call.variants[0].change)
+        if call.variants[0].change and (problem := length_problem(prompt, len(call.variants), *bounds)):
+            numbers = ", ".join(str(variant.number) for variant in call.variants)
+            raise SettingInvalid(
+                f"{planned.row.job}/{planned.row.name}, variant {numbers}: with the reviewer's change, {problem}",
+                remedy="Shorten the change: decide on the image again.",
+            )
+
+
+def refuse_change(source: CampaignSource, before: str, now: str) -> None:
+    """Raises InputError when a campaign's rows, by their hashes, are not those that were looked at."""
+    if before != now:
+        raise InputError(
+            f"{source.campaign.source}: its rows were changed while the run began; nothing was sent",
+            remedy="Run the same command again, once nobody writes to the campaign's files.",
+        )
+
+
+def _hashed(rows: Iterator[PlannedRow], digest: hashlib._Hash) -> Iterator[PlannedRow]:
+    for planned in rows:
+        digest.update(to_json(row_to_json(planned.row)))
+        yield planned

@@ -1,0 +1,282 @@
+"""The proof of an edition: ``checksums.txt``, and holding everything against it, against the ledger and the bytes.
+
+``checksums.txt`` has one line ``<sha256>  <key relative to the edition>`` for every object of the edition, sorted by
+key, as ``sha256sum`` writes and checks it, and a last line ``# <sha256>`` over the lines before. It is written after
+everything else. What was once in it stays in it, so that a loss is found however many runs come after. Heartbeats
+change while their run lives, so each is held against its own hash instead. The ledger stays the truth: checksums and
+manifest are derived from it, and ``verify`` derives both again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+
+from adloom.core.errors import AdloomError, RecordUnreadable, StoreRefused, StoreUnavailable
+from adloom.core.facts import Image, ImageFate, images_of
+from adloom.ledger.decisions import holds_decision
+from adloom.ledger.edition import Edition, parse_json
+from adloom.ledger.heartbeats import read_heartbeat, run_of
+from adloom.ledger.ledger import Ledger
+from adloom.plan.revision import read_newest
+from adloom.plan.rollback import read_past
+from adloom.ports import Store
+from adloom.publish.manifest import derive
+
+NAME = "checksums.txt"
+LEDGER = "ledger/"
+PAID = ("assets/", "extras/", "quarantine/")
+DERIVED = ("manifest.json", "assets.jsonl", "assets.csv", "gallery", NAME)
+READINGS = 3
+"""Runs that end together overwrite each other's checksums, so each looks again; after this many looks others do."""
+
+UNREADABLE = (AdloomError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What reading a damaged record may raise: its fields are whatever the damage made of them."""
+
+
+class Damage(StrEnum):
+    """What can be wrong with one object."""
+
+    MISSING = "missing"
+    CHANGED = "changed"
+    ADDED = "added"
+    UNREADABLE = "unreadable"
+    CONTRADICTS = "contradicts the ledger"
+    OLDER = "older than its manifest"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One object that is not what it should be."""
+
+    key: str
+    damage: Damage
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.damage}" + (f" ({self.detail})" if self.detail else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a verification found; ``hashed`` counts the objects whose bytes were read."""
+
+    findings: tuple[Finding, ...]
+    objects: int
+    hashed: int
+
+
+async def write_checksums(
+    store: Store,
+    edition: Edition,
+    ledger: Ledger,
+    *,
+    leave_out: frozenset[str] = frozenset(),
+    forget: Callable[[str], bool] = lambda _: False,
+) -> None:
+    """Write down the hash of every object of an edition. Only what nobody has hashed before is read.
+
+    What is in ``leave_out`` is known to be wrong: it keeps the hash that it had, if any. What is gone stays listed,
+    but for what ``forget`` takes.
+    """
+    written: dict[str, str] = {}
+    for _ in range(READINGS):
+        sums = await _measure(store, edition, ledger, leave_out, forget)
+        if sums == written:
+            return
+        await store.replace(edition.key(NAME), _to_text(sums), media_type="text/plain; charset=utf-8")
+        if await _is_alone(store, edition, ledger.writer):
+            return
+        written = sums
+
+
+async def _measure(
+    store: Store, edition: Edition, ledger: Ledger, leave_out: frozenset[str], forget: Callable[[str], bool]
+) -> dict[str, str]:
+    former = {name: sum_ for name, sum_ in (await _former_sums(store, edition)).items() if not forget(name)}
+    known = {**former, **_certain_sums(ledger)}
+    sums = {name: sha256 for name, sha256 in former.items() if name in leave_out or not name.startswith(DERIVED)}
+    sums |= ledger.sums()  # also what the store forgot under a run that knows it
+    async for name in _names(store, edition):
+        if name in leave_out:
+            continue
+        if name in known and not _is_document(name):
+            sums[name] = known[name]
+        elif (content := await store.read(edition.key(name))) is not None:
+            sums[name] = hashlib.sha256(content).hexdigest()
+    return sums
+
+
+async def _is_alone(store: Store, edition: Edition, writer: str) -> bool:
+    """Whether no other run was at work on the edition since this one began."""
+    beats = {}
+    async for listed in store.list(edition.key("runs/")):
+        token = run_of(listed.key.removeprefix(edition.prefix))
+        if token and (content := await store.read(listed.key)) is not None:
+            beats[token] = read_heartbeat(content, token)
+    mine = beats.pop(writer, None)
+    since = mine["since"] if mine else ""
+    return all(beat is not None and beat["ended"] and beat["time"] < since for beat in beats.values())
+
+
+async def verify(
+    store: Store, edition: Edition, ledger: Ledger, *, share: float = 1.0, random: Random | None = None
+) -> Verdict:
+    """Hold an edition against its checksums, its ledger and its bytes.
+
+    ``share`` of the images are hashed (all records always are), chosen by ``random``. ``ledger`` is loaded here.
+    """
+    sums, findings = await read_sums(store, edition)
+    present = {name async for name in _names(store, edition)}
+    findings += await _against_the_ledger(store, edition, ledger, sums)
+    expected = expected_sums(ledger, sums)
+    if not sums:  # without them an addition cannot be told; the ledger still vouches for its records and its images
+        present &= expected.keys()
+    chosen = random or Random(0)
+    findings += [Finding(name, Damage.MISSING) for name in sorted(expected.keys() - present)]
+    hashed = 0
+    for name in sorted(present):
+        if share < 1 and name.startswith((*PAID, "thumbs/")) and chosen.random() >= share:
+            continue
+        content = await read_plain(store, edition.key(name))
+        hashed += 1
+        findings += _hold(name, content, expected)
+    return Verdict(tuple(dict.fromkeys(findings)), len(present), hashed)
+
+
+def expected_sums(ledger: Ledger, sums: Mapping[str, str]) -> dict[str, str]:
+    """The hash that each object should have: the checksums' word, else the ledger's."""
+    try:
+        return {**(_image_sums(ledger) if sums else _certain_sums(ledger)), **sums}
+    except UNREADABLE:
+        return dict(sums)
+
+
+def _hold(name: str, content: bytes | None, expected: Mapping[str, str]) -> list[Finding]:
+    if content is None:
+        return [Finding(name, Damage.UNREADABLE)]
+    if token := run_of(name):
+        damage = Damage.CHANGED if name in expected else Damage.ADDED
+        return [] if read_heartbeat(content, token) else [Finding(name, damage)]
+    if name not in expected:
+        return [] if holds_decision(name, content) else [Finding(name, Damage.ADDED)]
+    return [] if hashlib.sha256(content).hexdigest() == expected[name] else [Finding(name, Damage.CHANGED)]
+
+
+async def _against_the_ledger(store: Store, edition: Edition, ledger: Ledger, sums: Mapping[str, str]) -> list[Finding]:
+    """What plan and ledger say must be there, and what they derive the manifest to."""
+    try:
+        past = (await read_past(store, edition)).without(await _changed(store, edition, sums))
+        await ledger.load(trust_seals=False)
+        lack = past.lacking(ledger)
+        images = [image for call in ledger.calls() for image in _images(ledger, call)]
+        others = [image.key for image in images if sums.get(image.key, image.sha256) != image.sha256]
+        revision = await read_newest(store, edition)
+        if revision is None:
+            return [Finding("plan-r1.json", Damage.MISSING)]
+        derived = await derive(store, edition, ledger, revision)
+        if sums and await read_plain(store, edition.key("assets.jsonl")) != derived.files["assets.jsonl"]:
+            # somebody may have decided since: such facts are in no checksums yet
+            derived = await derive(store, edition, ledger, revision, without=lambda name: name not in sums)
+    except (StoreRefused, StoreUnavailable):
+        raise
+    except UNREADABLE as error:
+        cause = error.message if isinstance(error, AdloomError) else f"a record lacks what it should hold: {error!r}"
+        return [Finding(LEDGER, Damage.UNREADABLE, cause)]
+    findings = [Finding(key, Damage.CONTRADICTS, "its bytes are not those that were archived") for key in others]
+    if lack:
+        findings.append(Finding(LEDGER, Damage.OLDER, f"it lacks {lack}; see --repair and --accept-loss"))
+    for name, content in derived.files.items():
+        if await read_plain(store, edition.key(name)) != content:
+            findings.append(Finding(name, Damage.CONTRADICTS, "plan and ledger say otherwise"))
+    manifest = await read_plain(store, edition.key("manifest.json"))
+    if manifest is None or not same_facts(manifest, derived.manifest):
+        findings.append(Finding("manifest.json", Damage.CONTRADICTS, "plan and ledger say otherwise"))
+    return findings
+
+
+async def _changed(store: Store, edition: Edition, sums: Mapping[str, str]) -> set[str]:
+    """The documents that are not what the checksums tell of."""
+    names = [name for name in ("manifest.json", "assets.jsonl") if name in sums]
+    found = {name: hashlib.sha256(await read_plain(store, edition.key(name)) or b"").hexdigest() for name in names}
+    return {name for name in names if found[name] != sums[name]}
+
+
+def same_facts(content: bytes, derived: Mapping[str, object]) -> bool:
+    """Whether a manifest says what was derived; how its run stopped, and how much it had read, is its own word."""
+    try:
+        written = parse_json(content)
+    except ValueError:
+        return False
+    leave_out = {"status": "", "facts": 0}
+    return isinstance(written, dict) and {**written, **leave_out} == {**derived, **leave_out}
+
+
+def _certain_sums(ledger: Ledger) -> dict[str, str]:
+    """Hashes that the ledger vouches for: its own records as they were read, and every image that it names."""
+    return {**ledger.sums(), **_image_sums(ledger)}
+
+
+def _image_sums(ledger: Ledger) -> dict[str, str]:
+    return {image.key: image.sha256 for call in ledger.calls() for image in _images(ledger, call) if image.key}
+
+
+def _images(ledger: Ledger, call: str) -> Iterable[Image]:
+    for attempt in ledger.facts(call).attempts:
+        seconds = (image for record in attempt.seconds.values() for image in images_of(record))
+        yield from (image for image in (*attempt.images, *seconds) if image.fate is not ImageFate.LOST)
+
+
+async def _former_sums(store: Store, edition: Edition) -> dict[str, str]:
+    sums, findings = await read_sums(store, edition)
+    return {} if findings else sums
+
+
+async def read_sums(store: Store, edition: Edition) -> tuple[dict[str, str], list[Finding]]:
+    """The edition's checksums by object, or what is wrong with them."""
+    try:
+        content = await store.read(edition.key(NAME))
+        if content is None:
+            return {}, [Finding(NAME, Damage.MISSING, "run the campaign again, or `adloom verify --repair`")]
+        return _from_text(content), []
+    except RecordUnreadable as error:
+        return {}, [Finding(NAME, Damage.CHANGED, error.message)]
+
+
+async def read_plain(store: Store, key: str) -> bytes | None:
+    """The object's bytes; None where there is none, or no plain file: a pipe or a link that somebody put there."""
+    try:
+        return await store.read(key)
+    except RecordUnreadable:
+        return None
+
+
+def _to_text(sums: Mapping[str, str]) -> bytes:
+    text = "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode()
+    return text + f"# {hashlib.sha256(text).hexdigest()}\n".encode()
+
+
+def _from_text(content: bytes) -> dict[str, str]:
+    text, _, last = content.removesuffix(b"\n").rpartition(b"\n")
+    text += b"\n" if text else b""
+    if last != f"# {hashlib.sha256(text).hexdigest()}".encode():
+        raise RecordUnreadable(f"{NAME} does not agree with its own last line")
+    sums = {line[66:]: line[:64] for line in text.decode(errors="replace").splitlines()}
+    if _to_text(sums) != content:
+        raise RecordUnreadable(f"{NAME} is not as it was written")
+    return sums
+
+
+async def _names(store: Store, edition: Edition) -> AsyncIterator[str]:
+    async for listed in store.list(edition.prefix):
+        name = listed.key.removeprefix(edition.prefix)
+        if name != NAME:
+            yield name
+
+
+def _is_document(name: str) -> bool:
+    """Whether an object may be written anew under its name."""
+    return not name.startswith(("ledger/", "plan/", "plan-r", "thumbs/", *PAID))

@@ -1,0 +1,184 @@
+"""Writing what an edition came to: ``assets.jsonl``, ``assets.csv`` and, last of all, ``manifest.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from adloom.core.decision import Decision, standing
+from adloom.core.exits import Stop
+from adloom.core.manifest import (
+    CHOICE_COLUMNS,
+    COLUMNS,
+    SCHEMA,
+    Tally,
+    csv_lines,
+    jsonl_line,
+    lines_of_takes,
+    overall_status,
+)
+from adloom.core.outcomes import Outcome, Status, outcomes
+from adloom.core.planned import PlannedRow
+from adloom.core.selection import EVERYTHING, Choice
+from adloom.ledger.decisions import read_facts
+from adloom.ledger.edition import Edition
+from adloom.ledger.ledger import Ledger
+from adloom.plan.revision import Revision, planned_rows
+from adloom.ports import Store
+
+LEDGER_READINGS = 3
+"""A ledger that grows while the manifest is written is read again; after this many the other writers have the word."""
+
+
+_MEDIA_TYPES = {"assets.jsonl": "application/x-ndjson", "assets.csv": "text/csv; charset=utf-8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What plan and ledger come to: the manifest, and the content of the files that it names."""
+
+    manifest: Mapping[str, Any]
+    files: Mapping[str, bytes]
+    asked: Mapping[Status, int]
+    """The variants of the rows that a run was for, by their end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A written manifest: its content and where it is, and the ends of what a run was for."""
+
+    manifest: Mapping[str, Any]
+    address: str
+    asked: Mapping[Status, int]
+    selection: str = ""
+
+
+async def publish(
+    store: Store,
+    edition: Edition,
+    ledger: Ledger,
+    revision: Revision,
+    stops: tuple[Stop, ...] = (),
+    choice: Choice = EVERYTHING,
+) -> Published:
+    """Write the manifest and its files; when the ledger grew meanwhile, read it and write them again."""
+    for reading in range(1, LEDGER_READINGS + 1):
+        derived = await derive(store, edition, ledger, revision, stops, choice)
+        for name, content in derived.files.items():
+            await store.replace(edition.key(name), content, media_type=_MEDIA_TYPES[name])
+        content = json.dumps(derived.manifest, ensure_ascii=False, indent=2).encode() + b"\n"
+        await store.replace(edition.key("manifest.json"), content)
+        if reading == LEDGER_READINGS or not await ledger.grew():
+            break
+        await ledger.catch_up()
+    address = store.link(edition.key("manifest.json"))
+    return Published(derived.manifest, address, derived.asked, choice.selection.words)
+
+
+async def unpublished(
+    store: Store,
+    edition: Edition,
+    ledger: Ledger,
+    revision: Revision,
+    stops: tuple[Stop, ...] = (),
+    choice: Choice = EVERYTHING,
+) -> Published:
+    """What ``publish`` would write, with the address of the manifest that stays."""
+    derived = await derive(store, edition, ledger, revision, stops, choice)
+    address = store.link(edition.key("manifest.json"))
+    return Published(derived.manifest, address, derived.asked, choice.selection.words)
+
+
+async def derive(  # noqa: PLR0913 - all that a manifest depends on
+    store: Store,
+    edition: Edition,
+    ledger: Ledger,
+    revision: Revision,
+    stops: tuple[Stop, ...] = (),
+    choice: Choice = EVERYTHING,
+    *,
+    without: Callable[[str], bool] = lambda _: False,
+) -> Derived:
+    """Derive the manifest and its files from a plan, the ledger as it was last read and the decisions; writes nothing.
+
+    Decisions whose fact ``without`` takes, by its name in the edition, are left out, as are those that cannot be read.
+    """
+    calls = [ledger.facts(call) for call in ledger.calls()]
+    tally = Tally()
+    for facts in calls:
+        tally.add_call(facts)
+    for loss in ledger.losses:
+        tally.add_loss(loss["totals"])
+    facts_of_choice = (await read_facts(store, edition)).facts
+    decisions = standing(fact for name, fact in facts_of_choice.items() if not without(name))
+    assets = _Assets(outcomes(calls), choice, decisions)
+    async for planned in planned_rows(store, edition, revision):
+        assets.add(planned)
+    tally.found.update(assets.found)
+    files = assets.files()
+    manifest = {
+        "schema": SCHEMA,
+        "campaign": edition.campaign,
+        "edition": edition.edition,
+        **_origin_of(revision),
+        "status": overall_status(tally.found, stops),
+        "plan_revision": revision.number,
+        "plan_sha256": revision.sha256,
+        "totals": tally.totals(revision.wanted),
+        "facts": ledger.facts_ever(),
+        "files": {name: _described(content, assets.lines) for name, content in files.items()},
+    }
+    return Derived(manifest, files, assets.asked)
+
+
+def _origin_of(revision: Revision) -> dict[str, Any]:
+    """Whose images they are; nothing where the plan is of a version that did not say."""
+    origin = revision.origin
+    return {"origin": origin.address, "sandbox": origin.is_stand_in} if origin.address else {}
+
+
+def _described(content: bytes, lines: int) -> dict[str, Any]:
+    return {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content), "lines": lines}
+
+
+class _Assets:
+    """The lines of all rows, in memory once (100,000 rows make about 100 MB of them), and their ends counted."""
+
+    def __init__(self, known: Mapping[str, Outcome], choice: Choice, decisions: Mapping[str, Decision]) -> None:
+        self.lines = 0
+        self.found: Counter[Status] = Counter()
+        self.asked: Counter[Status] = Counter()
+        self._known = known
+        self._decisions = decisions
+        self._picker = choice.picker()
+        self._retakes_only = choice.retakes_only
+        self._jsonl = io.BytesIO()
+        self._table = io.BytesIO()
+        self._columns = (*COLUMNS, *CHOICE_COLUMNS) if decisions else COLUMNS
+        self._table.write(csv_lines((), header=True, columns=self._columns).encode("utf-8-sig"))
+
+    def add(self, planned: PlannedRow) -> None:
+        """Add the next row of the plan."""
+        takes = list(lines_of_takes(planned, self._known, self._decisions))
+        wanted = {variant.key for variant in planned.variants}
+        latest = [line for variant, line in takes if variant.key in wanted]
+        self.found.update(Status(line["status"]) for line in latest)
+        if self._picker.takes(planned.row):
+            self.asked.update(Status(line["status"]) for line in latest if self._is_asked_for(line))
+        lines = [line for _, line in takes]
+        self.lines += len(lines)
+        self._jsonl.write("".join(map(jsonl_line, lines)).encode())
+        self._table.write(csv_lines(lines, header=False, columns=self._columns).encode())
+
+    def _is_asked_for(self, line: Mapping[str, Any]) -> bool:
+        """A run for new takes alone leaves what it finds open to others."""
+        return not (self._retakes_only and line["status"] == Status.OPEN and line["take"] == 1)
+
+    def files(self) -> dict[str, bytes]:
+        """The two files by name."""
+        return {"assets.jsonl": self._jsonl.getvalue(), "assets.csv": self._table.getvalue()}

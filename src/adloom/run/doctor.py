@@ -1,0 +1,114 @@
+"""What works, what does not, and what to do: the checks of ``adloom doctor``.
+
+The probe of the API's memory buys one image like any campaign, in the edition ``adloom-probe/<time>``, and sends the
+same purchase again under the same key. The API either answers with the first task (then an unknown purchase can be
+settled by sending it again) or makes a second one, whose image is kept too. What it showed counts for 30 days.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from adloom.core.campaign import Budget, Campaign, Grouping, Pace, Row
+from adloom.core.check import Check
+from adloom.core.errors import AdloomError
+from adloom.core.identity import explicit_identity
+from adloom.core.limits import DEFAULT_MODEL, MODELS, STRICT
+from adloom.core.origin import Origin
+from adloom.ledger.ledger import Ledger
+from adloom.ports import ImageApi, Store
+
+PROBE_CAMPAIGN = "adloom-probe"
+PROBE_PRICE = MODELS[DEFAULT_MODEL].credits(MODELS[DEFAULT_MODEL].qualities[0])
+PROBE_IMAGES = 2
+"""The most that a probe buys: one, and another from an API without a memory."""
+
+CLOCK_MAY_BE_OFF_S = 60
+"""Links live 24 h and S3 takes signatures up to 15 min off; a minute shows that nobody keeps this clock."""
+
+
+async def check_archive(store: Store, token: str) -> Check:
+    """Whether the archive can be written, keeps create-once and has room."""
+    key = f"{PROBE_CAMPAIGN}/create-once/{token}.json"
+    try:
+        created = [await store.create(key, content) for content in (b"1\n", b"2\n")]
+        kept = created == [True, False] and await store.read(key) == b"1\n"
+        has_room = await store.has_room()
+    except AdloomError as error:
+        return Check("archive", works=False, found=error.message, remedy=error.remedy)
+    if not kept:
+        remedy = "use a folder on a local disk, or an S3 store that honours If-None-Match"
+        return Check("archive", works=False, found=f"{store.address} lets one object be made twice", remedy=remedy)
+    if not has_room:
+        return Check("archive", works=False, found=f"{store.address} is nearly full", remedy="make room")
+    return Check("archive", works=True, found=f"{store.address} can be written and keeps create-once")
+
+
+async def check_account(api: ImageApi, origin: Origin) -> Check:
+    """Whether the API answers, the key works, and what may still be spent."""
+    try:
+        left = await api.credits()
+    except AdloomError as error:
+        return Check("key", works=False, found=error.message, remedy=error.remedy)
+    key = "no limit of its own" if left.key_remaining is None else f"{left.key_remaining:f} credits left on the key"
+    return Check("key", works=True, found=f"{origin.word}{left.account_remaining:f} credits left on the account, {key}")
+
+
+def check_clock(now: float, servers_now: float | None) -> Check:
+    """Whether this machine's clock agrees with the API's. Both are Unix times; None when the API did not tell."""
+    if servers_now is None:
+        return Check("clock", works=True, found="the API does not tell its time")
+    off_s = now - servers_now
+    if abs(off_s) > CLOCK_MAY_BE_OFF_S:
+        return Check("clock", works=False, found=f"it is {off_s:+.0f} s off the API's", remedy="set it by NTP")
+    return Check("clock", works=True, found=f"within {abs(off_s):.0f} s of the API's")
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSource:
+    """The campaign that a probe buys: one small image."""
+
+    @property
+    def campaign(self) -> Campaign:
+        return Campaign(
+            name=PROBE_CAMPAIGN,
+            source="adloom doctor --probe",
+            budget=Budget(credits=PROBE_PRICE * PROBE_IMAGES),
+            pace=Pace(in_flight=1),
+            profile=STRICT.name,
+            callback_url=None,
+            prices={},
+        )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return ()
+
+    def rows(self) -> Iterator[Row]:
+        yield Row(
+            job="probe",
+            identity=explicit_identity("probe", "one"),
+            name="one",
+            label="one",
+            prompt="A plain grey card on a plain grey table",
+            variables={},
+            model=DEFAULT_MODEL,
+            size="1:1",
+            quality=MODELS[DEFAULT_MODEL].qualities[0],
+            priority="fast",
+            references=(),
+            grouping=Grouping.SET,
+            variants=1,
+        )
+
+
+def probe_check(ledger: Ledger, call: str, origin: Origin, *, remembers: bool) -> Check:
+    """What a probe has shown, and what it cost."""
+    tasks = len(ledger.facts(call).latest.tasks)
+    cost = f"{origin.word}{PROBE_PRICE * Decimal(tasks):f} credits spent"
+    if remembers:
+        return Check("probe", works=True, found=f"a repeated key brings the first task back ({cost})")
+    remedy = "answers that get lost are settled by the task list or held for a person"
+    return Check("probe", works=True, found=f"a repeated key buys again ({cost})", remedy=remedy)

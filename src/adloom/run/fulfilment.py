@@ -1,0 +1,268 @@
+"""One call's way through the steps: bought, collected, archived, asked for again where it brought too little.
+
+Each call goes its way alone; what surprises one does not stop the others. A call that another living run is at is set
+aside and looked at again when everything else is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from adloom.archive.archiver import Archiver
+from adloom.collect.collector import Collector
+from adloom.collect.completion import Unreachable
+from adloom.core.breaker import Breaker
+from adloom.core.errors import AdloomError
+from adloom.core.exits import Stop, StopReason
+from adloom.core.facts import RefusalKind, Stage
+from adloom.core.order import Order
+from adloom.core.outcomes import missing
+from adloom.core.triage import NEXT_ATTEMPT_INTERVALS
+from adloom.guards.gate import Gate, GateClosed
+from adloom.guards.pace import Throttle
+from adloom.guards.prices import PriceWatch
+from adloom.ledger.heartbeats import Owners
+from adloom.ledger.ledger import Ledger
+from adloom.plan.orders import top_up_order
+from adloom.run.progress import Counts
+from adloom.spend.purchase import Spender
+from adloom.spend.references import Hosting
+from adloom.spend.unknown import Ladder
+from adloom.world import World
+
+log = logging.getLogger(__name__)
+
+OTHERS_INTERVALS = 200
+"""What another run that lives has begun is waited for this long (10 min), then collected beside it: reading is free."""
+
+
+WAITS_FOR_A_FORMER_TASK = 3
+"""A new attempt that a former task forbids, because it runs again or was charged, is put off so often by one run."""
+
+_READ_ON = (Stage.FAILING, Stage.UNSHOWN)
+"""The task has ended, and what it shows does not count yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What a call goes through, in this order; ``owners`` and ``ladder`` are asked about calls of other runs."""
+
+    owners: Owners
+    throttle: Throttle
+    hosting: Hosting
+    prices: PriceWatch
+    breaker: Breaker
+    spender: Spender
+    ladder: Ladder
+    collector: Collector
+    archiver: Archiver
+
+
+class Fulfilment:
+    """The calls of one run. ``surprised`` tells whether one met an error that nobody expected."""
+
+    def __init__(self, world: World, ledger: Ledger, gate: Gate, steps: Steps, *, at_once: int) -> None:
+        self._world = world
+        self._ledger = ledger
+        self._gate = gate
+        self._steps = steps
+        self._window = asyncio.Semaphore(at_once)
+        self._others: list[Order] = []
+        self._waited_long = False
+        self._under_way: set[str] = set()
+        self._adoptions: set[asyncio.Task[None]] = set()
+        self._aside: set[asyncio.Task[None]] = set()
+        self._read_on_now: set[str] = set()
+        self._charges_read: set[str] = set()
+        self._waits: Counter[tuple[str, int]] = Counter()
+        self.surprised = False
+        self.counts = Counts()
+
+    async def fulfil(self, orders: Sequence[Order]) -> None:
+        """Bring every order as far as it goes: archived, ended, or left for a later run."""
+        async with asyncio.TaskGroup() as group:
+            for order in orders:
+                await self._window.acquire()
+                group.create_task(self._bring_in_window(order))
+
+    async def see_to_others(self) -> None:
+        """Wait for the calls that other runs have begun; take over from those that died.
+
+        A run that lives may have given a call up, and may itself be waiting for one of ours: nobody waits for ever.
+        """
+        since = self._world.clock.monotonic()
+        while self._others and not self._gate.is_interrupted:
+            waiting, self._others = self._others, []
+            waited_s = self._world.clock.monotonic() - since
+            self._waited_long = waited_s >= OTHERS_INTERVALS * self._world.poll_interval_s
+            await self._world.clock.sleep(self._world.poll_interval_s)
+            for order in waiting:
+                await self._ledger.refresh(order.call)
+            await self.fulfil(waiting)
+
+    def adopt(self, order: Order) -> None:
+        """The ladder found an order's task: see it through beside everything else."""
+        self._adoptions.add(asyncio.create_task(self.fulfil((order,))))
+
+    async def see_to_adoptions(self) -> None:
+        await asyncio.gather(*self._adoptions)
+
+    async def see_to_those_aside(self) -> None:
+        """Wait for the calls whose tasks have ended and are read on, and for what follows from those."""
+        while waiting := [task for task in self._aside if not task.done()]:
+            await asyncio.gather(*waiting)
+
+    async def see_to_the_failed(self) -> None:
+        """Look at every task that failed within the last day once more, and fetch what has come of it after all."""
+        calls = await self._steps.collector.failures.look_again()
+        await asyncio.gather(*(self._sheltered(call, self._fetch_after_all(call)) for call in calls))
+
+    async def _fetch_after_all(self, call: str) -> None:
+        await self._steps.collector.read_on(call, self._steps.archiver.archive)
+        if self._ledger.facts(call).stage is Stage.COMPLETED:
+            await self._steps.archiver.archive(call)
+        self._count(call)
+
+    async def leave_the_rest(self) -> None:
+        """End what still waits: a later run goes on with it."""
+        waiting = (*self._aside, *self._adoptions)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def _bring_in_window(self, order: Order) -> None:
+        try:
+            await self._sheltered(order.call, self._bring(order))
+        finally:
+            self._window.release()
+
+    async def _sheltered(self, call: str, work: Awaitable[None]) -> None:
+        """Do a part of one call's way; what ends it early ends nothing else."""
+        try:
+            await work
+        except GateClosed:
+            pass
+        except Unreachable:
+            log.warning("call %s is left for a later run: the API cannot be read", call)
+        except AdloomError as error:
+            self._gate.close(Stop(StopReason.OUTAGE, error.message, error.remedy))
+        except Exception:  # the one broad except: a surprise in one call must not take the others down
+            log.exception("call %s met an error that nobody expected; it is left for a later run", call)
+            self.surprised = True
+
+    async def _bring(self, first: Order) -> None:
+        order: Order | None = first
+        while order is not None and order.call not in self._under_way:
+            self._under_way.add(order.call)
+            try:
+                await self._see_through(order)
+            finally:
+                self._under_way.discard(order.call)
+            order = await self._next(order)
+
+    async def _see_through(self, order: Order) -> None:
+        """Bring one call to its end, or as far as it goes now."""
+        if self._ledger.facts(order.call).stage in (Stage.UNBOUGHT, Stage.WAITING):
+            if order.is_stray:
+                return
+            async with self._steps.throttle.place():
+                try:
+                    await self._steps.spender.buy(await self._steps.hosting.hosted(order))
+                    self._count(order.call)
+                    await self._collect(order)
+                finally:
+                    self._steps.prices.let_go(order)
+        else:
+            await self._collect(order)
+        self._count(order.call)
+        stage = self._ledger.facts(order.call).stage
+        if stage in _READ_ON:
+            self._set_aside(order)
+        elif stage is Stage.COMPLETED:
+            await self._steps.archiver.archive(order.call)
+            self._count(order.call)
+
+    def _set_aside(self, order: Order) -> None:
+        """Read a task that has ended on beside everything else: what waits for the API keeps nobody from buying."""
+        if order.call not in self._read_on_now:
+            self._read_on_now.add(order.call)
+            self._aside.add(asyncio.create_task(self._sheltered(order.call, self._read_on(order))))
+
+    async def _read_on(self, order: Order) -> None:
+        try:
+            await self._steps.collector.read_on(order.call, self._steps.archiver.archive)
+        finally:
+            self._read_on_now.discard(order.call)
+        self._count(order.call)
+        self._note_end(order.call)
+        if self._ledger.facts(order.call).stage in (Stage.COMPLETED, Stage.ARCHIVED):
+            await self.fulfil((order,))
+        elif (again := await self._next(order)) is not None:
+            await self.fulfil((again,))
+
+    def _note_end(self, call: str) -> None:
+        """Let the breaker know how a task ended, and the price watch of its charge once that is told or final."""
+        attempt = self._ledger.facts(call).latest
+        self._steps.breaker.note(attempt)
+        told = attempt.completed is not None and (attempt.completed["told"] or attempt.shows_all)
+        if told and attempt.task not in self._charges_read:
+            self._charges_read.add(attempt.task)
+            self._steps.prices.read_charge(call, attempt)
+
+    async def _collect(self, order: Order) -> None:
+        """See a call through to the end of its task, unless another run that lives is at it."""
+        facts = self._ledger.facts(order.call)
+        if facts.stage is Stage.UNKNOWN and facts.latest.owner != self._ledger.writer:
+            self._steps.ladder.inherit(order)
+        if facts.stage not in (Stage.SENDING, Stage.ACCEPTED, *_READ_ON):
+            return
+        owner = facts.latest.owner
+        if owner != self._ledger.writer and not self._waited_long and not await self._steps.owners.is_dead(owner):
+            self._others.append(order)
+            raise GateClosed
+        if facts.stage is Stage.SENDING:
+            facts = await self._ledger.refresh(order.call)  # the dead can have said more since this run read
+        if facts.stage is Stage.SENDING:
+            reason = "the run that bought it died before it saw an answer"
+            name = f"a{facts.latest.number}-unknown-{facts.latest.sends}"
+            await self._ledger.note(order.call, name, {"reason": reason})
+            self._steps.ladder.inherit(order)
+        if facts.stage is not Stage.ACCEPTED:
+            return
+        accepted = facts.latest.accepted
+        assert accepted is not None  # noqa: S101 - that is what the stage means
+        await self._steps.collector.collect(order.call, datetime.fromisoformat(accepted["time"]).timestamp())
+        if self._ledger.facts(order.call).stage is Stage.UNKNOWN:  # the task turned out to be another call's
+            self._steps.ladder.inherit(order)
+        self._note_end(order.call)
+
+    async def _next(self, order: Order) -> Order | None:
+        """What follows from a call's end: a top-up for what it did not bring, another attempt, or nothing."""
+        if order.is_stray:
+            return None
+        facts = self._ledger.facts(order.call)
+        if (top_up := missing(facts)) is not None:
+            child = top_up_order(order, top_up)
+            await self._ledger.refresh(child.call)
+            return child
+        settled = next((attempt.settled for attempt in reversed(facts.attempts) if attempt.settled is not None), None)
+        if facts.stage is Stage.UNBOUGHT and settled is not None and settled["kind"] == RefusalKind.TASK:
+            wait = order.call, facts.task_attempts
+            self._waits[wait] += 1
+            if self._waits[wait] > WAITS_FOR_A_FORMER_TASK:
+                return None
+            if self._steps.spender.is_blocked(order):
+                return None
+            low, high = NEXT_ATTEMPT_INTERVALS
+            intervals = low + (high - low) * self._world.random.random()
+            await self._gate.sleep(intervals * self._world.poll_interval_s, self._world.clock)
+            return order
+        return None
+
+    def _count(self, call: str) -> None:
+        self.counts.update(self._ledger.facts(call))

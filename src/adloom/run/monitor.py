@@ -1,0 +1,114 @@
+"""What a run keeps an eye on: that others see it live, how many they are, that its plan is the newest, and the room."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from adloom.collect.failure import failed_until
+from adloom.core.errors import StoreError
+from adloom.core.exits import Stop, StopReason
+from adloom.guards.gate import Gate
+from adloom.guards.pace import Throttle
+from adloom.ledger.heartbeats import BEAT_EVERY_S, Owners
+from adloom.plan.reserve import Reservation
+from adloom.plan.revision import read_newest
+from adloom.ports import Store
+from adloom.world import World
+
+log = logging.getLogger(__name__)
+
+
+class Vigil:
+    """The watch that one run keeps. ``run`` is its one loop."""
+
+    def __init__(self, world: World, reserved: Reservation, gate: Gate, throttle: Throttle) -> None:
+        self._world = world
+        self._reserved = reserved
+        self._gate = gate
+        self._throttle = throttle
+        self._turn = 0
+        outlook = reserved.outlook
+        self._owners = Owners(
+            world.store,
+            outlook.edition,
+            world.clock,
+            me=outlook.ledger.writer,
+            is_surely_dead=world.is_surely_dead,
+        )
+
+    async def begin(self) -> None:
+        """Look up before the first purchase. Where others buy already, wait until they too have seen this run."""
+        await self.heed_a_full_store()
+        if await self._divide_the_pace() > 1:
+            self._throttle.stand_back(BEAT_EVERY_S * self._world.scale)
+
+    async def run(self) -> None:
+        """Beat and look up until cancelled."""
+        while True:
+            await self._world.clock.sleep(BEAT_EVERY_S)
+            try:
+                await self._reserved.heartbeat.beat()
+                await self.heed_a_newer_plan()
+                await self.heed_a_lost_ledger()
+                await self.heed_a_full_store()
+                await self._divide_the_pace()
+            except StoreError as error:
+                log.warning("%s", error.message)
+
+    async def look_a_last_time(self) -> None:
+        """Heed a newer plan, if the store tells of one."""
+        try:
+            await self.heed_a_newer_plan()
+        except StoreError as error:
+            log.warning("%s", error.message)
+
+    async def heed_a_newer_plan(self) -> None:
+        """Stop buying when a newer revision of the plan exists."""
+        mine = self._reserved.revision.number
+        newest = await read_newest(self._world.store, self._reserved.outlook.edition)
+        if newest is not None and newest.number > mine:
+            message = f"plan revision {newest.number} of this edition exists; this run bought for {mine}"
+            self._gate.close(Stop(StopReason.NEWER_PLAN, message, "Run the newer campaign file; nothing is lost."))
+
+    async def heed_a_lost_ledger(self) -> None:
+        """Stop buying when the store has forgotten facts: others would buy again what they told of.
+
+        One call is looked up at a time, in turn. What this run knows goes into its manifest and its checksums.
+        """
+        ledger = self._reserved.outlook.ledger
+        calls = ledger.calls()
+        if not calls:
+            return
+        self._turn += 1
+        call = calls[self._turn % len(calls)]
+        if not await ledger.has_kept(call):
+            message = f"the ledger has lost records of call {call} while this run was at work"
+            remedy = "Find out who deletes in the archive; then `adloom verify TARGET --repair`."
+            self._gate.close(Stop(StopReason.OUTAGE, message, remedy))
+
+    async def heed_a_full_store(self) -> None:
+        """Stop buying when the store has no room for more images."""
+        if not await self._world.store.has_room():
+            self._gate.close(_no_room(self._world.store))
+
+    async def _divide_the_pace(self) -> int:
+        live = await self._owners.count_live()
+        await self._throttle.divide(live)
+        return live
+
+    async def end(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Say that the run has ended, once its loops have."""
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            until = failed_until(self._reserved.outlook.ledger)
+            await self._reserved.heartbeat.beat(ended=True, failed_until=until)
+        except StoreError as error:  # others then find out by themselves, a minute later
+            log.warning("%s", error.message)
+
+
+def _no_room(store: Store) -> Stop:
+    message = f"the archive {store.address} is nearly full: no image is bought that could not be stored"
+    return Stop(StopReason.OUTAGE, message, "Make room, then run the same command again.")

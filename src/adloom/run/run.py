@@ -1,0 +1,293 @@
+"""One run: the calls of a frozen plan, bought, collected and archived, bounded, and drained when it has to stop.
+
+``look`` reads a campaign against what the archive holds and writes nothing; ``Run.start`` makes the reservation. Then
+``Run.work`` sends the batches through whatever fulfils them: rescue first, then read, then buy. ``Run.finish`` writes
+the manifest. Where a batch runs (plain, or as a Prefect task run) is the caller's choice; all batches of a process
+share one ledger, one client, one poller and one pace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from adloom.archive.archiver import IMAGES_AT_ONCE, Archiver
+from adloom.archive.rescue import Rescuer
+from adloom.collect.collector import Collector
+from adloom.collect.completion import Unreachable
+from adloom.collect.hearing import Hearing
+from adloom.collect.poller import Poller
+from adloom.core.breaker import Breaker
+from adloom.core.errors import AdloomError
+from adloom.core.exits import EXIT_UNEXPECTED, Sent, Stop, StopReason, exit_code
+from adloom.core.fallback import Fallback
+from adloom.core.order import Order
+from adloom.core.origin import UNKNOWN, Origin
+from adloom.core.outcomes import Status
+from adloom.guards.backlog import Backlog
+from adloom.guards.gate import Gate
+from adloom.guards.pace import Throttle
+from adloom.guards.prices import PriceWatch
+from adloom.guards.retrying_store import SteadyStore
+from adloom.ledger.capabilities import Capabilities, read_capabilities
+from adloom.ledger.heartbeats import Owners
+from adloom.plan.orders import Agenda
+from adloom.plan.outlook import Outlook
+from adloom.plan.reserve import Reservation, older, over_budget, reserve, unconfirmed
+from adloom.publish.manifest import Published, publish, unpublished
+from adloom.publish.seals import seal_finished
+from adloom.run.batches import (
+    Batch,
+    Fulfil,
+    batch_size,
+    batches_at_once,
+    bound_drain,
+    drive,
+    in_batches,
+    while_time_is_left,
+)
+from adloom.run.fulfilment import Fulfilment, Steps
+from adloom.run.monitor import Vigil
+from adloom.run.progress import Progress
+from adloom.spend.purchase import Buyer, Spender
+from adloom.spend.references import Hosting
+from adloom.spend.unknown import Ladder, Rungs
+from adloom.world import World
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run ended."""
+
+    published: Published
+    stops: tuple[Stop, ...]
+    exit_code: int
+    gallery: str = ""
+    """The address of the page that shows the edition; empty when it could not be written."""
+    notes: tuple[str, ...] = ()
+    """What a person should know and need do nothing about."""
+    origin: Origin = UNKNOWN
+    """Whose money was spent."""
+    sent: Sent = field(default_factory=Sent)
+    """What this run alone sent."""
+
+
+class Run:
+    """One process's work on one frozen plan. Use ``start``, then ``work``, then ``finish``."""
+
+    def __init__(self, world: World, reserved: Reservation, capabilities: Capabilities) -> None:
+        outlook = reserved.outlook
+        self.revision = reserved.revision
+        self.gate = Gate()
+        self.edition = outlook.edition
+        self._throttle = Throttle(outlook.pace, self.gate, world.clock)
+        self._vigil = Vigil(world, reserved, self.gate, self._throttle)
+        direct = world.store  # whether callbacks can be listed is no reason to stop buying
+        steady = SteadyStore(world.store, self.gate, world.clock, world.random, world.poll_interval_s)
+        world = self._world = replace(world, store=steady)
+        outlook.ledger.go_through(steady)
+        self._outlook = outlook
+        self._ledger = outlook.ledger
+        self._agenda = Agenda(world.store, outlook, reserved.revision, world.callback_secret)
+        self._poller = Poller(
+            api=world.api,
+            gate=self.gate,
+            clock=world.clock,
+            random=world.random,
+            interval_s=world.poll_interval_s,
+        )
+        self._hearing = Hearing(direct, self.edition, world.clock, self._poller.hear, interval_s=world.poll_interval_s)
+        self._backlog = Backlog(self.gate, world.clock, places=IMAGES_AT_ONCE)
+        self._steps = self._make_steps(reserved, capabilities)
+        self._fulfilment = Fulfilment(world, self._ledger, self.gate, self._steps, at_once=2 * outlook.pace.in_flight)
+        self._rescuer = Rescuer(world, self.edition, self._ledger, self._poller)
+        self._background: list[asyncio.Task[None]] = []
+
+    def _make_steps(self, reserved: Reservation, capabilities: Capabilities) -> Steps:
+        world, ledger, outlook = self._world, self._ledger, reserved.outlook
+        ladder = Ladder(
+            world,
+            ledger,
+            self.gate,
+            rungs=Rungs(
+                capabilities,
+                world.dedicated_key and not outlook.lack,  # the task may be that of a purchase which is not known
+                hears_callbacks=self._hears_callbacks,
+            ),
+            calls=reserved.revision.calls,
+            settled=self._adopt,
+        )
+        planned_credits = outlook.committed.committed + outlook.to_buy
+        prices = PriceWatch(self.gate, reserved.revision.cap_credits, planned_credits, most=outlook.pace.in_flight)
+        collector, breaker = Collector(ledger, self._poller), Breaker()
+        spender = Spender(
+            world,
+            ledger,
+            gate=self.gate,
+            throttle=self._throttle,
+            prices=prices,
+            ladder=ladder,
+            buyer=Buyer(reserved.revision.edition_token, reserved.revision.number, world.api.account),
+            fallback=Fallback(reserved.revision.fallback, reserved.revision.prices, ledger.writer, breaker.broken),
+            failures=collector.failures,
+        )
+        return Steps(
+            owners=Owners(
+                world.store, self.edition, world.clock, me=ledger.writer, is_surely_dead=world.is_surely_dead
+            ),
+            throttle=self._throttle,
+            hosting=Hosting(world, self.edition, self.gate, planned=outlook.surveyed.files, writer=ledger.writer),
+            prices=prices,
+            breaker=breaker,
+            spender=spender,
+            ladder=ladder,
+            collector=collector,
+            archiver=Archiver(world, self.edition, ledger, self._backlog),
+        )
+
+    @classmethod
+    async def start(cls, world: World, outlook: Outlook) -> Run:
+        """Make the reservation and begin to watch and to poll; raises what ``reserve`` raises.
+
+        A plan that does not fit its cap, or whose price nobody agreed to, closes the gate at once, and so does a ledger
+        that is older than its manifest: nothing is bought, what is paid is still collected.
+        """
+        reserved = await reserve(world, outlook)
+        # sending an unknown purchase again may buy it
+        capabilities = await read_capabilities(world.store) if reserved.outlook.may_buy else Capabilities({})
+        run = cls(world, reserved, capabilities)
+        if reserved.outlook.lack:
+            run.gate.close(older(reserved.outlook))
+        elif not reserved.outlook.fits:
+            run.gate.close(over_budget(reserved.outlook))
+        elif not reserved.outlook.wish.agreed:
+            run.gate.close(unconfirmed(reserved.outlook))
+        await run._vigil.begin()
+        for call in run._ledger.calls():
+            run._fulfilment.counts.update(run._ledger.facts(call))
+            run._steps.prices.remember(run._ledger.facts(call))
+        loops = [run._poller.run(), run._vigil.run(), run._wake_on_close(), bound_drain(run.gate, world.clock)]
+        if run._hears_callbacks:
+            loops.append(run._hearing.run())
+        run._background = [asyncio.create_task(loop) for loop in loops]
+        return run
+
+    @property
+    def _hears_callbacks(self) -> bool:
+        return bool(self._outlook.source.campaign.callback_url and self._world.callback_secret)
+
+    def interrupt(self) -> None:
+        """Stop buying because a person said so."""
+        self.gate.close(Stop(StopReason.INTERRUPTED, "interrupted", "Run the same command again to go on."))
+
+    @property
+    def sent(self) -> Sent:
+        """The requests to buy of this run, counted on as it goes."""
+        return self._steps.spender.sent
+
+    def progress(self) -> Progress:
+        counts = self._fulfilment.counts
+        return Progress(
+            wanted=self.revision.wanted - self._outlook.left_out,
+            archived=counts.archived,
+            ended=counts.ended,
+            calls=counts.calls,
+            in_flight=self._throttle.in_flight,
+            charged=counts.money.charged,
+            reserved=counts.money.reserved,
+            cap=self.revision.cap_credits,
+            origin=self._outlook.origin,
+        )
+
+    async def work(self, fulfil: Fulfil | None = None) -> None:
+        """Do all batches, each where ``fulfil`` takes it; by itself, where it stands."""
+        at_once = batches_at_once(batch_size(self.revision.calls), self._outlook.pace.in_flight)
+        await drive(self.gate, self.batches(), fulfil or self.fulfil, at_once)
+
+    async def batches(self) -> AsyncIterator[Batch]:
+        """The work in batches of about equal size: what was begun comes first, then what is still to buy."""
+        size = batch_size(self.revision.calls)
+        begun = await self._agenda.begun()
+        await self.fulfil([order for order in begun if self._agenda.is_ready(order)])  # links die: before any purchase
+        for start in range(0, len(begun), size):
+            yield tuple(begun[start : start + size])
+        async for batch in in_batches(self._agenda.fresh(), size):
+            yield batch
+
+    async def fulfil(self, orders: Sequence[Order]) -> None:
+        """Bring every order as far as it goes: archived, ended, or left for a later run."""
+        await self._fulfilment.fulfil(orders)
+
+    async def finish(self) -> Result:
+        """Wait for what other runs have begun, write the manifest, and say how it ended."""
+        await while_time_is_left(self.gate, self._see_to_the_rest())
+        await self._fulfilment.leave_the_rest()
+        self._backlog.close_for_what_is_left()
+        if self._fulfilment.counts.ended < self.revision.wanted:  # a newer plan may have withdrawn the rest since
+            await self._vigil.look_a_last_time()
+        await self._vigil.end(self._background)
+        choice = replace(self._outlook.choice, retakes_only=bool(self._outlook.wish.only))
+        stops = self._stops()
+        what = (self._world.store, self.edition, self._ledger, self.revision, stops, choice)
+        if self._outlook.lack:  # what the edition said before knows more
+            return self._result(await unpublished(*what), stops)
+        published = await publish(*what)
+        await self._seal()
+        return self._result(published, stops)
+
+    async def _seal(self) -> None:
+        """Seals only spare later runs some reading, so the manifest is out before, and a failure ends nothing."""
+        try:
+            await seal_finished(self._world.store, self.edition, self._ledger, self.revision)
+        except AdloomError as error:
+            log.warning("finished parts of %s were not sealed: %s", self.edition.prefix, error.message)
+
+    def _stops(self) -> tuple[Stop, ...]:
+        """Why buying stopped. That nobody agreed to a price is no reason where there was nothing to buy."""
+        if self._outlook.to_buy or self.gate.turned_away:
+            return self.gate.stops
+        return tuple(stop for stop in self.gate.stops if stop.reason is not StopReason.UNCONFIRMED)
+
+    def _result(self, published: Published, stops: tuple[Stop, ...]) -> Result:
+        found = published.asked
+        if self._fulfilment.surprised:
+            return self._ended(published, stops, exit_code(stops, {**found, Status.OPEN: 0}) or EXIT_UNEXPECTED)
+        if found[Status.OPEN] and not stops:
+            message = f"{found[Status.OPEN]} images are still open: another run is at them, or has left them"
+            stops = (Stop(StopReason.UNFINISHED, message, "Run the same command again to see to them."),)
+        return self._ended(published, stops, exit_code(stops, found))
+
+    def _ended(self, published: Published, stops: tuple[Stop, ...], code: int) -> Result:
+        notes, origin = self._steps.prices.notes, self._outlook.origin
+        return Result(published, stops, code, notes=notes, origin=origin, sent=self.sent)
+
+    async def _see_to_the_rest(self) -> None:
+        """The calls of other runs, what is unknown, and paid images that no variant waits for."""
+        await self._fulfilment.see_to_those_aside()
+        await self._fulfilment.see_to_others()
+        await self._steps.ladder.pursue(self._steps.spender.resend, self._world.poll_interval_s)
+        await self._fulfilment.see_to_adoptions()
+        await self._fulfilment.see_to_those_aside()
+        if not self.gate.is_interrupted:
+            await self._rescue()
+
+    async def _rescue(self) -> None:
+        """Fetch what is paid for and nobody waits for. What cannot be fetched now does not keep back the manifest."""
+        try:
+            await self._fulfilment.see_to_the_failed()
+            await self._rescuer.second_tasks()
+            if self._world.dedicated_key:
+                await self._rescuer.orphans()
+        except (Unreachable, AdloomError) as error:
+            log.warning("paid images that no variant waits for are left for a later run: %s", error)
+
+    def _adopt(self, order: Order) -> None:
+        self._fulfilment.adopt(order)
+
+    async def _wake_on_close(self) -> None:
+        await self.gate.closed.wait()
+        await self._throttle.wake()

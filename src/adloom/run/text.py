@@ -1,0 +1,72 @@
+"""How a run ended, in words and as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from adloom.core.exits import EXIT_OK, EXIT_REASONS
+from adloom.core.outcomes import Status
+from adloom.plan.text import origin_data
+from adloom.run.run import Result
+
+
+def result_lines(result: Result) -> list[str]:
+    """How a run ended, in words."""
+    totals, word = result.published.manifest["totals"], result.origin.word
+    lines = [f"{totals['wanted']} images wanted: {_ends(totals)}", *_asked_lines(result)]
+    charged = f"{word}${totals['usd']:.2f} charged ({totals['credits_charged']} credits)"
+    lines.append(f"{totals['posts']} purchases sent, {charged}")
+    if totals["credits_at_risk"]:
+        lines.append(f"{word}{totals['credits_at_risk']} credits at risk: nobody can tell whether these were bought")
+    lines += [f"{word}note: {note}" for note in result.notes]
+    for stop in result.stops:
+        lines.append(f"{word}stopped: {stop.message}")
+        lines += [f"  {stop.remedy}"] if stop.remedy else []
+    lines.append(f"{exit_reason(result)}; manifest: {result.published.address}")
+    if result.gallery:
+        lines.append(f"look at: {result.gallery}")
+    return lines
+
+
+def _ends(counts: Mapping[Status, int]) -> str:
+    return ", ".join(f"{counts[status]} {status}" for status in Status if counts[status]) or "none"
+
+
+def _asked_lines(result: Result) -> list[str]:
+    """What a run in part was for, and what it left."""
+    published = result.published
+    if not published.selection:
+        return []
+    asked = published.asked
+    left = published.manifest["totals"]["open"] - asked[Status.OPEN]
+    rest = f"; {left} images of other rows stay open: run it without the selection to buy them" if left else ""
+    return [f"this run was for {sum(asked.values())} of them ({published.selection}): {_ends(asked)}{rest}"]
+
+
+def exit_reason(result: Result) -> str:
+    """How a run ended, in a few words."""
+    if result.exit_code == EXIT_OK and result.published.selection:
+        return "all that was selected is archived"
+    return EXIT_REASONS[result.exit_code]
+
+
+def result_summary(result: Result) -> dict[str, Any]:
+    """How a run ended, as data."""
+    manifest = result.published.manifest
+    return {
+        "campaign": manifest["campaign"],
+        "edition": manifest["edition"],
+        "status": manifest["status"],
+        "totals": manifest["totals"],
+        **origin_data(result.origin),
+        "exit_code": result.exit_code,
+        "exit_reason": exit_reason(result),
+        **result.sent.told(),
+        "selection": result.published.selection,
+        "selected": {status.value: result.published.asked[status] for status in Status},
+        "notes": list(result.notes),
+        "stops": [{"reason": stop.reason, "message": stop.message, "remedy": stop.remedy} for stop in result.stops],
+        "manifest": result.published.address,
+        "gallery": result.gallery,
+    }

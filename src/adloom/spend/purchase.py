@@ -1,0 +1,342 @@
+"""The only caller of the paid POST: intent, send, record.
+
+The intent is durable before the POST leaves. A POST is sent again only under the same key, only after an answer that
+proves the former one free, and only if this run wins the decision to send again. Whatever else happens to it makes the
+call *unknown*, and nothing here ever sends an unknown call again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from dataclasses import dataclass
+from itertools import count
+
+from adloom.collect.completion import Unreachable
+from adloom.collect.failure import Failures
+from adloom.core.backoff import READ, STORE, THROTTLE, advised_wait_s
+from adloom.core.errors import (
+    AccountStopped,
+    ApiError,
+    InputError,
+    KeyConflict,
+    ModelUnavailable,
+    ModerationRefused,
+    NotSent,
+    OutcomeUnknown,
+    RequestRefused,
+    StoreUnavailable,
+    Throttled,
+)
+from adloom.core.exits import Sent, Stop, StopReason
+from adloom.core.facts import Decided, Record, RefusalKind, Stage
+from adloom.core.fallback import Fallback
+from adloom.core.order import Order
+from adloom.core.task import Accepted
+from adloom.guards.gate import Gate, GateClosed
+from adloom.guards.pace import Throttle
+from adloom.guards.prices import PriceWatch
+from adloom.ledger.claims import hold
+from adloom.ledger.ledger import Ledger
+from adloom.ports import ImageApi
+from adloom.spend.unknown import Ladder
+from adloom.world import World
+
+log = logging.getLogger(__name__)
+
+SENDS_WITHOUT_CONNECTION = 5
+"""A POST that cannot leave this machine is tried this often; then the API counts as out of reach."""
+
+THROTTLED_FOR_S = 3600
+"""A call that hears nothing but 429 for this long ends the run's buying: something else is wrong."""
+
+_KINDS: tuple[tuple[type[ApiError], RefusalKind], ...] = (
+    (NotSent, RefusalKind.NOT_SENT),
+    (Throttled, RefusalKind.THROTTLED),
+    (AccountStopped, RefusalKind.ACCOUNT),
+    (ModerationRefused, RefusalKind.MODERATION),
+    (ModelUnavailable, RefusalKind.MODEL),
+    (RequestRefused, RefusalKind.REQUEST),
+)
+
+
+_TO_BUY = frozenset({Stage.UNBOUGHT, Stage.WAITING})
+
+
+@dataclass(frozen=True, slots=True)
+class Buyer:
+    """Who buys: what every intent of this run carries."""
+
+    edition_token: str
+    revision: int
+    account: str
+
+
+class Spender:
+    """Buys orders for one run."""
+
+    def __init__(  # noqa: PLR0913 - the parts of one run
+        self,
+        world: World,
+        ledger: Ledger,
+        *,
+        gate: Gate,
+        throttle: Throttle,
+        prices: PriceWatch,
+        ladder: Ladder,
+        buyer: Buyer,
+        fallback: Fallback,
+        failures: Failures,
+    ) -> None:
+        self._ledger = ledger
+        self._api = world.api
+        self._gate = gate
+        self._throttle = throttle
+        self._prices = prices
+        self._ladder = ladder
+        self._buyer = buyer
+        self._fallback = fallback
+        self._failures = failures
+        self._clock = world.clock
+        self._random = world.random
+        self._scale = world.scale
+        self.sent = Sent()
+
+    async def buy(self, order: Order) -> None:
+        """Buy one order, or leave it as somebody else's or as it is when buying stops; the ledger says which.
+
+        A model that is unavailable gives way to the next one: at once, since its refusal was free.
+        """
+        try:
+            while isinstance(await self._buy_once(order), ModelUnavailable):
+                pass
+        except GateClosed:
+            return
+
+    async def _buy_once(self, order: Order) -> ApiError | None:
+        """One attempt, with the model whose turn it is; what it ended with where it was no purchase."""
+        order = self._fallback.order_for(order, self._ledger.facts(order.call))
+        if self.is_blocked(order):
+            return None
+        while True:
+            async with self._prices.turn(order):
+                await self._throttle.turn()
+                if order.model in self._fallback.broken:  # since this waits
+                    return ModelUnavailable(self._fallback.broken[order.model])
+                if self._prices.may_go(order):
+                    return await self._attempt(order) if self._ledger.facts(order.call).stage in _TO_BUY else None
+
+    def is_blocked(self, order: Order) -> bool:
+        """Whether an order's model is not bought from any more, and no other may take its place: then it is left open.
+
+        That is a reason to end with; what other models make is bought on.
+        """
+        if not self._fallback.is_blocked(order):
+            return False
+        remedy = "Run the campaign again later, or name other models with `fallback: [...]`."
+        self._gate.remember(Stop(StopReason.OUTAGE, self._fallback.broken[order.model], remedy))
+        return True
+
+    async def resend(self, order: Order) -> None:
+        """Send an unknown purchase again under its own key. Only the ladder asks for this, where it is proven safe.
+
+        It may be the first to arrive, and then buys: after a stop for a price it is left to a later run.
+        """
+        if any(stop.reason is StopReason.PRICE for stop in self._gate.stops):
+            return
+        latest = self._ledger.facts(order.call).latest
+        if await self._decide_to_send(order, latest.number, latest.sends + 1):
+            await self._send(order, latest.number, latest.sends + 1)
+
+    async def _attempt(self, order: Order) -> ApiError | None:
+        attempt, send = await self._place(order)
+        started = self._clock.monotonic()
+        unsent = 0
+        try:
+            while True:
+                async with self._ladder.turn(self.resend):
+                    if not await self._decide_to_send(order, attempt, send):
+                        return None
+                    refusal = await self._send(order, attempt, send)
+                send += 1
+                if not isinstance(refusal, NotSent | Throttled):
+                    return refusal
+                unsent += isinstance(refusal, NotSent)
+                late = self._clock.monotonic() - started > THROTTLED_FOR_S
+                if late or unsent >= SENDS_WITHOUT_CONNECTION:
+                    self._gate.close(Stop(StopReason.OUTAGE, refusal.message, refusal.remedy))
+                await self._gate.sleep(self._wait_s(refusal, send - 2), self._clock)
+                await self._throttle.turn()
+        except GateClosed:
+            if send > 1:
+                await self._withdraw(order, attempt, send)
+            raise
+
+    async def _place(self, order: Order) -> tuple[int, int]:
+        """Attempt and send to go on with.
+
+        One whose sends were all free goes on for the account that it began with, while its references are where its
+        bytes say.
+        """
+        facts = self._ledger.facts(order.call)
+        if facts.stage is not Stage.WAITING:
+            return facts.next_attempt, 1
+        latest = facts.latest
+        if latest.intent is not None and self._can_go_on(order, latest.intent):
+            return latest.number, latest.sends + 1
+        await self._withdraw(order, latest.number, latest.sends + 1)
+        return latest.number + 1, 1
+
+    def _can_go_on(self, order: Order, intent: Record) -> bool:
+        urls = json.loads(intent["body"]).get("image_urls", [])
+        same = intent["account"] == self._buyer.account and intent["model"] == order.model
+        return bool(same) and urls == order.image_urls()
+
+    async def _decide_to_send(self, order: Order, attempt: int, send: int) -> bool:
+        """Make the intention durable; then look once more whether anyone has said anything about the call since."""
+        name = f"a{attempt}-intent" if send == 1 else f"a{attempt}-send-{send}"
+        buyer = self._buyer
+        fields = (
+            order.intent(
+                edition_token=buyer.edition_token, attempt=attempt, account=buyer.account, revision=buyer.revision
+            )
+            if send == 1
+            else {"outcome": Decided.BOUGHT}
+        )
+        _, mine = await self._ledger.decide(order.call, name, fields)
+        forbidden = mine and await self._is_forbidden(order.call)
+        facts = await self._ledger.refresh(order.call)  # last of all: somebody may have said something meanwhile
+        undisturbed = facts.attempts[-1].number == attempt and facts.latest.sends == send and facts.former_are_free
+        if mine and not forbidden and undisturbed and facts.stage is Stage.SENDING:
+            return True
+        if mine and (forbidden or not facts.former_are_free):  # what this run decided and does not send was not sent
+            reason = "a former task of the call completed after all, runs again, was charged, or could not be read"
+            not_sent = {"kind": RefusalKind.NOT_SENT, "reason": reason}
+            await self._ledger.note(order.call, f"a{attempt}-refused-{send}", not_sent)
+            if not facts.attempts[-1].open_unknowns:
+                await self._withdraw(order, attempt, send + 1)
+        return False
+
+    async def _is_forbidden(self, call: str) -> bool:
+        """Whether a former task of the call that had failed says otherwise now, or cannot be read."""
+        try:
+            return await self._failures.came_back(call)
+        except Unreachable:
+            return True
+
+    async def _withdraw(self, order: Order, attempt: int, send: int) -> None:
+        await self._ledger.decide(
+            order.call, f"a{attempt}-send-{send}", {"outcome": Decided.WITHDRAWN, "reason": "stopped"}
+        )
+
+    async def _send(self, order: Order, attempt: int, send: int) -> ApiError | None:
+        """Send once and record what came of it; the refusal, if it was one, for the caller to judge."""
+        intent = self._ledger.facts(order.call).latest.intent
+        assert intent is not None  # noqa: S101 - decided just before
+        self.sent.left += 1
+        self.sent.may_have_cost += 1  # until an answer proves otherwise
+        try:
+            accepted = await self._api.submit(intent["body"].encode(), intent["idempotency_key"])
+        except OutcomeUnknown as error:
+            await self._record_unknown(order, attempt, send, error.message, conflict=isinstance(error, KeyConflict))
+            return error
+        except ApiError as error:
+            self.sent.left -= isinstance(error, NotSent)
+            self.sent.may_have_cost -= 1
+            await self._record_refusal(order, attempt, send, error)
+            return error
+        except asyncio.CancelledError:
+            await asyncio.shield(self._record_unknown(order, attempt, send, "the run was stopped while it waited"))
+            raise
+        await asyncio.shield(self._record_accepted(order, attempt, accepted))
+        return None
+
+    async def _record_accepted(self, order: Order, attempt: int, accepted: Accepted) -> None:
+        reserved = accepted.credits_reserved
+        fields = {
+            "credits_told": reserved is not None,
+            "model": accepted.model,
+            "replayed": accepted.replayed,
+            "request_id": accepted.request_id,
+        }
+        credits_ = str(order.credits if reserved is None else reserved)
+        for tries in count():
+            try:
+                await self._ledger.accept(order.call, attempt, accepted.task_id, credits_, **fields)
+                break
+            except StoreUnavailable as error:
+                await self._keep_in_mind(order, accepted.task_id, tries, error)
+        if not await hold(self._ledger, order.call, attempt, accepted.task_id):
+            self._ladder.add(order)
+        self._prices.read_reserve(order, reserved)
+        await self._throttle.speed_up()
+
+    async def _keep_in_mind(self, order: Order, task_id: str, tries: int, error: StoreUnavailable) -> None:
+        """Wait to write down a task that nothing but this process knows of; only the end of the run's time ends that.
+
+        Raises StoreUnavailable then.
+        """
+        log.warning("call %s made task %s, and the archive does not take that: %s", order.call, task_id, error.message)
+        self._gate.close(Stop(StopReason.OUTAGE, error.message, error.remedy))
+        if self._gate.over.is_set():
+            log.error("write it down: `adloom resolve … %s --adopt %s` adopts it later", order.call, task_id)
+            raise error
+        await self._gate.doze(STORE.wait_s(tries, self._random.random()) * self._scale, self._clock)
+
+    async def _record_unknown(
+        self, order: Order, attempt: int, send: int, reason: str, *, conflict: bool = False
+    ) -> None:
+        log.warning("call %s of %s: %s", order.call, order.row.name, reason)
+        await self._ledger.note(order.call, f"a{attempt}-unknown-{send}", {"reason": reason, "conflict": conflict})
+        self._ladder.add(order)
+
+    async def _record_refusal(self, order: Order, attempt: int, send: int, error: ApiError) -> None:
+        kind = next(kind for foreign, kind in _KINDS if isinstance(error, foreign))
+        fields = {
+            "kind": kind,
+            "status": error.status,
+            "code": error.code,
+            "reason": error.message,
+            "request_id": error.request_id,
+        }
+        await self._ledger.note(order.call, f"a{attempt}-refused-{send}", fields)
+        if isinstance(error, Throttled):
+            self._throttle.slow_down(self._wait_s(error, 0))
+        if (
+            isinstance(error, AccountStopped | RequestRefused)
+            and not self._ledger.facts(order.call).latest.open_unknowns
+        ):
+            free = {
+                "outcome": Decided.FREE,
+                "kind": kind,
+                "reason": error.message,
+                "final": kind not in (RefusalKind.ACCOUNT, RefusalKind.MODEL),
+            }
+            await self._ledger.decide(order.call, f"a{attempt}-settled", free)
+            if kind == RefusalKind.MODEL and self._fallback.is_exhausted(order, self._ledger.facts(order.call)):
+                self._gate.close(Stop(StopReason.OUTAGE, error.message, error.remedy))
+        if isinstance(error, AccountStopped):
+            self._gate.close(Stop(StopReason.ACCOUNT, error.message, error.remedy))
+
+    def _wait_s(self, refusal: ApiError, tries: int) -> float:
+        if isinstance(refusal, Throttled) and refusal.retry_after_s is not None:
+            return advised_wait_s(refusal.retry_after_s, self._random.random())
+        backoff = THROTTLE if isinstance(refusal, Throttled) else READ
+        return backoff.wait_s(tries, self._random.random()) * self._scale
+
+
+async def repeat(ledger: Ledger, api: ImageApi, call: str) -> str:
+    """Send a purchase that has its answer once more, same bytes and key: what the probe of the API's memory pays for.
+
+    The task that the API answers with. Raises what ``submit`` raises; the send is in the ledger before it leaves.
+    """
+    attempt = ledger.facts(call).latest
+    intent = attempt.intent
+    if intent is None or not attempt.tasks:
+        raise InputError(f"call {call} has no answer that could be repeated", remedy="Run the probe again.")
+    await ledger.decide(call, f"a{attempt.number}-send-{attempt.sends + 1}", {"outcome": Decided.BOUGHT, "probe": True})
+    accepted = await api.submit(intent["body"].encode(), intent["idempotency_key"])
+    await ledger.accept(call, attempt.number, accepted.task_id, intent["credits"], replayed=accepted.replayed)
+    await hold(ledger, call, attempt.number, accepted.task_id)
+    return accepted.task_id

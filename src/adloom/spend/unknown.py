@@ -1,0 +1,294 @@
+"""Unknown purchases: what can still tell whether they were bought, and how a run behaves while they are open.
+
+From its first unknown on a run sends one purchase at a time, and climbs the ladder for what is open before the next:
+
+1. a callback: the API told the address that only this attempt has, a receiver wrote down which task, and the API knows
+   that task (``ADLOOM_CALLBACK_SECRET`` and the campaign's ``callback_url``);
+2. the same key and the same bytes again, only where ``doctor --probe`` has proven that the API then answers with the
+   first task (``capabilities.json`` at the archive's root, for this account, at most 30 days old), and only within 12 h
+   of the first send: half of the shortest retention that such keys usually have;
+3. the account's task list by elimination, only for a key that nobody else uses (``ADLOOM_DEDICATED_KEY=1``): one
+   unclaimed task and one unanswered purchase in the window belong together; anything else proves nothing.
+
+What none settles is held for a person. Nothing here ever sends an unknown purchase under a new key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from adloom.core.callbacks import inbox
+from adloom.core.errors import AccountStopped, ReadFailed
+from adloom.core.exits import Stop, StopReason
+from adloom.core.facts import CallFacts, Stage, fold, task_name
+from adloom.core.order import Order
+from adloom.core.task import ListedTask, Task
+from adloom.guards.gate import Gate
+from adloom.ledger.capabilities import Capabilities
+from adloom.ledger.claims import claim_task, claimant, claims_of
+from adloom.ledger.edition import from_json, utc
+from adloom.ledger.ledger import NOT_CALLS, Ledger
+from adloom.world import World
+
+log = logging.getLogger(__name__)
+
+RESEND_WITHIN_S = 12 * 3600
+RESENDS = 5
+WINDOW_S = 120
+"""Clocks of the API and of this machine may differ by this much."""
+
+LATE_S = 15 * 60
+"""A purchase that was sent may reach the API this late, through queues and proxies that outlive both ends."""
+
+LEAST_TO_STOP = 3
+SHARE_TO_STOP = Decimal("0.01")
+PURSUED_INTERVALS = 20
+"""After a run's last other call an unknown is pursued for this many poll intervals (60 s), then it is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rungs:
+    """Which steps of the ladder there are: for this account, in this run."""
+
+    capabilities: Capabilities
+    dedicated_key: bool
+    hears_callbacks: bool = False
+
+    def any_for(self, facts: CallFacts, account: str, now: float) -> bool:
+        return self.dedicated_key or self.hears_callbacks or self.may_resend(facts, account, now)
+
+    def may_resend(self, facts: CallFacts, account: str, now: float) -> bool:
+        """Whether the same key may be sent again for an unknown call."""
+        attempt = facts.latest
+        if attempt.intent is None or attempt.intent["account"] != account or attempt.sends > RESENDS:
+            return False
+        if any(record.get("conflict") for record in attempt.unknown.values()):
+            return False
+        age_s = now - datetime.fromisoformat(attempt.intent["time"]).timestamp()
+        young = -WINDOW_S <= age_s < RESEND_WITHIN_S  # an intent of the future: the clock was set back, who knows when
+        return young and self.capabilities.replays_keys(account, now)
+
+
+class Ladder:
+    """The unknown purchases of one run.
+
+    ``resend`` sends an order again under its own key. ``settled`` is told of every order whose task was found.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        ledger: Ledger,
+        gate: Gate,
+        *,
+        rungs: Rungs,
+        calls: int,
+        settled: Callable[[Order], None],
+    ) -> None:
+        self._ledger = ledger
+        self._api = world.api
+        self._store = world.store
+        self._gate = gate
+        self._clock = world.clock
+        self._rungs = rungs
+        self._most = max(LEAST_TO_STOP, int(calls * SHARE_TO_STOP))
+        self._settled = settled
+        self._one_at_a_time = asyncio.Lock()
+        self._sending = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._seen_unknown = False
+        self._open: list[Order] = []
+        self._unsettled: set[str] = set()
+        self._inherited: set[str] = set()
+
+    @asynccontextmanager
+    async def turn(self, resend: Callable[[Order], Awaitable[None]]) -> AsyncIterator[None]:
+        """A turn to send: everybody's while all is known, one at a time afterwards. Raises GateClosed."""
+        if not self._seen_unknown:
+            async with self._send():
+                yield
+            return
+        async with self._one_at_a_time:
+            await self._quiet.wait()
+            await self.climb(resend)
+            self._gate.check()
+            async with self._send():
+                yield
+
+    def inherit(self, order: Order) -> None:
+        """Take note of an unknown purchase of an earlier run: pursued too, but it says nothing about today's API."""
+        if order.call not in {known.call for known in self._open}:
+            self._open.append(order)
+            self._inherited.add(order.call)
+
+    def add(self, order: Order) -> None:
+        """Take note of a purchase of this run whose outcome is unknown."""
+        self._seen_unknown = True
+        self._open.append(order)
+        if not self._rungs.any_for(self._ledger.facts(order.call), self._api.account, self._clock.now()):
+            self._give_up(order)
+
+    async def climb(self, resend: Callable[[Order], Awaitable[None]]) -> None:
+        """Try every step for every open purchase, once."""
+        for order in tuple(self._open):
+            if await self._climb_for(order, resend):
+                self._open.remove(order)
+                self._unsettled.discard(order.call)
+                self._settled(order)
+            else:
+                self._give_up(order)
+
+    async def pursue(self, resend: Callable[[Order], Awaitable[None]], interval_s: float) -> None:
+        """Go on for a while after the run's other calls; what is open then is recorded as held."""
+        for _ in range(PURSUED_INTERVALS):
+            now = self._clock.now()
+            facts = [self._ledger.facts(order.call) for order in self._open]
+            if self._gate.is_interrupted or not any(self._rungs.any_for(f, self._api.account, now) for f in facts):
+                break
+            async with self._one_at_a_time:
+                await self.climb(resend)
+            if self._open:
+                await self._clock.sleep(interval_s)
+        for order in self._open:
+            facts_ = self._ledger.facts(order.call)
+            await self._ledger.note(
+                order.call, f"a{facts_.latest.number}-held", {"reason": "nothing could tell whether it was bought"}
+            )
+
+    @asynccontextmanager
+    async def _send(self) -> AsyncIterator[None]:
+        self._sending += 1
+        self._quiet.clear()
+        try:
+            yield
+        finally:
+            self._sending -= 1
+            if not self._sending:
+                self._quiet.set()
+
+    def _give_up(self, order: Order) -> None:
+        if order.call in self._inherited:
+            return
+        self._unsettled.add(order.call)
+        if len(self._unsettled) >= self._most:
+            message = f"{len(self._unsettled)} purchases have an unknown outcome; more would put more money at risk"
+            remedy = "Look at the API's status, then run the campaign again; `adloom resolve` shows what is held."
+            self._gate.close(Stop(StopReason.OUTAGE, message, remedy))
+
+    async def _climb_for(self, order: Order, resend: Callable[[Order], Awaitable[None]]) -> bool:
+        facts = await self._ledger.refresh(order.call)
+        if facts.stage is Stage.UNKNOWN:
+            await self._heed_callbacks(order, facts)
+            facts = self._ledger.facts(order.call)
+        if facts.stage is Stage.UNKNOWN and self._rungs.may_resend(facts, self._api.account, self._clock.now()):
+            await resend(order)
+            facts = self._ledger.facts(order.call)
+        if facts.stage is Stage.UNKNOWN and self._rungs.dedicated_key:
+            await self._eliminate(order, facts)
+            facts = self._ledger.facts(order.call)
+        return facts.stage is not Stage.UNKNOWN
+
+    async def _heed_callbacks(self, order: Order, facts: CallFacts) -> None:
+        """Adopt the task that a callback named, if the API knows it as one of this call's and no other attempt has it.
+
+        Whoever has the address can name any task: more of them than were sent for prove nothing.
+        """
+        prefix = inbox(self._ledger.edition.prefix, order.call, facts.latest.number)
+        keys = [listed.key async for listed in self._store.list(prefix)]
+        told = [key.removeprefix(prefix).removesuffix(".json") for key in sorted(keys)]
+        if not told:
+            return
+        try:
+            known = await self._api.tasks(told)
+        except (ReadFailed, AccountStopped) as error:
+            log.warning("a task that a callback named cannot be read: %s", error.message)
+            return
+        claims = await claims_of(self._store)
+        mine = claimant(self._ledger, facts)
+        fitting = [
+            task_id
+            for task_id in told
+            if task_id in known
+            and (task_name(task_id) not in claims.tasks or claims.dangling.get(task_name(task_id)) == mine)
+            and _fits(known[task_id], order, facts)
+        ]
+        if len(fitting) > max(facts.latest.sends, 1):
+            log.warning(
+                "call %s: callbacks named %d tasks for one purchase, so none is believed", order.call, len(fitting)
+            )
+            return
+        for task_id in fitting:
+            await self._adopt(order, facts, task_id, via="callback")
+
+    async def _eliminate(self, order: Order, facts: CallFacts) -> None:
+        """Adopt the one task of the list that can only be this purchase."""
+        intent = facts.latest.intent
+        if intent is None or intent["account"] != self._api.account:
+            return
+        sent = datetime.fromisoformat(intent["time"]).timestamp()
+        try:
+            listed = await self._api.list_tasks(int(sent - WINDOW_S))
+        except (ReadFailed, AccountStopped) as error:
+            log.warning("the task list cannot be read: %s", error.message)
+            return
+        rivals = await self._rivals(
+            sent
+        )  # after the list: whoever has a task in it is a rival by now, or has its answer
+        claims = await claims_of(self._store)  # after the rivals: an answer that one of them wrote meanwhile is seen
+        for task in listed or ():
+            if claims.dangling.get(task_name(task.task_id)) == claimant(self._ledger, facts):
+                await self._adopt(order, facts, task.task_id, via="task list")
+                return
+        candidates = [task for task in listed or () if self._could_be(task, order, sent, claims.tasks)]
+        if rivals == {order.call} and len(candidates) == 1:
+            await self._adopt(order, facts, candidates[0].task_id, via="task list")
+
+    def _could_be(self, task: ListedTask, order: Order, sent: float, claimed: Collection[str]) -> bool:
+        in_window = sent - WINDOW_S <= task.created_at <= sent + LATE_S
+        return in_window and task_name(task.task_id) not in claimed and task.model in ("", order.model)
+
+    async def _rivals(self, sent: float) -> set[str]:
+        """The calls of the whole archive that had no answer around a time."""
+        facts: dict[str, list[str]] = {}
+        async for listed in self._store.list(""):
+            parts = listed.key.split("/")
+            if len(parts) > 2 and parts[-3] == "ledger" and parts[-2] not in NOT_CALLS:  # noqa: PLR2004 - ledger/<call>/<fact>
+                facts.setdefault("/".join(parts[:-1]), []).append(parts[-1].removesuffix(".json"))
+        return {
+            folder.rsplit("/", 1)[1] for folder, names in facts.items() if await self._is_rival(folder, names, sent)
+        }
+
+    async def _is_rival(self, folder: str, names: Sequence[str], sent: float) -> bool:
+        latest = max(int(name[1 : name.index("-")]) for name in names)
+        accepted = {name for name in names if name.startswith(f"a{latest}-accepted.")}
+        if f"a{latest}-settled" in names or any(n.replace("-accepted.", "-disowned.") not in names for n in accepted):
+            return False
+        records = {name: from_json(await self._store.read(f"{folder}/{name}.json") or b"", folder) for name in names}
+        call = fold(folder.rsplit("/", 1)[1], records)
+        if call.stage not in (Stage.SENDING, Stage.UNKNOWN) or call.latest.intent is None:
+            return False
+        rival_sent = datetime.fromisoformat(call.latest.intent["time"]).timestamp()
+        return sent - LATE_S - 2 * WINDOW_S <= rival_sent <= sent + LATE_S + 2 * WINDOW_S
+
+    async def _adopt(self, order: Order, facts: CallFacts, task_id: str, *, via: str) -> None:
+        if await claim_task(self._store, self._ledger, facts, task_id, time=utc(self._clock.now())):
+            await self._ledger.accept(order.call, facts.latest.number, task_id, str(order.credits), via=via)
+            log.warning("call %s: its task %s was found by the %s", order.call, task_id, via)
+
+
+def _fits(task: Task, order: Order, facts: CallFacts) -> bool:
+    """Whether nothing that the API says of a task speaks against its having been made for the latest attempt."""
+    if task.model not in ("", order.model):
+        return False
+    if facts.latest.intent is None or task.created_at is None:
+        return True
+    sent = datetime.fromisoformat(facts.latest.intent["time"]).timestamp()
+    last_sent = sent + (RESEND_WITHIN_S if facts.latest.sends > 1 else 0)
+    return sent - WINDOW_S <= task.created_at <= last_sent + LATE_S

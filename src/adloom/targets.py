@@ -1,0 +1,149 @@
+"""What people point at, opened: a campaign file, an archive, an edition."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from adloom.campaign.files import Defaults, FileCampaign, open_campaign
+from adloom.campaign.origin import S3
+from adloom.campaign.workbook.reader import file_of
+from adloom.core.campaign import CampaignSource
+from adloom.core.errors import InputError, SettingInvalid
+from adloom.edges.folder import FolderStore
+from adloom.edges.settings import Settings, read_settings
+from adloom.ledger.edition import Edition
+from adloom.ledger.ledger import Ledger
+from adloom.plan.outlook import Wish
+from adloom.ports import Store
+
+CAMPAIGN_FILES = (".yaml", ".yml", ".csv", ".xlsx")
+EDITION_LENGTH = 64
+
+EDITION_PARTS = 3
+"""``<campaign>/<edition>/plan-r1.json``."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """One campaign to run, as a person or a schedule asked for it."""
+
+    source: str
+    archive: str | None = None
+    edition: str = "main"
+    wish: Wish = field(default_factory=Wish)
+    defaults: Defaults = field(default_factory=Defaults)
+    reference_roots: tuple[str, ...] | None = None
+    """The ``s3://`` prefixes below which references may be that are objects; None for anywhere."""
+
+
+class WallClock:
+    """The real time."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def settings_for(request: RunRequest) -> Settings:
+    """The environment's settings with what the request says instead. Raises SettingInvalid."""
+    settings = read_settings(os.environ)
+    return replace(settings, archive=request.archive) if request.archive else settings
+
+
+def open_store(archive: str) -> Store:
+    """The archive that an address names. Raises SettingInvalid for an address of no known kind."""
+    if archive.startswith(S3):
+        from adloom.edges.s3.protection import read_protection  # noqa: PLC0415
+        from adloom.edges.s3.store import S3Store  # noqa: PLC0415 - boto3 takes half a second, which a folder need not wait
+
+        return S3Store(archive, read_protection(os.environ))
+    if "://" in archive:
+        raise SettingInvalid(
+            f"{archive}: this kind of archive is not known",
+            remedy="Give the path of a folder or s3://bucket/prefix with --archive.",
+        )
+    return FolderStore(Path(archive))
+
+
+def open_source(request: RunRequest, settings: Settings) -> FileCampaign:
+    """The campaign that a request names. Raises InputError when there is no such file."""
+    return open_campaign(
+        request.source,
+        defaults=request.defaults,
+        loopback_urls=settings.loopback,
+        reference_roots=request.reference_roots,
+    )
+
+
+def edition_of(source: CampaignSource, name: str) -> Edition:
+    """The edition of a campaign by its name. Raises SettingInvalid for a name that is no safe part of an address."""
+    safe = name.isascii() and name[:1].isalnum() and all(letter.isalnum() or letter in "._-" for letter in name)
+    if not safe or len(name) > EDITION_LENGTH:
+        raise SettingInvalid(
+            f"{name[:80]!r} is no name for an edition",
+            remedy=f"Use up to {EDITION_LENGTH} letters, digits, dots and dashes, such as 2026-03-01.",
+        )
+    return Edition(source.campaign.name, name)
+
+
+def open_target(target: str, settings: Settings, edition: str = "main") -> tuple[Store, Edition]:
+    """The store and the edition that a person points at, with a campaign file or with an edition's own folder.
+
+    ``edition`` names the edition of a campaign file. Raises InputError when the target is neither.
+    """
+    if target.startswith(S3):
+        if not target.partition("#")[0].endswith(CAMPAIGN_FILES):
+            return _open_edition_address(target)
+    elif (folder := Path(target)).is_dir():
+        return _open_edition_folder(folder)
+    elif not file_of(folder).is_file():
+        raise InputError(
+            f"{target}: there is no such campaign file and no such folder",
+            remedy="Give a campaign file, or the folder <archive>/<campaign>/<edition>.",
+        )
+    source = open_source(RunRequest(target), settings)
+    return open_store(settings.archive), edition_of(source, edition)
+
+
+def _open_edition_folder(folder: Path) -> tuple[Store, Edition]:
+    folder = folder.absolute()
+    if not any((folder / name).is_file() for name in ("manifest.json", "plan-r1.json")):
+        raise InputError(
+            f"{folder} is not the folder of an edition: it holds neither manifest.json nor plan-r1.json",
+            remedy="Give a campaign file, or the folder <archive>/<campaign>/<edition>.",
+        )
+    return open_store(str(folder.parents[1])), Edition(folder.parent.name, folder.name)
+
+
+def _open_edition_address(address: str) -> tuple[Store, Edition]:
+    parts = address.removeprefix(S3).strip("/").split("/")
+    if len(parts) < EDITION_PARTS:
+        raise InputError(
+            f"{address} is not the address of an edition",
+            remedy="Give s3://<bucket>/<prefix>/<campaign>/<edition>.",
+        )
+    return open_store(S3 + "/".join(parts[:-2])), Edition(*parts[-2:])
+
+
+def new_ledger(store: Store, edition: Edition) -> Ledger:
+    """A ledger with a writer's token of its own."""
+    return Ledger(store, edition, WallClock(), writer=secrets.token_hex(8))
+
+
+async def editions_of(store: Store) -> list[Edition]:
+    """Every edition of a whole archive."""
+    keys = [listed.key.split("/") async for listed in store.list("")]
+    return sorted(
+        (Edition(parts[0], parts[1]) for parts in keys if len(parts) == EDITION_PARTS and parts[2] == "plan-r1.json"),
+        key=lambda edition: edition.prefix,
+    )

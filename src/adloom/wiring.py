@@ -1,0 +1,221 @@
+"""Where the parts are put together: settings and a campaign file in, a run's result out.
+
+The command line and the Prefect flow both come through here; the one difference between them is where a batch runs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from random import Random
+
+from adloom.campaign.references import read_file
+from adloom.core.errors import AdloomError, CampaignInvalid, Problem
+from adloom.core.exits import StopReason
+from adloom.core.order import Order
+from adloom.edges.evolink.client import EvoLink
+from adloom.edges.evolink.files import EvoLinkFiles
+from adloom.edges.pictures import PictureDecoder
+from adloom.edges.processes import is_surely_dead, this_process
+from adloom.edges.settings import Settings
+from adloom.gallery import write_gallery
+from adloom.ledger.edition import Edition
+from adloom.ledger.ledger import Ledger
+from adloom.plan.freeze import has_bought, refuse_mixture
+from adloom.plan.outlook import Outlook, look
+from adloom.plan.revision import read_newest
+from adloom.plan.rollback import Lack, accept_loss, read_past
+from adloom.ports import Decoder, Store
+from adloom.publish.checksums import write_checksums
+from adloom.publish.manifest import publish
+from adloom.publish.rebuild import Rebuilder
+from adloom.run.run import Result, Run
+from adloom.targets import (
+    RunRequest,
+    WallClock,
+    edition_of,
+    new_ledger,
+    open_source,
+)
+from adloom.world import ReferenceFiles, World
+
+log = logging.getLogger(__name__)
+
+
+Fulfil = Callable[[Run, Sequence[Order]], Awaitable[None]]
+
+
+async def outlook_of(request: RunRequest, settings: Settings, store: Store, *, to_run: bool) -> Outlook:
+    """Hold a campaign against its archive. Everything that keeps it from running is in one report.
+
+    Raises CampaignInvalid, SettingInvalid, or PlanRefused for a run of an edition that was bought from another API; a
+    key and a budget are asked for only when it is ``to_run``.
+    """
+    source = open_source(request, settings)
+    lacking = _lacking(request, settings) if to_run else []
+    try:
+        edition = edition_of(source, request.edition)
+        if to_run and request.wish.budget is None and source.campaign.budget is None:
+            lacking.append(Problem(request.source, 0, 0, "no budget", "add `budget: {usd: 12.00}` or --budget-usd 12"))
+        wish = replace(request.wish, origin=settings.origin)
+        outlook = await look(store, WallClock(), source, edition, wish)
+    except CampaignInvalid as error:
+        raise CampaignInvalid((*error.problems, *lacking)) from None
+    if lacking:
+        raise CampaignInvalid(tuple(lacking))
+    if to_run and outlook.bought_from is not None:
+        refuse_mixture(outlook.bought_from, wish.buying, has_bought=has_bought(outlook.ledger))
+    return outlook
+
+
+def _lacking(request: RunRequest, settings: Settings) -> list[Problem]:
+    if settings.api_key is not None or request.wish.sandbox:
+        return []
+    return [Problem("EVOLINK_API_KEY", 0, 0, "not set", "set it to your EvoLink key, or try --sandbox")]
+
+
+@asynccontextmanager
+async def open_world(settings: Settings, store: Store, source: str | None = None) -> AsyncIterator[World]:
+    """Everything outside that a run of the campaign ``source`` works with, closed at the end.
+
+    Who buys nothing has no campaign: reference files are needed for purchases alone.
+    """
+    api = EvoLink(settings)
+    file_host = EvoLinkFiles(settings)
+    decoder = PictureDecoder()
+    try:
+        yield World(
+            store=store,
+            api=api,
+            decoder=decoder,
+            clock=WallClock(),
+            random=Random(),
+            process=this_process(),
+            is_surely_dead=is_surely_dead,
+            poll_interval_s=settings.poll_interval_s,
+            dedicated_key=settings.dedicated_key,
+            callback_secret=next(iter(settings.callback_secrets), None),
+            files=None if source is None else ReferenceFiles(file_host, partial(read_file, source)),
+        )
+    finally:
+        await api.aclose()
+        await file_host.aclose()
+        await decoder.aclose()
+        await store.aclose()
+
+
+async def run_direct(run: Run, orders: Sequence[Order]) -> None:
+    """Do a batch where it stands."""
+    await run.fulfil(orders)
+
+
+async def execute(
+    settings: Settings,
+    store: Store,
+    outlook: Outlook,
+    *,
+    started: Callable[[Run], None] = lambda _: None,
+    fulfil: Fulfil = run_direct,
+) -> Result:
+    """Run what was looked at: reserve, buy, collect, archive, publish. ``started`` is given the run once it exists."""
+    async with open_world(settings, store, outlook.source.campaign.source) as world:
+        run = await Run.start(world, outlook)
+        started(run)
+        await run.work(lambda orders: fulfil(run, orders))
+        result = await run.finish()
+        return replace(result, gallery=await _show_and_prove(world, outlook, result))
+
+
+async def _show_and_prove(world: World, outlook: Outlook, result: Result) -> str:
+    """The page and the checksums of a run that has ended; the address of the page, empty without one."""
+    interrupted = any(stop.reason is StopReason.INTERRUPTED for stop in result.stops)
+    if any(stop.reason is StopReason.OLDER_LEDGER for stop in result.stops):
+        return ""
+    return await _derive_rest(world.store, outlook.edition, outlook.ledger, None if interrupted else world.decoder)
+
+
+async def _derive_rest(store: Store, edition: Edition, ledger: Ledger, decoder: Decoder | None) -> str:
+    """Write what can be made again from the archive at any time; the address of the page, empty without one.
+
+    What cannot be made now is said in one line and ends nothing: what was paid for is published by now.
+    """
+    address = ""
+    calls = [ledger.facts(call) for call in ledger.calls()]
+    try:
+        address = await write_gallery(store, edition, calls, decoder)
+    except Exception as error:  # noqa: BLE001 - whatever is odd about an image or a prompt, it is one page
+        log.warning("the page of %s was not written (%s); `adloom gallery` writes it", edition.prefix, _in_short(error))
+    try:
+        await write_checksums(store, edition, ledger)
+    except Exception as error:  # noqa: BLE001 - the same
+        log.warning(
+            "the checksums of %s were not written (%s); `adloom gallery` does", edition.prefix, _in_short(error)
+        )
+    return address
+
+
+def _in_short(error: Exception) -> str:
+    return error.message if isinstance(error, AdloomError) else type(error).__name__
+
+
+async def rewrite_gallery(store: Store, edition: Edition) -> str:
+    """Write the page of an edition again, with every thumbnail that it lacks; its address.
+
+    Raises InputError when the edition has no plan yet.
+    """
+    ledger = new_ledger(store, edition)
+    await ledger.load()
+    async with PictureDecoder() as decoder:
+        address = await write_gallery(store, edition, [ledger.facts(call) for call in ledger.calls()], decoder)
+    await write_checksums(store, edition, ledger)
+    return address
+
+
+async def rebuild_ledger(store: Store, edition: Edition) -> tuple[int, Lack]:
+    """Rebuild a ledger that is older than its edition: how many calls and tasks came back, and what is lacking still.
+
+    Where every purchase is known again, the count of its former records is given up, and what is derived written anew.
+    """
+    past, ledger = await read_past(store, edition), new_ledger(store, edition)
+    await ledger.load(trust_seals=False)
+    if not past.lacking(ledger):
+        return 0, past.lacking(ledger)
+    found = await Rebuilder(store, edition, ledger, past).rebuild()
+    lack = past.lacking(ledger)
+    if not lack.purchases:
+        if lack:
+            await accept_loss(ledger, WallClock(), lack, reason="rebuilt by verify --repair", by="adloom")
+        await publish_again(store, edition)
+        await ledger.load(trust_seals=False)
+        await write_checksums(store, edition, ledger, forget=lambda name: name.startswith("ledger/"))
+        lack = (await read_past(store, edition)).lacking(ledger)
+    return found, lack
+
+
+async def give_up(store: Store, edition: Edition, reason: str, by: str) -> str:
+    """Accept that what the ledger lacks is lost, and write anew what is derived from it; what was given up, in words.
+
+    Raises InputError when nothing is lacking, or when there is no plan.
+    """
+    past, ledger = await read_past(store, edition), new_ledger(store, edition)
+    await ledger.load()
+    lack = past.lacking(ledger)
+    await accept_loss(ledger, WallClock(), lack, reason=reason, by=by)
+    await publish_again(store, edition)
+    await ledger.load()
+    await write_checksums(store, edition, ledger, forget=lambda name: name.startswith(("ledger/", "plan")))
+    return str(lack)
+
+
+async def publish_again(store: Store, edition: Edition) -> None:
+    """Write anew what is derived from the ledger, after somebody has added to it. Raises only if the manifest fails."""
+    ledger = new_ledger(store, edition)
+    await ledger.load()
+    revision = await read_newest(store, edition)
+    if revision is not None:
+        await publish(store, edition, ledger, revision)
+        async with PictureDecoder() as decoder:
+            await _derive_rest(store, edition, ledger, decoder)

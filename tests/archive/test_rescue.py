@@ -1,0 +1,144 @@
+"""Paid images that no variant waits for: fetched like any other, and lost only when their links have had their time."""
+
+import asyncio
+import json
+
+import pytest
+from support.fakes import (
+    EDITION,
+    PRICE,
+    ManualClock,
+    MemoryStore,
+    ScriptedApi,
+    a_ledger,
+    a_world,
+    an_intent,
+    completed,
+    picture_bytes,
+)
+
+from adloom.collect.poller import Poller
+from adloom.core.errors import LinkExpired
+from adloom.core.facts import ImageFate, images_of, money_of
+from adloom.core.task import ListedTask, TaskState
+from adloom.guards.gate import Gate
+from adloom.archive.rescue import Rescuer
+
+PAGE = b"<html>please log in</html>"
+LINKS = ("https://r.example/second/0", "https://r.example/second/1")
+
+
+class Harbour:
+    """One run that finds a task beside the one that counts, and a task that nothing claims."""
+
+    def __init__(self, store, clock, api, ledger):
+        self.store, self.clock, self.api, self.ledger = store, clock, api, ledger
+        world = a_world(store, clock, api)
+        self.poller = Poller(api=api, gate=Gate(), clock=clock, random=world.random, interval_s=world.poll_interval_s)
+        self.rescuer = Rescuer(world, EDITION, ledger, self.poller)
+
+    async def rescue(self):
+        polling = asyncio.create_task(self.poller.run())
+        try:
+            await self.rescuer.second_tasks()
+        finally:
+            polling.cancel()
+            await asyncio.gather(polling, return_exceptions=True)
+        return {image.index: image for image in self.images()}
+
+    def images(self):
+        seconds = self.ledger.facts("c-1").latest.seconds
+        return [image for record in seconds.values() for image in images_of(record)]
+
+    def kept(self, under):
+        return {key.rpartition("/")[2]: content for key, content in self.store.objects.items() if f"{under}/" in key}
+
+    async def rescue_orphans(self):
+        await self.rescuer.orphans()
+        return self.kept("orphans")
+
+
+@pytest.fixture
+async def harbour():
+    clock, store = ManualClock(), MemoryStore()
+    api = ScriptedApi(clock)
+    ledger = await a_ledger(store, clock)
+    intent = {k: v for k, v in an_intent(2).items() if k not in ("schema", "time", "writer")}
+    await ledger.decide("c-1", "a1-intent", intent)
+    await ledger.accept("c-1", 1, "task-1", str(PRICE * 2))
+    await ledger.accept("c-1", 1, "task-2", str(PRICE * 2))
+    fields = {"task": "task-1", "links": [], "reported": 0, "credits": "0", "told": True}
+    await ledger.note("c-1", "a1-completed", fields)
+    api.state_of = lambda task: completed(task, *LINKS)
+    made = int(clock.now())
+
+    async def listed(created_after):
+        return [ListedTask("stray", TaskState.COMPLETED, "m", made)] if made >= created_after else []
+
+    api.list_tasks = listed
+    return Harbour(store, clock, api, ledger)
+
+
+async def test_the_images_of_a_second_task_are_kept_as_extras(harbour):
+    images = await harbour.rescue()
+    assert [image.fate for image in images.values()] == [ImageFate.EXTRA] * 2
+    assert [harbour.store.objects[EDITION.key(images[n].key)] for n in (0, 1)] == [picture_bytes(k) for k in LINKS]
+    assert money_of(harbour.ledger.facts("c-1")).charged == PRICE * 2
+
+
+@pytest.mark.parametrize("content", [LinkExpired("403"), PAGE], ids=["refused", "page"])
+async def test_a_young_link_of_a_second_task_is_tried_again_and_then_left_for_a_later_run(harbour, content):
+    harbour.api.contents[LINKS[1]] = [content] * 10
+    assert await harbour.rescue() == {}
+    assert harbour.clock.elapsed > 10
+    images = await harbour.rescue()
+    assert [image.fate for image in images.values()] == [ImageFate.EXTRA] * 2
+
+
+@pytest.mark.parametrize(
+    ("content", "fate"),
+    [(LinkExpired("410"), ImageFate.LOST), (PAGE, ImageFate.QUARANTINED)],
+    ids=["refused", "page"],
+)
+async def test_an_image_of_a_second_task_that_never_comes_is_told_and_paid_for(harbour, content, fate):
+    harbour.api.contents[LINKS[1]] = [content] * 99
+    harbour.clock.advance(26 * 3600)
+    images = await harbour.rescue()
+    assert [image.fate for image in images.values()] == [ImageFate.EXTRA, fate]
+    assert money_of(harbour.ledger.facts("c-1")).charged == PRICE * 2
+    if fate is ImageFate.QUARANTINED:
+        assert harbour.store.objects[EDITION.key(images[1].key)] == PAGE
+    else:
+        assert "lost" in images[1].reason
+
+
+async def test_images_that_a_later_reading_shows_in_another_order_are_all_kept(harbour):
+    harbour.api.contents[LINKS[1]] = [LinkExpired("403")] * 10
+    await harbour.rescue()
+    harbour.api.state_of = lambda task: completed(task, *reversed(LINKS))
+    images = await harbour.rescue()
+    assert {harbour.store.objects[EDITION.key(image.key)] for image in images.values()} == set(
+        map(picture_bytes, LINKS)
+    )
+
+
+async def test_an_orphan_is_copied(harbour):
+    kept = await harbour.rescue_orphans()
+    assert set(kept) == {"image-0.png", "image-1.png", "task.json"}
+
+
+@pytest.mark.parametrize("content", [LinkExpired("403"), PAGE], ids=["refused", "page"])
+async def test_an_orphan_whose_young_link_is_refused_is_looked_for_again(harbour, content):
+    harbour.api.contents[LINKS[1]] = [content] * 10
+    assert "task.json" not in await harbour.rescue_orphans()
+    assert {"image-0.png", "image-1.png", "task.json"} <= set(await harbour.rescue_orphans())
+
+
+async def test_an_orphan_whose_link_is_dead_for_good_is_told_once(harbour):
+    harbour.api.contents[LINKS[1]] = [LinkExpired("410")] * 99
+    harbour.clock.advance(27 * 3600)
+    record = json.loads((await harbour.rescue_orphans())["task.json"])
+    assert [image["fate"] for image in record["images"]] == ["extra", "lost"]
+    asked = len(harbour.api.downloads)
+    await harbour.rescue_orphans()
+    assert len(harbour.api.downloads) == asked

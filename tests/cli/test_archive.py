@@ -1,0 +1,144 @@
+"""status, verify, resolve and doctor, as a person uses them."""
+
+import json
+import shutil
+from datetime import datetime
+from pathlib import Path
+
+from support.desk import Desk
+from support.shop import one_row
+
+
+def answer_of(done: object) -> dict[str, object]:
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def lose_one_answer(desk: Desk) -> str:
+    """A campaign whose only purchase is unknown: the call's id."""
+    desk.post("script", {"route": "submit", "fault": "drop", "after": True})
+    assert desk.run("run", desk.write(one_row(2))).returncode == 6
+    (call,) = answer_of(desk.run("resolve", str(desk.edition), "--json"))["held"]
+    return str(call["call"])
+
+
+def age(desk: Desk, seconds: float) -> None:
+    """Make every record of the ledger older, as if it had been written so long ago."""
+    for path in (desk.edition / "ledger").rglob("*.json"):
+        record = json.loads(path.read_text())
+        then = datetime.fromisoformat(record["time"]).timestamp() - seconds
+        record["time"] = datetime.fromtimestamp(then).astimezone().isoformat()
+        path.write_text(json.dumps(record))
+
+
+def test_status_shows_progress_and_money_of_one_edition_and_of_all(desk: Desk):
+    desk.run("run", desk.write(one_row(2)))
+    one = answer_of(desk.run("status", str(desk.edition), "--json"))
+    assert one["totals"]["archived"] == 2
+    assert one["totals"]["credits_charged"] == 3.06
+    every = answer_of(desk.run("status", "--json"))
+    assert [edition["campaign"] for edition in every["editions"]] == ["test"]
+    assert "$0.04" in desk.run("status").stdout
+
+
+def test_a_held_purchase_is_shown_with_its_age_and_the_money_at_risk(desk: Desk):
+    lose_one_answer(desk)
+    done = desk.run("resolve", str(desk.edition), "--json")
+    (held,) = answer_of(done)["held"]
+    assert held["credits_at_risk"] == 3.06
+    assert held["images"] == 2
+    assert 0 <= held["age_s"] < 60
+    assert "$0.04" in desk.run("resolve", str(desk.edition)).stdout
+    assert "held" in desk.run("status", str(desk.edition)).stdout
+
+
+def test_an_adopted_task_is_collected_by_the_next_run(desk: Desk):
+    call = lose_one_answer(desk)
+    task = str(desk.charges()[0]["task_id"])
+    assert desk.run("resolve", str(desk.edition), call, "--adopt", "task-unified-1-nowhere0").returncode == 2
+    assert desk.run("resolve", str(desk.edition), call, "--adopt", task).returncode == 0
+    assert desk.run("verify", str(desk.edition)).returncode == 0
+    assert desk.run("run", str(desk.folder / "campaign.yaml")).returncode == 0
+    assert len(desk.charges()) == 1
+    assert desk.manifest()["totals"]["archived"] == 2
+
+
+def test_a_release_is_refused_early_needs_a_reason_and_lets_the_call_be_bought_again(desk: Desk):
+    call = lose_one_answer(desk)
+    early = desk.run("resolve", str(desk.edition), call, "--release", "--reason", "not in the console")
+    assert early.returncode == 2
+    assert "can be released from" in early.stderr
+    age(desk, 16 * 60)
+    assert desk.run("resolve", str(desk.edition), call, "--release").returncode == 2
+    assert desk.run("resolve", str(desk.edition), call, "--release", "--reason", "not there").returncode == 0
+    (settled,) = (desk.edition / "ledger").rglob("a1-settled.json")
+    assert json.loads(settled.read_text())["reason"] == "not there"
+    assert desk.run("run", str(desk.folder / "campaign.yaml")).returncode == 0
+    assert len(desk.charges()) == 2
+
+
+def test_verify_says_what_is_damaged_and_repairs_what_it_can(desk: Desk):
+    desk.run("run", desk.write(one_row(2)))
+    assert desk.run("verify", str(desk.edition)).returncode == 0
+    image = next(Path(desk.edition / "assets").rglob("*.jpg"))
+    image.write_bytes(image.read_bytes()[:-9])
+    done = desk.run("verify", str(desk.edition))
+    assert done.returncode == 3
+    assert image.name in done.stdout
+    assert desk.run("verify", str(desk.edition), "--repair").returncode == 0
+    assert desk.run("verify", str(desk.edition), "--sample", "10%").returncode == 0
+    assert desk.run("verify", str(desk.edition), "--sample", "lots").returncode == 2
+
+
+def test_doctor_says_what_works_and_what_to_do(desk: Desk):
+    good = answer_of(desk.run("doctor", "--json"))
+    assert all(check["works"] for check in good["checks"])
+    done = desk.run("doctor", EVOLINK_API_KEY=None, PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert done.returncode == 2
+    assert "EVOLINK_API_KEY is not set" in done.stdout
+    assert "FAIL prefect" in done.stdout
+
+
+def test_a_probe_buys_at_most_two_images_and_records_what_it_saw(desk: Desk):
+    assert "was not made" in desk.run("doctor", "--probe").stderr
+    assert desk.charges() == []
+    assert desk.run("doctor", "--probe", "--yes").returncode == 0
+    assert len(desk.charges()) == 2
+    recorded = json.loads((desk.folder / "archive" / "capabilities.json").read_text())
+    assert [entry["replays_keys"] for entry in recorded["accounts"].values()] == [False]
+    desk.change(idempotency="honoured")
+    desk.run("doctor", "--probe", "--yes")
+    assert len(desk.charges()) == 3
+    desk.post("script", {"route": "submit", "fault": "drop", "after": True})
+    assert desk.run("run", desk.write(one_row(2))).returncode == 0
+    assert len(desk.charges()) == 4
+
+
+def test_a_ledger_that_was_deleted_is_told_of_and_given_up_only_with_a_reason(desk: Desk):
+    desk.run("run", desk.write(one_row(2)), "--yes")
+    shutil.rmtree(desk.edition / "ledger")
+    told = desk.run("verify", str(desk.edition))
+    assert told.returncode == 3
+    assert "ledger/: older than its manifest (it lacks 1 purchases, 3.06 credits charged" in told.stdout
+    refused = desk.run("run", desk.write(one_row(2)), "--yes")
+    assert refused.returncode == 2
+    assert "--accept-loss" in refused.stdout
+    assert "older than its manifest" in desk.run("plan", desk.write(one_row(2))).stdout
+    assert desk.run("verify", str(desk.edition), "--accept-loss", " ").returncode == 2
+    assert len(desk.charges()) == 1
+    given_up = answer_of(desk.run("verify", str(desk.edition), "--accept-loss", "it was deleted", "--json"))
+    assert "1 purchases" in str(given_up["given_up"])
+    assert given_up["findings"] == []
+    assert desk.manifest()["totals"]["credits_charged"] == 3.06
+    assert desk.run("run", desk.write(one_row(2)), "--yes").returncode == 0
+    assert desk.manifest()["totals"]["credits_charged"] == 6.12
+    assert len(desk.charges()) == 2
+
+
+def test_a_ledger_that_was_deleted_is_rebuilt_without_a_purchase(desk: Desk):
+    desk.run("run", desk.write(one_row(2)), "--yes")
+    shutil.rmtree(desk.edition / "ledger")
+    mended = desk.run("verify", str(desk.edition), "--repair")
+    assert "rebuilt: 1 calls and tasks of the ledger" in mended.stdout
+    assert mended.returncode == 0, mended.stdout
+    assert desk.run("run", desk.write(one_row(2)), "--yes").returncode == 0
+    assert len(desk.charges()) == 1

@@ -1,0 +1,89 @@
+"""How commands end for a machine: every answer says whether a request to buy left, and whether money may have moved."""
+
+import json
+import socket
+import subprocess
+
+import pytest
+from support.desk import Desk
+from support.shop import one_row
+
+import adloom.run
+from adloom.cli.ending import end
+from adloom.core.errors import StoreRefused
+from adloom.core.exits import Sent
+
+NOTHING, FREE, MAYBE = (False, False), (True, False), (True, True)
+
+
+def told(done: "subprocess.CompletedProcess[str]") -> tuple[bool, bool]:
+    answer = json.loads(done.stdout.splitlines()[-1])
+    return answer["request_left"], answer["money_may_have_moved"]
+
+
+@pytest.mark.parametrize(
+    ("script", "exit_code", "says"),
+    [
+        (None, 0, MAYBE),
+        ({"route": "submit", "fault": "drop", "after": True}, 6, MAYBE),
+        ({"route": "submit", "fault": "status", "status": 400}, 3, FREE),
+        ({"route": "submit", "fault": "status", "status": 401}, 5, FREE),
+    ],
+)
+def test_a_run_says_what_its_answers_prove(desk: Desk, script: object, exit_code: int, says: tuple[bool, bool]):
+    if script:
+        desk.post("script", script)
+    done = desk.run("run", desk.write(one_row(2)), "--json")
+    assert (done.returncode, told(done)) == (exit_code, says)
+
+
+def test_a_request_that_cannot_leave_has_not_left(desk: Desk):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{free.getsockname()[1]}"
+    done = desk.run("run", desk.write(one_row(2)), "--json", EVOLINK_BASE_URL=nowhere)
+    assert (done.returncode, told(done)) == (7, NOTHING)
+
+
+def test_a_run_that_finds_all_done_sends_nothing(desk: Desk):
+    source = desk.write(one_row(2))
+    assert desk.run("run", source).returncode == 0
+    assert told(desk.run("run", source, "--json")) == NOTHING
+
+
+def test_what_is_wrong_before_a_purchase_says_that_nothing_left(desk: Desk):
+    source = desk.write(one_row(2))
+    for arguments in (("run", source, "--budget-usd", "much"), ("status", "nowhere"), ("plan", "nowhere.yaml")):
+        done = desk.run(*arguments, "--json")
+        assert done.returncode == 2
+        assert told(done) == NOTHING
+
+
+def test_an_error_after_purchases_says_that_money_may_have_moved(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    async def refuse(*_everything: object) -> None:
+        raise StoreRefused("the archive is read-only now", remedy="Make it writable.")
+
+    monkeypatch.setattr(adloom.run.run, "publish", refuse)
+    done = desk.run("run", desk.write(one_row(2)), "--json")
+    assert (done.returncode, told(done)) == (2, MAYBE)
+    assert json.loads(done.stdout)["error"] == "the archive is read-only now"
+
+
+def test_a_probe_counts_what_it_buys(desk: Desk):
+    desk.post("script", {"route": "submit", "fault": "drop", "after": True, "times": 9})
+    done = desk.run("doctor", "--probe", "--yes", "--json")
+    assert done.returncode == 2
+    assert told(done) == MAYBE
+    assert told(desk.run("doctor", "--json")) == NOTHING
+
+
+@pytest.mark.parametrize(("error", "exit_code"), [(RuntimeError("odd"), 1), (KeyboardInterrupt(), 130)])
+def test_what_nobody_expected_ends_with_an_answer_too(capsys, error: BaseException, exit_code: int):
+    async def work() -> int:
+        raise error
+
+    with pytest.raises(BaseException):  # noqa: B017, PT011 - the exit, or the error itself for its traceback
+        end(work, as_json=True, sent=[Sent(2, 0), Sent(1, 1)])
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["exit_code"] == exit_code
+    assert (answer["request_left"], answer["money_may_have_moved"]) == MAYBE

@@ -1,0 +1,116 @@
+"""``adloom run`` shows the price and buys only what somebody agreed to: on a terminal, and off one."""
+
+import json
+import os
+import pty
+import subprocess
+import time
+
+import pytest
+from support.desk import ADLOOM, Desk, ended
+from support.shop import campaign_text, one_row
+
+CUPS = "  - {{id: cup, prompt: 'a {{{{ x }}}} cup', variants: 2, matrix: {{x: [{}]}}}}\n"
+
+
+def cups(*names: str) -> str:
+    return campaign_text(CUPS.format(", ".join(names)))
+
+
+def unasked(desk: Desk, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return ended(desk.start_unasked("run", *arguments))
+
+
+def test_off_a_terminal_nothing_is_bought_before_somebody_says_yes(desk: Desk):
+    source = desk.write(one_row(3))
+    done = unasked(desk, source)
+    assert done.returncode == 2
+    assert "to buy    3 images in 1 call" in done.stdout
+    assert "price     sandbox $0.07 (4.59 credits)" in done.stdout
+    assert "--yes" in done.stderr
+    assert desk.state()["posts_received"] == 0
+    assert not (desk.folder / "archive").exists()
+    assert desk.run("run", source, "--yes").returncode == 0
+    assert desk.bought("table") == 3
+
+
+def test_the_price_is_shown_to_who_has_said_yes_too(desk: Desk):
+    done = desk.run("run", desk.write(one_row(3)), "--yes", "--json")
+    assert "price     sandbox $0.07 (4.59 credits)" in done.stderr
+    assert json.loads(done.stdout)["totals"]["archived"] == 3
+
+
+def test_what_is_paid_is_collected_without_a_yes_and_nothing_is_bought(desk: Desk):
+    desk.change(download_error_rate=1.0)
+    source = desk.write(cups("red", "blue"))
+    assert desk.run("run", source).returncode == 7
+    desk.change(download_error_rate=0.0)
+    desk.write(cups("red", "blue", "green"))
+    done = unasked(desk, source, "--json")
+    assert done.returncode == 2, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["totals"]["archived"], answer["totals"]["posts"]) == (4, 2)
+    assert [stop["reason"] for stop in answer["stops"]] == ["unconfirmed"]
+    assert "--yes" in answer["stops"][0]["remedy"]
+    assert not (desk.edition / "plan-r2.json").exists()  # which would stop a run that buys of the first
+    assert len(desk.charges()) == 2
+    assert desk.run("run", source, "--yes").returncode == 0
+    assert [charge["made"] for charge in desk.charges()] == [2, 2, 2]
+
+
+def test_what_a_paid_call_did_not_bring_is_not_asked_for_without_a_yes(desk: Desk):
+    desk.change(task_seconds=0.6)
+    desk.post("script", {"route": "outcome", "fault": "completed", "images": 1})
+    source = desk.write(one_row(2))
+    process = desk.start("run", source)
+    while not list((desk.edition / "ledger").glob("*/a1-accepted*")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    done = unasked(desk, source)
+    assert done.returncode == 2, done.stdout
+    assert "ask for the images that are missing, and nobody agreed" in done.stdout
+    assert (desk.manifest()["totals"]["archived"], desk.state()["posts_received"]) == (1, 1)
+    assert desk.run("run", source).returncode == 0
+    assert desk.bought("table") == 2
+
+
+def test_a_run_with_nothing_to_buy_needs_no_yes(desk: Desk):
+    source = desk.write(one_row(2))
+    assert desk.run("run", source).returncode == 0
+    done = unasked(desk, source)
+    assert done.returncode == 0, done.stdout
+    assert "to buy    0 images" in done.stdout
+    assert len(desk.charges()) == 1
+
+
+def test_a_plan_over_its_budget_is_told_so_without_a_yes(desk: Desk):
+    done = unasked(desk, desk.write(one_row(9)), "--budget-usd", "0.05")
+    assert done.returncode == 4
+    assert "Raise the budget" in done.stdout
+    assert desk.state()["posts_received"] == 0
+
+
+@pytest.mark.parametrize(("answer", "exit_code", "bought"), [("y", 0, 3), ("n", 2, 0)])
+def test_on_a_terminal_a_run_asks(desk: Desk, answer: str, exit_code: int, bought: int):
+    mine, theirs = pty.openpty()
+    command = [str(ADLOOM), "run", desk.write(one_row(3))]
+    with subprocess.Popen(
+        command, env=desk.environment, stdin=theirs, stdout=theirs, stderr=theirs, cwd=desk.folder
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while b"Buy this?" not in shown:
+            shown += os.read(mine, 1000)
+        assert b"price     sandbox $0.07" in shown
+        assert desk.state()["posts_received"] == 0
+        os.write(mine, f"{answer}\n".encode())
+        try:
+            while os.read(mine, 1000):
+                pass
+        except OSError:  # that is how a terminal tells that nobody holds its other end any more
+            pass
+    os.close(mine)
+    assert process.returncode == exit_code
+    assert desk.bought("table") == bought

@@ -1,0 +1,282 @@
+"""What a completed task has made, read until it shows it: on a clock that is moved."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+import pytest
+from support.fakes import (
+    PRICE,
+    FakeSource,
+    ManualClock,
+    MemoryStore,
+    ScriptedApi,
+    a_ledger,
+    a_row,
+    a_world,
+    an_intent,
+    completed,
+    look_at,
+    run_all,
+)
+
+from adloom.collect.collector import Collector
+from adloom.collect.poller import Poller
+from adloom.core.errors import ReadFailed
+from adloom.core.facts import Stage, money_of
+from adloom.core.results import LINKS_LIVE_S, READ_ON_INTERVALS
+from adloom.core.task import Task, TaskState
+from adloom.guards.gate import Gate
+from adloom.run.run import Run
+
+INTERVAL_S = 3.0
+FOUR = ("u1", "u2", "u3", "u4")
+
+
+class Desk:
+    """One accepted call for four images, and the readers that runs bring one after the other."""
+
+    def __init__(self, store, clock, api, interval_s=INTERVAL_S):
+        self.store, self.clock, self.api, self.interval_s = store, clock, api, interval_s
+        self.fetched = []
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator["Desk"]:
+        self.ledger = await a_ledger(self.store, self.clock)
+        poller = Poller(api=self.api, gate=Gate(), clock=self.clock, random=Random(1), interval_s=self.interval_s)
+        loop = asyncio.create_task(poller.run())
+        self.collector = Collector(self.ledger, poller)
+        try:
+            yield self
+        finally:
+            loop.cancel()
+            await asyncio.gather(loop, return_exceptions=True)
+
+    async def collect(self):
+        """What one run makes of the call."""
+        async with self.run():
+            if self.ledger.facts("c-1").stage is Stage.ACCEPTED:
+                await self.collector.collect("c-1", self.clock.now())
+            if self.ledger.facts("c-1").stage is Stage.UNSHOWN:
+                await self.collector.read_on("c-1", self.fetch)
+            return self.ledger.facts("c-1")
+
+    async def fetch(self, call):
+        self.fetched.append(self.ledger.facts(call).latest.links)
+
+    def shows(self, *stages, last=FOUR, credits_used=PRICE * 4):
+        """The task shows so many links until these seconds have passed since its first reading, then the last ones."""
+
+        def state(task):
+            since = self.clock.monotonic() - self.api.reads[0][0]
+            links = next((links for until_s, links in stages if since < until_s), last)
+            return Task(task, TaskState.COMPLETED, links, credits_used, word="completed")
+
+        self.api.state_of = state
+
+    @property
+    def read_at(self):
+        return [at for at, _ in self.api.reads]
+
+
+@pytest.fixture(params=[0.2, 3.0])
+async def desk(request):
+    clock, store = ManualClock(), MemoryStore()
+    ledger = await a_ledger(store, clock)
+    stamp = ("schema", "time", "writer")
+    await ledger.decide("c-1", "a1-intent", {k: v for k, v in an_intent(4).items() if k not in stamp})
+    await ledger.accept("c-1", 1, "t", str(PRICE * 4), credits_told=True)
+    return Desk(store, clock, ScriptedApi(clock), request.param)
+
+
+async def test_what_shows_all_at_once_is_read_once(desk):
+    desk.shows()
+    facts = await desk.collect()
+    assert (facts.stage, facts.latest.links) == (Stage.COMPLETED, FOUR)
+    assert len(desk.api.reads) == 1
+
+
+@pytest.mark.parametrize("first", [(), ("u2",), ("u2", "u1")])
+async def test_what_is_billed_is_read_until_it_shows_and_fetched_meanwhile(desk, first):
+    desk.shows((20 * desk.interval_s, first))
+    facts = await desk.collect()
+    assert facts.stage is Stage.COMPLETED
+    assert facts.latest.links == tuple(dict.fromkeys((*first, *FOUR)))
+    assert desk.fetched == [first, facts.latest.links][not first :]
+    waits = [later - earlier for earlier, later in zip(desk.read_at, desk.read_at[1:], strict=False)]
+    assert max(waits) <= 6 * desk.interval_s
+    assert 5 <= len(waits) <= 20
+
+
+async def test_links_that_go_away_again_are_kept(desk):
+    desk.shows((2 * desk.interval_s, ("u1", "u2")), (8 * desk.interval_s, ()), last=("u3", "u4"))
+    assert (await desk.collect()).latest.links == FOUR
+
+
+async def test_links_that_are_signed_anew_at_each_reading_are_still_the_same_images(desk):
+    def state(task):
+        images = "ab" if desk.clock.monotonic() - desk.api.reads[0][0] < 4 * desk.interval_s else "dbca"
+        links = [f"https://r.example/{image}.jpg?sig={len(desk.api.reads)}" for image in images]
+        return completed(task, *links, credits_used=PRICE * 4)
+
+    desk.api.state_of = state
+    facts = await desk.collect()
+    assert [link.partition("?")[0][-5] for link in facts.latest.links] == ["a", "b", "d", "c"]
+    assert len(facts.latest.completions) == 2
+
+
+async def test_what_is_billed_and_not_shown_is_held_after_a_hundred_intervals_with_its_money(desk):
+    desk.shows(last=("u1",))
+    facts = await desk.collect()
+    assert facts.stage is Stage.UNSHOWN
+    assert facts.latest.stuck is not None
+    assert READ_ON_INTERVALS <= (desk.read_at[-1] - desk.read_at[0]) / desk.interval_s <= READ_ON_INTERVALS + 7
+    assert (money_of(facts).charged, money_of(facts).at_risk) == (PRICE * 4, PRICE * 3)
+
+
+async def test_a_later_run_looks_once_at_what_is_held_and_fetches_what_has_come(desk):
+    desk.shows(last=("u1",))
+    await desk.collect()
+    desk.clock.advance(3600)
+    reads = len(desk.api.reads)
+    assert (await desk.collect()).stage is Stage.UNSHOWN
+    assert len(desk.api.reads) == reads + 1
+    desk.shows()
+    facts = await desk.collect()
+    assert (facts.stage, facts.latest.links) == (Stage.COMPLETED, FOUR)
+    assert len(desk.api.reads) == reads + 2
+
+
+@pytest.mark.parametrize("used", [PRICE * 3, None])
+async def test_a_day_after_the_end_it_has_failed_and_is_no_shortfall(desk, used):
+    desk.shows(last=(), credits_used=used)
+    await desk.collect()
+    desk.clock.advance(LINKS_LIVE_S)
+    facts = await desk.collect()
+    assert facts.stage is Stage.ARCHIVED
+    assert facts.latest.images_paid == (3 if used else 4)
+    assert money_of(facts).charged == (used or PRICE * 4)
+
+
+@pytest.mark.parametrize("used", [None, PRICE * 4 + PRICE / 2])
+async def test_without_a_bill_a_shortfall_is_believed_at_a_second_reading_of_the_task_alone(desk, used):
+    desk.shows(last=("u1", "u2"), credits_used=used)
+    facts = await desk.collect()
+    assert (facts.stage, facts.latest.links) == (Stage.COMPLETED, ("u1", "u2"))
+    first, second = desk.read_at
+    assert second - first >= max(5, 3 * desk.interval_s)
+
+
+async def test_a_second_reading_is_not_made_in_company(desk):
+    desk.shows(last=("u1", "u2"), credits_used=None)
+    shown = desk.api.state_of
+    desk.api.state_of = lambda task: shown(task) if task == "t" else Task(task, TaskState.PROCESSING)
+    async with desk.run():
+        poller, now = desk.collector._poller, desk.clock.now()
+        watching = [asyncio.create_task(poller.watch(f"other{n}", now)) for n in range(120)]
+        await desk.collector.collect("c-1", desk.clock.now())
+        await desk.collector.read_on("c-1", desk.fetch)
+        for task in watching:
+            task.cancel()
+    first, second = (ids for _, ids in desk.api.reads if "t" in ids)
+    assert len(first) > 1
+    assert second == ("t",)
+    assert desk.ledger.facts("c-1").stage is Stage.COMPLETED
+
+
+async def test_without_a_bill_nothing_shown_is_never_a_shortfall(desk):
+    desk.shows(last=(), credits_used=None)
+    assert (await desk.collect()).stage is Stage.UNSHOWN
+
+
+async def test_a_charge_that_is_told_later_ends_the_reading_on(desk):
+    def state(task):
+        late = desk.clock.monotonic() - desk.api.reads[0][0] > 4
+        return Task(task, TaskState.COMPLETED, (), PRICE * 0 if late else None, word="completed")
+
+    desk.api.state_of = state
+    facts = await desk.collect()
+    assert facts.stage is Stage.ARCHIVED
+    assert money_of(facts).charged == 0
+
+
+async def test_a_charge_that_is_not_settled_is_no_bill(desk):
+    def state(task):
+        late = desk.clock.monotonic() - desk.api.reads[0][0] > 4
+        if late:
+            return completed(task, *FOUR)
+        return Task(task, TaskState.COMPLETED, (), PRICE * 0, "reserved", word="completed")
+
+    desk.api.state_of = state
+    assert (await desk.collect()).latest.links == FOUR
+
+
+@pytest.mark.parametrize("answer", [None, Task("t", TaskState.PROCESSING), Task("t", TaskState.FAILED, error_code="x")])
+async def test_a_task_that_was_completed_is_not_given_up_for_what_it_says_later(desk, answer):
+    steps = iter([Task("t", TaskState.COMPLETED, ("u1",), PRICE * 4), answer, answer])
+    desk.api.state_of = lambda task: next(steps, completed(task, *FOUR))
+    facts = await desk.collect()
+    assert (facts.stage, facts.latest.links) == (Stage.COMPLETED, FOUR)
+
+
+async def test_a_reading_that_fails_is_made_again(desk):
+    desk.shows((4, ()))
+    desk.api.read_faults = [ReadFailed("503")] * 3
+    assert (await desk.collect()).latest.links == FOUR
+
+
+async def test_two_runs_that_read_on_write_each_link_down_once(desk):
+    desk.shows((8, ("u1", "u2")), last=("u4", "u3", "u2", "u1"))
+    async with desk.run():
+        one, other = desk.collector, Collector(await a_ledger(desk.store, desk.clock, "run-b"), desk.collector._poller)
+        await one.collect("c-1", desk.clock.now())
+        await other._ledger.load()
+        await asyncio.gather(one.read_on("c-1", desk.fetch), other.read_on("c-1", desk.fetch))
+    facts = (await a_ledger(desk.store, desk.clock)).facts("c-1")
+    assert facts.latest.links == ("u1", "u2", "u4", "u3")
+    assert len(facts.latest.completions) == 2
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+async def test_an_interrupted_run_does_not_wait_for_what_is_not_shown(clock):
+    api, store = ScriptedApi(clock), MemoryStore()
+    api.state_of = lambda task: Task(task, TaskState.COMPLETED, (), PRICE * 2, word="completed")
+    world = a_world(store, clock, api)
+    run = await Run.start(world, await look_at(world, FakeSource([a_row(variants=2)])))
+    working = asyncio.create_task(run.work())
+    while not api.reads:
+        await clock.sleep(1)
+    run.interrupt()
+    interrupted = clock.monotonic()
+    await working
+    result = await run.finish()
+    assert clock.monotonic() - interrupted <= 21
+    assert result.exit_code == 130
+    assert result.published.manifest["totals"]["open"] == 2
+
+
+async def test_calls_that_wait_for_their_results_take_no_place_of_others(clock):
+    api, store = ScriptedApi(clock), MemoryStore()
+    first = {}
+
+    def state(task):
+        first.setdefault(task, clock.monotonic())
+        late = clock.monotonic() - first[task] > 200
+        return (
+            completed(task, f"https://results.example/{task}/0")
+            if late
+            else Task(task, TaskState.COMPLETED, (), PRICE, word="completed")
+        )
+
+    api.state_of = state
+    world = a_world(store, clock, api)
+    outlook = await look_at(world, FakeSource([a_row(f"r{n}") for n in range(20)]), in_flight=2)
+    result = await run_all(world, outlook)
+    assert result.exit_code == 0
+    assert len(api.posts) == 20
+    assert max(post.at for post in api.posts) < 200

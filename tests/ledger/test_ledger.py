@@ -1,0 +1,178 @@
+import asyncio
+import json
+
+import pytest
+from support.fakes import EDITION, ManualClock, MemoryStore, a_ledger
+
+from adloom.core.errors import RecordUnreadable, StoreUnavailable
+from adloom.core.facts import SCHEMA, Stage
+from adloom.ledger.edition import to_json, utc
+from adloom.plan.revision import newest_plan
+
+INTENT = {"outcome": "bought", "credits": "1.53", "variants": [], "parent": "", "round": 0, "fruitless": 0}
+
+
+@pytest.fixture
+def store():
+    return MemoryStore()
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+async def test_a_decision_is_taken_once_and_everybody_else_reads_it(store, clock):
+    one, other = await a_ledger(store, clock, "run-a"), await a_ledger(store, clock, "run-b")
+    assert (await one.decide("c-1", "a1-intent", INTENT))[1] is True
+    standing, mine = await other.decide("c-1", "a1-intent", {"outcome": "withdrawn"})
+    assert (standing["outcome"], standing["writer"], mine) == ("bought", "run-a", False)
+    assert other.facts("c-1").stage is Stage.SENDING
+
+
+async def test_of_racing_runs_one_decides(store, clock):
+    ledgers = [await a_ledger(store, clock, f"run-{n}") for n in range(20)]
+    decided = await asyncio.gather(*(ledger.decide("c-1", "a1-intent", INTENT) for ledger in ledgers))
+    assert [mine for _, mine in decided].count(True) == 1
+    assert len({record["writer"] for record, _ in decided}) == 1
+
+
+async def test_of_racing_steps_of_one_run_in_one_instant_one_decides(store, clock):
+    ledger = await a_ledger(store, clock)
+    decided = await asyncio.gather(*(ledger.decide("c-1", "a1-intent", INTENT) for _ in range(5)))
+    assert [mine for _, mine in decided].count(True) == 1
+
+
+async def test_a_decision_whose_reply_was_lost_is_still_ones_own(store, clock):
+    ledger = await a_ledger(store, clock)
+    create = store.create
+
+    async def lossy(key, content, **more):
+        await create(key, content, **more)
+        return False  # as a store that tries again by itself finds its own object
+
+    store.create = lossy
+    assert (await ledger.decide("c-1", "a1-intent", INTENT))[1] is True
+
+
+async def test_a_run_in_the_same_instant_with_the_same_words_is_still_another(store, clock):
+    one, other = await a_ledger(store, clock, "run-a"), await a_ledger(store, clock, "run-b")
+    await one.decide("c-1", "a1-intent", INTENT)
+    assert (await other.decide("c-1", "a1-intent", INTENT))[1] is False
+
+
+async def test_every_record_says_its_schema_its_time_and_its_writer(store, clock):
+    ledger = await a_ledger(store, clock)
+    await ledger.note("c-1", "a1-held", {"reason": "图"})
+    content = store.objects[EDITION.key("ledger/c-1/a1-held.json")]
+    record = json.loads(content)
+    assert (record["schema"], record["writer"], record["reason"]) == (SCHEMA, "run-a", "图")
+    assert record["time"] == utc(clock.now())
+    assert record["time"].endswith("Z")
+    assert content.endswith(b"\n")
+    assert content.count(b"\n") == 1
+
+
+async def test_evidence_that_is_there_already_stays(store, clock):
+    ledger = await a_ledger(store, clock)
+    await ledger.note("c-1", "a1-completed", {"links": ["first"]})
+    clock.advance(5)
+    assert (await ledger.note("c-1", "a1-completed", {"links": ["second"]}))["links"] == ["first"]
+
+
+async def test_a_run_reads_what_all_runs_wrote(store, clock):
+    writer = await a_ledger(store, clock, "run-a")
+    for call in ("c-1", "c-2"):
+        await writer.decide(call, "a1-intent", INTENT)
+    await writer.note("c-2", "a1-unknown-1", {"reason": "r"})
+    reader = await a_ledger(store, clock, "run-b")
+    assert set(reader.calls()) == {"c-1", "c-2"}
+    assert (reader.facts("c-1").stage, reader.facts("c-2").stage) == (Stage.SENDING, Stage.UNKNOWN)
+    assert reader.facts("c-3").stage is Stage.UNBOUGHT
+    assert reader.fact_count() == 3
+
+
+async def test_a_refresh_brings_what_others_wrote_since_about_one_call(store, clock):
+    one, other = await a_ledger(store, clock, "run-a"), await a_ledger(store, clock, "run-b")
+    await other.decide("c-1", "a1-intent", INTENT)
+    await other.decide("c-10", "a1-intent", INTENT)
+    assert one.facts("c-1").stage is Stage.UNBOUGHT
+    assert (await one.refresh("c-1")).stage is Stage.SENDING
+    assert one.calls() == ("c-1",)
+
+
+async def test_a_ledger_knows_that_it_grew_elsewhere(store, clock):
+    one, other = await a_ledger(store, clock, "run-a"), await a_ledger(store, clock, "run-b")
+    await one.note("c-1", "a1-held", {"reason": "r"})
+    assert not await one.grew()
+    assert await other.grew()
+    await other.load()
+    assert not await other.grew()
+
+
+async def test_a_fact_is_known_only_once_it_is_durable(store, clock):
+    ledger = await a_ledger(store, clock)
+
+    def outage(operation, key):
+        if operation == "create":
+            raise StoreUnavailable("away")
+
+    store.fault = outage
+    with pytest.raises(StoreUnavailable):
+        await ledger.decide("c-1", "a1-intent", INTENT)
+    assert ledger.facts("c-1").stage is Stage.UNBOUGHT
+    assert not store.objects
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"null"])
+async def test_a_damaged_record_is_refused_with_its_address(store, clock, content):
+    store.objects[EDITION.key("ledger/c-1/a1-intent.json")] = content
+    with pytest.raises(RecordUnreadable) as caught:
+        await a_ledger(store, clock)
+    assert "ledger/c-1/a1-intent.json" in caught.value.message
+    assert caught.value.remedy
+
+
+async def test_a_record_that_is_listed_but_gone_is_an_outage(store, clock):
+    store.objects[EDITION.key("ledger/c-1/a1-held.json")] = b"{}"
+    read = store.read
+
+    async def gone(key):
+        await read(key)
+
+    store.read = gone
+    with pytest.raises(StoreUnavailable):
+        await a_ledger(store, clock)
+
+
+async def test_the_newest_plan_is_the_one_with_the_highest_number(store):
+    for number in (9, 10, 2):
+        store.objects[EDITION.key(f"plan-r{number}.json")] = to_json({"revision": number})
+    store.objects[EDITION.key("plan-rx.json")] = b"{}"
+    store.objects["test/main2/plan-r99.json"] = b"{}"
+    assert (await newest_plan(store, EDITION))["revision"] == 10
+
+
+async def test_an_edition_without_a_plan_has_none(store):
+    assert await newest_plan(store, EDITION) is None
+
+
+async def test_a_second_task_of_one_attempt_is_kept_and_shouted_about(store, clock, caplog):
+    ledger = await a_ledger(store, clock)
+    await ledger.decide("c-1", "a1-intent", INTENT)
+    await ledger.accept("c-1", 1, "task-1", "1.53")
+    assert not caplog.records
+    await ledger.accept("c-1", 1, "task-2", "1.53")
+    assert ledger.facts("c-1").latest.tasks == ("task-1", "task-2")
+    assert "twice" in caplog.text
+
+
+async def test_a_second_task_of_an_attempt_that_is_long_over_is_shouted_about_too(store, clock, caplog):
+    ledger = await a_ledger(store, clock)
+    await ledger.decide("c-1", "a1-intent", INTENT)
+    await ledger.accept("c-1", 1, "task-1", "1.53")
+    await ledger.decide("c-1", "a2-intent", INTENT)
+    await ledger.accept("c-1", 2, "task-2", "1.53")
+    assert not caplog.records
+    await ledger.accept("c-1", 1, "task-3", "1.53")
+    assert "task-3" in caplog.text

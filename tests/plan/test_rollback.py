@@ -1,0 +1,179 @@
+"""A ledger that went backwards: its own edition knows better, so nothing is bought again. The charge log judges."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+from support.fakes import PRICE, until
+from support.setbacks import (
+    FEW,
+    MANY,
+    delete_a_call,
+    delete_the_ledger,
+    delete_the_newest_plan,
+    findings,
+    forget_a_task_beside_an_old_manifest,
+    leave_heartbeats_alone,
+    once_sent,
+    restore_all_but_the_images,
+    restore_ledger_and_plan,
+    restore_the_ledger,
+    restore_what_was_written_before_a_kill,
+    run_twice,
+    stopped_as_older,
+)
+from support.shop import Shop, campaign_text, hurry
+
+from adloom.core.campaign import Budget
+from adloom.core.errors import InputError
+from adloom.ledger.edition import Edition
+from adloom.targets import open_store
+from adloom.wiring import give_up
+
+
+@pytest.fixture
+async def twice(shop: Shop) -> Shop:
+    return await run_twice(shop)
+
+
+DISASTERS = (
+    restore_the_ledger,
+    delete_the_ledger,
+    restore_ledger_and_plan,
+    restore_what_was_written_before_a_kill,
+    restore_all_but_the_images,
+    delete_a_call,
+    leave_heartbeats_alone,
+    forget_a_task_beside_an_old_manifest,
+    delete_the_newest_plan,
+)
+
+
+@pytest.mark.parametrize("disaster", DISASTERS)
+async def test_a_ledger_that_knows_less_than_its_edition_buys_nothing(twice: Shop, disaster: Callable[[Shop], None]):
+    shutil.rmtree(twice.edition() / "ledger" / "sealed", ignore_errors=True)  # else a seal makes up for it
+    disaster(twice)
+    before = {path: path.read_bytes() for path in twice.edition().glob("*.*")}
+    result = await twice.run()
+    assert stopped_as_older(result)
+    assert "older than its manifest" in result.stops[0].message
+    assert len(twice.sandbox.charges()) == 5
+    for path, content in before.items():  # what it is held against stays
+        assert path.read_bytes() == content
+    assert stopped_as_older(await twice.run())
+    assert twice.bought() == 10
+
+
+@pytest.mark.parametrize("fact", ["intent", "accepted.*", "completed", "settled", "archived-1"])
+async def test_a_ledger_without_a_single_fact_buys_nothing(twice: Shop, fact: str):
+    shutil.rmtree(twice.edition() / "ledger" / "sealed", ignore_errors=True)
+    next(iter(sorted((twice.edition() / "ledger").glob(f"c-*/a1-{fact}.json")))).unlink()
+    assert stopped_as_older(await twice.run())
+    await twice.run()
+    assert twice.bought() == 10
+    assert len(twice.sandbox.charges()) == 5
+
+
+async def test_a_replica_that_lags_is_waited_for(twice: Shop):
+    lagging = twice.folder / "lagging"
+    shutil.copytree(twice.edition() / "ledger", lagging)
+    restore_the_ledger(twice)
+    assert stopped_as_older(await twice.run())
+    shutil.copytree(lagging, twice.edition() / "ledger", dirs_exist_ok=True)
+    assert (await twice.run()).exit_code == 0
+    assert len(twice.sandbox.charges()) == 5
+
+
+async def test_what_an_older_ledger_does_know_is_still_collected(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+    hurry(monkeypatch, 10)
+    shop = shop.with_settings(poll_interval_s=0.2)
+    shop.sandbox.change(task_seconds=600)
+    shop.write(campaign_text(FEW))
+    await shop.run(started=once_sent(shop, 2))
+    backup = shop.folder / "backup"
+    shutil.copytree(shop.edition() / "ledger", backup)
+    shop.sandbox.finish()
+    shop.sandbox.change(task_seconds=0.03)
+    assert (await shop.run()).exit_code == 0
+    shutil.rmtree(shop.edition() / "ledger")
+    shutil.copytree(backup, shop.edition() / "ledger")  # the tasks are known, what they made is not
+    shutil.rmtree(shop.edition() / "assets")
+    assert stopped_as_older(await shop.run())
+    assert len(list(shop.edition().glob("assets/**/*.jpg"))) == 4
+    assert (await shop.run()).exit_code == 0  # by now the ledger knows all again
+    assert len(shop.sandbox.charges()) == 2
+
+
+async def test_runs_that_race_are_no_sign_of_an_older_ledger(shop: Shop):
+    shop.write(campaign_text(MANY))
+    results = await asyncio.gather(*(shop.run() for _ in range(4)))
+    assert {result.exit_code for result in results} == {0}
+    assert shop.bought() == 10
+    assert facts_told(shop) == len(list((shop.edition() / "ledger").glob("c-*/*.json")))
+
+
+def facts_told(shop: Shop) -> int:
+    return int(json.loads((shop.edition() / "manifest.json").read_bytes())["facts"])
+
+
+async def test_verify_says_that_a_ledger_is_older(twice: Shop):
+    restore_the_ledger(twice)
+    (twice.edition() / "checksums.txt").unlink()
+    assert any(
+        found.startswith("ledger/: older than its manifest (it lacks 3 purchases") for found in await findings(twice)
+    )
+
+
+async def test_a_loss_that_a_person_accepts_is_recorded_and_stays_spent(twice: Shop):
+    restore_the_ledger(twice)
+    store, edition = open_store(twice.settings.archive), Edition("test", "main")
+    assert "3 purchases" in await give_up(store, edition, "the disk died", "mei")
+    loss = json.loads((twice.edition() / "loss-1.json").read_bytes())
+    assert (loss["reason"], loss["by"], loss["totals"]["calls"]) == ("the disk died", "mei", 3)
+    assert await findings(twice) == []
+    with pytest.raises(InputError):
+        await give_up(store, edition, "again", "mei")
+    charged = 10 * PRICE
+    totals = json.loads((twice.edition() / "manifest.json").read_bytes())["totals"]
+    assert Decimal(str(totals["credits_charged"])) == charged
+    # the budget has room for what is lost to be bought again, but for one image
+    result = await twice.run(budget=Budget(credits=charged + 5 * PRICE))
+    assert (result.exit_code, len(twice.sandbox.charges())) == (4, 5)
+    assert (await twice.run(budget=Budget(credits=charged + 6 * PRICE))).exit_code == 0
+    assert (twice.bought(), len(twice.sandbox.charges())) == (16, 8)
+    assert len({line["key"] for line in twice.lines() if line["status"] == "archived"}) == 10
+    assert await findings(twice) == []
+    assert (await twice.run(budget=Budget(credits=charged + 6 * PRICE))).exit_code == 0
+    restore_the_ledger(twice)  # one that is lost once more is noticed once more
+    assert stopped_as_older(await twice.run())
+    assert len(twice.sandbox.charges()) == 8
+
+
+async def test_a_run_whose_ledger_is_deleted_stops_buying_and_hides_nothing(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("adloom.run.monitor.BEAT_EVERY_S", 0.05)
+    shop.sandbox.change(task_seconds=0.3)
+    rows = "[" + ", ".join(f"colour-{number}" for number in range(60)) + "]"
+    shop.write(campaign_text(FEW.replace("[red, blue]", rows), more="limits: {in_flight: 4}\n"))
+
+    async def delete_it() -> None:
+        await until(lambda: len(list(shop.edition().glob("ledger/*/a1-archived-1.json"))) >= 8)
+        delete_the_ledger(shop)
+
+    deleting: list[asyncio.Task[None]] = []
+    result = await shop.run(started=lambda _: deleting.append(asyncio.create_task(delete_it())))
+    await asyncio.gather(*deleting)
+    bought = shop.bought()
+    assert result.exit_code == 7
+    assert any("lost records" in stop.message for stop in result.stops)
+    assert 16 <= bought < 120
+    assert result.published.manifest["totals"]["archived"] == bought  # it knows what it bought
+    assert any("older than its manifest" in found for found in await findings(shop))
+    later = await shop.run()
+    assert stopped_as_older(later)
+    assert not any("another run" in stop.message for stop in later.stops)
+    assert shop.bought() == bought

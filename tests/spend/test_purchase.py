@@ -1,0 +1,652 @@
+import asyncio
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+from support.fakes import (
+    EDITION,
+    MODEL,
+    PRICE,
+    Crash,
+    ManualClock,
+    MemoryStore,
+    ScriptedApi,
+    a_fact,
+    a_ledger,
+    a_row,
+    a_world,
+    accepted,
+    until,
+)
+
+from adloom.collect.collector import Collector
+from adloom.collect.poller import Poller
+from adloom.core.campaign import Pace
+from adloom.core.errors import (
+    AccountStopped,
+    ModelUnavailable,
+    ModerationRefused,
+    NotSent,
+    OutcomeUnknown,
+    RequestRefused,
+    StoreUnavailable,
+    Throttled,
+)
+from adloom.core.exits import Stop, StopReason
+from adloom.core.facts import Stage, money_of
+from adloom.core.fallback import Fallback
+from adloom.core.identity import call_id
+from adloom.core.order import Order, idempotency_key
+from adloom.guards.gate import Gate
+from adloom.guards.pace import Throttle
+from adloom.guards.prices import PriceWatch
+from adloom.ledger.capabilities import Capabilities
+from adloom.ledger.edition import to_json, utc
+from adloom.ledger.ledger import Ledger
+from adloom.spend.purchase import Buyer, Spender
+from adloom.spend.unknown import Ladder, Rungs
+
+INTERRUPTION = Stop(StopReason.INTERRUPTED, "stop")
+
+
+NEXT = "doubao-seedream-4.5"
+
+
+def an_order(name: str = "mug", n: int = 2, **row: object) -> Order:
+    variants = tuple({"key": f"{name}-{number}", "number": number, "take": 1} for number in range(1, n + 1))
+    return Order(call_id(v["key"] for v in variants), a_row(name, **row), variants, PRICE * n)
+
+
+@dataclass
+class Till:
+    """One run's parts that buy, over a store and an API that all runs share."""
+
+    store: MemoryStore
+    clock: ManualClock
+    api: ScriptedApi
+    writer: str
+    cap: Decimal = Decimal(1000)
+    planned: Decimal = Decimal(100)
+    models: tuple[str, ...] = ()
+    pace: Pace = field(default_factory=Pace)
+    gate: Gate = field(default_factory=Gate)
+    ledger: Ledger = field(init=False)
+    spender: Spender = field(init=False)
+    throttle: Throttle = field(init=False)
+
+    async def open(self) -> "Till":
+        self.ledger = await a_ledger(self.store, self.clock, self.writer)
+        self.throttle = Throttle(self.pace, self.gate, self.clock)
+        world = a_world(self.store, self.clock, self.api)
+        ladder = Ladder(
+            world, self.ledger, self.gate,
+            rungs=Rungs(Capabilities({}), dedicated_key=False), calls=100, settled=lambda _: None,
+        )  # fmt: skip
+        poller = Poller(api=self.api, gate=self.gate, clock=self.clock, random=world.random, interval_s=3)
+        self.spender = Spender(
+            world, self.ledger, gate=self.gate, throttle=self.throttle,
+            prices=PriceWatch(self.gate, self.cap, self.planned, most=self.pace.in_flight), ladder=ladder,
+            buyer=Buyer("token", 1, self.api.account), fallback=Fallback(self.models, {NEXT: PRICE}, self.writer),
+            failures=Collector(self.ledger, poller).failures,
+        )  # fmt: skip
+        return self
+
+    async def buy(self, *orders: Order) -> None:
+        await asyncio.gather(*(self.spender.buy(order) for order in orders))
+
+    def stage(self, order: Order) -> Stage:
+        return self.ledger.facts(order.call).stage
+
+    def reserved(self) -> Decimal:
+        return sum((money_of(self.ledger.facts(call)).reserved for call in self.ledger.calls()), start=Decimal(0))
+
+    @property
+    def stops(self) -> list[StopReason]:
+        return [stop.reason for stop in self.gate.stops]
+
+
+@pytest.fixture
+def shared():
+    clock = ManualClock()
+    return {"store": MemoryStore(), "clock": clock, "api": ScriptedApi(clock)}
+
+
+@pytest.fixture
+async def till(shared) -> Till:
+    return await Till(**shared, writer="run-a").open()
+
+
+@pytest.fixture
+async def other(shared) -> Till:
+    return await Till(**shared, writer="run-b").open()
+
+
+def facts_of(till: Till, order: Order) -> set[str]:
+    return till.store.names(f"ledger/{order.call}/")
+
+
+async def test_a_call_is_bought_with_its_own_key_and_recorded(till):
+    order = an_order()
+    await till.buy(order)
+    (post,) = till.api.posts
+    assert post.key == idempotency_key("token", order.call, 1)
+    assert post.body["n"] == 2
+    assert facts_of(till, order) == {"a1-intent", "a1-accepted.task-001"}
+    assert till.stage(order) is Stage.ACCEPTED
+    assert till.reserved() == 2 * PRICE
+
+
+async def test_the_intent_is_durable_before_the_post_leaves(till):
+    order, seen = an_order(), []
+    till.api.answers = [lambda _: seen.append(facts_of(till, order)) or accepted("t")]
+    await till.buy(order)
+    assert seen == [{"a1-intent"}]
+
+
+async def test_nothing_is_sent_when_the_intent_cannot_be_written(till):
+    def outage(operation, key):
+        if operation == "create" and key.endswith("a1-intent.json"):
+            raise StoreUnavailable("away")
+
+    till.store.fault = outage
+    with pytest.raises(StoreUnavailable):
+        await till.buy(an_order())
+    assert till.api.posts == []
+
+
+async def test_nothing_is_sent_when_the_last_look_fails(till):
+    def outage(operation, key):
+        if operation == "list" and "/ledger/" in key:
+            raise StoreUnavailable("away")
+
+    till.store.fault = outage
+    with pytest.raises(StoreUnavailable):
+        await till.buy(an_order())
+    assert till.api.posts == []
+
+
+async def test_another_runs_intent_is_not_sent(till, other):
+    order = an_order()
+    await other.ledger.decide(
+        order.call, "a1-intent", order.intent(edition_token="t", attempt=1, account="a", revision=1)
+    )
+    await till.buy(order)
+    assert till.api.posts == []
+    assert till.stage(order) is Stage.SENDING
+    assert till.ledger.facts(order.call).latest.owner == "run-b"
+
+
+async def test_a_withdrawn_call_is_not_sent(till, other):
+    order = an_order()
+    await other.ledger.decide(order.call, "a1-intent", {"outcome": "withdrawn", "reason": "r2"})
+    await till.buy(order)
+    assert till.api.posts == []
+
+
+async def test_two_runs_buy_each_call_once(till, other):
+    orders = [an_order(f"row-{n}") for n in range(12)]
+    await asyncio.gather(till.buy(*orders), other.buy(*reversed(orders)))
+    assert len(till.api.posts) == len({post.key for post in till.api.posts}) == 12
+
+
+async def test_one_run_buys_a_call_once_though_it_is_asked_for_twice_at_once(till):
+    order = an_order()
+    await till.buy(order, order, order)
+    assert len(till.api.posts) == 1
+    assert facts_of(till, order) == {"a1-intent", "a1-accepted.task-001"}
+
+
+async def test_a_zombie_whose_call_was_noted_unknown_meanwhile_does_not_send(till, other):
+    order = an_order()
+
+    def take_over(operation, key):
+        if operation == "created" and key.endswith("a1-intent.json"):
+            till.store.objects[EDITION.key(f"ledger/{order.call}/a1-unknown-1.json")] = to_json(
+                a_fact(reason="its run died", writer="run-b")
+            )
+
+    till.store.fault = take_over
+    await till.buy(order)
+    assert till.api.posts == []
+    assert till.stage(order) is Stage.UNKNOWN
+
+
+async def test_a_zombie_whose_call_was_released_meanwhile_does_not_send(till):
+    order = an_order()
+
+    def release(operation, key):
+        if operation == "created" and key.endswith("a1-intent.json"):
+            till.store.objects[EDITION.key(f"ledger/{order.call}/a1-settled.json")] = to_json(
+                a_fact(outcome="released", kind="", reason="a person", writer="person")
+            )
+
+    till.store.fault = release
+    await till.buy(order)
+    assert till.api.posts == []
+
+
+async def test_a_released_call_whose_task_turned_up_after_all_is_not_bought_again(till, shared):
+    order = an_order()
+    till.api.answers = [OutcomeUnknown("reset")]
+    await till.buy(order)
+    await till.ledger.decide(order.call, "a1-settled", {"outcome": "released", "kind": "", "reason": "a person"})
+    later = await Till(**shared, writer="run-b").open()
+    assert later.stage(order) is Stage.UNBOUGHT
+    await till.ledger.accept(order.call, 1, "late", "3.06")
+    await later.buy(order)
+    assert len(till.api.posts) == 1
+
+
+async def test_a_released_call_is_bought_again_under_a_new_key(till, shared):
+    order = an_order()
+    till.api.answers = [OutcomeUnknown("reset")]
+    await till.buy(order)
+    await till.ledger.decide(order.call, "a1-settled", {"outcome": "released", "kind": "", "reason": "a person"})
+    later = await Till(**shared, writer="run-b").open()
+    await later.buy(order)
+    assert [post.key for post in till.api.posts] == [idempotency_key("token", order.call, n) for n in (1, 2)]
+
+
+async def test_a_call_of_a_dead_run_that_never_answered_is_not_sent_again(till, other):
+    order = an_order()
+    till.api.answers = [Crash()]
+    with pytest.raises(Crash):
+        await till.buy(order)
+    assert facts_of(till, order) == {"a1-intent"}
+    await other.ledger.load()
+    assert other.stage(order) is Stage.SENDING
+    await other.ledger.note(order.call, "a1-unknown-1", {"reason": "dead"})
+    assert other.stage(order) is Stage.UNKNOWN
+
+
+@pytest.mark.parametrize("moment", ["a1-intent", "a1-accepted"])
+@pytest.mark.parametrize("when", ["create", "created"])
+async def test_wherever_a_run_dies_the_next_one_never_sends_what_may_have_been_bought(till, shared, moment, when):
+    order = an_order()
+
+    def die(operation, key):
+        if operation == when and moment in key:
+            raise Crash
+
+    till.store.fault = die
+    with pytest.raises(Crash):
+        await till.buy(order)
+    till.store.fault = lambda *_: None
+    sent = len(till.api.posts)
+    later = await Till(**shared, writer="run-c").open()
+    stage = later.stage(order)
+    assert (stage is Stage.UNBOUGHT) == (not till.store.objects)
+    if stage is Stage.UNBOUGHT:
+        assert sent == 0
+        await later.buy(order)
+    assert len(till.api.posts) <= 1
+
+
+async def test_an_unknown_outcome_is_recorded_and_never_sent_again(till, other):
+    order = an_order()
+    till.api.answers = [OutcomeUnknown("the connection was reset")]
+    await till.buy(order)
+    assert till.stage(order) is Stage.UNKNOWN
+    assert facts_of(till, order) == {"a1-intent", "a1-unknown-1"}
+    assert len(till.api.posts) == 1
+    assert money_of(till.ledger.facts(order.call)).at_risk == 2 * PRICE
+
+
+async def test_three_unknowns_close_the_gate(till):
+    till.api.answers = [OutcomeUnknown("reset")] * 10
+    for number in range(5):
+        await till.buy(an_order(f"row-{number}"))
+    assert len(till.api.posts) == 3
+    assert till.stops == [StopReason.OUTAGE]
+
+
+async def test_after_the_first_unknown_calls_are_sent_one_at_a_time(till):
+    till.api.submit_takes_s = 1
+    await till.buy(*(an_order(f"warm-{n}") for n in range(4)))
+    assert till.api.most_at_once == 2
+    till.api.answers = [OutcomeUnknown("reset")]
+    await till.buy(an_order("unlucky"))
+    till.api.most_at_once = 0
+    await till.buy(*(an_order(f"row-{n}") for n in range(6)))
+    assert till.api.most_at_once == 1
+    assert len(till.api.posts) == 11
+
+
+async def test_a_429_is_sent_again_under_the_same_key_after_a_while(till):
+    order = an_order()
+    till.api.answers = [Throttled("429", status=429), Throttled("429", status=429)]
+    await till.buy(order)
+    assert len({post.key for post in till.api.posts}) == 1
+    assert len(till.api.posts) == 3
+    assert till.clock.elapsed > 0
+    assert facts_of(till, order) == {
+        "a1-intent", "a1-refused-1", "a1-send-2", "a1-refused-2", "a1-send-3", "a1-accepted.task-003",
+    }  # fmt: skip
+    assert till.reserved() == 2 * PRICE
+
+
+async def test_the_same_bytes_are_sent_again(till):
+    till.api.answers = [Throttled("429", status=429)]
+    await till.buy(an_order())
+    first, second = till.api.posts
+    assert first.body == second.body
+
+
+@pytest.mark.parametrize("advised_s", [7.0, 60.0])
+async def test_a_servers_advice_is_waited_out(till, advised_s):
+    till.api.answers = [Throttled("429", status=429, retry_after_s=advised_s)]
+    await till.buy(an_order())
+    first, second = till.api.posts
+    assert advised_s <= second.at - first.at <= 1.5 * advised_s
+
+
+async def test_a_servers_advice_holds_everybody_back(till):
+    await till.buy(an_order("first"))
+    till.api.answers = [Throttled("429", status=429, retry_after_s=60)]
+    await till.buy(an_order("told"))
+    posts = len(till.api.posts)
+    till.api.answers = [
+        Throttled("429", status=429, retry_after_s=1),
+        Throttled("429", status=429, retry_after_s=60),
+    ]
+    start = till.clock.monotonic()
+    await till.buy(*(an_order(f"row-{n}") for n in range(2)))
+    again = [post.at - start for post in till.api.posts[posts:]]
+    assert again[:2] == [0, 0]
+    assert min(again[2:]) >= 60
+
+
+async def test_calls_that_are_sent_again_keep_the_campaigns_distance(shared):
+    till = await Till(**shared, writer="run-a", pace=Pace(submits_per_minute=6)).open()
+    till.api.answers = [Throttled("429", status=429, retry_after_s=1)] * 4
+    await till.buy(*(an_order(f"row-{n}") for n in range(4)))
+    times = [post.at for post in till.api.posts]
+    assert len(times) == 8
+    assert min(later - earlier for earlier, later in pairwise(times)) >= 9.99
+
+
+async def test_a_call_that_hears_nothing_but_429_for_an_hour_ends_the_buying(till):
+    order = an_order()
+    till.api.answers = [Throttled("429", status=429, retry_after_s=60)] * 200
+    await till.buy(order)
+    assert till.stops == [StopReason.OUTAGE]
+    assert 3600 < till.clock.elapsed < 4000
+    assert till.stage(order) is Stage.UNBOUGHT
+    assert till.reserved() == 0
+
+
+async def test_a_connection_that_never_comes_is_an_outage_and_provably_free(till, shared):
+    order = an_order()
+    till.api.answers = [NotSent("refused", remedy="Look at the network.")] * 5
+    await till.buy(order)
+    assert len(till.api.posts) == 5
+    assert len({post.key for post in till.api.posts}) == 1
+    assert till.stops == [StopReason.OUTAGE]
+    assert till.gate.stops[0].remedy
+    assert till.stage(order) is Stage.UNBOUGHT
+    assert till.reserved() == 0
+    later = await Till(**shared, writer="run-b").open()
+    await later.buy(order)
+    assert later.stage(order) is Stage.ACCEPTED
+    assert len(till.api.posts) == 6
+
+
+async def test_four_lost_connections_are_survived(till):
+    order = an_order()
+    till.api.answers = [NotSent("refused")] * 4
+    await till.buy(order)
+    assert till.stage(order) is Stage.ACCEPTED
+    assert till.stops == []
+
+
+async def test_a_call_that_waits_when_buying_stops_is_withdrawn(till):
+    order = an_order()
+    till.api.answers = [Throttled("429", status=429, retry_after_s=300)]
+    buying = asyncio.create_task(till.buy(order))
+    await until(lambda: till.stage(order) is Stage.WAITING)
+    till.gate.close(INTERRUPTION)
+    await buying
+    assert till.stage(order) is Stage.UNBOUGHT
+    assert till.reserved() == 0
+    assert len(till.api.posts) == 1
+
+
+async def test_a_call_that_another_run_left_waiting_goes_on_under_its_key(till, shared):
+    order = an_order()
+    till.api.answers = [Throttled("429", status=429), Crash()]
+    with pytest.raises(Crash):
+        await till.buy(order)
+    del till.store.objects[EDITION.key(f"ledger/{order.call}/a1-send-2.json")]  # as if it had died while it waited
+    later = await Till(**shared, writer="run-b").open()
+    assert later.stage(order) is Stage.WAITING
+    await later.buy(order)
+    assert till.api.posts[0].key == till.api.posts[-1].key
+    assert facts_of(till, order) >= {"a1-send-2", "a1-accepted.task-003"}
+
+
+@pytest.mark.parametrize("error", [RequestRefused, ModerationRefused])
+async def test_a_refused_request_is_settled_as_free_and_the_others_go_on(till, error):
+    bad, good = an_order("bad"), an_order("good")
+    till.api.answers = [error("no", status=400, code="invalid_parameters", request_id="r-1")]
+    await till.buy(bad)
+    await till.buy(good)
+    assert (till.stage(bad), till.stage(good)) == (Stage.REFUSED, Stage.ACCEPTED)
+    assert till.stops == []
+    refused = till.ledger.facts(bad.call).latest.answered[1]
+    assert (refused["status"], refused["code"], refused["request_id"], refused["reason"]) == (
+        400, "invalid_parameters", "r-1", "no",
+    )  # fmt: skip
+
+
+GONE = ModelUnavailable("the model is gone", status=404, remedy="later")
+
+
+def models_sent(till) -> list[str]:
+    return [post.body["model"] for post in till.api.posts]
+
+
+async def test_a_model_that_is_unavailable_gives_way_under_a_key_of_its_own(shared):
+    till = await Till(**shared, writer="run-a", models=(NEXT,)).open()
+    order = an_order()
+    till.api.answers = [GONE]
+    await till.buy(order)
+    assert models_sent(till) == [order.row.model, NEXT]
+    assert [post.key for post in till.api.posts] == [idempotency_key("token", order.call, n) for n in (1, 2)]
+    assert (till.stage(order), till.stops, till.reserved()) == (Stage.ACCEPTED, [], order.credits)
+
+
+@pytest.mark.parametrize("models", [(), (NEXT,)])
+async def test_where_no_model_is_left_buying_stops_and_the_call_stays_free(shared, models):
+    till = await Till(**shared, writer="run-a", models=models).open()
+    order = an_order()
+    till.api.answers = [GONE] * 9
+    await till.buy(order)
+    await till.buy(an_order("next"))
+    assert models_sent(till) == [order.row.model, *models]
+    assert (till.stage(order), till.stops, till.reserved()) == (Stage.UNBOUGHT, [StopReason.OUTAGE], 0)
+
+
+async def test_an_answer_that_got_lost_is_never_followed_by_another_model(shared):
+    till = await Till(**shared, writer="run-a", models=(NEXT,)).open()
+    order = an_order()
+    till.api.answers = [OutcomeUnknown("503 model_unavailable", status=503, code="model_unavailable")]
+    await till.buy(order)
+    assert (len(till.api.posts), till.stage(order)) == (1, Stage.UNKNOWN)
+
+
+async def test_a_later_run_does_not_go_on_with_bytes_that_name_another_model(shared):
+    till = await Till(**shared, writer="run-a", models=(NEXT,)).open()
+    order = an_order()
+    till.api.answers = [GONE, Throttled("429", status=429), Crash()]
+    with pytest.raises(Crash):
+        await till.buy(order)
+    del till.store.objects[EDITION.key(f"ledger/{order.call}/a2-send-2.json")]  # as if it had died while it waited
+    later = await Till(**shared, writer="run-b", models=(NEXT,)).open()
+    assert later.stage(order) is Stage.WAITING
+    await later.buy(order)
+    assert (models_sent(later)[-1], later.stage(order), later.stops) == (order.row.model, Stage.ACCEPTED, [])
+    assert later.api.posts[-1].key == idempotency_key("token", order.call, 3)
+
+
+async def test_a_stopped_account_ends_the_buying_and_leaves_the_call_free(till, shared):
+    order = an_order()
+    till.api.answers = [AccountStopped("402: no credits", status=402)]
+    await till.buy(order)
+    await till.buy(an_order("next"))
+    assert len(till.api.posts) == 1
+    assert till.stops == [StopReason.ACCOUNT]
+    assert till.stage(order) is Stage.UNBOUGHT
+    assert till.reserved() == 0
+    later = await Till(**shared, writer="run-b").open()
+    await later.buy(order)
+    assert later.stage(order) is Stage.ACCEPTED
+    assert till.api.posts[-1].key == idempotency_key("token", order.call, 2)
+
+
+async def test_a_refusal_after_a_wrong_take_over_still_proves_the_call_free(till, other):
+    order = an_order()
+
+    def meanwhile(_post):
+        key = EDITION.key(f"ledger/{order.call}/a1-unknown-1.json")
+        till.store.objects[key] = to_json(a_fact(reason="taken for dead", writer="run-b"))
+        return RequestRefused("no", status=400)
+
+    till.api.answers = [meanwhile]
+    await till.buy(order)
+    await other.ledger.load()
+    assert other.stage(order) is Stage.REFUSED
+    assert money_of(other.ledger.facts(order.call)).at_risk == 0
+
+
+async def test_a_cancelled_run_records_that_it_does_not_know(till):
+    order = an_order()
+    till.api.submit_takes_s = 60
+    buying = asyncio.create_task(till.buy(order))
+    await until(lambda: bool(till.api.posts))
+    buying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await buying
+    assert till.stage(order) is Stage.UNKNOWN
+
+
+async def test_a_purchase_whose_run_was_stopped_is_sent_again_where_the_api_remembers_keys(till, shared):
+    """To be stopped is no word of the API's: nothing of it says that the key has another body."""
+    order = an_order()
+    till.api.submit_takes_s = 60
+    buying = asyncio.create_task(till.buy(order))
+    await until(lambda: bool(till.api.posts))
+    buying.cancel()
+    await asyncio.gather(buying, return_exceptions=True)
+    proven = {"fingerprint": {"replays_keys": True, "probed": utc(shared["clock"].now())}}
+    facts = till.ledger.facts(order.call)
+    assert Rungs(Capabilities(proven), dedicated_key=False).may_resend(facts, "fingerprint", shared["clock"].now() + 60)
+
+
+async def test_the_first_call_of_each_model_and_quality_goes_alone(till):
+    till.api.submit_takes_s = 5
+    orders = [an_order(f"row-{quality}-{n}", quality=quality) for quality in ("1K", "2K") for n in range(4)]
+    await till.buy(*orders)
+    starts = sorted(post.at for post in till.api.posts)
+    assert starts[:2] == [0, 0]
+    assert starts[2:] == [5] * 4 + [10] * 2  # then two of each, then four
+
+
+async def test_while_no_reserve_was_read_the_next_one_goes_alone_too(till):
+    till.api.submit_takes_s = 5
+    till.api.answers = [RequestRefused("no", status=400)] * 2
+    await till.buy(*(an_order(f"row-{n}") for n in range(5)))
+    assert sorted(post.at for post in till.api.posts) == [0, 5, 10, 15, 15]
+
+
+@pytest.mark.parametrize(("per_image", "goes_on"), [("1.53", True), ("1.60", True), ("1.62", False), ("1.40", True)])
+async def test_a_price_that_moved_closes_the_gate_after_the_first_call(till, per_image, goes_on):
+    till.api.reserved_per_image = Decimal(per_image)
+    await till.buy(*(an_order(f"row-{n}") for n in range(5)))
+    assert len(till.api.posts) == (5 if goes_on else 1)
+    assert till.stops == ([] if goes_on else [StopReason.PRICE])
+    if not goes_on:
+        assert f"prices: {{{MODEL}: {{1K: {per_image}}}}}" in till.gate.stops[0].remedy
+
+
+async def test_a_small_rise_that_passes_the_budget_closes_the_gate(shared):
+    till = await Till(**shared, writer="run-a", cap=Decimal(100), planned=Decimal(98)).open()
+    till.api.reserved_per_image = Decimal("1.58")
+    await till.buy(*(an_order(f"row-{n}") for n in range(5)))
+    assert till.stops == [StopReason.BUDGET]
+    assert len(till.api.posts) == 1
+
+
+async def test_what_was_paid_for_is_recorded_even_when_its_price_moved(till):
+    till.api.reserved_per_image = Decimal(9)
+    order = an_order()
+    await till.buy(order)
+    assert till.stage(order) is Stage.ACCEPTED
+    assert till.reserved() == 18
+
+
+async def test_without_a_told_reserve_the_quote_is_reserved(till):
+    till.api.reserved_per_image = None
+    till.api.answers = [accepted("t")]
+    order = an_order()
+    await till.buy(order)
+    assert till.reserved() == order.credits
+    assert till.ledger.facts(order.call).latest.accepted["credits_told"] is False
+
+
+async def test_a_closed_gate_buys_nothing_and_writes_nothing(till):
+    till.gate.close(INTERRUPTION)
+    await till.buy(an_order())
+    assert till.api.posts == []
+    assert not till.store.objects
+
+
+def _takes_no_acceptance(till: Till) -> None:
+    def outage(operation: str, key: str) -> None:
+        if operation == "create" and "a1-accepted" in key:
+            raise StoreUnavailable("the disk is gone", remedy="Bring it back.")
+
+    till.store.fault = outage
+
+
+async def test_a_task_that_the_archive_does_not_take_stops_the_buying_with_the_archives_own_words(till):
+    _takes_no_acceptance(till)
+    buying = asyncio.create_task(till.buy(an_order()))
+    await until(till.gate.closed.is_set)
+    (stop,) = till.gate.stops
+    assert (stop.reason, stop.message, stop.remedy) == (StopReason.OUTAGE, "the disk is gone", "Bring it back.")
+    till.store.fault = lambda _operation, _key: None
+    await buying
+    assert till.ledger.facts(an_order().call).latest.tasks == ("task-001",)
+
+
+async def test_when_the_runs_time_is_over_the_task_is_told_and_not_waited_with_for_ever(till, caplog):
+    _takes_no_acceptance(till)
+    till.gate.over.set()
+    async with asyncio.timeout(5):
+        with pytest.raises(StoreUnavailable):
+            await till.buy(an_order())
+    told = [record.getMessage() for record in caplog.records if "--adopt" in record.getMessage()]
+    assert told == [f"write it down: `adloom resolve … {an_order().call} --adopt task-001` adopts it later"]
+    assert len(till.api.posts) == 1
+
+
+async def test_a_purchase_whose_run_was_stopped_while_it_waited_is_no_conflict(till):
+    till.api.submit_takes_s = 50
+    order = an_order()
+    buying = asyncio.create_task(till.buy(order))
+    await until(lambda: bool(till.api.posts))
+    buying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await buying
+    (unknown,) = till.ledger.facts(order.call).latest.unknown.values()
+    assert unknown["conflict"] is False  # else an API that remembers its keys is not asked with this one again
+
+
+async def test_a_price_that_stopped_the_buying_stops_the_sending_again_too(till):
+    till.api.answers = [OutcomeUnknown("reset")]
+    order = an_order()
+    await till.buy(order)
+    till.gate.close(Stop(StopReason.PRICE, "dearer"))
+    await till.spender.resend(order)
+    assert len(till.api.posts) == 1

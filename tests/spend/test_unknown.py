@@ -1,0 +1,174 @@
+"""What an unknown purchase is settled by, over a store and an API in memory."""
+
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+from support.fakes import (
+    EDITION,
+    MODEL,
+    FakeSource,
+    ManualClock,
+    MemoryStore,
+    ScriptedApi,
+    a_fact,
+    a_row,
+    a_world,
+    an_intent,
+    completed,
+    look_at,
+    run_all,
+)
+
+from adloom.core.callbacks import Secret, inbox
+from adloom.core.errors import OutcomeUnknown
+from adloom.core.facts import CallFacts, fold
+from adloom.core.task import ListedTask, Task, TaskState
+from adloom.ledger.capabilities import Capabilities
+from adloom.ledger.edition import to_json, utc
+from adloom.plan.planner import Planner
+from adloom.spend.held import RELEASE_AFTER_S
+from adloom.spend.unknown import LATE_S, Rungs
+
+
+class Listing(ScriptedApi):
+    """An API that shows its tasks: one was made by the purchase whose answer was lost."""
+
+    async def list_tasks(self, created_after):
+        made = int(self.clock.now())
+        return [ListedTask("task-lost", TaskState.PROCESSING, MODEL, made)] if created_after <= made else []
+
+
+@pytest.mark.parametrize(("claimed_by", "exit_code"), [(None, 0), ("itself", 0), ("another", 6)])
+async def test_the_one_task_of_the_list_is_adopted_even_after_a_death_between_claim_and_adoption(claimed_by, exit_code):
+    clock, store = ManualClock(), MemoryStore()
+    api = Listing(clock)
+    api.answers = [OutcomeUnknown("the answer was lost")]
+    source = FakeSource([a_row()])
+    call = next(Planner({}, {}).plan(source.rows())).calls[0].id
+    if claimed_by:
+        owner = call if claimed_by == "itself" else "another"
+        claim = {"edition": EDITION.prefix, "call": owner, "attempt": 1, "writer": "run-dead"}
+        store.objects["tasks/task-lost.json"] = to_json(claim)
+    world = a_world(store, clock, api, dedicated_key=True)
+    result = await run_all(world, await look_at(world, source))
+    assert result.exit_code == exit_code
+    assert len(api.posts) == 1
+    assert result.published.manifest["totals"]["archived"] == (exit_code == 0)
+
+
+async def test_a_campaign_called_like_the_folder_of_claims_is_not_taken_for_claims():
+    clock, store = ManualClock(), MemoryStore()
+    api = Listing(clock)
+    api.answers = [OutcomeUnknown("the answer was lost")]
+    store.objects["tasks/main/plan-r1.json"] = b"{}"
+    world = a_world(store, clock, api, dedicated_key=True)
+    assert (await run_all(world, await look_at(world, FakeSource([a_row()])))).exit_code == 0
+
+
+class AnsweredMeanwhile(MemoryStore):
+    """An archive in which a rival's answer is written down right after somebody listed all of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.answer = {}
+
+    async def list(self, prefix):
+        async for listed in super().list(prefix):
+            yield listed
+        if prefix == "":
+            self.objects.update(self.answer)
+
+
+async def test_the_task_of_a_rival_whose_answer_is_written_meanwhile_is_left_to_it():
+    clock, store = ManualClock(), AnsweredMeanwhile()
+    api = Listing(clock)
+    api.answers = [OutcomeUnknown("the answer was lost")]
+    fact = {"schema": "adloom.fact/1", "time": utc(clock.now()), "writer": "another", "written": 1}
+    ledger = "other/main/ledger/c-rival"
+    intent = {"outcome": "bought", "account": api.account, "model": MODEL, "credits": "1.53"}
+    store.objects[f"{ledger}/a1-intent.json"] = to_json({**fact, **intent})
+    store.answer = {f"{ledger}/a1-accepted.task-lost.json": to_json({**fact, "task": "task-lost", "credits": "1.53"})}
+    world = a_world(store, clock, api, dedicated_key=True)
+    result = await run_all(world, await look_at(world, FakeSource([a_row()])))
+    assert result.published.manifest["totals"]["held"] == 1
+
+
+SECRET = Secret(b"s" * 32)
+SENT = 1_800_000_000.0
+
+
+def told(call: str, *tasks: str) -> dict[str, bytes]:
+    """What a receiver has written down for a call's first attempt."""
+    return {f"{inbox(EDITION.prefix, call, 1)}{task}.json": b"{}" for task in tasks}
+
+
+def made(task: str, *, model: str = MODEL, after_s: float | None = 1.0) -> Task:
+    """A finished task as the API tells it, made so long after the purchase was sent."""
+    created = None if after_s is None else int(SENT + after_s)
+    return replace(completed(task, f"https://results.example/{task}/0"), model=model, created_at=created)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "adopted"),
+    [
+        ([made("task-1")], "task-1"),
+        ([made("task-1", model="", after_s=None)], "task-1"),
+        ([made("task-1", model="another")], None),
+        ([made("task-1", after_s=-3600)], None),
+        ([made("task-1", after_s=3600)], None),
+        ([made("task-0", model="another"), made("task-1"), made("task-2", after_s=-86_400)], "task-1"),
+        ([made("task-1"), made("task-2")], None),
+    ],
+)
+async def test_a_task_that_a_callback_names_must_fit_the_purchase(tasks: list[Task], adopted: str | None):
+    clock, store = ManualClock(SENT), MemoryStore()
+    api = ScriptedApi(clock)
+    api.answers = [OutcomeUnknown("the answer was lost")]
+    api.states = {task.task_id: task for task in tasks}
+    source = FakeSource([a_row()], callback_url="https://hooks.example/x")
+    call = next(Planner({}, {}).plan(source.rows())).calls[0].id
+    store.objects |= told(call, *api.states)
+    world = a_world(store, clock, api, callback_secret=SECRET)
+    result = await run_all(world, await look_at(world, source))
+    assert result.exit_code == (0 if adopted else 6)
+    names = {name.split("-accepted.")[1] for name in store.names("ledger/") if "-accepted." in name}
+    assert names == ({adopted} if adopted else set())
+    assert len(api.posts) == 1
+
+
+HALF_A_DAY_S = 12 * 3600
+"""Half of 24 h, the shortest time for which services that remember keys usually do."""
+
+
+def unknown_call(*, sends: int = 1, conflict: bool = False) -> CallFacts:
+    sent = {f"a1-send-{number}": a_fact({"outcome": "bought"}) for number in range(2, sends + 1)}
+    unknown = {f"a1-unknown-{number}": a_fact(reason="lost", conflict=conflict) for number in range(1, sends + 1)}
+    return fold("c-1", {"a1-intent": an_intent(2), **sent, **unknown})
+
+
+@pytest.mark.parametrize(
+    ("age_s", "sends", "conflict", "may"),
+    [
+        (0, 1, False, True),
+        (HALF_A_DAY_S - 1, 1, False, True),
+        (HALF_A_DAY_S, 1, False, False),  # the API may have forgotten the key: it would buy once more
+        (-60, 1, False, True),  # another machine's clock is a minute behind
+        (-HALF_A_DAY_S, 1, False, False),  # the clock was set back: how old the key is, nobody knows
+        (60, 5, False, True),
+        (60, 6, False, False),  # sent, and sent again five times: more tells nothing new
+        (60, 1, True, False),  # the API knows the key with another body
+    ],
+)
+def test_a_key_is_sent_again_for_half_a_day_and_five_times_at_most(age_s, sends, conflict, may):
+    sent = datetime.fromisoformat("2026-11-01T00:00:00+00:00").timestamp()
+    proven = Capabilities({"fingerprint": {"replays_keys": True, "probed": utc(sent - 24 * 3600)}})
+    facts = unknown_call(sends=sends, conflict=conflict)
+    assert Rungs(proven, dedicated_key=False).may_resend(facts, "fingerprint", sent + age_s) is may
+    assert not Rungs(proven, dedicated_key=False).may_resend(facts, "another key", sent + age_s)
+    assert not Rungs(Capabilities({}), dedicated_key=False).may_resend(facts, "fingerprint", sent + age_s)
+
+
+def test_nobody_calls_a_purchase_free_before_a_late_answer_could_have_come():
+    """Queues and proxies outlive both ends by a quarter of an hour; what arrives then is bought."""
+    assert RELEASE_AFTER_S == LATE_S == 15 * 60
