@@ -139,7 +139,7 @@ async def run_csv(
         limits = form_limits()
         if csv_text.strip() and runs > 1:
             raise SettingInvalid(
-                f"runs: {runs} cannot share a pasted CSV, which only one of them has",
+                f"runs: {runs} cannot share a pasted CSV, because only one of them has it",
                 remedy="Set runs to 1, or save the CSV where every worker can read it and fill in csv_file.",
             )
         issue = edition.strip() or await edition_of_flow_run()
@@ -164,14 +164,14 @@ def csv_source(file: str, text: str, name: str, limits: FormLimits) -> Iterator[
         raise SettingInvalid(f"{which} filled in", remedy="Fill in one of them.")
     if file:
         if not file.lower().endswith(".csv"):
-            raise SettingInvalid(f"csv_file: {file[:80]!r} is no .csv file", remedy="Save the spreadsheet as CSV.")
+            raise SettingInvalid(f"csv_file: {file[:80]!r} is not a .csv file", remedy="Save the spreadsheet as CSV.")
         limits.check_source("csv_file", file)
         yield file
         return
     if not name or slug(name, 63) != name:
         meant = f", such as {slug(name, 63)}" if slug(name, 63) else ", such as lip-balm-banners"
         raise SettingInvalid(
-            f"name: {name[:80]!r} is no name for a job", remedy=f"Use lower-case letters, digits and dashes{meant}."
+            f"name: {name[:80]!r} is not a valid job name", remedy=f"Use lower-case letters, digits and dashes{meant}."
         )
     with tempfile.TemporaryDirectory(prefix="adloom-") as folder:
         path = Path(folder) / f"{name}.csv"

@@ -42,7 +42,7 @@ async def _refuse_people(campaign: str) -> None:
         named = set()
     if campaign not in named:
         raise SettingInvalid(
-            "share: this deployment is for the runs of a whole campaign, which ask for an approval first",
+            "share: this deployment is only started by the run of a whole campaign, which asks for approval first",
             remedy="Run campaign/by-hand or csv/bulk and set runs to more than 1.",
         )
 

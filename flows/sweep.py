@@ -59,10 +59,10 @@ async def _may_be_ours(store: Store, edition: Edition, origin: Origin) -> bool:
 
 
 def _final_state(found: Sequence[Swept]) -> State[Any]:
-    words = " ".join(_words(swept) for swept in found if not swept.is_clean) or "Nothing is out there."
-    message = f"{len(found)} editions looked at. {words}"
+    words = " ".join(_words(swept) for swept in found if not swept.is_clean) or "Nothing is outstanding."
+    message = f"{len(found)} editions checked. {words}"
     if any(swept.needs_a_person for swept in found):
-        return Failed(name="NeedsYou", message=f"{message} `adloom status` and `adloom resolve` tell more.")
+        return Failed(name="NeedsYou", message=f"{message} `adloom status` and `adloom resolve` show details.")
     return Completed(message=message)
 
 
@@ -70,7 +70,7 @@ def _words(swept: Swept) -> str:
     counts = {name.replace("_", " "): count for name, count in _counts(swept).items() if count}
     said = [f"{count} {name}" for name, count in counts.items()]
     if swept.broken:
-        said.append(f"could not be seen to: {swept.broken}")
+        said.append(f"could not be processed: {swept.broken}")
     return f"{swept.edition.prefix.rstrip('/')}: {', '.join(said)}."
 
 

@@ -69,7 +69,7 @@ def open_store(archive: str) -> Store:
         return S3Store(archive, read_protection(os.environ))
     if "://" in archive:
         raise SettingInvalid(
-            f"{archive}: this kind of archive is not known",
+            f"{archive}: this kind of archive is not supported",
             remedy="Give the path of a folder or s3://bucket/prefix with --archive.",
         )
     return FolderStore(Path(archive))
@@ -90,7 +90,7 @@ def edition_of(source: CampaignSource, name: str) -> Edition:
     safe = name.isascii() and name[:1].isalnum() and all(letter.isalnum() or letter in "._-" for letter in name)
     if not safe or len(name) > EDITION_LENGTH:
         raise SettingInvalid(
-            f"{name[:80]!r} is no name for an edition",
+            f"{name[:80]!r} is not a valid edition name",
             remedy=f"Use up to {EDITION_LENGTH} letters, digits, dots and dashes, such as 2026-03-01.",
         )
     return Edition(source.campaign.name, name)
@@ -108,7 +108,7 @@ def open_target(target: str, settings: Settings, edition: str = "main") -> tuple
         return _open_edition_folder(folder)
     elif not file_of(folder).is_file():
         raise InputError(
-            f"{target}: there is no such campaign file and no such folder",
+            f"{target}: no such campaign file or folder",
             remedy="Give a campaign file, or the folder <archive>/<campaign>/<edition>.",
         )
     source = open_source(RunRequest(target), settings)

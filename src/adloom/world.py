@@ -32,8 +32,8 @@ class ReferenceFiles:
         content = await self.read(reference.shown)
         if f"sha256:{hashlib.sha256(content).hexdigest()}" != reference.content:
             raise InputError(
-                f"the reference {reference.shown} was changed after this run had planned with it",
-                remedy="Run the campaign again: the changed picture makes new images.",
+                f"the reference {reference.shown} changed after this run planned with it",
+                remedy="Run the campaign again: the changed picture counts as new and buys new images.",
             )
         return content
 

@@ -99,7 +99,7 @@ def test_doctor_says_what_works_and_what_to_do(desk: Desk):
 
 
 def test_a_probe_buys_at_most_two_images_and_records_what_it_saw(desk: Desk):
-    assert "was not made" in desk.run("doctor", "--probe").stderr
+    assert "was not run" in desk.run("doctor", "--probe").stderr
     assert desk.charges() == []
     assert desk.run("doctor", "--probe", "--yes").returncode == 0
     assert len(desk.charges()) == 2

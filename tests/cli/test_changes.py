@@ -27,7 +27,7 @@ def test_a_plan_says_what_an_edit_changes_and_the_run_buys_just_that(desk: Desk)
     counts = {"new": 3, "edited": 1, "kept": 3, "removed": 2, "renamed": 1, "removed_images": 6}
     assert change | counts == change
     assert change["credits"] == 4 * 2 * 1.53
-    assert "renamed rows are new ones and bought again: 1 (table/a is now table/x)" in planned.stderr
+    assert "renamed rows count as new and are bought again: 1 (table/a is now table/x)" in planned.stderr
     bought_before = len(desk.charges())
     assert desk.run("run", source).returncode == 0
     new = desk.charges()[bought_before:]

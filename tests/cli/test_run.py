@@ -70,7 +70,7 @@ def test_what_a_paid_call_did_not_bring_is_not_asked_for_without_a_yes(desk: Des
     process.communicate()
     done = unasked(desk, source)
     assert done.returncode == 2, done.stdout
-    assert "ask for the images that are missing, and nobody agreed" in done.stdout
+    assert "request the missing images, and nobody agreed" in done.stdout
     assert (desk.manifest()["totals"]["archived"], desk.state()["posts_received"]) == (1, 1)
     assert desk.run("run", source).returncode == 0
     assert desk.bought("table") == 2

@@ -30,7 +30,7 @@ def test_a_part_is_planned_bought_and_followed_by_the_rest(desk: Desk):
     done = desk.run("run", source, "--budget-usd", "0.10", *where, "--json")
     assert done.returncode == 0, done.stderr
     assert _archived(desk) == ["m0", "m3"]
-    assert (_answer(done)["exit_reason"], _answer(done)["status"]) == ("all that was selected is archived", "partial")
+    assert (_answer(done)["exit_reason"], _answer(done)["status"]) == ("everything selected is archived", "partial")
     assert "14 images of other rows stay open" in done.stderr
     sampled = desk.run("run", source, "--budget-usd", "1", "--sample", "2", "--seed", "7", "--json")
     assert _answer(sampled)["selected"]["archived"] == 4
@@ -65,7 +65,7 @@ def test_parts_that_run_at_once_and_one_that_is_killed_buy_nothing_twice(desk: D
     ("options", "told"),
     [
         (("--job", "mug"), "did you mean 'mugs'?"),
-        (("--first", "1", "--sample", "1"), "exclude each other"),
+        (("--first", "1", "--sample", "1"), "cannot be combined"),
     ],
 )
 def test_a_selection_that_cannot_be_used_exits_2_and_sends_nothing(desk: Desk, options, told: str):

@@ -79,8 +79,8 @@ def test_another_seed_makes_another_sample():
         ({"where": "locle == 'x'"}, "no row has a 'locle', did you mean 'locale'?", "variants"),
         ({"where": "locale == zh"}, "no row has a 'zh'", "locale"),
         ({"where": "sku > 3"}, "for hero/r0: '>' not supported", "sku|int"),
-        ({"where": "locale == 'fr'"}, "picks no row", "adloom plan"),
-        ({"where": "product.colour == 'red'"}, "picks no row", "adloom plan"),
+        ({"where": "locale == 'fr'"}, "selects no row", "adloom plan"),
+        ({"where": "product.colour == 'red'"}, "selects no row", "adloom plan"),
     ],
 )
 def test_a_selection_that_does_not_fit_the_campaign_is_refused_with_what_is_known(selection, message, remedy):
@@ -92,9 +92,9 @@ def test_a_selection_that_does_not_fit_the_campaign_is_refused_with_what_is_know
 @pytest.mark.parametrize(
     ("selection", "message"),
     [
-        ({"first": 0}, "--first 0 picks nothing"),
-        ({"sample": -1}, "--sample -1 picks nothing"),
-        ({"first": 1, "sample": 1}, "exclude each other"),
+        ({"first": 0}, "--first 0 selects nothing"),
+        ({"sample": -1}, "--sample -1 selects nothing"),
+        ({"first": 1, "sample": 1}, "cannot be combined"),
         ({"where": "locale = 'x'"}, '"=" cannot stand there (== compares'),
         ({"where": "locale =="}, "cannot be read"),
         ({"where": "locale == “x”"}, "cannot be read"),
@@ -112,7 +112,7 @@ def test_a_selection_that_cannot_be_meant_is_refused_before_any_row_is_read(sele
 
 
 def test_a_condition_reaches_no_attribute_of_python():
-    with pytest.raises(SettingInvalid, match="picks no row"):
+    with pytest.raises(SettingInvalid, match="selects no row"):
         _picked(where="locale.__class__")
 
 

@@ -107,7 +107,7 @@ def test_a_server_that_is_not_there_sends_nothing(desk: Desk, started: "dict[str
 def test_a_server_that_wants_another_secret_sends_nothing(desk: Desk, started: "dict[str, subprocess.Popen[str]]"):
     done = ended(started["stranger"])
     assert done.returncode == 2
-    assert "does not take the secret in PREFECT_API_AUTH_STRING" in done.stderr
+    assert "rejects the secret in PREFECT_API_AUTH_STRING" in done.stderr
     assert not desk.sent("stranger")
 
 

@@ -108,10 +108,10 @@ def test_a_wrong_entry_is_refused_by_the_form(flow: Flow[Any, Any], entry: dict[
     [
         ("", "", "", "neither csv_file nor csv_text is filled in"),
         ("a.csv", "id,prompt\n", "", "both csv_file and csv_text are filled in"),
-        ("a.xlsx", "", "", "is no .csv file"),
-        ("", "id,prompt\n", "", "is no name for a job"),
+        ("a.xlsx", "", "", "is not a .csv file"),
+        ("", "id,prompt\n", "", "is not a valid job name"),
         ("", "id,prompt\n", "Lip Balm", "such as lip-balm"),
-        ("", "id,prompt\n", "../../etc", "is no name for a job"),
+        ("", "id,prompt\n", "../../etc", "is not a valid job name"),
     ],
 )
 def test_a_csv_form_that_does_not_fit_is_told_in_a_sentence(file: str, text: str, name: str, message: str):

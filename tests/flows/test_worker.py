@@ -211,7 +211,7 @@ def test_the_ceilings_of_the_worker_are_not_raised_by_a_form(
     assert not desk.sent("dear")
     message = prefect_server.ended(limited["dearest"])["state"]["message"]
     assert "budget    sandbox $6.00" in message
-    assert "too little; a run would buy nothing" in message
+    assert "short; a run would buy nothing" in message
 
 
 def test_a_form_reads_no_file_that_the_worker_does_not_leave_to_it(
@@ -219,14 +219,14 @@ def test_a_form_reads_no_file_that_the_worker_does_not_leave_to_it(
 ):
     run = prefect_server.ended(limited["secret"])
     assert run["state"]["name"] == "BadInput"
-    assert "linked.yaml' is not where a form may read from" in run["state"]["message"]
+    assert "linked.yaml' is not in a folder that a form may read" in run["state"]["message"]
     assert "CANARY" not in json.dumps([run, prefect_server.artifacts(run)])
 
 
 def test_a_share_is_not_for_people(prefect_server: PrefectServer, desk: Desk, limited: dict[str, str]):
     state = prefect_server.ended(limited["nobody's"])["state"]
     assert state["name"] == "BadInput"
-    assert "ask for an approval first" in state["message"]
+    assert "which asks for approval first" in state["message"]
     assert not desk.sent("dry")
 
 

@@ -345,7 +345,7 @@ async def test_a_target_that_is_neither_is_refused_with_what_to_give(shop: Shop,
 
 async def test_an_edition_without_a_plan_is_refused(shop: Shop):
     shop.write(one_row(1))
-    with pytest.raises(InputError, match="holds no plan"):
+    with pytest.raises(InputError, match="contains no plan"):
         await rewrite_gallery(*open_target(str(shop.campaign), shop.settings))
 
 

@@ -43,7 +43,7 @@ def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def is_refused(state: State[Any], source: str) -> bool:
     assert CANARY not in str(state.message)
-    return state.name == "BadInput" and f"{source[:80]!r} is not where a form may read from" in str(state.message)
+    return state.name == "BadInput" and f"{source[:80]!r} is not in a folder that a form may read" in str(state.message)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_what_lies_below_a_root_may_be_named(deployed: Path, roots: str, source:
     ],
 )
 def test_roots_are_compared_by_whole_names(deployed: Path, roots: str, source: str):
-    with pytest.raises(SettingInvalid, match="is not where a form may read from"):
+    with pytest.raises(SettingInvalid, match="is not in a folder that a form may read"):
         form_limits({"ADLOOM_CAMPAIGN_ROOTS": roots}).check_source("csv_file", source)
 
 
@@ -123,13 +123,13 @@ async def test_a_pasted_csv_names_no_object_that_the_worker_alone_may_read(deplo
     text = "id,prompt,references\na,a cup,s3://confidential/plan.png\n"
     state = await run_csv.fn(csv_text=text, name="cups")
     assert state.name == "BadInput"
-    assert 'cups.csv:2:3: "s3://confidential/plan.png" is not where a form may read from' in str(state.message)
+    assert 'cups.csv:2:3: "s3://confidential/plan.png" is not in a folder that a form may read' in str(state.message)
 
 
 async def test_a_share_is_not_started_by_people_for_whom_nobody_asks(deployed: Path):
     state = await buy_share.fn(campaign="campaigns/own.csv", edition="main", number=0, runs=1)
     assert state.name == "BadInput"
-    assert "ask for an approval first" in str(state.message)
+    assert "which asks for approval first" in str(state.message)
 
 
 @pytest.mark.parametrize(
@@ -149,11 +149,11 @@ def test_the_lower_of_two_counts_of_runs_counts(own: str, asked: int, runs: int)
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("ADLOOM_MAX_USD", "$20", "this is no number above 0"),
-        ("ADLOOM_MAX_USD", "0", "this is no number above 0"),
-        ("ADLOOM_MAX_USD", "Infinity", "this is no number above 0"),
-        ("ADLOOM_APPROVE_ABOVE_USD", "-1", "this is no number above 0"),
-        ("ADLOOM_MAX_RUNS", "1.5", "this is no whole number"),
+        ("ADLOOM_MAX_USD", "$20", "not a number above 0"),
+        ("ADLOOM_MAX_USD", "0", "not a number above 0"),
+        ("ADLOOM_MAX_USD", "Infinity", "not a number above 0"),
+        ("ADLOOM_APPROVE_ABOVE_USD", "-1", "not a number above 0"),
+        ("ADLOOM_MAX_RUNS", "1.5", "not a whole number"),
         ("ADLOOM_CAMPAIGN_ROOTS", "https://a.example", "write folders and prefixes"),
         ("ADLOOM_CAMPAIGN_ROOTS", "s3://", "write folders and prefixes"),
     ],

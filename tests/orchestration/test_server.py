@@ -59,7 +59,7 @@ def test_without_a_secret_it_does_not_start():
     command = [sys.executable, "-m", "adloom.orchestration.server"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"{SECRET} is not set: without it whoever reaches the server starts runs")
+    assert done.stderr.startswith(f"{SECRET} is not set: without it, anyone who reaches the server can start runs")
 
 
 ASKS_THE_EMBEDDED_SERVER = """

@@ -266,7 +266,7 @@ async def test_a_campaign_that_changes_between_its_two_readings_is_refused_and_n
     if somebody_bought_meanwhile:
         await run_all(world, await look_at(world, FakeSource([a_row(variants=4)])))
     posts = len(api.posts)
-    with pytest.raises(InputError, match=r"test\.yaml: its rows were changed while the run began"):
+    with pytest.raises(InputError, match=r"test\.yaml: its rows changed while the run was starting"):
         await Run.start(world, outlook)
     assert len(api.posts) == posts
     assert ("test/main/plan-r1.json" in store.objects) is somebody_bought_meanwhile
@@ -503,7 +503,7 @@ async def test_a_store_that_does_not_keep_create_once_buys_nothing(kind):
     clock, store = ManualClock(), kind()
     api = ScriptedApi(clock)
     world = a_world(store, clock, api)
-    with pytest.raises(StoreRefused, match="create-once"):
+    with pytest.raises(StoreRefused, match="only once"):
         await run_all(world, await look_at(world, FakeSource([a_row()])))
     assert api.posts == []
     assert not store.names("ledger/")

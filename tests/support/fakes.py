@@ -260,7 +260,7 @@ class FakeDecoder:
     async def decode(self, content: bytes) -> Picture | None:
         await asyncio.sleep(0)
         if content.startswith(b"hard"):
-            raise PictureUnjudged("the image could not be judged: it needs too much")
+            raise PictureUnjudged("the image could not be checked: it needs too much")
         return Picture("image/png", "png", 1024, 1024) if content.startswith(b"image") else None
 
 

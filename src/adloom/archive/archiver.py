@@ -173,7 +173,7 @@ class Archiver:
             standing = await self._store.read(full_key)
             if standing is not None and hashlib.sha256(standing).hexdigest() == download.sha256:
                 return key
-        raise DownloadFailed(f"{keys[-1]} is taken by other bytes; `adloom verify` tells more")
+        raise DownloadFailed(f"{keys[-1]} holds other bytes; `adloom verify` shows details")
 
     async def _show(self, key: str, picture: Picture) -> None:
         """Put an asset's thumbnail beside it. It can be made again, so nothing depends on it."""

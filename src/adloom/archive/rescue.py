@@ -66,7 +66,7 @@ class Rescuer:
         try:
             listed = await self._api.list_tasks(int(now - LISTED_S))
         except (ReadFailed, AccountStopped) as error:
-            log.warning("the task list cannot be read, so no orphan is looked for: %s", error.message)
+            log.warning("the task list cannot be read, so orphans are not searched for: %s", error.message)
             return 0
         claimed = (await claims_of(self._store)).tasks
         made = {one.task_id: one.created_at for one in listed or () if one.state is TaskState.COMPLETED}
@@ -162,7 +162,7 @@ class Rescuer:
             standing = await self._store.read(key)
             if standing is not None and hashlib.sha256(standing).hexdigest() == download.sha256:
                 return key
-        raise DownloadFailed(f"{key} is taken by other bytes; `adloom verify` tells more")
+        raise DownloadFailed(f"{key} holds other bytes; `adloom verify` shows details")
 
     async def _keep(self, stem: str, download: Download) -> None:
         """Keep the first bytes that were no image, as evidence."""

@@ -139,7 +139,9 @@ class ReferenceReader:
         from adloom.edges.s3.objects import ObjectUnreadable, read_object  # noqa: PLC0415 - boto3 takes half a second
 
         if self._roots is not None and not is_below(address, self._roots):
-            raise BadReference(f"{shown(address)} is not where a form may read from", "a prefix that the worker allows")
+            raise BadReference(
+                f"{shown(address)} is not in a folder that a form may read", "a prefix that the worker allows"
+            )
         most = self._limits.size_bytes
         try:
             content = read_object(address, most + 1)

@@ -53,7 +53,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Buy marketing images in bulk from a paid image API: once each, and archived with proof.",
+    help="Buy marketing images in bulk from a paid image API: each once, archived and verifiable.",
 )
 
 
@@ -87,7 +87,8 @@ def plan(
     variants: Variants = None,
     prompt: Prompt = None,
     explain: Annotated[
-        str | None, typer.Option(metavar="JOB[/ROW]", help="Show how these prompts came about, from which lines.")
+        str | None,
+        typer.Option(metavar="JOB[/ROW]", help="Show how these prompts were put together, and from which lines."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -128,21 +129,22 @@ def run(
     first: First = None,
     sample: Sample = None,
     seed: Seed = "0",
-    in_flight: Annotated[int | None, typer.Option(min=1, help="Tasks that run at the API at once.")] = None,
-    submits_per_minute: Annotated[int | None, typer.Option(min=1, help="Purchases a minute, at most.")] = None,
+    in_flight: Annotated[int | None, typer.Option(min=1, help="How many tasks may run at the API at once.")] = None,
+    submits_per_minute: Annotated[int | None, typer.Option(min=1, help="The most purchases a minute.")] = None,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Buy from a stand-in API: no key, no money.")] = False,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Agree to the price; off a terminal, nothing is bought without.")
+        bool, typer.Option("--yes", help="Agree to the price. Without a terminal, nothing is bought unless you do.")
     ] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Let this campaign follow another of the same name.")
+        bool, typer.Option("--replace", help="Buy this campaign although the archive has a different one of its name.")
     ] = False,
     same_api: Annotated[
-        str, typer.Option(metavar="REASON", help="The API has another address now and is the same; recorded.")
+        str,
+        typer.Option(metavar="REASON", help="Confirm that the API only changed its address; the reason is recorded."),
     ] = "",
     direct: Annotated[bool, typer.Option("--direct", help="Run without Prefect.")] = False,
     prefect: Annotated[
-        bool, typer.Option("--prefect", help="Run as a Prefect flow, on Prefect's embedded server if need be.")
+        bool, typer.Option("--prefect", help="Run as a Prefect flow, on Prefect's embedded server if none is set.")
     ] = False,
     model: Model = None,
     size: Size = None,
@@ -157,7 +159,7 @@ def run(
 
     async def work() -> int:
         if direct and prefect:
-            raise SettingInvalid("--direct and --prefect exclude each other", remedy="Choose one of them.")
+            raise SettingInvalid("--direct and --prefect cannot be combined", remedy="Choose one of them.")
         wish = Wish(
             budget=budget_of(budget_usd),
             in_flight=in_flight,
@@ -205,7 +207,7 @@ app.command(epilog="Example: adloom review archive/spring-launch/main --apply re
 
 @app.command(epilog="Example: adloom sandbox --port 8099")
 def sandbox(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 chooses a free port.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free port.")] = 0,
 ) -> None:
     """Serve the stand-in for the image API. The first line of output is its base URL."""
     from adloom.sandbox import SandboxSettings, serve_forever  # noqa: PLC0415
@@ -215,8 +217,8 @@ def sandbox(
 
 @app.command(epilog="Example: adloom receive --port 8080 --archive s3://bucket/prefix")
 def receive(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 chooses a free port.")] = 8080,
-    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free port.")] = 8080,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     archive: Archive = None,
 ) -> None:
     """Receive the API's callbacks, which settle purchases whose answers were lost. Its address is the first output."""
@@ -227,7 +229,9 @@ def receive(
 
 @app.command(epilog="Example: adloom status campaigns/spring-launch.yaml")
 def status(
-    target: Annotated[str | None, typer.Argument(help="As for verify; left out: the whole archive.")] = None,
+    target: Annotated[
+        str | None, typer.Argument(help="A campaign file or an edition; without it, the whole archive.")
+    ] = None,
     archive: Archive = None,
     edition: EditionName = "main",
     as_json: AsJson = False,
@@ -241,11 +245,13 @@ def verify(
     target: Target,
     archive: Archive = None,
     edition: EditionName = "main",
-    sample: Annotated[str, typer.Option(help="Hash only this share of the images.")] = "100%",
-    repair: Annotated[bool, typer.Option("--repair", help="Put right what can be.")] = False,
+    sample: Annotated[str, typer.Option(help="Hash only this share of the images, such as 10%.")] = "100%",
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired.")] = False,
     accept_loss: Annotated[
         str | None,
-        typer.Option(help="Give up what the ledger lacks, for this reason; recorded. What it cost stays spent."),
+        typer.Option(
+            help="Declare what is missing from the ledger lost; the reason is recorded, the money counts as spent."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -259,14 +265,14 @@ def verify(
 @app.command(epilog="Example: adloom resolve archive/spring-launch/main")
 def resolve(
     target: Target,
-    call: Annotated[str | None, typer.Argument(help="A held call; left out: all are listed.")] = None,
+    call: Annotated[str | None, typer.Argument(help="A held call; without it, all are listed.")] = None,
     archive: Archive = None,
     edition: EditionName = "main",
-    adopt: Annotated[str | None, typer.Option(help="The task that this purchase made.")] = None,
+    adopt: Annotated[str | None, typer.Option(help="The task that this purchase created.")] = None,
     release: Annotated[
-        bool, typer.Option("--release", help="This purchase made no task: it may be sent again.")
+        bool, typer.Option("--release", help="Declare that this purchase created no task, so it may be sent again.")
     ] = False,
-    reason: Annotated[str | None, typer.Option(help="Why it is released; recorded.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why it is released; this is recorded.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """See and settle purchases that nobody can tell the outcome of."""
@@ -280,7 +286,8 @@ def resolve(
 def doctor(
     archive: Archive = None,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Buy one or two images to see what the API remembers.")
+        bool,
+        typer.Option("--probe", help="Buy one or two images to find out whether the API honours idempotency keys."),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the probe.")] = False,
     as_json: AsJson = False,
@@ -292,7 +299,7 @@ def doctor(
 
 @app.command(epilog="Example: adloom init my-campaign")
 def init(
-    folder: Annotated[Path, typer.Argument(help="The folder to make; nothing in it is overwritten.")],
+    folder: Annotated[Path, typer.Argument(help="The folder to create. Nothing in it is overwritten.")],
 ) -> None:
     """Make a starter project that plans and runs at once."""
 
@@ -304,7 +311,7 @@ def init(
 
 @app.command(epilog="Example: adloom schema campaign.schema.json")
 def schema(
-    path: Annotated[Path | None, typer.Argument(help="The file to write; left out: to the terminal.")] = None,
+    path: Annotated[Path | None, typer.Argument(help="The file to write; without it, the terminal.")] = None,
 ) -> None:
     """Write the JSON schema of campaign files, by which editors complete and check them."""
 

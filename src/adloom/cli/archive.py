@@ -47,13 +47,13 @@ async def status_of(target: str | None, archive: str | None, edition: str, *, as
         store, found = open_target(target, settings, edition)
         editions = [found]
     answers: list[dict[str, Any]] = []
-    lines: list[str] = [] if editions else [f"{store.address} holds no campaign yet"]
+    lines: list[str] = [] if editions else [f"{store.address} contains no campaign yet"]
     for one in editions:
         ledger = new_ledger(store, one)
         await ledger.load()
         revision = await read_newest(store, one)
         if revision is None:
-            raise InputError(f"{store.address}/{one.prefix} holds no plan yet", remedy="Run the campaign first.")
+            raise InputError(f"{store.address}/{one.prefix} contains no plan yet", remedy="Run the campaign first.")
         manifest = (await derive(store, one, ledger, revision)).manifest
         held = held_calls(ledger, WallClock().now())
         lines += status_lines(manifest, held, revision.origin)
@@ -82,21 +82,21 @@ async def verify_edition(  # noqa: D103 - the command's own help says it
     if mend and any(finding.damage is Damage.OLDER for finding in verdict.findings):
         came_back, lack = await rebuild_ledger(store, found)
         lines.append(
-            f"rebuilt: {came_back} calls and tasks of the ledger" + (f"; it still lacks {lack}" if lack else "")
+            f"rebuilt: {came_back} calls and tasks of the ledger" + (f"; still missing: {lack}" if lack else "")
         )
         verdict = await verify(store, found, ledger, share=share)
     if verdict.findings and mend:
         async with PictureDecoder() as decoder:
             mended = await repair(store, found, ledger, verdict, _fetcher(settings), decoder)
         verdict = await verify(store, found, new_ledger(store, found), share=share)
-        lines += [f"put right: {key}" for key in mended]
-        lines += ["left:", *map(str, verdict.findings)] if verdict.findings else ["everything is right now"]
+        lines += [f"repaired: {key}" for key in mended]
+        lines += ["left:", *map(str, verdict.findings)] if verdict.findings else ["everything is in order now"]
     given_up = ""
     if lost is not None:
         given_up = await give_up(store, found, _given(lost), _person())
         verdict = await verify(store, found, new_ledger(store, found), share=share)
-        lines = [f"given up for lost: {given_up}; what it cost stays spent", *map(str, verdict.findings)]
-    count = f"{verdict.objects} objects, {verdict.hashed} hashed, {len(verdict.findings)} not as they should be"
+        lines = [f"declared lost: {given_up}; the money counts as spent", *map(str, verdict.findings)]
+    count = f"{verdict.objects} objects, {verdict.hashed} hashed, {len(verdict.findings)} damaged or unexpected"
     answer = {
         "objects": verdict.objects,
         "hashed": verdict.hashed,
@@ -140,7 +140,7 @@ def _share(sample: str) -> float:
     except ArithmeticError:
         share = Decimal(-1)
     if not 0 < share <= 1:
-        raise SettingInvalid(f"--sample {sample[:40]!r} is no share", remedy="Write it like --sample 10%.")
+        raise SettingInvalid(f"--sample {sample[:40]!r} is not a share", remedy="Write it like --sample 10%.")
     return float(share)
 
 
@@ -173,7 +173,7 @@ async def resolve_calls(  # noqa: D103 - the command's own help says it
     if (adopt_task or let_go) and call is None:
         raise SettingInvalid("which call?", remedy="Name it: adloom resolve TARGET CALL --adopt TASK, or --release.")
     if adopt_task and let_go:
-        raise SettingInvalid("--adopt and --release exclude each other", remedy="Choose one of them.")
+        raise SettingInvalid("--adopt and --release cannot be combined", remedy="Choose one of them.")
     if call is not None and adopt_task:
         async with EvoLink(settings) as api:
             await adopt(ledger, store, api, call, adopt_task, by=_person())
@@ -186,7 +186,7 @@ async def resolve_calls(  # noqa: D103 - the command's own help says it
     else:
         held = [one for one in held_calls(ledger, WallClock().now()) if call in (None, one.call)]
         if call is not None and not held:
-            raise InputError(f"call {call[:80]!r} is not held", remedy="Leave it out to see the held calls.")
+            raise InputError(f"call {call[:80]!r} is not held", remedy="Leave it out to list the held calls.")
         lines = held_lines(held, origin)
     if adopt_task or let_go:
         await publish_again(store, found)
@@ -230,7 +230,7 @@ async def examine(archive: str | None, sent: list[Sent], *, buy: bool, yes: bool
     if buy and all(check.works for check in checks) and _agreed_to_probe(yes=yes):
         checks.append(await _probe(settings, store, sent))
     elif buy:
-        typer.echo("The probe was not made.", err=True)
+        typer.echo("The probe was not run.", err=True)
     told = [{"name": c.name, "works": c.works, "found": c.found, "remedy": c.remedy} for c in checks]
     answer = {"checks": told, **sum(sent, start=Sent()).told()}
     _say([str(check) for check in checks], answer, as_json=as_json)
@@ -238,7 +238,7 @@ async def examine(archive: str | None, sent: list[Sent], *, buy: bool, yes: bool
 
 
 def _agreed_to_probe(*, yes: bool) -> bool:
-    return yes or (sys.stdin.isatty() and typer.confirm("The probe buys one or two images. Go on?"))
+    return yes or (sys.stdin.isatty() and typer.confirm("The probe buys one or two images. Continue?"))
 
 
 async def _probe(settings: Any, store: Any, sent: list[Sent]) -> Check:  # noqa: ANN401 - imported late
@@ -258,7 +258,7 @@ async def _probe(settings: Any, store: Any, sent: list[Sent]) -> Check:  # noqa:
     outlook = await look(store, clock, ProbeSource(), edition, wish)
     result = await execute(settings, store, outlook, started=lambda run: sent.append(run.sent))
     if result.exit_code != EXIT_OK:
-        found = result.stops[0].message if result.stops else "the purchase did not end well"
+        found = result.stops[0].message if result.stops else "the purchase did not succeed"
         return Check("probe", works=False, found=found, remedy="nothing is proven; try again later")
     ledger = new_ledger(store, edition)
     await ledger.load()

@@ -46,7 +46,7 @@ def write_schema(path: Path | None) -> int:
         path.write_text(_schema_text(), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}", remedy="Choose another place.") from error
-    typer.echo(f"wrote {path}; first line of a campaign beside it:\n# yaml-language-server: $schema={path.name}")
+    typer.echo(f"wrote {path}; first line of a campaign file next to it:\n# yaml-language-server: $schema={path.name}")
     return EXIT_OK
 
 
@@ -61,9 +61,9 @@ def make_project(folder: Path) -> int:
             with (folder / name).open("x", encoding="utf-8", newline="\n") as file:
                 file.write(content)
     except OSError as error:
-        message = f"{folder}: the project cannot be made: {error.strerror}"
-        raise InputError(message, remedy="Choose another folder, or mend its permissions.") from error
-    typer.echo("\n".join([f"made {folder}: {', '.join(contents)}", *_NEXT]).format(folder=folder))
+        message = f"{folder}: the project cannot be created: {error.strerror}"
+        raise InputError(message, remedy="Choose another folder, or fix its permissions.") from error
+    typer.echo("\n".join([f"created {folder}: {', '.join(contents)}", *_NEXT]).format(folder=folder))
     return EXIT_OK
 
 
@@ -78,7 +78,7 @@ def _refuse_overwriting(folder: Path, names: list[str]) -> None:
     taken = [name for name in names if (folder / name).exists() or (folder / name).is_symlink()]
     if taken:
         raise InputError(
-            f"{folder} has files already that init would write: {', '.join(taken)}. Nothing was written.",
+            f"{folder} already has files that init would write: {', '.join(taken)}. Nothing was written.",
             remedy="Choose a new folder, for example: adloom init my-campaign",
         )
     if folder.exists() and not folder.is_dir():

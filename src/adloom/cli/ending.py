@@ -38,9 +38,13 @@ def end(work: Callable[[], Awaitable[int]], *, as_json: bool, sent: Sequence[Sen
         say(code, error.message, error.remedy)
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
-        say(code, "interrupted", "Run the same command again to go on.")
+        say(code, "interrupted", "Run the same command again to continue.")
     except Exception as error:
-        say(EXIT_UNEXPECTED, f"{type(error).__name__}: {error}", "This is a bug. The same command again may go on.")
+        say(
+            EXIT_UNEXPECTED,
+            f"{type(error).__name__}: {error}",
+            "This is a bug. Running the same command again may continue.",
+        )
         raise
     raise typer.Exit(code)
 

@@ -21,25 +21,27 @@ Source = Annotated[
     typer.Argument(help="A campaign: a .yaml, .csv or .xlsx file; book.xlsx#May is its sheet May.", show_default=False),
 ]
 Target = Annotated[str, typer.Argument(help="A campaign file, or <archive>/<campaign>/<edition>.", show_default=False)]
-Archive = Annotated[str | None, typer.Option(help="Where the images go; default: ADLOOM_ARCHIVE, else ./archive.")]
-EditionName = Annotated[str, typer.Option(help="One issue of the campaign. The same again resumes it.")]
+Archive = Annotated[
+    str | None, typer.Option(help="Where images are archived; by default ADLOOM_ARCHIVE, else ./archive.")
+]
+EditionName = Annotated[str, typer.Option(help="The issue of the campaign. Using the same one again resumes it.")]
 BudgetUsd = Annotated[str | None, typer.Option(help="The cap in US dollars, instead of the file's budget.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")]
-Model = Annotated[str | None, typer.Option(help="For a CSV: the model of rows that name none.")]
-Size = Annotated[str | None, typer.Option(help="For a CSV: the size of rows that name none, such as 4:5.")]
-Quality = Annotated[str | None, typer.Option(help="For a CSV: the quality of rows that name none, such as 2K.")]
-Variants = Annotated[int | None, typer.Option(help="For a CSV: how many images a row without a number gets.")]
-Prompt = Annotated[str | None, typer.Option(help="For a CSV: the prompt template of rows that have none.")]
+Model = Annotated[str | None, typer.Option(help="For a CSV: the model of rows that do not name one.")]
+Size = Annotated[str | None, typer.Option(help="For a CSV: the size of rows that do not name one, such as 4:5.")]
+Quality = Annotated[str | None, typer.Option(help="For a CSV: the quality of rows that do not name one, such as 2K.")]
+Variants = Annotated[int | None, typer.Option(help="For a CSV: images per row where the row gives no number.")]
+Prompt = Annotated[str | None, typer.Option(help="For a CSV: the prompt template of rows without a prompt.")]
 Only = Annotated[
-    list[str] | None, typer.Option(help="Ask once more for what ended failed, short or refused, or was rejected.")
+    list[str] | None, typer.Option(help="Request again what ended as failed, short or refused, or was rejected.")
 ]
-Jobs = Annotated[list[str] | None, typer.Option("--job", help="For this job only; more than once for several.")]
+Jobs = Annotated[list[str] | None, typer.Option("--job", help="Only this job.")]
 Where = Annotated[
-    str, typer.Option(help='For rows only of which this is so, such as: locale == "zh-CN" and size == "9:16".')
+    str, typer.Option(help='Only rows that meet this condition, such as: locale == "zh-CN" and size == "9:16".')
 ]
-First = Annotated[int | None, typer.Option(help="For the first so many rows only.")]
-Sample = Annotated[int | None, typer.Option(help="For so many rows only, spread over the plan, always the same ones.")]
-Seed = Annotated[str, typer.Option(help="Another seed makes another sample.")]
+First = Annotated[int | None, typer.Option(help="Only the first N rows.")]
+Sample = Annotated[int | None, typer.Option(help="Only N rows, spread over the plan; always the same ones.")]
+Seed = Annotated[str, typer.Option(help="A different seed selects a different sample.")]
 
 
 def request_of(
@@ -65,7 +67,7 @@ def defaults_of(
 
 
 def budget_of(usd: str | None) -> Budget | None:
-    """The cap of ``--budget-usd``. Raises SettingInvalid for what is no sum of money."""
+    """The cap of ``--budget-usd``. Raises SettingInvalid for what is not an amount."""
     if usd is None:
         return None
     try:
@@ -73,9 +75,7 @@ def budget_of(usd: str | None) -> Budget | None:
     except InvalidOperation:
         amount = Decimal(-1)
     if not amount.is_finite() or amount <= 0:
-        raise SettingInvalid(
-            f"--budget-usd {usd[:40]!r} is no sum of money", remedy="Write it like --budget-usd 12.50."
-        )
+        raise SettingInvalid(f"--budget-usd {usd[:40]!r} is not an amount", remedy="Write it like --budget-usd 12.50.")
     return Budget(usd=amount)
 
 

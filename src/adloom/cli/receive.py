@@ -20,7 +20,7 @@ async def receive_callbacks(archive: str | None, host: str, port: int) -> int:
     if not settings.callback_secrets:
         raise SettingInvalid(
             "ADLOOM_CALLBACK_SECRET is not set",
-            remedy="Set it to the same random text, 32 letters or more, here and where campaigns are run.",
+            remedy="Set it to the same random text, at least 32 characters, here and where campaigns are run.",
         )
     store = open_store(settings.archive)
     ended = asyncio.Event()

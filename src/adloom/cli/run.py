@@ -48,7 +48,7 @@ async def run_campaign(
         else:
             from adloom.wiring import execute  # noqa: PLC0415
 
-            note = "Running directly, without Prefect (set PREFECT_API_URL or say --prefect for a flow run)."
+            note = "Running directly, without Prefect (set PREFECT_API_URL or use --prefect for a flow run)."
             typer.echo(note, err=True)
             result = await _watched(partial(execute, settings, store, outlook), sent)
     typer.echo("\n".join(result_lines(result)), err=as_json)
@@ -104,7 +104,7 @@ def _interrupt_on_signals(run: Run) -> None:
     def on_signal() -> None:
         if run.gate.is_interrupted:
             os._exit(EXIT_INTERRUPTED)
-        typer.echo("Stopping: nothing more is bought, what is in flight is collected (once more to quit).", err=True)
+        typer.echo("Stopping: nothing more is bought, what is in flight is collected (press again to quit).", err=True)
         run.interrupt()
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -45,7 +45,7 @@ def held_lines(held: Sequence[Held], origin: Origin) -> list[str]:
         f"for {duration(one.age_s)}; {one.reason}"
         for one in held
     ]
-    return [*lines, "look for the task in EvoLink's console: --adopt TASK when it is there, --release when it is not"]
+    return [*lines, "look for the task in EvoLink's console: use --adopt TASK if it is there, --release if it is not"]
 
 
 def progress_line(progress: Progress, elapsed_s: float, archived_before: int) -> str:

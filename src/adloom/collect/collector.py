@@ -59,7 +59,7 @@ class Collector:
         """Whether a task has ended; where it does not, that is held."""
         task = await self._poller.watch(attempt.task, started, _kind(attempt))
         if task is None:
-            reason = f"task {attempt.task} has not ended, or the API does not know it any more"
+            reason = f"task {attempt.task} has not ended, or the API no longer knows it"
             await self._ledger.note(call, f"a{attempt.number}-held", {"reason": reason})
             return False
         if task.state is TaskState.COMPLETED:

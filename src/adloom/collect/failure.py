@@ -63,7 +63,7 @@ class Failures:
                 return task
             since_s = now - self._since.setdefault(call, now)
             if task is None and since_s >= SILENT_INTERVALS * self._reader.interval_s:
-                reason = f"task {attempt.task} has failed once, and the API does not know it any more"
+                reason = f"task {attempt.task} has failed once, and the API no longer knows it"
                 await self._ledger.note(call, f"a{attempt.number}-held", {"reason": reason})
                 break
             if task is not None and self._counts(task, since_s):

@@ -204,7 +204,7 @@ class Poller:
             watched.ended.set_result(None)
         else:
             if task is not None and task.state is TaskState.OTHER:
-                log.warning("task %s has a state that is not known: %r", task.task_id, task.word[:40])
+                log.warning("task %s has an unknown state: %r", task.task_id, task.word[:40])
             wait_s = self._durations.wait_s(watched.kind, watched.polls, age_s, self.random.random())
             watched.due = now + wait_s
             heapq.heappush(self._watched, watched)

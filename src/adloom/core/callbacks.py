@@ -43,7 +43,7 @@ def read_secrets(text: str) -> tuple[Secret, ...]:
     """
     found = [(int(match[1] or 0), match[2]) for match in map(_SECRET.fullmatch, text.split()) if match]
     if any(len(secret) < SECRET_LETTERS for _, secret in found):
-        raise ValueError(f"this is too short; use {SECRET_LETTERS} random letters or more")
+        raise ValueError(f"this is too short; use at least {SECRET_LETTERS} random characters")
     if len({version for version, _ in found}) < len(found):
         raise ValueError("two secrets have the same version; write them like v2:… v1:…, the newest first")
     return tuple(Secret(secret.encode(), version) for version, secret in found)
@@ -66,7 +66,7 @@ class CallbackAddresses:
         address = f"{self.url.rstrip('/')}/{self.prefix}{call}/{attempt}/{sealed}"
         if len(address) > LONGEST_ADDRESS:
             raise InputError(
-                f"callback_url has {len(address)} letters with what is put behind it; {LONGEST_ADDRESS} are allowed",
+                f"callback_url has {len(address)} characters with what adloom appends; {LONGEST_ADDRESS} are allowed",
                 remedy="Use a shorter address.",
             )
         return address

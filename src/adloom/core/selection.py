@@ -44,10 +44,10 @@ class Selection:
 
     def __post_init__(self) -> None:
         if self.first is not None and self.sample is not None:
-            raise SettingInvalid("--first and --sample exclude each other", remedy="Choose one of them.")
+            raise SettingInvalid("--first and --sample cannot be combined", remedy="Choose one of them.")
         for name, count in (("--first", self.first), ("--sample", self.sample)):
             if count is not None and count < 1:
-                raise SettingInvalid(f"{name} {count} picks nothing", remedy=f"Use 1 or more, like {name} 10.")
+                raise SettingInvalid(f"{name} {count} selects nothing", remedy=f"Use 1 or more, like {name} 10.")
         if self.where:
             _condition(self.where)
 
@@ -141,7 +141,7 @@ def choose(selection: Selection, rows: Callable[[], Iterable[Row]]) -> Choice:
     seen.check(selection)
     if not seen.picked:
         raise SettingInvalid(
-            f"{selection.words} picks no row of the campaign", remedy="Look at the rows with `adloom plan` without it."
+            f"{selection.words} selects no row of the campaign", remedy="See all rows with `adloom plan` without it."
         )
     return Choice(selection, digests)
 

@@ -69,7 +69,7 @@ class Child:
             raise
         if ready.get("ready") is not True:
             await self.aclose()
-            raise DecoderBroken("the process that makes renditions does not answer", remedy="Install adloom again.")
+            raise DecoderBroken("the process that makes renditions does not answer", remedy="Reinstall adloom.")
         return self
 
     async def __aexit__(self, *_: object) -> None:

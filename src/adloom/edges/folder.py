@@ -100,7 +100,7 @@ class FolderStore:
                     f"the archive cannot be used: {reason}", remedy="Choose a folder you may write to with --archive."
                 ) from error
             raise StoreUnavailable(
-                f"the archive failed: {reason}", remedy="Mend the disk, then run the same command again."
+                f"the archive failed: {reason}", remedy="Fix the disk, then run the same command again."
             ) from error
 
     def _path(self, key: str) -> Path:
@@ -134,8 +134,8 @@ class FolderStore:
     def _write_temporary(self, path: Path, content: bytes) -> Path:
         if link := self._link_above(path):
             raise StoreRefused(
-                f"the archive cannot be used: {link} is a link, and none is followed below the archive's root",
-                remedy="Put the folder itself there, or name the place that the link leads to with --archive.",
+                f"the archive cannot be used: {link} is a link, and links below the archive's root are not followed",
+                remedy="Move the folder itself there, or name the link's target with --archive.",
             )
         self._make_folder(path.parent)
         temporary = path.with_name(f".{secrets.token_hex(8)}")
@@ -229,5 +229,6 @@ def _private_mode(folder: Path, mode: int) -> int:
 
 def _no_file(path: Path) -> RecordUnreadable:
     return RecordUnreadable(
-        f"{path} is no plain file or folder", remedy="Put back what belongs there, then run the same command again."
+        f"{path} is not a regular file or folder",
+        remedy="Put back what belongs there, then run the same command again.",
     )

@@ -33,6 +33,6 @@ async def prefect_health(environ: Mapping[str, str]) -> Check:
     except httpx.HTTPError:
         healthy = False
     if not healthy:
-        remedy = "start it (`prefect server start`), unset PREFECT_API_URL, or say --direct"
+        remedy = "start it (`prefect server start`), unset PREFECT_API_URL, or use --direct"
         return Check("prefect", works=False, found="the server at PREFECT_API_URL does not answer", remedy=remedy)
     return Check("prefect", works=True, found="the server at PREFECT_API_URL answers")

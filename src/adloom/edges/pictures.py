@@ -106,7 +106,7 @@ class PictureDecoder:
             except _ChildDied as death:
                 if death.hopeless:
                     break
-        raise PictureUnjudged("the image could not be judged: decoding it ended or outlasted the decoder's process")
+        raise PictureUnjudged("the image could not be checked: decoding it ended or outlasted the decoder's process")
 
     async def aclose(self) -> None:
         """End the children: idle ones now, a busy one after its image."""
@@ -159,7 +159,7 @@ class _Child:
             raise
         if ready != "ready":
             await child.end()
-            raise DecoderBroken("the image decoder does not answer", remedy="Install adloom again.")
+            raise DecoderBroken("the image decoder does not answer", remedy="Reinstall adloom.")
         return child
 
     async def ask(self, wanted: bytes, content: bytes, limit_s: float) -> _Answer:
@@ -232,5 +232,5 @@ def _picture(line: object, attached: bytes) -> Picture | None:
             known = tuple(flag for flag in _FLAGS if flag in flags)
             return Picture(media_type, extension, width_px, height_px, known, attached, likeness)
         case ["unjudged", str(reason)] if reason.isascii() and reason.isprintable():
-            raise PictureUnjudged(f"the image could not be judged: {reason[:REASON_LENGTH]}")
+            raise PictureUnjudged(f"the image could not be checked: {reason[:REASON_LENGTH]}")
     return None

@@ -104,7 +104,7 @@ def _key(environ: Mapping[str, str], problems: list[str]) -> SecretText | None:
         return None
     if not (text.isascii() and text.isprintable() and " " not in text):
         problems.append(
-            "EVOLINK_API_KEY: the value has blanks, line breaks or letters that no key has; copy the key again"
+            "EVOLINK_API_KEY: the value contains spaces, line breaks or characters that no key has; copy the key again"
         )
         return None
     return SecretText(text)
@@ -146,11 +146,11 @@ def _url_problem(text: str, *, loopback: bool) -> str:
         parts = urlsplit(text)
         host, _port = parts.hostname or "", parts.port
     except ValueError:
-        return "this is no web address; write it like https://api.evolink.ai"
+        return "this is not a web address; write it like https://api.evolink.ai"
     plain = text.isascii() and text.isprintable() and " " not in text
     here = is_loopback_host(host)
     checks = (
-        (not host or not plain or parts.scheme not in ("http", "https"), "this is no web address; write https://…"),
+        (not host or not plain or parts.scheme not in ("http", "https"), "this is not a web address; write https://…"),
         ("@" in parts.netloc, "a user name or password does not belong in it; the key goes into EVOLINK_API_KEY"),
         ("?" in text or "#" in text, "a query or fragment does not belong in it; end it after the host or path"),
         (parts.scheme == "http" and not (here and loopback), "http would send the key in the clear; use https"),
@@ -168,7 +168,7 @@ def _seconds(environ: Mapping[str, str], name: str, default: float, problems: li
     except ValueError:
         seconds = math.nan
     if not (math.isfinite(seconds) and seconds > 0):
-        problems.append(f"{name}: this is no number of seconds above 0; write it like 3 or 0.5")
+        problems.append(f"{name}: not a number of seconds above 0; write it like 3 or 0.5")
         return default
     return seconds
 

@@ -25,9 +25,9 @@ from adloom.gallery.view import Contents, RowView, page_name
 
 STATUS_WORDS = {
     "complete": "Complete: every image is archived",
-    "partial": "Finished, but some images did not make it",
+    "partial": "Finished, but some images are missing",
     "held": "Some purchases are held: nobody can tell yet whether they were bought (adloom resolve)",
-    "stopped": "Stopped before the end; running it again goes on",
+    "stopped": "Stopped before the end; run it again to continue",
 }
 _BAR_UNITS = 1000
 

@@ -51,10 +51,10 @@ async def _make_one(store: Store, edition: Edition, line: Mapping[str, Any], dec
     key = line["key"]
     content = await store.read(edition.key(key))
     if content is None or hashlib.sha256(content).hexdigest() != line["sha256"]:
-        log.warning("%s is missing or damaged and gets no thumbnail; `adloom verify` tells more", edition.key(key))
+        log.warning("%s is missing or damaged and gets no thumbnail; `adloom verify` shows details", edition.key(key))
         return False
     if not (small := await shrink(content, decoder)):
-        log.warning("%s gets no thumbnail: it cannot be shown small", edition.key(key))
+        log.warning("%s gets no thumbnail: it cannot be scaled down", edition.key(key))
         return False
     await store.create(edition.key(thumb_key(key)), small, media_type="image/jpeg")
     return True

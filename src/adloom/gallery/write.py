@@ -34,7 +34,7 @@ async def write_gallery(store: Store, edition: Edition, calls: Sequence[CallFact
     revision = await read_newest(store, edition)
     if revision is None:
         raise InputError(
-            f"{store.address}/{edition.prefix.rstrip('/')} holds no plan, so there is nothing to show",
+            f"{store.address}/{edition.prefix.rstrip('/')} contains no plan, so there is nothing to show",
             remedy="Run the campaign first: adloom run <campaign file>.",
         )
     known = outcomes(calls)

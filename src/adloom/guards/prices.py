@@ -157,7 +157,7 @@ class PriceWatch:
         if self._excess and self._planned + self._excess > self._cap:
             message = (
                 f"the API has charged {self._excess:f} credits more than was planned for: "
-                f"with them the plan comes to {self._planned + self._excess:f} of {self._cap:f} credits"
+                f"the plan then comes to {self._planned + self._excess:f} of {self._cap:f} credits"
             )
             self._gate.close(Stop(StopReason.BUDGET, message, "Ask EvoLink why; raise the budget to go on."))
 
@@ -166,7 +166,7 @@ class PriceWatch:
         model, quoted, n = intent["model"], Decimal(intent["credits"]), len(intent["variants"])
         kind = (model, intent["quality"])
         if not told:
-            log.warning("the API tells no price of %s; it is bought at the table's", model)
+            log.warning("the API reports no price for %s; it is bought at the list price", model)
             self._window(kind).open()
             return
         by_asked = not has_moved(quoted, charged)  # some bill the images asked for, some those that were made

@@ -93,7 +93,7 @@ class SteadyStore:
         except _OUTAGES as error:
             if self._is_given_up:
                 raise _outage(error) from error
-            log.warning("%s; nothing is bought until %s comes through", error.message, key)
+            log.warning("%s; nothing is bought until %s succeeds", error.message, key)
         self._failing += 1
         self._gate.hold(self)
         try:

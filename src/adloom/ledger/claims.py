@@ -78,7 +78,7 @@ async def hold(ledger: Ledger, call: str, attempt: int, task_id: str) -> bool:
         return True
     edition, other, number = owner
     reason = f"the API answered with task {task_id}, which belongs to call {other} of {edition}"
-    log.error("call %s: %s; look at both", call, reason)
+    log.error("call %s: %s; check both", call, reason)
     sends = next(known.sends for known in ledger.facts(call).attempts if known.number == attempt)
     await ledger.note(call, f"a{attempt}-unknown-{sends}", {"reason": reason})
     fields = {"task": task_id, "edition": edition, "call": other, "attempt": number, "reason": reason}

@@ -40,7 +40,7 @@ def parse_json(content: bytes) -> object:
     try:
         return json.loads(content)
     except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
+        raise ValueError("it is nested too deeply") from error
 
 
 def from_json(content: bytes, key: str) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def from_json(content: bytes, key: str) -> dict[str, Any]:
             f"{key} is damaged", remedy="Run `adloom verify` on the edition; restore this object from a backup."
         ) from error
     if not isinstance(record, dict):
-        raise RecordUnreadable(f"{key} is no record", remedy="Run `adloom verify` on the edition.")
+        raise RecordUnreadable(f"{key} is not a record", remedy="Run `adloom verify` on the edition.")
     return record
 
 

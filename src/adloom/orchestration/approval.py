@@ -41,8 +41,8 @@ async def ask_for_approval(outlook: Outlook, above_usd: float) -> State[Any] | N
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
         raise SettingInvalid(
-            f"this run would spend ${price:.2f} and asks for approval above ${above_usd:.2f}",
-            remedy="Only the run of a deployment can wait for an answer; set approve_above_usd to 0.",
+            f"this run would spend ${price:.2f} and needs approval above ${above_usd:.2f}",
+            remedy="Only a deployment's run can wait for approval; set approve_above_usd to 0.",
         )
     form = Approval.with_initial_data(description="```\n" + "\n".join(plan_lines(outlook)) + "\n```")
     get_run_logger().info("This run would spend $%.2f, more than $%.2f: Resume asks for a yes first.", price, above_usd)

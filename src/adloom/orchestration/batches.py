@@ -62,7 +62,7 @@ async def fulfil_as_prefect_task(run: Run, orders: Sequence[Order]) -> None:
     except PREFECT_FAULTS as error:
         if batch.has_begun and not batch.has_ended:
             raise
-        get_run_logger().warning("Prefect did not record a batch (%s); the images are not concerned", error)
+        get_run_logger().warning("Prefect did not record a batch (%s); the images are not affected", error)
         if not batch.has_begun:
             await batch.fulfil()
     finally:

@@ -41,8 +41,8 @@ class FormLimits:
         """Refuse a file that the form may not name. Raises SettingInvalid, which says nothing about the file."""
         if not is_below(source, (CAMPAIGNS, *self.roots)):
             raise SettingInvalid(
-                f"{field}: {source[:80]!r} is not where a form may read from",
-                remedy=f"Put the file into {CAMPAIGNS}/, or have the folder added to {ROOTS} of the worker.",
+                f"{field}: {source[:80]!r} is not in a folder that a form may read",
+                remedy=f"Put the file into {CAMPAIGNS}/, or ask for the folder to be added to {ROOTS} of the worker.",
             )
 
     def reference_roots(self, source: str | None) -> tuple[str, ...] | None:
@@ -69,7 +69,7 @@ def form_limits(environ: Mapping[str, str] = os.environ) -> FormLimits:
     problems: list[str] = []
     runs = _number(environ, MAX_RUNS, problems)
     if runs is not None and runs != int(runs):
-        problems.append(f"{MAX_RUNS}: this is no whole number; write it like 4")
+        problems.append(f"{MAX_RUNS}: not a whole number; write it like 4")
     limits = FormLimits(
         roots=_roots(environ, problems),
         max_usd=_number(environ, MAX_USD, problems),
@@ -97,6 +97,6 @@ def _number(environ: Mapping[str, str], name: str, problems: list[str]) -> Decim
     except InvalidOperation:
         number = Decimal(0)
     if not (number.is_finite() and number > 0):
-        problems.append(f"{name}: this is no number above 0; write it like 20")
+        problems.append(f"{name}: not a number above 0; write it like 20")
         return None
     return number

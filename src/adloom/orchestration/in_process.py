@@ -104,7 +104,7 @@ async def _ended(flowing: asyncio.Task[State[Any]], prepared: Prepared) -> State
         if not flowing.done():
             flowing.cancel()
             await asyncio.wait({flowing}, timeout=1)
-            log.info("Prefect is not waited for any longer")
+            log.info("gave up waiting for Prefect")
     if not flowing.done() or flowing.cancelled():
         raise TimeoutError
     return flowing.result()
@@ -143,8 +143,8 @@ async def _reach_server() -> None:
         where = f"the Prefect server at {_without_user(url)}" if url else "Prefect's embedded server"
         if isinstance(error, httpx.HTTPStatusError):
             raise SettingInvalid(
-                f"{where} does not take the secret in {CLIENTS_SECRET}; nothing was sent",
-                remedy=f"That of `make up` is in .prefect-home/api-secret: set {CLIENTS_SECRET} to that line.",
+                f"{where} rejects the secret in {CLIENTS_SECRET}; nothing was sent",
+                remedy=f"The secret of `make up` is in .prefect-home/api-secret: set {CLIENTS_SECRET} to that line.",
             )
         raise SettingInvalid(
             f"{where} does not answer ({type(error).__name__}); nothing was sent",
@@ -229,7 +229,7 @@ def _without_prefect(prepared: Prepared, fault: BaseException) -> Result:
     if prepared.result is None:
         raise SettingInvalid(
             f"Prefect did not start the flow run ({type(fault).__name__}); nothing was sent",
-            remedy="Look at the Prefect server, or run with --direct.",
+            remedy="Check the Prefect server, or run with --direct.",
         ) from fault
     log.warning("Prefect did not record how this run ended (%s); the archive has", type(fault).__name__)
     result: Result = prepared.result

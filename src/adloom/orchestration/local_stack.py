@@ -173,22 +173,20 @@ def _start_server(home: Home, environment: Mapping[str, str]) -> None:
     server = home.running("server")
     if server is None:
         if _is_taken(int(port)):
-            raise CannotStand(
-                f"port {port} is taken by something else; choose another: make up PREFECT_SERVER_API_PORT=4201"
-            )
+            raise CannotStand(f"port {port} is in use; choose another: make up PREFECT_SERVER_API_PORT=4201")
         home.note("port", port)
         server = home.start("server", ["adloom.orchestration.server"], environment, umask=0o077)
     elif home.noted("port") != port:
-        raise CannotStand(f"the server that runs is on port {home.noted('port')}; first: make down")
+        raise CannotStand(f"the running server is on port {home.noted('port')}; run make down first")
     started = server
     api = environment["PREFECT_API_URL"]
     healthy = _comes_true(lambda: _status(f"{api}/health") == OK or is_surely_dead(started), SERVER_STARTS_IN_S)
     if not healthy or is_surely_dead(server):
         raise CannotStand(f"the Prefect server did not start; see {home.log('server')}")
     if _status(f"{api}/admin/version") == OK:
-        raise CannotStand("the server that runs asks nobody for a secret; first: make down")
+        raise CannotStand("the running server asks for no secret; run make down first")
     if _status(f"{api}/admin/version", environment[SECRET]) != OK:
-        raise CannotStand("the server that runs has another secret; first: make down")
+        raise CannotStand("the running server has another secret; run make down first")
 
 
 def _worker_environment(home: Home, environment: Mapping[str, str]) -> tuple[dict[str, str], str]:
@@ -215,7 +213,7 @@ def _worker_environment(home: Home, environment: Mapping[str, str]) -> tuple[dic
 def _start_worker(home: Home, environment: Mapping[str, str], buys_from: str) -> None:
     if home.running("worker") is not None:
         if home.noted("buys-from") != buys_from:
-            raise CannotStand(f"the worker that runs buys from {home.noted('buys-from')}; first: make down")
+            raise CannotStand(f"the running worker buys from {home.noted('buys-from')}; run make down first")
         return
     home.note("buys-from", buys_from)
     home.start("worker", ["prefect", "worker", "start", "--pool", POOL, "--name", socket.gethostname()], environment)
@@ -225,7 +223,7 @@ def _watch_runs(folder: Path, environment: Mapping[str, str]) -> None:
     try:
         watch_runs(folder / "automations.yaml", environment["PREFECT_API_URL"], environment[SECRET])
     except OSError as error:
-        raise CannotStand(f"the Prefect server did not take automations.yaml: {error}") from error
+        raise CannotStand(f"the Prefect server rejected automations.yaml: {error}") from error
 
 
 def _prefect(home: Home, environment: Mapping[str, str], *words: str) -> None:

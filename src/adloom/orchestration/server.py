@@ -104,7 +104,7 @@ def main() -> None:
     """Serve until a signal ends it."""
     if not os.environ.get(SECRET):
         sys.exit(
-            f"{SECRET} is not set: without it whoever reaches the server starts runs, and with them code.\n"
+            f"{SECRET} is not set: without it, anyone who reaches the server can start runs and so execute code.\n"
             f"Set it, and {CLIENTS_SECRET} of the workers, to the same: user:password, long and random."
         )
     os.environ.setdefault(ORIGINS, own_origins(os.environ))

@@ -36,4 +36,6 @@ async def start_others(request: RunRequest, runs: int) -> None:
         try:
             await arun_deployment(DEPLOYMENT, parameters={**parameters, "number": number}, timeout=0)
         except PREFECT_FAULTS as error:
-            get_run_logger().warning("share %d was not started (%s); the others buy it", number, type(error).__name__)
+            get_run_logger().warning(
+                "share %d was not started (%s); the other runs buy its part", number, type(error).__name__
+            )

@@ -80,8 +80,8 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
             refuse_mixture(newest.origin, buying, has_bought=has_bought(ledger))
             if ledger.calls() and not (replace or await _shares_a_row(source, store, edition, newest, surveyed)):
                 raise PlanRefused(
-                    f"the archive holds another campaign named {newest.campaign!r}: no row of this file is in its plan",
-                    remedy="Rename the campaign, choose another --edition, or say --replace to buy it as well.",
+                    f"the archive has another campaign named {newest.campaign!r}: no row of this file is in its plan",
+                    remedy="Rename the campaign, choose another --edition, or use --replace to buy it as well.",
                 )
             former = await read_revision(store, edition, newest.number - 1)
             if former is not None:  # its maker may have died before it had withdrawn everything
@@ -156,7 +156,7 @@ def refuse_mixture(bought_from: Origin, buying: Buying, *, has_bought: bool) -> 
     if refusal := buying.refusal(bought_from, has_bought=has_bought):
         remedy = "Choose another --edition or another --archive."
         if not (bought_from.is_stand_in or buying.origin.is_stand_in):
-            remedy += " If it is the same API at another address, say so: --same-api REASON."
+            remedy += " If it is the same API at a new address, use --same-api REASON."
         raise PlanRefused(f"{refusal}; nothing was sent", remedy=remedy)
 
 

@@ -59,20 +59,21 @@ async def reserve(world: World, outlook: Outlook) -> Reservation:
 def unconfirmed(outlook: Outlook) -> Stop:
     """Why a run whose price nobody agreed to buys nothing."""
     word, to_buy = outlook.origin.word, outlook.to_buy
-    would = f"spend {word}{usd(to_buy):f} USD ({to_buy:f} credits)" if to_buy else "ask for the images that are missing"
+    would = f"spend {word}{usd(to_buy):f} USD ({to_buy:f} credits)" if to_buy else "request the missing images"
     message = f"nothing was bought: this run would {would}, and nobody agreed to that"
-    return Stop(StopReason.UNCONFIRMED, message, "Say --yes to buy: off a terminal a run cannot ask.")
+    return Stop(StopReason.UNCONFIRMED, message, "Use --yes to buy: without a terminal a run cannot ask.")
 
 
 def older(outlook: Outlook) -> Stop:
     """Why a run buys nothing when its edition knows more than the ledger does."""
     message = (
-        f"the ledger of {outlook.edition.campaign}/{outlook.edition.edition} is older than its manifest and what lies "
-        f"beside it: it lacks {outlook.lack}; nothing is bought, so that nothing is bought twice"
+        f"the ledger of {outlook.edition.campaign}/{outlook.edition.edition} is older than its manifest and the files "
+        f"next to it; missing: {outlook.lack}; nothing is bought, so that nothing is bought twice"
     )
     remedy = (
-        "If the archive is a copy that lags, run again later; if ledger/ was deleted or restored, bring back its last "
-        "state. Else `adloom verify TARGET --repair` rebuilds what it can, `--accept-loss REASON` gives up the rest."
+        "If the archive is a stale replica, run again later; if ledger/ was deleted or restored, bring back its latest "
+        "state. Otherwise `adloom verify TARGET --repair` rebuilds what it can, and `--accept-loss REASON` declares "
+        "the rest lost."
     )
     return Stop(StopReason.OLDER_LEDGER, message, remedy)
 
@@ -120,6 +121,6 @@ async def _probe(store: Store, edition: Edition, token: str) -> None:
     first, second = [await store.create(key, content) for content in (b"1\n", b"2\n")]
     if not first or second or await store.read(key) != b"1\n":
         raise StoreRefused(
-            f"the archive {store.address} does not keep create-once: two runs could buy the same image",
-            remedy="Use a folder on a local disk, or an S3 store that honours If-None-Match.",
+            f"the archive {store.address} does not create objects only once: two runs could buy the same image",
+            remedy="Use a folder on a local disk, or an S3 store that supports If-None-Match.",
         )

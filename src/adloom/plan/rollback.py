@@ -60,7 +60,7 @@ class Lack:
             (calls, "{:f} purchases"),
             (charged, "{:f} credits charged"),
             (len(self.tasks), "{} tasks"),
-            (len(self.assets), "{} images that lie in assets/"),
+            (len(self.assets), "{} images in assets/"),
             (self.revisions, "{} revisions of the plan"),
             (self.facts, "{} records"),
         )
@@ -161,7 +161,7 @@ async def accept_loss(ledger: Ledger, clock: Clock, lack: Lack, *, reason: str, 
     InputError when nothing is lacking, or when somebody else has settled it meanwhile.
     """
     if not lack:
-        raise InputError("the ledger lacks nothing of what its edition has said", remedy="Leave --accept-loss out.")
+        raise InputError("nothing is missing from the ledger", remedy="Leave --accept-loss out.")
     key = ledger.edition.key(f"loss-{len(ledger.losses) + 1}.json")
     record = {
         "schema": SCHEMA,
@@ -175,7 +175,7 @@ async def accept_loss(ledger: Ledger, clock: Clock, lack: Lack, *, reason: str, 
         "assets": list(lack.assets),
     }
     if not await ledger.store.create(key, to_json(record)):
-        raise InputError("somebody else has accepted a loss just now", remedy="Run `adloom verify` again.")
+        raise InputError("somebody else has just accepted a loss", remedy="Run `adloom verify` again.")
     return key
 
 

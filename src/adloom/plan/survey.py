@@ -69,8 +69,8 @@ def refuse_change(source: CampaignSource, before: str, now: str) -> None:
     """Raises InputError when a campaign's rows, by their hashes, are not those that were looked at."""
     if before != now:
         raise InputError(
-            f"{source.campaign.source}: its rows were changed while the run began; nothing was sent",
-            remedy="Run the same command again, once nobody writes to the campaign's files.",
+            f"{source.campaign.source}: its rows changed while the run was starting; nothing was sent",
+            remedy="Run the same command again when the campaign's files are no longer being written.",
         )
 
 

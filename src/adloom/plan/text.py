@@ -58,9 +58,9 @@ def plan_lines(outlook: Outlook) -> list[str]:
     lines.append(_budget_line(outlook))
     if outlook.most_in_flight:
         at_once = dollars(outlook.most_in_flight, outlook.origin)
-        lines.append(f"at once   at most {at_once} in flight: a price that moves can pass the budget by that")
+        lines.append(f"at once   at most {at_once} in flight: a price change can exceed the budget by that much")
     if outlook.lack:
-        lines.append(f"ledger    WARNING, older than its manifest: it lacks {outlook.lack}; a run would buy nothing")
+        lines.append(f"ledger    WARNING, older than its manifest; missing: {outlook.lack}; a run would buy nothing")
     lines += _fallback_lines(outlook)
     if outlook.clash:
         lines.append(f"warning   {outlook.clash}: a run would be refused")
@@ -86,14 +86,14 @@ def _change_lines(outlook: Outlook) -> list[str]:
     costs = dollars(changes.credits, outlook.origin)
     lines = [f"changed   since plan {changes.revision}: rows {rows}; the change costs {costs}"]
     if changes.more_images or changes.fewer_images:
-        lines.append(f"          of kept rows {changes.more_images} images more and {changes.fewer_images} fewer")
+        lines.append(f"          in kept rows {changes.more_images} images more and {changes.fewer_images} fewer")
     if changes.removed_images:
         kept = f"{changes.removed_images} images of removed or edited rows are paid for and stay in the archive"
         lines.append(f"          {kept}, outside the manifest")
     if changes.renamed:
         names = ", ".join(f"{old} is now {new}" for old, new in changes.examples)
         more = ", …" if changes.renamed > len(changes.examples) else ""
-        lines.append(f"warning   renamed rows are new ones and bought again: {changes.renamed} ({names}{more})")
+        lines.append(f"warning   renamed rows count as new and are bought again: {changes.renamed} ({names}{more})")
     return lines
 
 
@@ -112,7 +112,7 @@ def _budget_line(outlook: Outlook) -> str:
     if outlook.fits:
         return f"budget    {cap}: enough"
     lacking = dollars(outlook.committed.committed + outlook.to_buy - outlook.cap, outlook.origin)
-    return f"budget    {cap}: WARNING, {lacking} too little; a run would buy nothing"
+    return f"budget    {cap}: WARNING, {lacking} short; a run would buy nothing"
 
 
 def _fallback_lines(outlook: Outlook) -> list[str]:
@@ -122,10 +122,12 @@ def _fallback_lines(outlook: Outlook) -> list[str]:
     if usable:
         most = dollars(outlook.most_credits(usable), outlook.origin)
         how = " (the cheapest that takes every row)" if outlook.source.campaign.falls_back_on_cheapest else ""
-        lines.append(f"fallback  {', '.join(usable)}{how}: at most {most} for the edition if all is bought there")
+        lines.append(
+            f"fallback  {', '.join(usable)}{how}: at most {most} for the edition if everything is bought there"
+        )
     if lacking := [model for model in wanted if model not in usable]:
         needed = dollars(outlook.most_credits(lacking), outlook.origin)
-        lines.append(f"warning   the budget does not allow the fallback {', '.join(lacking)}: that may need {needed}")
+        lines.append(f"warning   the budget does not allow the fallback {', '.join(lacking)}: it could take {needed}")
     return lines
 
 

@@ -184,17 +184,17 @@ async def _against_the_ledger(store: Store, edition: Edition, ledger: Ledger, su
     except (StoreRefused, StoreUnavailable):
         raise
     except UNREADABLE as error:
-        cause = error.message if isinstance(error, AdloomError) else f"a record lacks what it should hold: {error!r}"
+        cause = error.message if isinstance(error, AdloomError) else f"a record is incomplete: {error!r}"
         return [Finding(LEDGER, Damage.UNREADABLE, cause)]
     findings = [Finding(key, Damage.CONTRADICTS, "its bytes are not those that were archived") for key in others]
     if lack:
-        findings.append(Finding(LEDGER, Damage.OLDER, f"it lacks {lack}; see --repair and --accept-loss"))
+        findings.append(Finding(LEDGER, Damage.OLDER, f"missing: {lack}; see --repair and --accept-loss"))
     for name, content in derived.files.items():
         if await read_plain(store, edition.key(name)) != content:
-            findings.append(Finding(name, Damage.CONTRADICTS, "plan and ledger say otherwise"))
+            findings.append(Finding(name, Damage.CONTRADICTS, "differs from plan and ledger"))
     manifest = await read_plain(store, edition.key("manifest.json"))
     if manifest is None or not same_facts(manifest, derived.manifest):
-        findings.append(Finding("manifest.json", Damage.CONTRADICTS, "plan and ledger say otherwise"))
+        findings.append(Finding("manifest.json", Damage.CONTRADICTS, "differs from plan and ledger"))
     return findings
 
 
@@ -266,7 +266,7 @@ def _from_text(content: bytes) -> dict[str, str]:
         raise RecordUnreadable(f"{NAME} does not agree with its own last line")
     sums = {line[66:]: line[:64] for line in text.decode(errors="replace").splitlines()}
     if _to_text(sums) != content:
-        raise RecordUnreadable(f"{NAME} is not as it was written")
+        raise RecordUnreadable(f"{NAME} was changed after it was written")
     return sums
 
 

@@ -66,7 +66,7 @@ async def repair(
     except (StoreRefused, StoreUnavailable):
         raise
     except UNREADABLE as error:
-        log.warning("the ledger cannot be read, so nothing more is put right: %r", error)
+        log.warning("the ledger cannot be read, so nothing more is repaired: %r", error)
     return tuple(repairer.mended)
 
 

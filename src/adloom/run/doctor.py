@@ -39,11 +39,11 @@ async def check_archive(store: Store, token: str) -> Check:
     except AdloomError as error:
         return Check("archive", works=False, found=error.message, remedy=error.remedy)
     if not kept:
-        remedy = "use a folder on a local disk, or an S3 store that honours If-None-Match"
-        return Check("archive", works=False, found=f"{store.address} lets one object be made twice", remedy=remedy)
+        remedy = "use a folder on a local disk, or an S3 store that supports If-None-Match"
+        return Check("archive", works=False, found=f"{store.address} creates the same object twice", remedy=remedy)
     if not has_room:
-        return Check("archive", works=False, found=f"{store.address} is nearly full", remedy="make room")
-    return Check("archive", works=True, found=f"{store.address} can be written and keeps create-once")
+        return Check("archive", works=False, found=f"{store.address} is nearly full", remedy="free some space")
+    return Check("archive", works=True, found=f"{store.address} is writable and creates an object only once")
 
 
 async def check_account(api: ImageApi, origin: Origin) -> Check:
@@ -59,7 +59,7 @@ async def check_account(api: ImageApi, origin: Origin) -> Check:
 def check_clock(now: float, servers_now: float | None) -> Check:
     """Whether this machine's clock agrees with the API's. Both are Unix times; None when the API did not tell."""
     if servers_now is None:
-        return Check("clock", works=True, found="the API does not tell its time")
+        return Check("clock", works=True, found="the API does not report its time")
     off_s = now - servers_now
     if abs(off_s) > CLOCK_MAY_BE_OFF_S:
         return Check("clock", works=False, found=f"it is {off_s:+.0f} s off the API's", remedy="set it by NTP")
@@ -109,6 +109,6 @@ def probe_check(ledger: Ledger, call: str, origin: Origin, *, remembers: bool) -
     tasks = len(ledger.facts(call).latest.tasks)
     cost = f"{origin.word}{PROBE_PRICE * Decimal(tasks):f} credits spent"
     if remembers:
-        return Check("probe", works=True, found=f"a repeated key brings the first task back ({cost})")
-    remedy = "answers that get lost are settled by the task list or held for a person"
+        return Check("probe", works=True, found=f"a repeated key returns the first task ({cost})")
+    remedy = "lost answers are resolved from the task list or held for a person"
     return Check("probe", works=True, found=f"a repeated key buys again ({cost})", remedy=remedy)

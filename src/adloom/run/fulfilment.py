@@ -152,7 +152,7 @@ class Fulfilment:
         except AdloomError as error:
             self._gate.close(Stop(StopReason.OUTAGE, error.message, error.remedy))
         except Exception:  # the one broad except: a surprise in one call must not take the others down
-            log.exception("call %s met an error that nobody expected; it is left for a later run", call)
+            log.exception("call %s met an unexpected error and is left for a later run", call)
             self.surprised = True
 
     async def _bring(self, first: Order) -> None:

@@ -83,8 +83,8 @@ class Vigil:
         self._turn += 1
         call = calls[self._turn % len(calls)]
         if not await ledger.has_kept(call):
-            message = f"the ledger has lost records of call {call} while this run was at work"
-            remedy = "Find out who deletes in the archive; then `adloom verify TARGET --repair`."
+            message = f"the ledger lost records of call {call} during this run"
+            remedy = "Find out what deletes files in the archive, then `adloom verify TARGET --repair`."
             self._gate.close(Stop(StopReason.OUTAGE, message, remedy))
 
     async def heed_a_full_store(self) -> None:
@@ -110,5 +110,5 @@ class Vigil:
 
 
 def _no_room(store: Store) -> Stop:
-    message = f"the archive {store.address} is nearly full: no image is bought that could not be stored"
-    return Stop(StopReason.OUTAGE, message, "Make room, then run the same command again.")
+    message = f"the archive {store.address} is nearly full: adloom buys no image that it could not store"
+    return Stop(StopReason.OUTAGE, message, "Free some space, then run the same command again.")

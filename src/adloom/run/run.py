@@ -182,7 +182,7 @@ class Run:
 
     def interrupt(self) -> None:
         """Stop buying because a person said so."""
-        self.gate.close(Stop(StopReason.INTERRUPTED, "interrupted", "Run the same command again to go on."))
+        self.gate.close(Stop(StopReason.INTERRUPTED, "interrupted", "Run the same command again to continue."))
 
     @property
     def sent(self) -> Sent:
@@ -257,8 +257,8 @@ class Run:
         if self._fulfilment.surprised:
             return self._ended(published, stops, exit_code(stops, {**found, Status.OPEN: 0}) or EXIT_UNEXPECTED)
         if found[Status.OPEN] and not stops:
-            message = f"{found[Status.OPEN]} images are still open: another run is at them, or has left them"
-            stops = (Stop(StopReason.UNFINISHED, message, "Run the same command again to see to them."),)
+            message = f"{found[Status.OPEN]} images are still open: another run is working on them or has left them"
+            stops = (Stop(StopReason.UNFINISHED, message, "Run the same command again to finish them."),)
         return self._ended(published, stops, exit_code(stops, found))
 
     def _ended(self, published: Published, stops: tuple[Stop, ...], code: int) -> Result:

@@ -99,7 +99,7 @@ async def sweep_all(world: World, editions: Iterable[Edition], publish: Publish)
         found.append(swept)
         outages = outages + 1 if isinstance(error, StoreUnavailable) else 0
         if outages == OUTAGES:
-            raise error or StoreUnavailable("the archive is away")
+            raise error or StoreUnavailable("the archive is unreachable")
     return found
 
 
@@ -111,7 +111,7 @@ async def _sweep_one(world: World, edition: Edition, publish: Publish) -> tuple[
             await publish(world.store, edition)
     except Exception as error:  # noqa: BLE001 - links of other editions die while somebody looks at this one
         broken = error.message if isinstance(error, AdloomError) else type(error).__name__
-        log.warning("%s could not be seen to: %s", edition.prefix.rstrip("/"), broken)
+        log.warning("%s could not be processed: %s", edition.prefix.rstrip("/"), broken)
         return replace(swept, broken=broken), error
     return swept, None
 

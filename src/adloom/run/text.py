@@ -40,14 +40,14 @@ def _asked_lines(result: Result) -> list[str]:
         return []
     asked = published.asked
     left = published.manifest["totals"]["open"] - asked[Status.OPEN]
-    rest = f"; {left} images of other rows stay open: run it without the selection to buy them" if left else ""
+    rest = f"; {left} images of other rows stay open: run without the selection to buy them" if left else ""
     return [f"this run was for {sum(asked.values())} of them ({published.selection}): {_ends(asked)}{rest}"]
 
 
 def exit_reason(result: Result) -> str:
     """How a run ended, in a few words."""
     if result.exit_code == EXIT_OK and result.published.selection:
-        return "all that was selected is archived"
+        return "everything selected is archived"
     return EXIT_REASONS[result.exit_code]
 
 

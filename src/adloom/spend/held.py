@@ -78,11 +78,11 @@ async def adopt(ledger: Ledger, store: Store, api: ImageApi, call: str, task: st
     facts = _held_facts(ledger, call)
     if facts.stage is Stage.UNSHOWN:
         raise InputError(
-            f"call {call} has the completed task {facts.latest.task}", remedy="Run the campaign to look at it again."
+            f"call {call} has the completed task {facts.latest.task}", remedy="Run the campaign to read it again."
         )
     if not (await api.tasks([task])).get(task):
         raise InputError(
-            f"the API does not know a task {task[:80]!r}", remedy="Copy the task's id from the API's console."
+            f"the API does not know the task {task[:80]!r}", remedy="Copy the task's id from the API's console."
         )
     owners = {task_id: other for other in ledger.calls() for a in ledger.facts(other).attempts for task_id in a.tasks}
     if task in owners or not await claim_task(store, ledger, facts, task, by=by):
@@ -108,7 +108,7 @@ async def release(ledger: Ledger, clock: Clock, call: str, reason: str, by: str)
     fields = {"outcome": Decided.RELEASED, "kind": "person", "reason": reason, "by": by, "final": False}
     _, mine = await ledger.decide(call, f"a{facts.latest.number}-settled", fields)
     if not mine:
-        raise InputError(f"call {call} has been settled by somebody else just now", remedy="Look at it again.")
+        raise InputError(f"call {call} has just been settled by somebody else", remedy="Look at the call again.")
 
 
 def _held_facts(ledger: Ledger, call: str) -> CallFacts:

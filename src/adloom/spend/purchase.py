@@ -277,7 +277,9 @@ class Spender:
 
         Raises StoreUnavailable then.
         """
-        log.warning("call %s made task %s, and the archive does not take that: %s", order.call, task_id, error.message)
+        log.warning(
+            "call %s created task %s, and the archive does not accept that: %s", order.call, task_id, error.message
+        )
         self._gate.close(Stop(StopReason.OUTAGE, error.message, error.remedy))
         if self._gate.over.is_set():
             log.error("write it down: `adloom resolve … %s --adopt %s` adopts it later", order.call, task_id)
@@ -334,7 +336,7 @@ async def repeat(ledger: Ledger, api: ImageApi, call: str) -> str:
     attempt = ledger.facts(call).latest
     intent = attempt.intent
     if intent is None or not attempt.tasks:
-        raise InputError(f"call {call} has no answer that could be repeated", remedy="Run the probe again.")
+        raise InputError(f"call {call} has no answer to repeat", remedy="Run the probe again.")
     await ledger.decide(call, f"a{attempt.number}-send-{attempt.sends + 1}", {"outcome": Decided.BOUGHT, "probe": True})
     accepted = await api.submit(intent["body"].encode(), intent["idempotency_key"])
     await ledger.accept(call, attempt.number, accepted.task_id, intent["credits"], replayed=accepted.replayed)

@@ -120,7 +120,7 @@ class Hosting:
     async def _upload(self, reference: Reference) -> Upload:
         if self._files is None:
             raise InputError(
-                f"{reference.shown}: this run has nobody to host files", remedy="Give an address instead of the file."
+                f"{reference.shown}: this run cannot host files", remedy="Give an address instead of the file."
             )
         host, content = self._files.host, await self._files.content(reference)
         async with self._places:

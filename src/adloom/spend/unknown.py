@@ -179,7 +179,7 @@ class Ladder:
         self._unsettled.add(order.call)
         if len(self._unsettled) >= self._most:
             message = f"{len(self._unsettled)} purchases have an unknown outcome; more would put more money at risk"
-            remedy = "Look at the API's status, then run the campaign again; `adloom resolve` shows what is held."
+            remedy = "Check the API's status, then run the campaign again; `adloom resolve` shows what is held."
             self._gate.close(Stop(StopReason.OUTAGE, message, remedy))
 
     async def _climb_for(self, order: Order, resend: Callable[[Order], Awaitable[None]]) -> bool:
@@ -221,7 +221,7 @@ class Ladder:
         ]
         if len(fitting) > max(facts.latest.sends, 1):
             log.warning(
-                "call %s: callbacks named %d tasks for one purchase, so none is believed", order.call, len(fitting)
+                "call %s: callbacks named %d tasks for one purchase, so none of them counts", order.call, len(fitting)
             )
             return
         for task_id in fitting:

@@ -101,7 +101,7 @@ def test_the_message_never_decides(message, status):
 @pytest.mark.parametrize(
     ("status", "code", "what", "remedy"),
     [
-        (402, "insufficient_user_quota", "account's balance", "Top up"),
+        (402, "insufficient_user_quota", "no credits left", "Top up"),
         (402, "insufficient_token_quota", "key's total limit", "another key"),
         (402, "token_daily_quota_exceeded", "key's daily limit", "midnight (Asia/Shanghai)"),
         (403, "key_disabled", "disabled", "EVOLINK_API_KEY"),
@@ -119,7 +119,7 @@ def test_a_stopped_account_says_why_and_what_to_do(status, code, what, remedy):
     assert what in error.message
     assert "request r-1" in error.message
     assert remedy in error.remedy
-    assert "made no task of this call" in error.remedy
+    assert "created no task for this call" in error.remedy
     assert (error.status, error.request_id) == (status, "r-1")
 
 

@@ -265,7 +265,7 @@ async def test_a_good_answer_that_is_no_json_is_a_failed_read_and_not_an_absent_
     tasks.single["task-1"] = answer(200, "<html>maintenance</html>")
     tasks.batch_status = 404
     async with raw_server(tasks) as server, client(server.url) as api:
-        with pytest.raises(ReadFailed, match="is no JSON"):
+        with pytest.raises(ReadFailed, match="is not JSON"):
             await api.tasks(["task-1"])
 
 

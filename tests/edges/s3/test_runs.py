@@ -85,7 +85,7 @@ def test_the_page_in_s3_leads_to_its_images_by_relative_links(s3_desk: Desk, s3:
 @pytest.mark.parametrize(
     ("environment", "code", "said"),
     [
-        ({"ADLOOM_ARCHIVE": f"s3://{BUCKET}/../x"}, 2, "names no place in S3"),
+        ({"ADLOOM_ARCHIVE": f"s3://{BUCKET}/../x"}, 2, "not an S3 address"),
         ({"AWS_SECRET_ACCESS_KEY": "wrong"}, 2, "AWS_SECRET_ACCESS_KEY"),
         ({"AWS_ACCESS_KEY_ID": "stranger"}, 2, "AWS_ACCESS_KEY_ID"),
         ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}, 7, "AWS_ENDPOINT_URL_S3"),

@@ -136,7 +136,7 @@ async def test_an_outage_that_lasts_is_said_with_what_to_do(proxy: Proxy, at_s3:
         ("403 RequestTimeTooSkewed", "clock"),
         ("400 ExpiredToken", "log in again"),
         ("403 InvalidAccessKeyId", "AWS_ACCESS_KEY_ID"),
-        ("404 NoSuchBucket", "Make the bucket"),
+        ("404 NoSuchBucket", "Create the bucket"),
         ("400 IllegalLocationConstraintException", "AWS_REGION"),
         ("501 NotImplemented", "If-None-Match"),
     ],
@@ -261,7 +261,7 @@ async def test_no_proxy_hears_of_a_store_on_this_machine(s3: S3Server, store: S3
 
 def test_an_address_that_names_no_place_is_refused():
     for address in ("s3://", "s3://UPPER/x", "s3://bucket/../x", "s3://b/x", "s3://bucket/a//b"):
-        with pytest.raises(SettingInvalid, match="names no place in S3"):
+        with pytest.raises(SettingInvalid, match="not an S3 address"):
             S3Store(address)
 
 

@@ -36,10 +36,10 @@ _ADVICE = re.compile(r"\b(?:after|in|wait)\s+(\d{1,6}(?:\.\d{1,3})?)\s*s", re.IG
 MODERATION = {"content_policy_violation", "sensitive_content", "moderation_blocked", "input_moderation_failed"}
 MODEL_UNAVAILABLE = {"model_unavailable", "model_not_found", "no_available_channel"}
 _AMBIGUOUS = {408, 409, 425}  # a gateway may answer these while the request goes on behind it
-_RESUMABLE = "The API made no task of this call; run again afterwards to go on."
-_LOOKED_FOR = "It may have been charged, so it is not sent again: its task is looked for first."
+_RESUMABLE = "The API created no task for this call; run again afterwards to continue."
+_LOOKED_FOR = "It may have been charged, so it is not sent again: adloom looks for its task first."
 _STOPS: Mapping[str, tuple[str, str]] = {
-    "insufficient_user_quota": ("the account's balance is used up", "Top up the account."),
+    "insufficient_user_quota": ("the account has no credits left", "Top up the account."),
     "insufficient_token_quota": (
         "this key's total limit is used up",
         "Raise the key's limit in EvoLink's console, or use another key; the account itself may still have credits.",
@@ -96,10 +96,10 @@ def accepted(answer: Answer, clean: Cleaner) -> Accepted:
     try:
         data = mapping(read_json(answer.body))
     except Unreadable as error:
-        raise _unknown(answer, clean, "the answer is no JSON") from error
+        raise _unknown(answer, clean, "the answer is not JSON") from error
     task_id = data.get("id")
     if not isinstance(task_id, str) or not TASK_ID.fullmatch(task_id):
-        raise _unknown(answer, clean, "the answer names no task")
+        raise _unknown(answer, clean, "the answer does not name a task")
     reserved = amount(mapping(data.get("usage")).get("credits_reserved"))
     return Accepted(
         task_id=task_id,
@@ -118,11 +118,11 @@ def purchase_error(answer: Answer, clean: Cleaner, now: float) -> ApiError:
     if envelope.code == "idempotency_conflict":
         return KeyConflict(
             _told(answer, clean, "EvoLink knows this idempotency key with another request", envelope),
-            remedy="The call is held: look at it with `adloom resolve`.",
+            remedy="The call is held: see `adloom resolve`.",
             **_ids(answer, clean, envelope),
         )
     if not _is_refusal(answer.status) or envelope.code == "paid_outcome_unknown":
-        return _unknown(answer, clean, "EvoLink does not say whether it took the request", envelope)
+        return _unknown(answer, clean, "EvoLink does not say whether it accepted the request", envelope)
     return _refusal(answer, clean, now, envelope)
 
 
@@ -136,28 +136,28 @@ def _refusal(answer: Answer, clean: Cleaner, now: float, envelope: Envelope) -> 
     if envelope.code in MODERATION:
         return ModerationRefused(
             _told(answer, clean, "EvoLink's moderation refused the prompt or a reference", envelope),
-            remedy="Change the prompt or the reference; the same content would be refused again. No task was made.",
+            remedy="Change the prompt or the reference; the same content would be refused again. No task was created.",
             **ids,
         )
     if envelope.code in _STOPS or answer.status in _STOPS_BY_STATUS or envelope.type == "insufficient_quota_error":
         return stopped(answer, clean, envelope)
     if answer.status == 429:  # noqa: PLR2004
         return Throttled(
-            _told(answer, clean, "EvoLink asks for fewer requests", envelope),
-            remedy="It is sent again later under the same key; no task was made.",
+            _told(answer, clean, "EvoLink limits the rate of requests", envelope),
+            remedy="It is sent again later under the same key; no task was created.",
             retry_after_s=advised_s(answer, now, envelope),
             **ids,
         )
     if envelope.code in MODEL_UNAVAILABLE or envelope.type == "not_found_error":  # a purchase names nothing else
         return ModelUnavailable(
-            _told(answer, clean, "EvoLink does not have the model now", envelope),
-            remedy="Run again later, or name another model in `fallback:`. No task was made.",
+            _told(answer, clean, "EvoLink does not offer the model at the moment", envelope),
+            remedy="Run again later, or name another model in `fallback:`. No task was created.",
             **ids,
         )
     named = f"EvoLink refused the request's {envelope.param}" if envelope.param else "EvoLink refused the request"
     return RequestRefused(
         _told(answer, clean, named, envelope),
-        remedy="Change the row; the same request would be refused again. No task was made.",
+        remedy="Change the row; the same request would be refused again. No task was created.",
         **ids,
     )
 
@@ -186,7 +186,7 @@ def read_error(answer: Answer, clean: Cleaner, now: float) -> ApiError:
         return stopped(answer, clean, envelope)
     return ReadFailed(
         _told(answer, clean, "a read failed", envelope),
-        remedy="Reads are free and tried again.",
+        remedy="Reads are free and retried.",
         retry_after_s=advised_s(answer, now, envelope),
         **_ids(answer, clean, envelope),
     )

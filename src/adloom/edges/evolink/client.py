@@ -206,7 +206,7 @@ class EvoLink:
             return None
         task = read_task(self._json(answer), self._clean, task_id)
         if task is None:
-            raise ReadFailed(f"EvoLink's answer about task {task_id} is about something else", status=answer.status)
+            raise ReadFailed(f"EvoLink's answer about task {task_id} is about another task", status=answer.status)
         return task
 
     async def _read(self, method: str, path: str, body: object = None) -> Answer:
@@ -225,7 +225,7 @@ class EvoLink:
         except transport.TROUBLE as error:
             raise ReadFailed(
                 f"a read from EvoLink failed on the way ({kind_of(error)})",
-                remedy="Reads are free and tried again; check the network if this stays.",
+                remedy="Reads are free and retried; check the network if this persists.",
             ) from error
 
     def _json(self, answer: Answer) -> object:
@@ -235,7 +235,7 @@ class EvoLink:
         try:
             return read_json(answer.body)
         except Unreadable as error:
-            raise ReadFailed("EvoLink's answer to a read is no JSON", status=answer.status) from error
+            raise ReadFailed("EvoLink's answer to a read is not JSON", status=answer.status) from error
 
     def _authorization(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._key.reveal()}"}
@@ -248,11 +248,11 @@ class EvoLink:
         if has_left:
             return OutcomeUnknown(
                 f"the answer to a purchase was lost ({kind_of(error)})",
-                remedy="It may have been charged, so it is not sent again: its task is looked for first.",
+                remedy="It may have been charged, so it is not sent again: adloom looks for its task first.",
             )
         return NotSent(
             f"EvoLink could not be reached ({kind_of(error)})",
-            remedy="Nothing was sent; it is tried again. Check the network, proxy and EVOLINK_BASE_URL if this stays.",
+            remedy="Nothing was sent; adloom tries again. If it persists, check network, proxy and EVOLINK_BASE_URL.",
         )
 
 

@@ -140,9 +140,9 @@ class Downloader:
         try:
             place = base.join(link) if base else httpx.URL(link)
         except (httpx.InvalidURL, ValueError) as error:
-            raise _refused("is no address") from error
+            raise _refused("is not an address") from error
         if not link or place.scheme not in ("https", "http"):
-            raise _refused("is no web address")
+            raise _refused("is not a web address")
         if place.userinfo:
             raise _refused("carries a user name")
         here = self._loopback and is_loopback_host(place.host)
@@ -197,11 +197,11 @@ def _content(held: SpooledTemporaryFile[bytes], *, is_large: bool) -> bytes:
 def _check_answer(response: httpx.Response) -> None:
     status = response.status_code
     if status in _GONE:
-        raise LinkExpired(f"a result link is dead (HTTP {status})", remedy="Its task is asked once for a fresh one.")
+        raise LinkExpired(f"a result link is dead (HTTP {status})", remedy="Its task is read once for a fresh one.")
     if status != 200:  # noqa: PLR2004 - HTTP's own number
         raise DownloadFailed(f"a download was answered with HTTP {status}", remedy=_AGAIN)
     if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-        raise DownloadFailed("a download came compressed although it was asked for as it is", remedy=_AGAIN)
+        raise DownloadFailed("a download arrived compressed although no compression was requested", remedy=_AGAIN)
 
 
 def _length(response: httpx.Response) -> int | None:

@@ -37,7 +37,7 @@ FOLDER = "adloom"
 CONNECTIONS = 4
 
 _QUOTA = "40003"
-_REFUSED = {"40001": "the file is too large", "40002": "the file is of a type that it does not take"}
+_REFUSED = {"40001": "the file is too large", "40002": "the file type is not supported"}
 _UNAUTHORISED = (401, 402, 403)
 _REFUSING_STATUSES = (400, 413, 415, 422)
 _NO_QUOTA_PAGE = (404, 405)
@@ -105,8 +105,8 @@ class EvoLinkFiles:
         url = data.get("file_url")
         if not isinstance(url, str) or not self._is_usable(url):
             raise ReadFailed(
-                "EvoLink's file service names no usable address for an upload",
-                remedy="Look at the service's status, then run the campaign again.",
+                "EvoLink's file service returned no usable address for an upload",
+                remedy="Check the service's status, then run the campaign again.",
                 status=answer.status,
             )
         return HostedFile(url, _life_s(data))
@@ -163,13 +163,13 @@ class EvoLinkFiles:
             return stopped(replace(answer, status=status), self._clean, envelope)
         if code in _REFUSED or (body.get("success") is False and status in _REFUSING_STATUSES):
             return RequestRefused(
-                f"EvoLink's file service refuses it: {_REFUSED.get(code, 'no reason is known')} ({told})",
+                f"EvoLink's file service refuses it: {_REFUSED.get(code, 'no reason given')} ({told})",
                 remedy="Give another picture, or host it elsewhere and give its address.",
                 **self._ids(answer, code),
             )
         return ReadFailed(
             f"EvoLink's file service failed ({told})",
-            remedy="Nothing was bought; look at its status and at EVOLINK_FILES_URL, then run the campaign again.",
+            remedy="Nothing was bought; check its status and EVOLINK_FILES_URL, then run the campaign again.",
             retry_after_s=advised_s(answer, self._now()),
             status=answer.status,
             code=code,

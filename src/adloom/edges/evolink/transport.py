@@ -112,7 +112,7 @@ async def read_body(response: httpx.Response, most_bytes: int) -> bytes:
     """
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding not in ("", "identity", *_ZIPPED):
-        raise BadBody("the answer came in an encoding that was not asked for")
+        raise BadBody("the answer came in an encoding that was not requested")
     raw = bytearray()
     async for chunk in response.aiter_raw():
         raw += chunk

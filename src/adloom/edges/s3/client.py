@@ -3,7 +3,7 @@
 What adloom adds was measured (2026-11, boto3 1.43 over HTTPS). A put with its SHA-256 and an unsigned payload costs
 half the CPU of boto3's own way, and keeps to one plain body with a length, which every S3 understands: boto3's chunked
 way is refused by some and stored framing and all by others. Over http nothing but the signature would vouch for the
-body, so there it is signed; http is for this machine alone.
+body, so there it is signed; http is only for this machine.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _open_client(session: boto3.session.Session, lane: Lane) -> S3Client:
     if endpoint.scheme != "https" and not is_loopback_host(host):
         raise StoreRefused(
             f"the S3 endpoint {endpoint.scheme}://{host} would carry the images in the clear",
-            remedy="Give its https:// address in AWS_ENDPOINT_URL_S3; http is for this machine alone.",
+            remedy="Give its https:// address in AWS_ENDPOINT_URL_S3; http is only for this machine.",
         )
     here = Config(proxies={}) if is_loopback_host(host) else None  # no proxy gets what is said to this machine
     own: dict[str, Any] = {"payload_signing_enabled": False} if endpoint.scheme == "https" else {}

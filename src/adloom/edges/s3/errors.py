@@ -93,11 +93,11 @@ def translated(error: Failure, where: Where) -> StoreError:
     if not isinstance(error, ClientError):  # no credentials, no such profile, no region, a name that is none
         return _refused(error, where, "Check the AWS_* variables and ~/.aws: `aws sts get-caller-identity` must work.")
     if may_pass(error):
-        return _outage(error, where, "Run the same command again when the store is well.")
+        return _outage(error, where, "Run the same command again when the store has recovered.")
     return _refused(error, where, _remedy(error, where))
 
 
-_CERTIFICATE = "Check the endpoint's certificate; AWS_CA_BUNDLE names an authority of your own."
+_CERTIFICATE = "Check the endpoint's certificate; AWS_CA_BUNDLE names your own certificate authority."
 _NETWORK_DOWN = "Check the network and AWS_ENDPOINT_URL_S3, then run the same command again."
 
 
@@ -122,12 +122,12 @@ def _of_the_region(where: Where) -> str:
 
 
 _REMEDIES: dict[str, Callable[[Where], str]] = {
-    "NoSuchBucket": lambda where: f"Make the bucket {where.bucket}, or correct its name, the region or the endpoint.",
-    "InvalidBucketName": lambda where: f"{where.bucket} is no name that a bucket can have: correct it.",
+    "NoSuchBucket": lambda where: f"Create the bucket {where.bucket}, or correct its name, the region or the endpoint.",
+    "InvalidBucketName": lambda where: f"{where.bucket} is not a valid bucket name: correct it.",
     "AccessDenied": _permissions,
     "AllAccessDisabled": _permissions,
     "InvalidAccessKeyId": lambda _: "The access key is not known there: check AWS_ACCESS_KEY_ID or AWS_PROFILE.",
-    "SignatureDoesNotMatch": lambda _: "The secret does not belong to the access key: copy AWS_SECRET_ACCESS_KEY anew.",
+    "SignatureDoesNotMatch": lambda _: "The secret does not match the access key: copy AWS_SECRET_ACCESS_KEY again.",
     "RequestTimeTooSkewed": lambda _: "This machine's clock is more than 15 minutes off: set it by NTP.",
     "RequestExpired": lambda _: "This machine's clock is more than 15 minutes off: set it by NTP.",
     "ExpiredToken": lambda _: "The session has expired: log in again (aws sso login), then run the same command again.",
@@ -137,9 +137,9 @@ _REMEDIES: dict[str, Callable[[Where], str]] = {
     "PermanentRedirect": _of_the_region,
     "AuthorizationHeaderMalformed": _of_the_region,
     "IllegalLocationConstraintException": _of_the_region,
-    "NotImplemented": lambda _: "Use an S3 store that honours If-None-Match on writes, or a folder.",
+    "NotImplemented": lambda _: "Use an S3 store that supports If-None-Match on writes, or a folder.",
     "KMS.DisabledException": lambda _: "The bucket's KMS key is disabled: enable it, or choose another.",
-    "KMS.NotFoundException": lambda _: "The bucket's KMS key is not there: correct the encryption's key.",
+    "KMS.NotFoundException": lambda _: "The bucket's KMS key does not exist: correct the key.",
 }  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def split_address(address: str) -> tuple[str, str]:
     prefix = prefix.strip("/")
     if not _BUCKET.fullmatch(bucket) or (prefix and not _is_key(prefix)):
         raise SettingInvalid(
-            f"{address}: this names no place in S3",
+            f"{address}: this is not an S3 address",
             remedy="Write it like s3://bucket/prefix, with letters, digits, dots, dashes and underscores.",
         )
     return bucket, prefix
