@@ -17,11 +17,11 @@ from support.fakes import (
 )
 
 from adloom.archive.archiver import IMAGES_AT_ONCE, Archiver
-from adloom.guards.backlog import Backlog
+from adloom.archive.fetch import DOWNLOAD_TRIES
 from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed, StoreUnavailable
 from adloom.core.facts import ImageFate, Stage
 from adloom.core.outcomes import Status, outcomes
-from adloom.archive.fetch import DOWNLOAD_TRIES
+from adloom.guards.backlog import Backlog
 from adloom.guards.gate import Gate
 
 LINKS = ["https://r.example/0", "https://r.example/1", "https://r.example/2"]

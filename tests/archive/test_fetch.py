@@ -12,7 +12,6 @@ from adloom.publish.repair import repair
 from adloom.run.sweep import sweep
 from adloom.targets import new_ledger, open_store
 from adloom.wiring import open_world
-from adloom.run.sweep import sweep
 
 EDITION = Edition("test", "main")
 FAILED = frozenset({Status.FAILED, Status.SHORT})

@@ -17,12 +17,12 @@ from support.fakes import (
     picture_bytes,
 )
 
+from adloom.archive.rescue import Rescuer
 from adloom.collect.poller import Poller
 from adloom.core.errors import LinkExpired
 from adloom.core.facts import ImageFate, images_of, money_of
 from adloom.core.task import ListedTask, TaskState
 from adloom.guards.gate import Gate
-from adloom.archive.rescue import Rescuer
 
 PAGE = b"<html>please log in</html>"
 LINKS = ("https://r.example/second/0", "https://r.example/second/1")

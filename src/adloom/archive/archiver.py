@@ -16,14 +16,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
-from adloom.guards.backlog import Backlog
+from adloom.archive.fetch import Fetcher, Siblings, Target
 from adloom.core.errors import DownloadFailed, LinkExpired, StoreError
 from adloom.core.facts import CallFacts, Image, ImageFate, Record, images_record
 from adloom.core.identity import asset_stems, thumb_key
 from adloom.core.limits import LINKS_LIVE_S
 from adloom.core.links import others
 from adloom.core.task import Download, Picture
-from adloom.archive.fetch import Fetcher, Siblings, Target
+from adloom.guards.backlog import Backlog
 from adloom.ledger.edition import Edition
 from adloom.ledger.ledger import Ledger
 from adloom.world import World

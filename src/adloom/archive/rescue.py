@@ -14,13 +14,13 @@ from datetime import datetime
 from decimal import Decimal
 from functools import partial
 
-from adloom.ledger.claims import claims_of, hold
+from adloom.archive.fetch import Fetcher, Target
 from adloom.collect.poller import Poller
 from adloom.core.backoff import POLL_FOR_S
 from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed
 from adloom.core.facts import Attempt, Image, ImageFate, images_record, task_name
 from adloom.core.task import Download, Picture, Task, TaskState
-from adloom.archive.fetch import Fetcher, Target
+from adloom.ledger.claims import claims_of, hold
 from adloom.ledger.edition import Edition, to_json, utc
 from adloom.ledger.ledger import Ledger
 from adloom.world import World
