@@ -16,6 +16,6 @@ def test_every_rule_names_tests_that_are_there():
 
 
 def test_every_row_of_its_tables_of_rules_names_one():
-    tables = PAGE.partition("## What holds each line")[2].partition("\n## ")[0]
+    tables = PAGE.partition("## Which test enforces each rule")[2].partition("\n## ")[0]
     rows = [line for line in tables.splitlines() if line.startswith("| ") and line != "| Rule | Test |"]
     assert [row for row in rows if "::" not in row] == []
