@@ -63,7 +63,7 @@ from adloom.run.run import Result, Run
 from adloom.world import World as RunWorld
 
 EDITION = Edition("test", "main")
-SHORT = range(200)
+SHORT = range(100)
 """The seeds that all runs of the tests play."""
 RUNS_TO_QUIET = 12
 CALM_RUN_S = 2 * 3600
