@@ -6,6 +6,11 @@ and on who is stopped by SIGSTOP and for how long. In every third round a run co
 instead of 60 s, so that a stopped owner is taken over from and then wakes up: a wrong take-over must cost nothing.
 Times are real, so a seed fixes what is tried, not how it interleaves.
 
+In half of the rounds the API wavers while runs are killed: completed tasks show half of their links, none, or no charge
+for a while, read failed first, links and bytes are refused at first, links are signed anew and stand in another order.
+Each lie is shorter than the second reading that would make it true. Not among them: one id for two purchases, since
+after a kill nobody can tell whose it is.
+
 ``twenty`` is the round without kills: twenty processes at once must buy and archive exactly what is wanted.
 
 With ``--s3`` the archives lie on a real S3 server and two processes share each campaign. There a third kind of API
@@ -53,6 +58,13 @@ LONG_PAUSES_S = (0.8, 2.0)
 DEAD_AFTER_S = 0.6
 PAUSE_SHARE = 0.25
 TWENTY = 20
+WAVERING_SHARE = 0.5
+STEADY = {
+    "late_results_rate": 0, "late_results_s": 0, "late_results": "empty", "late_usage_s": 0, "failed_first_rate": 0,
+    "failed_first_s": 0, "link_form": "path", "renewed_link_life_s": 0, "reverse_later_results": False,
+    "young_link_tries": 0, "young_link_s": 0, "young_picture_tries": 0, "young_picture_s": 0,
+}  # fmt: skip
+"""The sandbox's switches for all that wavers, off."""
 
 _market: Market | None = None
 _s3: S3Server | None = None
@@ -79,6 +91,27 @@ def rows(token: str) -> tuple[RowSpec, ...]:
         RowSpec(f"{token}k", 8, (6, 2), references=9),
         RowSpec(f"{token}l", 1, (1,), references=1),
     )
+
+
+def wavering(chance: random.Random) -> dict[str, object]:
+    """Switches of the sandbox for an API that wavers."""
+    return {
+        "late_results_rate": chance.choice((0, 0.5, 1)),
+        "late_results": chance.choice(("empty", "null", "missing", "partial")),
+        "late_results_s": chance.uniform(0, 3),
+        "late_usage_s": chance.choice((0, chance.uniform(0, 3))),
+        "failed_first_rate": chance.choice((0, 0, 0.3)),
+        "failed_first_s": chance.uniform(0, 3),
+        "link_form": chance.choice(("path", "query", "signature")),
+        "renewed_link_life_s": chance.choice((0, 0.05, 0.5)),
+        "reverse_later_results": chance.random() < 0.5,
+        "young_link_tries": chance.choice((0, 1, 3)),
+        "young_link_s": chance.choice((0, 0, 1)),
+        "young_link_status": chance.choice((403, 404, 410)),
+        "young_picture_tries": chance.choice((0, 0, 2)),
+        "young_picture_s": chance.choice((0, 0, 1)),
+        "young_picture_damage": chance.choice(("html", "empty", "corrupt", "truncated")),
+    }
 
 
 def open_market() -> None:
@@ -181,12 +214,16 @@ def besiege(seed: int, kills: int = KILLS_A_ROUND) -> Round:
     if kind == "proven":
         _market.post("/_sandbox/settings", {"idempotency": "honoured"})
         asyncio.run(_prove_keys(job))
+    wavers = chance.random() < WAVERING_SHARE
+    if wavers:
+        _market.post("/_sandbox/settings", wavering(chance))
     siege.lay(kills)
+    _market.post("/_sandbox/settings", STEADY)
     judged = _judged(shop, siege.verdict)
     if kind == "proven":
         _market.post("/_sandbox/settings", {"idempotency": "ignored"})
         judged.require(judged.bought == judged.archived == judged.wanted, "not exactly what is wanted")
-    return Round(seed, kind, siege.kills, siege.pauses, siege.starts, judged)
+    return Round(seed, f"{kind}, wavering" if wavers else kind, siege.kills, siege.pauses, siege.starts, judged)
 
 
 async def _prove_keys(job: Job) -> None:
@@ -263,6 +300,7 @@ def twenty_at_once(*, rounds: int, workers: int, until: float = math.inf) -> Tal
 def _add(tally: Tally, done: Round) -> None:
     tally.add(done.verdict, f"{done.kind} seed {done.seed}", done.kind)
     tally.count("kills", done.kills)
+    tally.count("kills while the API wavers", done.kills if "wavering" in done.kind else 0)
     tally.count("pauses", done.pauses)
     tally.count("starts", done.starts)
 
