@@ -21,7 +21,7 @@ from adloom.core.limits import MODELS
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "campaigns.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-TABLES = re.findall(r"`([a-z]+\.csv)`[^\n]*:\n\n```csv\n(.*?)```", PAGE, re.DOTALL)
+TABLES = re.findall(r"`([a-z]+\.(?:csv|txt))`[^\n]*:\n\n```(?:csv|text)\n(.*?)```", PAGE, re.DOTALL)
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("src/adloom/starter/*.md")])
 TEXTS = [*PAGES, *sorted(ROOT.glob("campaigns/*.yaml")), *sorted(ROOT.glob("src/adloom/starter/*.yaml"))]
 IN_BACKTICKS = re.compile(r"`(?:\.venv/bin/)?(adloom [a-z][^`\n]*)`")
@@ -42,7 +42,18 @@ NOT_RUN = {
     "adloom verify s3://bucket/prefix/spring-launch/main",
 }
 CLI_PAGE = "import sys; sys.path.insert(0, 'tools'); import cli_page; print(cli_page.page(), end='')"
-ROWS = {"spring-launch": 4, "head": 1, "matrix": 6, "tables": 9, "references": 6, "family": 10, "cheapest": 1}
+ROWS = {
+    "spring-launch": 4,
+    "head": 1,
+    "matrix": 6,
+    "tables": 9,
+    "references": 6,
+    "family": 10,
+    "cheapest": 1,
+    "axes": 18,
+    "samples": 8,
+    "locales": 7,
+}
 
 
 @pytest.fixture

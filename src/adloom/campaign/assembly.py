@@ -7,18 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from adloom.campaign.axes import crossed_source, product_source
+from adloom.campaign.axes_reader import AxesReader
 from adloom.campaign.jobs import (
     AxisPlace,
     Job,
     Pattern,
     RowSource,
-    axes_file_place,
-    axes_file_source,
+    Sample,
     included,
-    matrix_source,
     plain_source,
     table_source,
-    value_of,
 )
 from adloom.campaign.origin import Origin
 from adloom.campaign.problems import Place, Report
@@ -28,10 +27,11 @@ from adloom.campaign.settings import AXES, STANDARD, SettingsReader, Texts
 from adloom.campaign.workbook.reader import file_of, is_workbook
 from adloom.campaign.yaml_tree import Document, Tree
 from adloom.campaign.yaml_tree import Path as Keys
+from adloom.core.alternatives import BadAlternatives, alternatives
 from adloom.core.campaign import Campaign
 from adloom.core.cheapest import CHEAPEST
 from adloom.core.limits import PROFILES
-from adloom.core.matrix import EXCLUDED_NAMES, Exclusions, Value
+from adloom.core.matrix import EXCLUDED_NAMES, Exclusions
 from adloom.core.quoting import shown
 from adloom.core.template import BadTemplate, is_template, prompt_template
 from adloom.edges.addresses import BadAddress, check_url
@@ -118,16 +118,19 @@ class _JobBuilder:
         settings, origins = dict(self._standard), dict(self._origins)
         self._apply(job, at, settings, origins)
         origins["prompt"] = self._document.place((*at, "prompt"))
+        for locale in job.prompt if isinstance(job.prompt, dict) else ():
+            origins[f"prompt {locale}"] = self._document.place((*at, "prompt", locale))
         self._check_templates(job, at)
         self._check_exclusions(job, at)
+        source, axis_place = self._source(job, at)
         looks = math.prod(1 if isinstance(settings[name], str) else len(settings[name]) for name in AXES)
         return Job(
             name=job.id,
-            prompt=job.prompt or "",
+            prompt=job.prompt if isinstance(job.prompt, str) else "",
             settings=settings,
             origins=origins,
-            source=self._source(job, at),
-            axis_place=self._axis_place(job, at),
+            source=source,
+            axis_place=axis_place,
             looks=looks,
             exclude=tuple(
                 Pattern(names, self._document.place((*at, "exclude", number)))
@@ -136,7 +139,8 @@ class _JobBuilder:
             include=tuple(
                 included(row, self._document.place((*at, "include", number))) for number, row in enumerate(job.include)
             ),
-            sample=(job.sample.count, job.sample.seed) if job.sample else None,
+            sample=self._sample(job),
+            prompts=job.prompt if isinstance(job.prompt, dict) else {},
         )
 
     def _apply(self, given: SettingsFile, at: Keys, settings: dict[str, Texts], origins: dict[str, Place]) -> None:
@@ -149,12 +153,19 @@ class _JobBuilder:
 
     def _check_templates(self, job: JobFile, at: Keys) -> None:
         """Report a template that no row could use, once."""
-        if job.prompt is not None and is_template(job.prompt):
+        by_place: dict[Keys, str] = {}
+        if isinstance(job.prompt, str):
+            by_place[*at, "prompt"] = job.prompt
+        elif job.prompt is not None:
+            by_place = {(*at, "prompt", locale): template for locale, template in job.prompt.items()}
+        for keys, template in by_place.items():
             try:
-                prompt_template(job.prompt)
-            except BadTemplate as problem:
+                alternatives(template)
+                if is_template(template):
+                    prompt_template(template)
+            except (BadAlternatives, BadTemplate) as problem:
                 where = f"the prompt of job {shown(job.id)}"
-                self._report.add(self._document.place((*at, "prompt")), f"{where}: {problem.message}", problem.allowed)
+                self._report.add(self._document.place(keys), f"{where}: {problem.message}", problem.allowed)
 
     def _check_exclusions(self, job: JobFile, at: Keys) -> None:
         if (names := Exclusions(job.exclude).names) > EXCLUDED_NAMES:
@@ -162,33 +173,33 @@ class _JobBuilder:
             allowed = f"at most {EXCLUDED_NAMES}; entries with the same names count once"
             self._report.fatal(place, f"exclude: its entries have {many}", allowed)
 
-    def _source(self, job: JobFile, at: Keys) -> RowSource:
+    def _source(self, job: JobFile, at: Keys) -> tuple[RowSource, AxisPlace | None]:
+        """The rows of a job before templating, and where a value of its axes stands."""
+        axes = AxesReader(self._origin, self._document, self._report, self._file)
+        place = self._document.place((*at, "matrix")) if job.matrix is not None else self._document.place((*at, "zip"))
+        find, axis_place = axes.read(job, at)
         if job.rows is not None:
             file = self._file(job.rows, (*at, "rows"))
-            return table_source(file, self._origin.beside(job.rows)) if file else _nothing
-        if job.matrix is None:
-            return _nothing if job.include else plain_source(self._document.place(at))
-        place = self._document.place((*at, "matrix"))
-        if isinstance(job.matrix, str):
-            file = self._file(job.matrix, (*at, "matrix"))
-            return axes_file_source(file, self._origin.beside(job.matrix), place) if file else _nothing
-        return matrix_source(job.matrix, place)
+            if file is None:
+                return _nothing, None
+            name = self._origin.beside(job.rows)
+            return (
+                (table_source(file, name), None)
+                if find is None
+                else (crossed_source(file, name, find, place), axis_place)
+            )
+        if find is None:
+            return (_nothing if job.include else plain_source(self._document.place(at))), None
+        return product_source(find, place), axis_place
 
-    def _axis_place(self, job: JobFile, at: Keys) -> AxisPlace | None:
-        if job.matrix is None:
+    def _sample(self, job: JobFile) -> Sample | None:
+        if job.sample is None or job.sample.count is None:
             return None
-        if isinstance(job.matrix, str):
-            return axes_file_place(self._origin.folder / job.matrix, self._origin.beside(job.matrix))
-        axes = job.matrix
+        weights = {name: each for name, each in job.sample.weights.items() if name not in job.sample.axes}
+        return Sample(job.sample.count, job.sample.seed, weights)
 
-        def place(axis: str, value: Value | Texts) -> Place:
-            number = next((number for number, each in enumerate(axes[axis]) if value_of(axis, each) == value), 0)
-            return self._document.place((*at, "matrix", axis, number))
-
-        return place
-
-    def _file(self, text: str, keys: Keys) -> Path | None:
-        """A CSV that the campaign names, None when it is none of its own."""
+    def _file(self, text: str, keys: Keys, kind: str = "table") -> Path | None:
+        """A table, or a list, that the campaign names, None when it is none of its own."""
         root = self._origin.folder
         place = self._document.place(keys)
         try:
@@ -198,10 +209,13 @@ class _JobBuilder:
         except (OSError, ValueError, RuntimeError):
             inside, found = True, False
         if not inside:
-            self._report.add(place, f"{shown(text)} leads out of the campaign file's folder", "a table inside it")
+            self._report.add(place, f"{shown(text)} leads out of the campaign file's folder", f"a {kind} inside it")
         elif not found:
             message = f"there is no file {shown(text)} beside the campaign file"
-            self._report.add(place, message, "the path of a .csv or .xlsx file, from the campaign file's folder")
+            what = "a .csv or .xlsx" if kind == "table" else "a .txt"
+            self._report.add(place, message, f"the path of {what} file, from the campaign file's folder")
+        elif kind == "list":
+            return root / text
         elif not (text.lower().endswith(".csv") or is_workbook(root / text)):
             self._report.add(place, f"{shown(text)} is no table that can be read", "a .csv or .xlsx file")
         else:

@@ -24,6 +24,10 @@ _LISTED = ("size", "quality", "model", "references")
 _SLUG_LENGTH = 63
 _SLUG = re.compile(r"[a-z0-9-]{1,63}")
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,11}")
+_LOCALE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}|fallback")
+_SIDE_BY_SIDE = "zip: {name: [text, text], sku: [text, text]}, lists of one length"
+_HEAVIEST = 1_000_000
+_WEIGHTS = "weights: {light: {golden hour: 3}}; values without one have 1"
 _MONEY = re.compile(r"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,8})?")
 
 
@@ -164,13 +168,66 @@ def axes(value: object) -> object:
             raise fault(f"{shown(name)} cannot be the name of an axis", "letters, digits and _, not first a digit")
         if name == "id":
             raise fault("an id cannot be an axis", "another name")
+        if list_file(values):
+            continue
         if not isinstance(values, list) or not values or not all(map(_value_is_good, values)):
             raise fault(
-                f"the axis {shown(name)} needs a list with one value or more", "[text, text] or [{name: text, …}]"
+                f"the axis {shown(name)} needs a list with one value or more",
+                "[text, text], [{name: text, …}], or {file: values.txt}",
             )
         if name in OVERRIDES and not all(isinstance(item, str) for item in values):
             raise fault(f"the axis {shown(name)} sets the row's {name}, so its values are plain text", "[text, text]")
     return value
+
+
+def list_file(value: object) -> str:
+    """The path of the file that an axis has its values from, empty for an axis without one."""
+    named = value.get("file") if isinstance(value, dict) and len(value) == 1 else None
+    return named if isinstance(named, str) and named.strip() else ""
+
+
+def zips(value: object) -> object:
+    """Axes whose values go side by side: one mapping of them, or a list of such."""
+    groups = value if isinstance(value, list) else [value]
+    for group in groups:
+        if not isinstance(group, dict) or not group:
+            raise fault(f"lists side by side are needed here, this is {kind(group)}", _SIDE_BY_SIDE)
+        axes(group)
+    if not groups:
+        raise fault("an empty list cannot stand here", _SIDE_BY_SIDE)
+    names = [name for group in groups if isinstance(group, dict) for name in group]
+    if repeated := next((name for name in names if names.count(name) > 1), ""):
+        raise fault(f"{shown(repeated)} stands here twice", "each name once")
+    return groups
+
+
+def prompt_text(value: object) -> object:
+    """A template, or one a locale."""
+    if not isinstance(value, dict):
+        return text(value)
+    if not value:
+        raise fault("an empty mapping cannot be a prompt", "text, or a prompt for each locale: {en: …, zh-CN: …}")
+    for locale, template in value.items():
+        if not _LOCALE.fullmatch(locale):
+            raise fault(f"{shown(locale)} is not a locale", "codes like en, zh-CN or pt-BR, and fallback")
+        text(template)
+    return value
+
+
+def weight_table(value: object) -> object:
+    """How much more often than others values of axes are to be chosen: numbers by axis and value."""
+    if not isinstance(value, dict) or not value:
+        raise fault(f"weights by axis and value are needed here, this is {kind(value)}", _WEIGHTS)
+    if wrong_axis := next((name for name, each in value.items() if not isinstance(each, dict) or not each), None):
+        raise fault(f"{shown(wrong_axis)} needs weights by value, this is {kind(value[wrong_axis])}", _WEIGHTS)
+    for name, each in value.items():
+        if wrong := next((word for word in each.values() if not _is_weight(word)), None):
+            raise fault(f"{kind(wrong)} is not a weight in {shown(name)}", "a number from 0 to 1,000,000 like 3 or 0.5")
+    return value
+
+
+def _is_weight(value: object) -> bool:
+    return isinstance(value, str) and (value == "0" or bool(_MONEY.fullmatch(value))) and float(value) <= _HEAVIEST
 
 
 def patterns(value: object) -> object:

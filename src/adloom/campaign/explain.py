@@ -14,6 +14,7 @@ from adloom.core.campaign import Row
 from adloom.core.errors import SettingInvalid
 from adloom.core.explanation import Explanation, Part
 from adloom.core.limits import MODELS, OPTIONS
+from adloom.core.locale import LOCALE, key_for
 from adloom.core.matrix import Value
 from adloom.core.spelling import nearest
 
@@ -64,10 +65,11 @@ def _names(campaign: FileCampaign, job: str) -> Iterator[str]:
 def _explanation(traced: TracedRow) -> Explanation:
     row, source, job = traced
     own = "prompt" in source.overrides
+    key = key_for(job.prompts, str(source.variables.get(LOCALE, ""))) or ""
     template = Part(
         "template",
-        str(source.overrides["prompt"]) if own else job.prompt,
-        _written(_place_of(job, source, "prompt")) if own else _written(job.origins["prompt"]),
+        source.template or (str(source.overrides["prompt"]) if own else job.prompts.get(key, job.prompt)),
+        _written(_place_of(job, source, "prompt") if own else job.place_of_prompt(key)),
     )
     variables = tuple(Part(name, _text(value), _origin(job, source, name)) for name, value in source.variables.items())
     place, settings = _written(source.place), tuple(_settings(row, source, job))
@@ -100,7 +102,10 @@ def _origin(job: Job, source: SourceRow, name: str) -> str:
 
 def _place_of(job: Job, source: SourceRow, name: str) -> Place:
     """Where a row got a value from: in a matrix the value stands apart from the others of the row."""
-    if source.combination and job.axis_place is not None:
+    if name.startswith("choice_") and name in source.crossed:
+        key = key_for(job.prompts, str(source.variables.get(LOCALE, "")))
+        return source.place_of("prompt") if "prompt" in source.overrides else job.place_of_prompt(key)
+    if job.axis_place is not None and (source.combination or name in source.crossed):
         return job.axis_place(name, source.overrides.get(name) or source.variables[name])
     return source.place_of(name)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,7 +14,7 @@ from adloom.campaign.problems import Place, Report
 from adloom.campaign.settings import Settings, Texts
 from adloom.campaign.table import Table, cells_of, survey
 from adloom.core.campaign import Variables
-from adloom.core.matrix import ROWS_PER_CAMPAIGN, Value, combination_count, combinations, first_text
+from adloom.core.matrix import ROWS_PER_CAMPAIGN, Value, first_text
 from adloom.core.quoting import shown
 
 _WORDS_OF_A_PROMPT = re.compile(r"\w+")
@@ -25,7 +26,8 @@ class SourceRow:
 
     ``overrides`` holds the reserved keys that this row sets itself, ``columns`` the number of each name's cell in a
     CSV. ``axes`` are the texts of its matrix values, for its name. A ``combination`` stands nowhere in a file by
-    itself. An ``extra`` row is neither excluded nor sampled.
+    itself. An ``extra`` row is neither excluded nor sampled. ``crossed`` has the texts of axes that made several rows
+    of one line of a file, by name. ``template`` is that of its prompt where it is not as written.
     """
 
     variables: Variables
@@ -35,6 +37,8 @@ class SourceRow:
     axes: tuple[str, ...] = ()
     combination: bool = False
     extra: bool = False
+    crossed: Mapping[str, str] = field(default_factory=dict)
+    template: str | None = None
 
     def place_of(self, setting: str) -> Place:
         """Where this row sets something."""
@@ -47,6 +51,22 @@ class Pattern:
 
     names: Mapping[str, Value]
     place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """How many combinations of a job are taken, which ones by the seed and by weights of values, by axis and text."""
+
+    count: int
+    seed: str
+    weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def weight(self, source: SourceRow) -> float:
+        """The weight of a row: the product of its values' own, 1 for those that have none."""
+        texts = {name: first_text(value) for name, value in source.variables.items()} | {
+            name: str(value) for name, value in source.overrides.items()
+        }
+        return math.prod(weights.get(texts.get(axis, ""), 1.0) for axis, weights in self.weights.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +87,13 @@ class Job:
     looks: int = 1
     exclude: tuple[Pattern, ...] = ()
     include: tuple[SourceRow, ...] = ()
-    sample: tuple[int, str] | None = None
+    sample: Sample | None = None
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    """The templates by locale, and the one for all others under ``fallback``; the job then has no ``prompt``."""
+
+    def place_of_prompt(self, locale: str | None) -> Place:
+        """Where the job's prompt stands, or its prompt for a locale."""
+        return self.origins.get(f"prompt {locale}") or self.origins["prompt"]
 
 
 RowSource: TypeAlias = Callable[[Report, int], Iterable[SourceRow]]
@@ -86,75 +112,19 @@ def plain_source(place: Place) -> RowSource:
     return rows
 
 
-def matrix_source(axes: Mapping[str, Sequence[Value]], place: Place) -> RowSource:
-    """The source of a job with a matrix: all combinations, none when they are too many."""
-
-    def rows(report: Report, most: int) -> Iterator[SourceRow]:
-        if (count := combination_count(axes)) > most:
-            too_many(report, place, count)
-            return
-        for combination in combinations(axes):
-            variables = {name: value for name, value in combination.items() if name not in OVERRIDES}
-            overrides = {n: override_of(n, str(v).strip()) for n, v in combination.items() if n in OVERRIDES}
-            texts = tuple(first_text(value) for name, value in combination.items() if name != "prompt")
-            yield SourceRow(variables, overrides, place, {}, texts, combination=True)
-
-    return rows
-
-
-def axes_file_source(path: Path, file: str, place: Place) -> RowSource:
-    """The source of a job whose matrix is a CSV: each column an axis, its cells that are not empty the values."""
-
-    def rows(report: Report, most: int) -> Iterator[SourceRow]:
-        table = survey(path, file, report, most_rows=ROWS_PER_CAMPAIGN)
-        if table is None:
-            return
-        axes: dict[str, list[str]] = {name: [] for name in table.columns}
-        for _, cells in cells_of(table, report):
-            for name, cell in zip(table.columns, cells, strict=True):
-                if cell:
-                    axes[name].append(cell)
-        for number, (name, values) in enumerate(axes.items(), start=1):
-            if not values:
-                report.add(
-                    Place(file, 1, number), f"the axis {shown(name)} has no values", "one cell or more below the name"
-                )
-            if name == "id":
-                report.add(Place(file, 1, number), "an id cannot be an axis", "another name for the column")
-        if table.sound and "id" not in axes:
-            yield from matrix_source(axes, place)(report, most)
-
-    return rows
-
-
-def axes_file_place(path: Path, file: str) -> AxisPlace:
-    """Where a value of a matrix that is a CSV stands, by the axis and the value."""
-
-    def place(axis: str, value: Value | Texts) -> Place:
-        unheard = Report("")
-        table = survey(path, file, unheard, most_rows=ROWS_PER_CAMPAIGN)
-        if table is None or axis not in table.columns:
-            return Place(file)
-        number = table.columns.index(axis)
-        written = ((line, value_of(axis, cells[number])) for line, cells in cells_of(table, unheard))
-        lines = (line for line, each in written if each == value)
-        return Place(file, next(lines, 0), number + 1)
-
-    return place
-
-
 def table_source(path: Path, file: str) -> RowSource:
     """The source of a job with a CSV of rows."""
 
     def rows(report: Report, most: int) -> Iterator[SourceRow]:
         table = survey(path, file, report, most_rows=most)
         if table is not None:
-            yield from _table_rows(table, report)
+            yield from table_rows(table, report)
 
     return rows
 
 
-def _table_rows(table: Table, report: Report) -> Iterator[SourceRow]:
+def table_rows(table: Table, report: Report) -> Iterator[SourceRow]:
+    """The rows of a table, settings apart from variables."""
     reserved = [(number, name) for number, name in enumerate(table.columns) if name in OVERRIDES]
     others = [(number, name) for number, name in enumerate(table.columns) if name not in OVERRIDES]
     columns = {name: number for number, name in enumerate(table.columns, start=1)}

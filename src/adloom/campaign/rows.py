@@ -8,19 +8,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
-from adloom.campaign.jobs import Job, SourceRow, words_of
+from adloom.campaign.jobs import Job, SourceRow, too_many, words_of
 from adloom.campaign.problems import Place, Report, did_you_mean
 from adloom.campaign.seen import Register
 from adloom.campaign.settings import AXES, Fault, Look, Making, SettingsReader
+from adloom.core.alternatives import BadAlternatives, alternatives
 from adloom.core.campaign import Duplicates, Row
 from adloom.core.family import those_that_take
 from adloom.core.identity import content_identity, digest, explicit_identity, meaning, slug
 from adloom.core.limits import OPTIONS, Model
-from adloom.core.matrix import Exclusions, sample
+from adloom.core.locale import FALLBACK, LOCALE, key_for
+from adloom.core.matrix import Exclusions, sample, weighted_sample
 from adloom.core.prompt import ADVISED_CHARACTERS, length_problem, names_its_own_count
 from adloom.core.quoting import shown
 from adloom.core.spelling import nearest
-from adloom.core.template import BadTemplate, is_template, names_in, prompt_template
+from adloom.core.template import LONGEST, BadTemplate, is_template, names_in, prompt_template
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DIGIT = re.compile(r"\d")
@@ -52,13 +54,17 @@ class RowReader:
     def rows(self, most: int) -> Iterator[tuple[Row, SourceRow]]:
         """Yield the rows in order, each with what it was made from; ``most`` is what the campaign may still have."""
         picked = self._sample(most)
-        position = -1
+        position, left = -1, most
         for source, making, look in self._candidates(self._report, most):
             if not source.extra:
                 position += 1
                 if picked is not None and position not in picked:
                     continue
             if (row := self._row(source, making, look)) is not None:
+                if not left:
+                    too_many(self._report, self._place_of_template(source), most + 1)
+                    return
+                left -= 1
                 yield row, source
         self._report_useless_exclusions()
 
@@ -67,32 +73,85 @@ class RowReader:
         if self._job.sample is None:
             return None
         unheard = Report("")  # the reading that follows says everything again
-        count, seed = self._job.sample
-        contents = (
-            [source.variables, source.overrides, look.model, look.size, look.quality]
-            for source, _, look in self._candidates(unheard, most)
-            if not source.extra
-        )
-        picked = sample(contents, count, seed)
+        wanted = self._job.sample
+        candidates = ((source, look) for source, _, look in self._candidates(unheard, most) if not source.extra)
+        weighed = ((_content(source, look), wanted.weight(source)) for source, look in candidates)
+        if wanted.weights:
+            picked = weighted_sample(weighed, wanted.count, wanted.seed)
+        else:
+            picked = sample((content for content, _ in weighed), wanted.count, wanted.seed)
         self._seen, self._exclusions = Register(), Exclusions(pattern.names for pattern in self._job.exclude)
         return picked
 
     def _candidates(self, report: Report, most: int) -> Iterator[tuple[SourceRow, Making, Look]]:
         """Yield what is left after the exclusions, then the included rows."""
-        for source in map(self._with_options, self._sources(report, most)):
-            if not source.extra:
-                self._some_variables = source.variables
-            self._check_id(source, report)
-            making = self._making(source, report)
-            if making is None:
-                continue
-            self._report_faults(source, making.faults, report)
-            for look in making.looks or (_NO_LOOK,):
-                if source.extra or not self._is_excluded(source, making, look):
-                    self._report_faults(source, look.faults, report)
-                    yield source, making, look
+        for written in self._sources(report, most):
+            self._check_id(written, report)
+            for source in self._alternatives(written, report, most):
+                if not source.extra:
+                    self._some_variables = source.variables
+                making = self._making(source, report)
+                if making is None:
+                    continue
+                self._report_faults(source, making.faults, report)
+                for look in making.looks or (_NO_LOOK,):
+                    if source.extra or not self._is_excluded(source, making, look):
+                        self._report_faults(source, look.faults, report)
+                        yield source, making, look
 
-    def _with_options(self, source: SourceRow) -> SourceRow:
+    def _alternatives(self, source: SourceRow, report: Report, most: int) -> Iterator[SourceRow]:
+        """The row once for each choice between the alternatives of its template, with its options as settings."""
+        text = self._template_of(source, report)
+        if text is None:
+            return
+        source = self._with_options(source, text)
+        if "|" not in text or "{" not in text or len(text) > LONGEST:
+            yield source
+            return
+        try:
+            found = alternatives(text)
+        except BadAlternatives as problem:
+            if "prompt" in source.overrides or source.extra:  # the job's own was reported once
+                report.add(self._place_of_template(source), f"the prompt: {problem.message}", problem.allowed)
+            return
+        if found.count * self._job.looks > most:
+            too_many(report, self._place_of_template(source), found.count)
+            return
+        for choice, chosen in found.chosen():
+            named = {f"choice_{number}": value for number, value in enumerate(choice, start=1)}
+            yield replace(
+                source,
+                template=chosen,
+                variables={**source.variables, **named},
+                crossed={**source.crossed, **named},
+            )
+
+    def _template_of(self, source: SourceRow, report: Report) -> str | None:
+        """The text of the row's prompt before it is filled in, None where no prompt is for its locale."""
+        own = source.overrides.get("prompt")
+        if own is not None or not self._job.prompts:
+            return self._job.prompt if own is None else str(own)
+        if (key := self._key_of(source)) is not None:
+            return self._job.prompts[key]
+        locale = str(source.variables.get(LOCALE, ""))
+        locales = [each for each in self._job.prompts if each != FALLBACK]
+        what = (
+            f"for the locale {shown(locale)}{did_you_mean(locale, locales)}" if locale else "for a row without a locale"
+        )
+        allowed = f"{', '.join(locales)}; or one for all others, called {FALLBACK}"
+        report.add(source.place_of(LOCALE), f"job {shown(self._job.name)} has no prompt {what}", allowed)
+        return None
+
+    def _key_of(self, source: SourceRow) -> str | None:
+        """Which of the job's prompts by locale is the row's."""
+        return key_for(self._job.prompts, str(source.variables.get(LOCALE, "")))
+
+    def _place_of_template(self, source: SourceRow) -> Place:
+        if "prompt" in source.overrides:
+            return source.place_of("prompt")
+        return self._job.place_of_prompt(self._key_of(source))
+
+    def _with_options(self, source: SourceRow, template: str) -> SourceRow:
         """The row with those of its variables as settings that are called like an option of the models.
 
         A variable that the row's templates use stays what it was before there were options.
@@ -100,8 +159,7 @@ class RowReader:
         found = {name: value for name in OPTIONS if isinstance(value := source.variables.get(name), str) and value}
         if not found:
             return source
-        own = source.overrides.get("prompt", self._job.prompt)
-        used = names_in(str(own)).union(*map(names_in, self._job.settings["references"]))
+        used = names_in(template).union(*map(names_in, self._job.settings["references"]))
         options = {name: value.strip() for name, value in found.items() if name not in used}
         return replace(source, overrides={**options, **source.overrides}) if options else source
 
@@ -139,8 +197,9 @@ class RowReader:
                 "1 to 64 of A-Z a-z 0-9 . _ -, first a letter or digit",
             )
         self._seen.files[source.extra] = place.file
-        first = self._seen.ids.first(_number(str(row_id)), 2 * place.line + source.extra)
-        if first is not None:
+        line = 2 * place.line + source.extra
+        first = self._seen.ids.first(_number(str(row_id)), line)
+        if first is not None and not (source.crossed and first == line):  # a line stands for several rows, then
             report.add(
                 place,
                 f"the id {shown(str(row_id))} is already taken in {self._seen.files[first % 2 == 1]}:{first // 2}",
@@ -197,17 +256,17 @@ class RowReader:
 
     def _prompt(self, source: SourceRow) -> str | None:
         own = source.overrides.get("prompt")
-        if own is None and not self._job.prompt and "prompt" not in source.columns:
+        if own is None and not self._job.prompt and not self._job.prompts and "prompt" not in source.columns:
             self._report_lack_of_prompt(source)
             return None
-        text = self._job.prompt if own is None else str(own)
+        text = self._template_of(source, self._report) if source.template is None else source.template
+        if text is None:
+            return None
         try:
             return prompt_template(text).render(source.variables) if is_template(text) else text
         except BadTemplate as problem:
-            if own is not None:
-                place = source.place_of("prompt")
-            else:
-                place = source.place if source.extra else self._job.origins["prompt"]
+            is_extra = own is None and source.extra
+            place = source.place if is_extra else self._place_of_template(source)
             report_text = f"the prompt of job {shown(self._job.name)}: {problem.message}"
             self._report.add(place, report_text, problem.allowed)
             return None
@@ -230,9 +289,10 @@ class RowReader:
 
     def _prompt_is_good(self, prompt: str, source: SourceRow, making: Making, model: str) -> bool:
         place = source.place_of("prompt")
-        which = f" for {shown(' / '.join(source.axes), 80)}" if source.combination and source.axes else ""
+        texts = (*source.axes, *source.crossed.values()) if source.combination else (*source.crossed.values(),)
+        which = f" for {shown(' / '.join(texts), 80)}" if any(texts) else ""
         if source.combination:
-            place = self._job.origins["prompt"]
+            place = self._place_of_template(source)
         if not prompt or prompt.isspace():
             self._report.add(place, f"the prompt{which} is empty", "words that say what to show")
             return False
@@ -258,7 +318,7 @@ class RowReader:
         """
         job, row_id = self._job.name, source.overrides.get("id")
         if row_id is not None and self._duplicates is Duplicates.KEEP:
-            return explicit_identity(job, str(row_id)), 1, 0
+            return self._explicit(source), 1, 0
         identity = content_identity(job, content, 1)
         key = int(identity[:32], 16)
         if self._duplicates is Duplicates.MERGE:  # shared images need all 128 bits, where the others make do with 64
@@ -269,9 +329,14 @@ class RowReader:
             is_new = not line
         if is_new:
             if row_id is not None and self._duplicates is Duplicates.ERROR:
-                identity = explicit_identity(job, str(row_id))
+                identity = self._explicit(source)
             return identity, 1, 0
         return self._repetition(source, content, key, variants, line)
+
+    def _explicit(self, source: SourceRow) -> str:
+        """The identity of a row with an id: one of several rows of a line goes by the values of its axes, too."""
+        row_id = str(source.overrides["id"])
+        return explicit_identity(self._job.name, row_id, source.crossed)
 
     def _repetition(
         self, source: SourceRow, content: tuple[object, ...], key: int, variants: int, line: int
@@ -293,12 +358,15 @@ class RowReader:
     def _name(self, source: SourceRow, look: Look, prompt: str, identity: str) -> tuple[str, str]:
         """The row's name, unique in the job whatever the case of its letters, and its readable part."""
         if (row_id := source.overrides.get("id")) is not None:
-            label = "-".join((str(row_id), *filter(None, map(slug, look.axes))))
+            label = "-".join((str(row_id), *filter(None, map(slug, (*look.axes, *source.crossed.values())))))
             if self._is_unused(label):
                 return label, label
             identity = digest(identity, look.model, look.size, look.quality)
             return self._one_of(label, identity), label
-        label = _label(source.axes or (words_of(prompt),), look.axes)
+        ends: dict[str, str] = dict(source.crossed)
+        if self._job.prompts and not source.axes:
+            ends = {LOCALE: str(source.variables.get(LOCALE, "")), **ends}
+        label = _label(source.axes or (words_of(prompt),), (*look.axes, *filter(None, ends.values())))
         return self._one_of(label, identity), label
 
     def _one_of(self, label: str, hexadecimal: str) -> str:
@@ -309,6 +377,11 @@ class RowReader:
     def _is_unused(self, name: str) -> bool:
         """Whether no row of the job has this name yet; it is taken from now on."""
         return self._seen.names.first(_number(name.lower()), 0) is None
+
+
+def _content(source: SourceRow, look: Look) -> list[object]:
+    """What a sample knows a combination by."""
+    return [source.variables, source.overrides, look.model, look.size, look.quality]
 
 
 def _takes_length(prompt: str, most: int, model: Model) -> bool:

@@ -25,12 +25,15 @@ from adloom.campaign.checks import (
     one_of,
     patterns,
     price,
+    prompt_text,
     reference,
     reference_list,
     slug_text,
     text,
     texts,
+    weight_table,
     whole_number,
+    zips,
 )
 from adloom.campaign.problems import Report, did_you_mean
 from adloom.campaign.yaml_tree import Document, Path, Tree
@@ -47,9 +50,18 @@ _Counted: TypeAlias = Annotated[str, BeforeValidator(number_text), WithJsonSchem
 Amount: TypeAlias = Annotated[Decimal, BeforeValidator(amount)]
 _Scalar: TypeAlias = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
 _Value: TypeAlias = _Scalar | dict[str, Any]
+_ListFile: TypeAlias = dict[str, str]
+_AXIS: dict[str, Any] = {
+    "anyOf": [{"type": "array"}, {"type": "object", "properties": {"file": {"type": "string"}}, "required": ["file"]}]
+}
 
 
 Switch: TypeAlias = Annotated[str, BeforeValidator(text), WithJsonSchema({"type": "boolean"})]
+
+
+_ZIP_SCHEMA = WithJsonSchema(
+    {"anyOf": [{"type": "object", "additionalProperties": _AXIS}, {"type": "array", "items": {"type": "object"}}]}
+)
 
 
 class _File(BaseModel):
@@ -131,27 +143,38 @@ _NamedReference: TypeAlias = Annotated[
 class SampleFile(_File):
     """A stable choice of some combinations."""
 
-    count: Annotated[int, BeforeValidator(whole_number(1, 1_000_000))]
+    count: Annotated[int, BeforeValidator(whole_number(1, 1_000_000))] | None = None
     seed: _Counted = "0"
+    axes: dict[str, Annotated[int, BeforeValidator(whole_number(1, 1_000_000))]] = Field(
+        default_factory=dict, description="how many values of an axis are taken"
+    )
+    weights: Annotated[dict[str, dict[str, float]], BeforeValidator(weight_table)] = Field(
+        default_factory=dict, description="how much more often than others values are taken, by axis and value"
+    )
+
+    @model_validator(mode="after")
+    def _takes_something(self) -> SampleFile:
+        if self.count is None and not self.axes:
+            raise fault("a sample needs a count, or axes", "{count: 6, seed: 7}, or {axes: {light: 2}}")
+        return self
 
 
 class JobFile(SettingsFile):
     """One block of the campaign file."""
 
     id: Slug
-    prompt: Text | None = None
+    prompt: Annotated[str | dict[str, str], BeforeValidator(prompt_text)] | None = Field(
+        None, description="the template, or one for each locale and a fallback for all others"
+    )
     references: References | None = Field(None, description="names, addresses (http, https, s3) or paths")
-    matrix: Annotated[str | dict[str, list[_Value]], BeforeValidator(axes)] | None = None
+    matrix: Annotated[str | dict[str, list[_Value] | _ListFile], BeforeValidator(axes)] | None = None
+    zip: Annotated[list[dict[str, list[_Value] | _ListFile]], BeforeValidator(zips), _ZIP_SCHEMA] = Field(
+        default_factory=list, description="axes whose values go side by side"
+    )
     rows: Text | None = Field(None, description="the path of a CSV with one row a line")
     exclude: Annotated[list[dict[str, _Value]], BeforeValidator(patterns)] = Field(default_factory=list)
     include: Annotated[list[dict[str, Any]], BeforeValidator(extra_rows)] = Field(default_factory=list)
     sample: SampleFile | None = None
-
-    @model_validator(mode="after")
-    def _one_source(self) -> JobFile:
-        if self.matrix is not None and self.rows is not None:
-            raise fault("a job has a matrix or rows, not both", "two jobs")
-        return self
 
 
 class HeadFile(_File):
@@ -274,13 +297,13 @@ _EXAMPLES = {
     "limits": "like limits: {in_flight: 16}",
     "defaults": 'like defaults: {variants: 4, size: "4:5"}',
     "sample": "like sample: {count: 6, seed: 7}",
+    "axes": "like axes: {light: 2}",
     "references": "like references: {bottle: {file: references/bottle.png}}",
     "prices": "like prices: {doubao-seedream-4.0: 1.53}",
 }
 _MISSING = {
     "campaign": "a name, like campaign: spring-launch",
     "id": "a name for the job, like id: hero",
-    "count": "how many, like count: 6",
 }
 _NEEDED = {
     "dict_type": "a mapping, key: value",

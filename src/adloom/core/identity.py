@@ -10,8 +10,9 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 
 from adloom.core.campaign import Options, Reference, Row
 
@@ -64,9 +65,12 @@ def row_meaning(row: Row) -> tuple[object, ...]:
     )
 
 
-def explicit_identity(job: str, row_id: str) -> str:
-    """The identity of a row that has an id of its own."""
-    return digest("id", job, row_id)
+def explicit_identity(job: str, row_id: str, crossed: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The identity of a row that has an id of its own.
+
+    ``crossed`` are the values of axes that make several rows of the line with this id.
+    """
+    return digest("id", job, row_id, dict(crossed)) if crossed else digest("id", job, row_id)
 
 
 def content_identity(job: str, content: tuple[object, ...], occurrence: int) -> str:

@@ -104,6 +104,22 @@ def sample(contents: Iterable[object], count: int, seed: str) -> frozenset[int]:
     return frozenset(position for _, position in heapq.nsmallest(count, hashed))
 
 
+def weighted_sample(contents: Iterable[tuple[object, float]], count: int, seed: str) -> frozenset[int]:
+    """The positions of ``count`` contents, each as likely as its weight says beside the others.
+
+    Like ``sample``, which this is where all weights are the same: stable, whatever the order. The hash is taken for a
+    number between 0 and 1, and the contents with the smallest waiting times at their rate are chosen (Efraimidis and
+    Spirakis, 2006). A weight of 0 is never chosen.
+    """
+    waiting = (
+        (-math.log1p(-int(hashed, 16) / 2**256) / weight, hashed, position)
+        for position, (content, weight) in enumerate(contents)
+        if weight > 0
+        for hashed in (digest("sample", seed, content),)
+    )
+    return frozenset(position for *_, position in heapq.nsmallest(count, waiting))
+
+
 def first_text(value: Value) -> str:
     """The text that stands for a value in a file name: itself, or the first one of a mapping."""
     while not isinstance(value, str):
