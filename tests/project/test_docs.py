@@ -181,3 +181,10 @@ def test_the_glossary_explains_each_word_of_the_code_that_a_newcomer_cannot_know
     assert terms >= {"job", "row", "variant", "take", "call", "attempt", "order", "task", "edition", "share", "asset"}
     assert terms >= {"ledger", "claim", "fold", "revision", "freeze", "gate", "stray", "top-up", "rescue", "sweep"}
     assert terms >= {"campaign", "held", "quarantine", "seal", "heartbeat"}
+
+
+def test_every_test_that_the_reliability_page_names_is_there():
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:[a-z0-9_]+/)*test_\w+)`", page))
+    assert len(named) > 40
+    assert {name for name in named if not (ROOT / "tests" / f"{name}.py").is_file()} == set()
