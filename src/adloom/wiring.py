@@ -22,6 +22,7 @@ from adloom.edges.pictures import PictureDecoder
 from adloom.edges.processes import is_surely_dead, this_process
 from adloom.edges.settings import Settings
 from adloom.gallery import write_gallery
+from adloom.gallery.chooser.write import write_review_page
 from adloom.ledger.edition import Edition
 from adloom.ledger.ledger import Ledger
 from adloom.plan.freeze import has_bought, refuse_mixture
@@ -146,6 +147,7 @@ async def _derive_rest(store: Store, edition: Edition, ledger: Ledger, decoder: 
     calls = [ledger.facts(call) for call in ledger.calls()]
     try:
         address = await write_gallery(store, edition, calls, decoder)
+        await write_review_page(store, edition, ledger)
     except Exception as error:  # noqa: BLE001 - whatever is odd about an image or a prompt, it is one page
         log.warning("the page of %s was not written (%s); `adloom gallery` writes it", edition.prefix, _in_short(error))
     try:
@@ -170,6 +172,7 @@ async def rewrite_gallery(store: Store, edition: Edition) -> str:
     await ledger.load()
     async with PictureDecoder() as decoder:
         address = await write_gallery(store, edition, [ledger.facts(call) for call in ledger.calls()], decoder)
+    await write_review_page(store, edition, ledger)
     await write_checksums(store, edition, ledger)
     return address
 

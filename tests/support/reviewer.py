@@ -7,10 +7,10 @@ from pathlib import Path
 from support.shop import Shop
 
 from adloom.core.decision import Verdict
+from adloom.gallery.choosing import Choosing, read_choosing
 from adloom.ledger.edition import Edition
 from adloom.plan.outlook import Outlook
 from adloom.review.apply import Applied, apply
-from adloom.review.images import Choosing, read_choosing
 from adloom.review.table import read_review
 from adloom.run.run import Result
 from adloom.targets import new_ledger, open_store

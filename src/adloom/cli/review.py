@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import json
+import signal
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -24,10 +26,50 @@ def review(
         Path | None, typer.Option(metavar="FILE", help="Keep the decisions of a review.csv or review.json.")
     ] = None,
     by: Annotated[str, typer.Option(help="Who decides, where the file does not say it; default: your user name.")] = "",
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Open the page on this machine and save as people decide.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of --serve; 0 chooses a free one.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Show what was decided about an edition's images, or keep the decisions of a file."""
-    end(lambda: review_edition(target, archive, edition, apply, by=by, as_json=as_json), as_json=as_json)
+    """Show what was decided about an edition's images, keep the decisions of a file, or decide on a page."""
+
+    async def work() -> int:
+        if serve and apply is not None:
+            raise SettingInvalid("--serve and --apply exclude each other", remedy="Apply the file first.")
+        if serve:
+            return await serve_edition(target, archive, edition, port, by)
+        return await review_edition(target, archive, edition, apply, by=by, as_json=as_json)
+
+    end(work, as_json=as_json)
+
+
+async def serve_edition(target: str, archive: str | None, edition: str, port: int, by: str) -> int:
+    """Serve the page until somebody says stop; the exit code. Its address is the first line of output."""
+    from adloom.gallery.choosing import read_choosing  # noqa: PLC0415
+    from adloom.review.server import ReviewServer  # noqa: PLC0415
+    from adloom.review.summary import review_lines  # noqa: PLC0415
+    from adloom.targets import RunRequest, new_ledger, open_target, settings_for  # noqa: PLC0415
+    from adloom.wiring import publish_again  # noqa: PLC0415
+
+    store, found = open_target(target, settings_for(RunRequest(target, archive)), edition)
+    ledger = new_ledger(store, found)
+    await ledger.load()
+    await read_choosing(store, found, ledger)  # raises where there is nothing to choose from
+    server = ReviewServer(store, found, ledger, by or person())
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with server.running(port) as url:
+        typer.echo(url)
+        typer.echo(
+            "Decisions are saved as they are made. Whoever has this address can decide. Ctrl-C ends it.", err=True
+        )
+        await stopped.wait()
+    if server.saved:
+        await publish_again(store, found)
+    typer.echo("\n".join(review_lines(await read_choosing(store, found, ledger))))
+    return EXIT_OK
 
 
 async def review_edition(
@@ -35,8 +77,8 @@ async def review_edition(
 ) -> int:
     """Show, or apply and show; the exit code."""
     from adloom.core.decision import MOST_CHARACTERS  # noqa: PLC0415
+    from adloom.gallery.choosing import read_choosing  # noqa: PLC0415
     from adloom.review.apply import apply, with_added  # noqa: PLC0415
-    from adloom.review.images import read_choosing  # noqa: PLC0415
     from adloom.review.summary import review_lines, review_summary  # noqa: PLC0415
     from adloom.review.table import read_review  # noqa: PLC0415
     from adloom.targets import RunRequest, new_ledger, open_target, settings_for  # noqa: PLC0415

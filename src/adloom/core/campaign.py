@@ -20,6 +20,15 @@ Options: TypeAlias = tuple[tuple[str, str], ...]
 """Names and words of further settings of a model, sorted; those at the API's defaults are left out."""
 
 
+def flat(variables: Variables, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Variables as a template names them: a mapping's values as ``product.name``."""
+    for name, value in variables.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 class Grouping(StrEnum):
     """How a row's variants share calls: ``set`` packs as many as is legal, ``independent`` makes one call each."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+from adloom.core.campaign import flat
 from adloom.core.identity import thumb_key
 from adloom.core.manifest import asset_lines
 from adloom.core.outcomes import Outcome, Status
@@ -159,7 +160,7 @@ def row_view(planned: PlannedRow, known: Mapping[str, Outcome], thumbs: Collecti
         label=row.label if starts_with_label else row.name,
         name_rest=row.name.removeprefix(row.label) if starts_with_label else "",
         prompt=row.prompt,
-        variables=tuple(_flat(row.variables)),
+        variables=tuple(flat(row.variables)),
         traits=tuple(trait for trait in traits if trait),
         references=tuple(reference.shown for reference in row.references),
         shots=tuple(shot(line, thumbs) for line in lines if line["key"]),
@@ -207,12 +208,3 @@ def _variants(lines: Sequence[Mapping[str, Any]]) -> str:
     if first is last:
         return f"variant {first['variant']}" + (f", take {first['take']}" if first["take"] > 1 else "")
     return f"variants {first['variant']}–{last['variant']}"
-
-
-def _flat(variables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Variables as the template names them: a mapping's values as ``product.name``."""
-    for name, value in variables.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

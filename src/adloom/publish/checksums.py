@@ -29,7 +29,7 @@ from adloom.publish.manifest import derive
 NAME = "checksums.txt"
 LEDGER = "ledger/"
 PAID = ("assets/", "extras/", "quarantine/")
-DERIVED = ("manifest.json", "assets.jsonl", "assets.csv", "gallery", NAME)
+DERIVED = ("manifest.json", "assets.jsonl", "assets.csv", "gallery", "review.html", NAME)
 READINGS = 3
 """Runs that end together overwrite each other's checksums, so each looks again; after this many looks others do."""
 

@@ -21,6 +21,7 @@ from adloom.core.errors import StoreRefused, StoreUnavailable
 from adloom.core.facts import Attempt, ImageFate
 from adloom.core.identity import thumb_key
 from adloom.gallery import write_gallery
+from adloom.gallery.chooser.write import write_review_page
 from adloom.gallery.thumbs import shrink
 from adloom.ledger.edition import Edition, from_json, to_json
 from adloom.ledger.ledger import SEALED, Ledger
@@ -199,6 +200,8 @@ class _Repairer:
             known = {finding.key for finding in self.left if finding.damage is not Damage.ADDED}
             wrong = {key for key in known if key.startswith(DERIVED)}
             await self._write_manifest(ledger, wrong)
+            if "review.html" in wrong:
+                await write_review_page(self.store, self.edition, ledger)
             if any(key.startswith("gallery") for key in wrong):
                 calls = [ledger.facts(call) for call in ledger.calls()]
                 await write_gallery(self.store, self.edition, calls, self.decoder)

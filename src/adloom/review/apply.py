@@ -7,9 +7,9 @@ from datetime import datetime
 
 from adloom.core.decision import Decision
 from adloom.core.errors import Problem
+from adloom.gallery.choosing import Candidate, Choosing, Place
 from adloom.ledger.decisions import Decisions, write_decision
 from adloom.ports import Store
-from adloom.review.images import Candidate, Choosing, Place
 from adloom.review.table import ReviewFile, Said
 
 

@@ -11,7 +11,7 @@ from adloom.core.decision import Decision, Verdict
 from adloom.core.manifest import number
 from adloom.core.origin import Origin
 from adloom.core.pricing import usd
-from adloom.review.images import Candidate, Choosing
+from adloom.gallery.choosing import Candidate, Choosing
 
 SHOWN = 20
 """Lines of a kind; the counts say how many there are."""

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from adloom.core.decision import MOST_CHARACTERS, MOST_STARS, Decision, Verdict
 from adloom.core.errors import CampaignInvalid, InputError, Problem
-from adloom.review.images import Place
+from adloom.gallery.choosing import Place
 
 NEEDED = ("job", "row", "variant", "take", "decision")
 OPTIONAL = ("stars", "note", "change", "by", "time")

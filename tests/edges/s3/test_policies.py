@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 ROLES = ("buyer", "archiver", "repairer", "receiver", "reader")
 MUGS = "  - {id: mugs, prompt: 'a {{ colour }} mug', variants: 2, matrix: {colour: [red, green]}}\n"
 PICTURES = 4
-DERIVED = {"manifest.json", "assets.jsonl", "assets.csv", "gallery.html", "checksums.txt"}
+DERIVED = {"manifest.json", "assets.jsonl", "assets.csv", "gallery.html", "review.html", "checksums.txt"}
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,8 @@ def _put(key: str, *, once: bool = False, tls: bool = True) -> Asked:
 
 def _replaced(name: str) -> bool:
     """Whether the store's documents are written anew under such a name."""
-    return bool(re.search(r"/(manifest\.json|assets\.(csv|jsonl)|gallery[^/]*\.html|checksums\.txt|runs/[^/]*)$", name))
+    documents = r"manifest\.json|assets\.(csv|jsonl)|gallery[^/]*\.html|review\.html|checksums\.txt"
+    return bool(re.search(rf"/({documents}|runs/[^/]*)$", name))
 
 
 def test_what_a_run_leaves_can_be_overwritten_by_nobody_but_who_repairs(guarded: Guarded, s3: S3Server):

@@ -32,6 +32,10 @@ class Candidate:
     line: Mapping[str, Any]
     price: Decimal
     is_latest: bool
+    label: str
+    """The readable part of its row's name."""
+    prompt: str
+    """Its row's own, without the change of a later take."""
 
     @property
     def place(self) -> Place:
@@ -51,6 +55,8 @@ class Choosing:
     """An edition with everything that was decided about its images; candidates in plan order."""
 
     edition: Edition
+    edition_token: str
+    """Tells this edition from others of its name in other archives."""
     origin: Origin
     candidates: tuple[Candidate, ...]
     decisions: Decisions
@@ -105,5 +111,7 @@ async def read_choosing(store: Store, edition: Edition, ledger: Ledger) -> Choos
         shared = planned.row.shared
         for variant, line in lines_of_takes(planned, known, standing):
             if variant.number > shared:  # the others are an earlier row's
-                found.append(Candidate(variant, line, price, variant.key in latest))
-    return Choosing(edition, revision.origin, tuple(found), decisions)
+                found.append(
+                    Candidate(variant, line, price, variant.key in latest, planned.row.label, planned.row.prompt)
+                )
+    return Choosing(edition, revision.edition_token, revision.origin, tuple(found), decisions)

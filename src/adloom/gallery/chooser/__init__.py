@@ -1,0 +1,11 @@
+"""The page that people decide on: ``review.html`` beside the images, with data, style and scripts inside.
+
+Opened from a disk, decisions stay in the browser and are exported as ``review.csv``; served by ``adloom review
+--serve`` they are saved as they are made. The page asks nobody but its own origin, and its policy allows the one script
+and the one style sheet by their hashes. What comes from a campaign (prompts, variables, reasons) is in a block of JSON
+without any ``<``, and is only ever shown as text.
+"""
+
+from adloom.gallery.chooser.render import Live, page_data, render
+
+__all__ = ["Live", "page_data", "render"]

@@ -1,0 +1,24 @@
+"""Writing ``review.html`` beside the images, at the end of a run and while it goes on."""
+
+from __future__ import annotations
+
+from adloom.gallery.chooser import Live, page_data, render
+from adloom.gallery.choosing import read_choosing
+from adloom.gallery.thumbs import existing_thumbs
+from adloom.ledger.edition import Edition
+from adloom.ledger.ledger import Ledger
+from adloom.ports import Store
+
+NAME = "review.html"
+_MEDIA_TYPE = "text/html; charset=utf-8"
+
+
+async def write_review_page(store: Store, edition: Edition, ledger: Ledger, running: str = "") -> str:
+    """Write the page that people decide on; its address. ``running`` is the time where a run still goes on.
+
+    ``ledger`` is loaded already. Raises InputError when the edition has no plan yet.
+    """
+    choosing = await read_choosing(store, edition, ledger)
+    data = page_data(choosing, await existing_thumbs(store, edition), Live(running))
+    await store.replace(edition.key(NAME), render(choosing, data), media_type=_MEDIA_TYPE)
+    return store.link(edition.key(NAME))
