@@ -13,12 +13,13 @@ from adloom.core.errors import AdloomError, SettingInvalid, StoreError
 from adloom.core.origin import Buying, Origin
 from adloom.edges.settings import read_settings
 from adloom.ledger.edition import Edition
+from adloom.ledger.index import open_editions
 from adloom.orchestration.artifacts import show_table
 from adloom.orchestration.states import bad_input
 from adloom.plan.revision import read_newest
 from adloom.ports import Store
 from adloom.run.sweep import Swept, sweep_all
-from adloom.targets import editions_of, open_store
+from adloom.targets import open_store
 from adloom.wiring import open_world, publish_again
 
 
@@ -41,7 +42,8 @@ async def _sweep_all() -> list[Swept]:
         raise SettingInvalid("EVOLINK_API_KEY is not set", remedy="Set it where the worker is started.")
     store = open_store(settings.archive)
     async with open_world(settings, store) as world:
-        editions = [each for each in await editions_of(store) if await _may_be_ours(store, each, settings.origin)]
+        are_open = await open_editions(store, world.clock.now())
+        editions = [each for each in are_open if await _may_be_ours(store, each, settings.origin)]
         found = await sweep_all(world, editions, publish_again)
     for swept in found:
         if not swept.is_clean:
@@ -60,7 +62,7 @@ async def _may_be_ours(store: Store, edition: Edition, origin: Origin) -> bool:
 
 def _final_state(found: Sequence[Swept]) -> State[Any]:
     words = " ".join(_words(swept) for swept in found if not swept.is_clean) or "Nothing is outstanding."
-    message = f"{len(found)} editions checked. {words}"
+    message = f"{len(found)} open editions checked. {words}"
     if any(swept.needs_a_person for swept in found):
         return Failed(name="NeedsYou", message=f"{message} `adloom status` and `adloom resolve` show details.")
     return Completed(message=message)

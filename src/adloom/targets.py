@@ -138,12 +138,3 @@ def _open_edition_address(address: str) -> tuple[Store, Edition]:
 def new_ledger(store: Store, edition: Edition) -> Ledger:
     """A ledger with a writer's token of its own."""
     return Ledger(store, edition, WallClock(), writer=secrets.token_hex(8))
-
-
-async def editions_of(store: Store) -> list[Edition]:
-    """Every edition of a whole archive."""
-    keys = [listed.key.split("/") async for listed in store.list("")]
-    return sorted(
-        (Edition(parts[0], parts[1]) for parts in keys if len(parts) == EDITION_PARTS and parts[2] == "plan-r1.json"),
-        key=lambda edition: edition.prefix,
-    )

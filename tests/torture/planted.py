@@ -321,12 +321,13 @@ def nothing_is_withdrawn(put: Put) -> None:
 
 @plant("I3")
 def any_task_of_the_list_will_do(put: Put) -> None:
-    async def nobody(_self: Any, _sent: float) -> set[str]:
+    async def nobody(_self: Any, *_what: Any) -> set[str]:
         return set()
 
     async def eliminate(self: Any, order: Any, facts: Any) -> None:
         listed = await self._api.list_tasks(0)
-        claimed = (await unknown.claims_of(self._store)).tasks
+        names = {unknown.task_name(task.task_id) for task in listed or ()}
+        claimed = (await unknown.claims_of(self._store, await self._open_editions(), names)).tasks
         for task in listed or ():
             if unknown.task_name(task.task_id) not in claimed:
                 await self._adopt(order, facts, task.task_id, via="task list")
@@ -338,7 +339,7 @@ def any_task_of_the_list_will_do(put: Put) -> None:
 
 @plant("I3")
 def tasks_are_not_claimed(put: Put) -> None:
-    async def nothing(_store: Any) -> Claims:
+    async def nothing(*_what: Any) -> Claims:
         return Claims(frozenset(), {})
 
     async def claim(_store: Any, _ledger: Any, mine: Any, *_more: Any, **_stamp: Any) -> Any:

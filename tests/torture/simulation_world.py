@@ -45,11 +45,23 @@ MODEL = "doubao-seedream-4.0"
 LINKS_LIVE_S = 24 * 3600
 FAILS_AT_MOST_S = 8
 """A completed task that reads failed for no longer than this is never bought again: a second reading comes later."""
+BELIEVED_AFTER_S = 8
+"""A completed task that shows half of its images, and no bill, for no longer than this loses none of them."""
 TOKEN = re.compile(r"<<(tok-\d+-\d+)>>")
 LINK = re.compile(r"https://results\.example/([^/?]+)(?:/(\d+))?\?(?:sig|expires)=(\d+)-(\d+)(?:(?:-|&image=)(\d+))?")
 PHRASE = re.compile(r"(?:Generate (\d+) different images: )?<<")
 HAMMERS = 8
-WRITTEN_ONCE = ("/ledger/", "/plan-r", "/plan/", "/assets/", "/extras/", "/quarantine/", "/tasks/", "/orphans/")
+WRITTEN_ONCE = (
+    "/ledger/",
+    "/plan-r",
+    "/plan/",
+    "/assets/",
+    "/extras/",
+    "/quarantine/",
+    "/tasks/",
+    "/orphans/",
+    "/index/",
+)
 
 
 class Deadlock(Exception):
@@ -131,6 +143,8 @@ class Made:
     waver: str = ""
     """How it reads between its end and ``steady_from``."""
     steady_from: float = 0.0
+    is_answered: bool = False
+    """Whether anybody was told what it reserves: without that its charge is no bill."""
 
     @property
     def failed_for_long(self) -> bool:
@@ -453,7 +467,9 @@ class World:
         made.waver = self.steadiness.choice(("empty", "half", "half-untold", "none-untold", "failed", "flips"))
         has_no_bill = made.waver == "half-untold" or not (self.tells_credits and self.tells_reserve)
         is_believed = made.waver == "flips" or (made.waver.startswith("half") and has_no_bill)  # if it goes on so
-        seconds = (1, 4, 8) if is_believed else (8, 8, 8, 60) if made.waver == "failed" else (3, 30, 200, 1000)
+        seconds = (
+            (1, 4, BELIEVED_AFTER_S) if is_believed else (8, 8, 8, 60) if made.waver == "failed" else (3, 30, 200, 1000)
+        )
         made.steady_from = made.ends + self.steadiness.choice(seconds)
         self.note(f"wavers {made.waver}")
 
@@ -503,7 +519,8 @@ class World:
             if self.turns_results:
                 turn = self.readings[task_id] % max(1, len(links))
                 links = links[turn:] + links[:turn]
-            if now < made.steady_from and not self.is_calm:
+            is_believed = made.waver.startswith("half") and not made.is_answered and now >= made.ends + BELIEVED_AFTER_S
+            if now < made.steady_from and not self.is_calm and not is_believed:
                 return self._unsteady(made, links, used)
             return Task(task_id, TaskState.COMPLETED, tuple(links), used, "charged" if self.tells_credits else "")
         codes = {
@@ -796,6 +813,7 @@ class SimApi:
         if kind == "slow":
             await asyncio.sleep(world.random.choice((3, 30)))
             await self._process.here()
+        made.is_answered = True
         reserve = made.price * made.n if world.tells_reserve else None
         return Accepted(world.answered(made), MODEL, reserve, replayed, "")
 

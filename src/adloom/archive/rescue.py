@@ -22,6 +22,7 @@ from adloom.core.facts import Attempt, Image, ImageFate, images_record, task_nam
 from adloom.core.task import Download, Picture, Task, TaskState
 from adloom.ledger.claims import claims_of, hold
 from adloom.ledger.edition import Edition, to_json, utc
+from adloom.ledger.index import open_editions
 from adloom.ledger.ledger import Ledger
 from adloom.world import World
 
@@ -68,8 +69,9 @@ class Rescuer:
         except (ReadFailed, AccountStopped) as error:
             log.warning("the task list cannot be read, so orphans are not searched for: %s", error.message)
             return 0
-        claimed = (await claims_of(self._store)).tasks
         made = {one.task_id: one.created_at for one in listed or () if one.state is TaskState.COMPLETED}
+        editions = {self._edition, *await open_editions(self._store, now)}
+        claimed = (await claims_of(self._store, editions, {task_name(task_id) for task_id in made})).tasks
         lost = [task_id for task_id in made if task_name(task_id) not in claimed]
         tasks = await self._api.tasks(lost) if lost else {}
         for task in tasks.values():

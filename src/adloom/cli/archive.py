@@ -33,32 +33,30 @@ def _settings(archive: str | None) -> Any:  # noqa: ANN401 - imported late
 async def status_of(target: str | None, archive: str | None, edition: str, *, as_json: bool) -> int:
     """Progress and money of an edition, or of every edition of an archive."""
     from adloom.cli.text import status_lines  # noqa: PLC0415
-    from adloom.plan.revision import read_newest  # noqa: PLC0415
     from adloom.plan.text import origin_data  # noqa: PLC0415
-    from adloom.publish.manifest import derive  # noqa: PLC0415
-    from adloom.spend.held import held_calls  # noqa: PLC0415
-    from adloom.targets import WallClock, editions_of, new_ledger, open_store, open_target  # noqa: PLC0415
+    from adloom.run.overview import standing_of, standings  # noqa: PLC0415
+    from adloom.targets import WallClock, open_store, open_target  # noqa: PLC0415
 
     settings = _settings(archive)
     if target is None:
         store = open_store(settings.archive)
-        editions = await editions_of(store)
+        found = await standings(store, WallClock())
     else:
-        store, found = open_target(target, settings, edition)
-        editions = [found]
-    answers: list[dict[str, Any]] = []
-    lines: list[str] = [] if editions else [f"{store.address} contains no campaign yet"]
-    for one in editions:
-        ledger = new_ledger(store, one)
-        await ledger.load()
-        revision = await read_newest(store, one)
-        if revision is None:
+        store, one = open_target(target, settings, edition)
+        standing = await standing_of(store, one, WallClock())
+        if standing is None:
             raise InputError(f"{store.address}/{one.prefix} contains no plan yet", remedy="Run the campaign first.")
-        manifest = (await derive(store, one, ledger, revision)).manifest
-        held = held_calls(ledger, WallClock().now())
-        lines += status_lines(manifest, held, revision.origin)
-        told = {name: manifest[name] for name in ("campaign", "edition", "status", "totals")}
-        answers.append({**told, **origin_data(revision.origin), "held": len(held)})
+        found = [standing]
+    lines = [line for each in found for line in status_lines(each.manifest, each.held, each.origin)]
+    answers = [
+        {
+            **{name: each.manifest[name] for name in ("campaign", "edition", "status", "totals")},
+            **origin_data(each.origin),
+            "held": len(each.held),
+        }
+        for each in found
+    ]
+    lines = lines or [f"{store.address} contains no campaign yet"]
     _say(lines, {"editions": answers} if target is None else answers[0], as_json=as_json)
     return EXIT_OK
 

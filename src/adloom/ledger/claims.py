@@ -11,13 +11,13 @@ An attempt whose task is claimed by another gets ``unknown`` and ``disowned`` fa
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from adloom.core.errors import RecordUnreadable
 from adloom.core.facts import CallFacts, task_name
-from adloom.ledger.edition import from_json, to_json
+from adloom.ledger.edition import Edition, from_json, to_json
 from adloom.ledger.ledger import Ledger
 from adloom.ports import Store
 
@@ -28,9 +28,13 @@ Claimant: TypeAlias = tuple[str, str, int]
 """The prefix of an edition, a call, and an attempt of it."""
 
 
+NAMES_ALIKE = 19
+"""Claims are listed by so many first letters of their tasks' names: ``task-unified-179547`` spans three hours."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What an archive claims of an account's tasks, by the tasks' names.
+    """What an archive claims of some of an account's tasks, by the tasks' names.
 
     ``tasks`` are all that anything claims: a claim, or a ledger's accepted fact. ``dangling`` says for whom each claim
     is that no accepted fact has followed.
@@ -40,18 +44,33 @@ class Claims:
     dangling: Mapping[str, Claimant]
 
 
-async def claims_of(store: Store) -> Claims:
-    """Read the claims of a whole archive."""
+async def claims_of(store: Store, open_editions: Iterable[Edition], names: Collection[str]) -> Claims:
+    """Read what an archive claims of the tasks of these names.
+
+    In an edition that is not open every accepted task has its claim, so only the ledgers of open ones are listed, and
+    before the claims, which follow what is accepted.
+    """
     claimed, accepted = set(), set()
-    async for listed in store.list(""):
-        folder, _, file = listed.key.rpartition("/")
-        name = file.removesuffix(".json")
-        if folder == "tasks":
-            claimed.add(name)
-        elif "/ledger/" in listed.key and "-accepted." in name:
-            accepted.add(name.split("-accepted.", 1)[1])
-    dangling = {name: await _claimant_of(store, name) for name in claimed - accepted}
-    return Claims(frozenset(claimed | accepted), {name: mine for name, mine in dangling.items() if mine is not None})
+    for edition in open_editions if names else ():
+        async for listed in store.list(edition.key("ledger/")):
+            _, is_accepted, name = listed.key.removesuffix(".json").rpartition("-accepted.")
+            if is_accepted:
+                accepted.add(name)
+    for beginning in sorted({name[:NAMES_ALIKE] for name in names}):
+        async for listed in store.list(f"tasks/{beginning}"):
+            folder, _, file = listed.key.rpartition("/")
+            if folder == "tasks":
+                claimed.add(file.removesuffix(".json"))
+    dangling = {name: await _claimant_of(store, name) for name in claimed.intersection(names) - accepted}
+    tasks = frozenset(names) & (claimed | accepted)
+    return Claims(tasks, {name: mine for name, mine in dangling.items() if mine is not None})
+
+
+async def claim_if_none(store: Store, mine: Claimant, name: str, time: str) -> None:
+    """Claim an accepted task by its name for the attempt that accepted it, if nobody has."""
+    edition, call, attempt = mine
+    claim = {"schema": SCHEMA, "edition": edition, "call": call, "attempt": attempt, "writer": "index", "time": time}
+    await store.create(_claim_key(name), to_json(claim))
 
 
 def claimant(ledger: Ledger, facts: CallFacts) -> Claimant:

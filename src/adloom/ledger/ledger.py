@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from adloom.core.errors import StoreUnavailable
@@ -117,6 +117,15 @@ class Ledger:
                 if (match := accepted.fullmatch(known)) and f"a{match[1]}-disowned.{name}" not in records:
                     found.append((entry.record["time"], call, int(match[1])))
         return min(found)[1:] if found else None
+
+    def accepted(self) -> Iterator[tuple[str, int, str]]:
+        """The call, the attempt and the task's name of every accepted fact."""
+        for name, calls in self._accepted.items():
+            for call in calls:
+                for known in self._records.of(call):
+                    attempt, is_accepted, task = known.partition("-accepted.")
+                    if is_accepted and task == name:
+                        yield call, int(attempt.removeprefix("a")), task
 
     def facts(self, call: str) -> CallFacts:
         """The state of a call by what this process has read and written."""

@@ -10,6 +10,7 @@ from adloom.core.exits import Stop, StopReason
 from adloom.core.pricing import usd
 from adloom.ledger.edition import Edition
 from adloom.ledger.heartbeats import Heartbeat
+from adloom.ledger.index import Entry, create_entry
 from adloom.plan.freeze import PlanOutdated, freeze, take_up
 from adloom.plan.outlook import Outlook, look_again
 from adloom.plan.revision import Revision
@@ -48,6 +49,8 @@ async def reserve(world: World, outlook: Outlook) -> Reservation:
     if await ledger.grew():  # a person may have taken long to say yes
         outlook = await look_again(outlook)
     revision = None if outlook.may_buy else await take_up(world.store, edition, ledger, outlook.wish.buying)
+    if revision is None and outlook.bought_from is None:  # from its first plan on, the archive's index knows an edition
+        await create_entry(world.store, "open", Entry(edition, ledger.writer), world.clock.now())
     while revision is None:
         if outlook.lack:
             raise PlanRefused(older(outlook).message, remedy=older(outlook).remedy)

@@ -48,6 +48,7 @@ from adloom.run.batches import (
     in_batches,
     while_time_is_left,
 )
+from adloom.run.closing import close_if_over
 from adloom.run.fulfilment import Fulfilment, Steps
 from adloom.run.monitor import Vigil
 from adloom.run.progress import Progress
@@ -237,6 +238,7 @@ class Run:
             return self._result(await unpublished(*what), stops)
         published = await publish(*what)
         await self._seal()
+        await self._close()
         return self._result(published, stops)
 
     async def _seal(self) -> None:
@@ -245,6 +247,14 @@ class Run:
             await seal_finished(self._world.store, self.edition, self._ledger, self.revision)
         except AdloomError as error:
             log.warning("finished parts of %s were not sealed: %s", self.edition.prefix, error.message)
+
+    async def _close(self) -> None:
+        """Take the edition out of what others have to look at, if it owes nothing; the sweep does it later else."""
+        world = self._world
+        try:
+            await close_if_over(self._ledger, world.clock, world.is_surely_dead, mine=self._ledger.writer)
+        except AdloomError as error:
+            log.warning("%s was not closed in the archive's index: %s", self.edition.prefix, error.message)
 
     def _stops(self) -> tuple[Stop, ...]:
         """Why buying stopped. That nobody agreed to a price is no reason where there was nothing to buy."""

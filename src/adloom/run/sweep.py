@@ -25,9 +25,11 @@ from adloom.guards.backlog import Backlog
 from adloom.guards.gate import Gate
 from adloom.ledger.edition import Edition
 from adloom.ledger.heartbeats import has_failed_tasks
+from adloom.ledger.index import entries_of
 from adloom.ledger.ledger import Ledger
 from adloom.plan.revision import read_newest
 from adloom.ports import Store
+from adloom.run.closing import close_if_over
 from adloom.spend.held import held_calls
 from adloom.world import World
 
@@ -121,9 +123,12 @@ _UNFINISHED = (Stage.ACCEPTED, Stage.FAILING, Stage.UNSHOWN, Stage.COMPLETED)
 
 async def sweep(world: World, edition: Edition) -> Swept:
     """Fetch what is paid for in an edition, as far as API and archive can be reached."""
-    if await is_at_rest(world.store, edition, world.clock.now()):
-        return Swept(edition)
     ledger = Ledger(world.store, edition, world.clock, writer=secrets.token_hex(8))
+    if await is_at_rest(world.store, edition, world.clock.now()):
+        if await entries_of(world.store, "open", edition):
+            await ledger.load()
+            await close_if_over(ledger, world.clock, world.is_surely_dead)
+        return Swept(edition)
     await ledger.load()
     before = _of(ledger, *_UNFINISHED)
     adopted = await _fetch(world, ledger, edition, [facts.call for facts in before])
@@ -131,6 +136,7 @@ async def sweep(world: World, edition: Edition) -> Swept:
     left = _of(ledger, *_UNFINISHED)
     to_download = [facts for facts in left if facts.stage is Stage.COMPLETED]
     now = world.clock.now()
+    await close_if_over(ledger, world.clock, world.is_surely_dead)
     return Swept(
         edition,
         fetched=len(before) + adopted - len(left),

@@ -38,6 +38,7 @@ from adloom.guards.gate import Gate, GateClosed
 from adloom.guards.pace import Throttle
 from adloom.guards.prices import PriceWatch
 from adloom.ledger.claims import hold
+from adloom.ledger.index import Opening
 from adloom.ledger.ledger import Ledger
 from adloom.ports import ImageApi
 from adloom.spend.unknown import Ladder
@@ -98,6 +99,7 @@ class Spender:
         self._buyer = buyer
         self._fallback = fallback
         self._failures = failures
+        self._opening = Opening(world.store, ledger.edition, ledger.writer, world.clock)
         self._clock = world.clock
         self._random = world.random
         self._scale = world.scale
@@ -194,7 +196,11 @@ class Spender:
         return bool(same) and urls == order.image_urls()
 
     async def _decide_to_send(self, order: Order, attempt: int, send: int) -> bool:
-        """Make the intention durable; then look once more whether anyone has said anything about the call since."""
+        """Make the intention durable; then look once more whether anyone has said anything about the call since.
+
+        Before anything, the archive's index says that this edition may owe something.
+        """
+        await self._opening.ensure()
         name = f"a{attempt}-intent" if send == 1 else f"a{attempt}-send-{send}"
         buyer = self._buyer
         fields = (

@@ -32,7 +32,8 @@ from adloom.core.task import ListedTask, Task
 from adloom.guards.gate import Gate
 from adloom.ledger.capabilities import Capabilities
 from adloom.ledger.claims import claim_task, claimant, claims_of
-from adloom.ledger.edition import from_json, utc
+from adloom.ledger.edition import Edition, from_json, utc
+from adloom.ledger.index import open_editions
 from adloom.ledger.ledger import NOT_CALLS, Ledger
 from adloom.world import World
 
@@ -210,7 +211,7 @@ class Ladder:
         except (ReadFailed, AccountStopped) as error:
             log.warning("a task that a callback named cannot be read: %s", error.message)
             return
-        claims = await claims_of(self._store)
+        claims = await claims_of(self._store, await self._open_editions(), {task_name(task_id) for task_id in told})
         mine = claimant(self._ledger, facts)
         fitting = [
             task_id
@@ -238,10 +239,11 @@ class Ladder:
         except (ReadFailed, AccountStopped) as error:
             log.warning("the task list cannot be read: %s", error.message)
             return
-        rivals = await self._rivals(
-            sent
-        )  # after the list: whoever has a task in it is a rival by now, or has its answer
-        claims = await claims_of(self._store)  # after the rivals: an answer that one of them wrote meanwhile is seen
+        # after the list: whoever has a task in it opened its edition before, and is a rival by now or has its answer
+        editions = await self._open_editions()
+        rivals = await self._rivals(sent, editions)
+        # after the rivals: an answer that one of them wrote meanwhile is seen
+        claims = await claims_of(self._store, editions, {task_name(task.task_id) for task in listed or ()})
         for task in listed or ():
             if claims.dangling.get(task_name(task.task_id)) == claimant(self._ledger, facts):
                 await self._adopt(order, facts, task.task_id, via="task list")
@@ -254,13 +256,20 @@ class Ladder:
         in_window = sent - WINDOW_S <= task.created_at <= sent + LATE_S
         return in_window and task_name(task.task_id) not in claimed and task.model in ("", order.model)
 
-    async def _rivals(self, sent: float) -> set[str]:
-        """The calls of the whole archive that had no answer around a time."""
+    async def _open_editions(self) -> list[Edition]:
+        """The editions that may have a purchase out there; this run's own in any case."""
+        return sorted(
+            {self._ledger.edition, *await open_editions(self._store, self._clock.now())}, key=lambda one: one.prefix
+        )
+
+    async def _rivals(self, sent: float, editions: Sequence[Edition]) -> set[str]:
+        """The calls of these editions that had no answer around a time."""
         facts: dict[str, list[str]] = {}
-        async for listed in self._store.list(""):
-            parts = listed.key.split("/")
-            if len(parts) > 2 and parts[-3] == "ledger" and parts[-2] not in NOT_CALLS:  # noqa: PLR2004 - ledger/<call>/<fact>
-                facts.setdefault("/".join(parts[:-1]), []).append(parts[-1].removesuffix(".json"))
+        for edition in editions:
+            async for listed in self._store.list(edition.key("ledger/")):
+                folder, _, file = listed.key.rpartition("/")
+                if folder.rpartition("/")[2] not in NOT_CALLS:
+                    facts.setdefault(folder, []).append(file.removesuffix(".json"))
         return {
             folder.rsplit("/", 1)[1] for folder, names in facts.items() if await self._is_rival(folder, names, sent)
         }

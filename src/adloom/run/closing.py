@@ -1,0 +1,75 @@
+"""Closing an edition in the archive's index, once nothing that its runs bought is out there.
+
+The order is what makes it safe. First the runs that opened the edition are found to be over, then the ledger is read:
+so it holds all that they ever bought. A run that begins later has an entry of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from adloom.collect.failure import failed_until
+from adloom.core.facts import Stage
+from adloom.core.process import Process
+from adloom.ledger.claims import claim_if_none
+from adloom.ledger.edition import utc
+from adloom.ledger.heartbeats import read_heartbeat
+from adloom.ledger.index import OLDER, Entry, create_entry, entries_of
+from adloom.ledger.ledger import Ledger
+from adloom.ports import Clock, Store
+
+FORGOTTEN_AFTER_S = 24 * 3600
+"""A run whose heartbeat is so old is over, wherever it ran: no process is paused for so long and goes on buying."""
+
+_NOTHING_OUT_THERE = frozenset(
+    {Stage.UNBOUGHT, Stage.WAITING, Stage.ARCHIVED, Stage.REFUSED, Stage.FAILED, Stage.RELEASED}
+)
+
+
+async def close_if_over(
+    ledger: Ledger, clock: Clock, is_surely_dead: Callable[[Process], bool], *, mine: str = ""
+) -> bool:
+    """Close an edition's entries of runs that are over, if nothing that was bought is out there; whether it is closed.
+
+    ``mine`` is a run that buys no more and whose ledger this is. What others wrote since the ledger was loaded is read
+    after their runs were found to be over.
+    """
+    store, edition, now = ledger.store, ledger.edition, clock.now()
+    closed = await entries_of(store, "closed", edition)
+    left = await entries_of(store, "open", edition) - closed
+    if not left:
+        return True
+    over = [entry for entry in left if await _is_over(store, entry, now, is_surely_dead, mine)]
+    if not over:
+        return False
+    if await ledger.grew():
+        await ledger.catch_up()
+    if not is_settled(ledger, now):
+        return False
+    for call, attempt, task in ledger.accepted():
+        if task not in ledger.claimed:
+            await claim_if_none(store, (edition.prefix, call, attempt), task, utc(now))
+    for entry in over:
+        await create_entry(store, "closed", entry, now)
+    return len(over) == len(left)
+
+
+def is_settled(ledger: Ledger, now: float) -> bool:
+    """Whether nothing that was bought is out there: no answer, task or image is waited for, and none can change."""
+    calls = (ledger.facts(call) for call in ledger.calls())
+    over = all(facts.stage in _NOTHING_OUT_THERE for facts in calls)
+    return over and failed_until(ledger) <= now
+
+
+async def _is_over(
+    store: Store, entry: Entry, now: float, is_surely_dead: Callable[[Process], bool], mine: str
+) -> bool:
+    if entry.run in (OLDER, mine):
+        return True
+    content = await store.read(entry.edition.key(f"runs/{entry.run}.json"))
+    record = read_heartbeat(content, entry.run) if content is not None else None
+    if record is None:
+        return False
+    is_old = now - datetime.fromisoformat(record["time"]).timestamp() > FORGOTTEN_AFTER_S
+    return bool(record["ended"]) or is_old or is_surely_dead(Process(**record["process"]))
