@@ -115,6 +115,14 @@ def open_target(target: str, settings: Settings, edition: str = "main") -> tuple
     return open_store(settings.archive), edition_of(source, edition)
 
 
+def campaign_at(target: str, settings: Settings) -> FileCampaign | None:
+    """The campaign file that a target is; None where it is an edition's own folder or address."""
+    is_address = target.startswith(S3)
+    if target.partition("#")[0].endswith(CAMPAIGN_FILES) if is_address else not Path(target).is_dir():
+        return open_source(RunRequest(target), settings)
+    return None
+
+
 def _open_edition_folder(folder: Path) -> tuple[Store, Edition]:
     folder = folder.absolute()
     if not any((folder / name).is_file() for name in ("manifest.json", "plan-r1.json")):

@@ -16,6 +16,7 @@ from adloom.campaign.references import read_file
 from adloom.core.errors import AdloomError, CampaignInvalid, Problem
 from adloom.core.exits import StopReason
 from adloom.core.order import Order
+from adloom.deliver.edition import Delivered, DeliverRequest, deliver_edition
 from adloom.edges.evolink.client import EvoLink
 from adloom.edges.evolink.files import EvoLinkFiles
 from adloom.edges.pictures import PictureDecoder
@@ -37,9 +38,12 @@ from adloom.run.run import Result, Run
 from adloom.targets import (
     RunRequest,
     WallClock,
+    campaign_at,
     edition_of,
     new_ledger,
     open_source,
+    open_store,
+    open_target,
 )
 from adloom.world import ReferenceFiles, World
 
@@ -222,3 +226,23 @@ async def publish_again(store: Store, edition: Edition) -> None:
         await publish(store, edition, ledger, revision)
         async with PictureDecoder() as decoder:
             await _derive_rest(store, edition, ledger, decoder)
+
+
+async def deliver_target(
+    target: str,
+    settings: Settings,
+    edition: str,
+    request: DeliverRequest,
+    to: str | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> Delivered:
+    """Deliver the edition that a person points at: ``open_target`` says how. Raises as ``deliver_edition`` does."""
+    store, found = open_target(target, settings, edition)
+    place = open_store(to) if to else None
+    try:
+        source = campaign_at(target, settings)
+        return await deliver_edition(new_ledger(store, found), source, request, place, progress=progress)
+    finally:
+        await store.aclose()
+        if place is not None:
+            await place.aclose()

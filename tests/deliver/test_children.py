@@ -93,7 +93,7 @@ async def test_a_second_process_signs_with_its_key_or_by_asking_its_parent(by_co
             "sign", saved(picture(50, 50)), media_type="image/jpeg", title="r.jpg", with_parent=True, changes=[]
         )
     assert read(made, "image/jpeg", keys[ROOT].decode()).state == "Trusted"
-    assert len(asked) == (2 if by_command else 0)
+    assert len(asked) == (3 if by_command else 0)  # the proof, the master, the rendition
 
 
 def _es256(key: bytes, content: bytes) -> bytes:

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from adloom.cli.ending import end
-from adloom.cli.options import AsJson
+from adloom.cli.options import Archive, AsJson, EditionName, Target
+from adloom.core.exits import EXIT_INCOMPLETE, EXIT_OK
 
 if TYPE_CHECKING:
     from datetime import date
 
     from adloom.core.channel import Channel
+    from adloom.deliver.edition import Delivered
 
 LONGEST_SOURCE = 60
+LINES_SHOWN = 20
+PROGRESS_EVERY_S = 10.0
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
     app.command(epilog="Example: adloom channels")(channels)
+    app.command(epilog="Example: adloom deliver spring.yaml --channel meta-story")(deliver)
+    app.command(epilog="Example: adloom keys new my-keys")(keys)
 
 
 def channels(
@@ -41,6 +50,124 @@ def channels(
         return 0
 
     end(work, as_json=as_json)
+
+
+def deliver(
+    target: Target,
+    archive: Archive = None,
+    edition: EditionName = "main",
+    to: Annotated[str | None, typer.Option(help="A folder or s3://bucket/prefix; default: delivery/ there.")] = None,
+    channel: Annotated[
+        list[str] | None,
+        typer.Option(help="Only for this channel; more than once for several. `original` copies masters."),
+    ] = None,
+    approved: Annotated[
+        bool | None, typer.Option("--approved/--all", help="Default: approved images, or all if nobody has decided.")
+    ] = None,
+    name: Annotated[str, typer.Option(help='A template for file names, such as "{{ sku }}-{{ locale }}".')] = "",
+    workers: Annotated[int | None, typer.Option(min=1, help="Masters at once; default: one per processor.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cut, encode and mark archived images for the channels that they go to. Exit 3: some files were refused."""
+
+    async def work() -> int:
+        from adloom.deliver.edition import DeliverRequest  # noqa: PLC0415
+        from adloom.targets import RunRequest, settings_for  # noqa: PLC0415
+        from adloom.wiring import deliver_target  # noqa: PLC0415
+
+        settings = settings_for(RunRequest(target, archive))
+        request = DeliverRequest(tuple(channel or ()), approved, name, workers)
+        done = await deliver_target(target, settings, edition, request, to, _Progress().say)
+        code = EXIT_INCOMPLETE if done.result.refused else EXIT_OK
+        typer.echo("\n".join(delivered_lines(done)), err=as_json)
+        if as_json:
+            typer.echo(json.dumps({**delivered_data(done), "exit_code": code}, ensure_ascii=False))
+        return code
+
+    end(work, as_json=as_json)
+
+
+class KeysAction(StrEnum):
+    """What can be done with keys."""
+
+    NEW = "new"
+
+
+def keys(
+    action: Annotated[KeysAction, typer.Argument(help="`new` makes a root and a signing certificate.")],
+    folder: Annotated[Path, typer.Argument(help="The folder to make; nothing in it is overwritten.")],
+    organisation: Annotated[
+        str, typer.Option(help="The name that readers see as the signer.")
+    ] = "Example organisation",
+    as_json: AsJson = False,
+) -> None:
+    """Make a root certificate and a signing certificate of your own, for tests and for partners who trust you."""
+    del action  # the only one
+
+    async def work() -> int:
+        from adloom.deliver.keys import CERTIFICATE, KEY, ROOT, write_keys  # noqa: PLC0415
+
+        write_keys(folder, organisation)
+        lines = [
+            f"made {folder}: {CERTIFICATE}, {KEY}, {ROOT}, root-key.pem. Keep the two keys to yourself.",
+            "to sign deliveries with it:",
+            f"  export ADLOOM_C2PA_CERTIFICATE={folder / CERTIFICATE} ADLOOM_C2PA_KEY={folder / KEY}",
+            f"to strangers your signature is valid, not trusted; who is given {ROOT} can trust it:",
+            f"  adloom inspect FILE --anchor {folder / ROOT}",
+        ]
+        typer.echo("\n".join(lines), err=as_json)
+        if as_json:
+            made = {"certificate": str(folder / CERTIFICATE), "key": str(folder / KEY), "anchor": str(folder / ROOT)}
+            typer.echo(json.dumps(made, ensure_ascii=False))
+        return EXIT_OK
+
+    end(work, as_json=as_json)
+
+
+class _Progress:
+    """Says on stderr how far a long delivery is, now and then."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def say(self, done: int, count: int) -> None:
+        now = time.monotonic()
+        if now - self._said >= PROGRESS_EVERY_S and done < count:
+            self._said = now
+            typer.echo(f"delivered {done:,} of {count:,} images", err=True)
+
+
+def delivered_lines(done: Delivered) -> list[str]:
+    """A finished delivery in words."""
+    result = done.result
+    count = f"{result.made} files made, {result.kept} already there, {result.refused} refused"
+    lines = [f"note      {note}" for note in done.notes]
+    lines += [f"warning   {warning}" for warning in result.warnings[:LINES_SHOWN]]
+    refused: dict[tuple[str, str], list[str]] = {}
+    for line in result.lines:
+        if line["status"] == "refused":
+            refused.setdefault((line["channel"], line["reason"]), []).append(line["creative"])
+    for (channel, reason), names in list(refused.items())[:LINES_SHOWN]:
+        which = names[0] if len(names) == 1 else f"{len(names)} images ({names[0]}, …)"
+        lines.append(f"refused   {channel}: {which}: {reason}")
+    if more := max(0, len(refused) - LINES_SHOWN) + max(0, len(result.warnings) - LINES_SHOWN):
+        lines.append(f"… and {more} more reasons, in delivery.csv")
+    return [*lines, f"delivered {count}", f"to        {done.address}"]
+
+
+def delivered_data(done: Delivered) -> dict[str, Any]:
+    """A finished delivery as data."""
+    result = done.result
+    return {
+        "address": done.address,
+        "files": len(result.lines) - result.refused,
+        "made": result.made,
+        "kept": result.kept,
+        "refused": result.refused,
+        "warnings": result.warnings,
+        "former": len(result.former),
+        "notes": list(done.notes),
+    }
 
 
 def _channel_lines(known: list[Channel], today: date) -> list[str]:

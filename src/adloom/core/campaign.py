@@ -7,10 +7,12 @@ file order as often as it is asked.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol, TypeAlias
+
+from adloom.core.delivery import NOTHING_WANTED, DeliverySettings, Wanted
 
 Variables: TypeAlias = Mapping[str, "str | Variables"]
 """What a row's template saw: text, or a mapping of text for paired values."""
@@ -82,6 +84,7 @@ class Row:
     grouping: Grouping
     variants: int
     shared: int = 0
+    delivery: Wanted = NOTHING_WANTED
     options: Options = ()
 
 
@@ -125,6 +128,7 @@ class Campaign:
     prices: Prices
     fallback: tuple[str, ...] = ()
     falls_back_on_cheapest: bool = False
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
 
 
 class CampaignSource(Protocol):

@@ -27,7 +27,7 @@ from adloom.core.channel import Gate
 from adloom.core.crop import Crop, Focus, Pixels, crop, kept, serves
 from adloom.deliver import credentials
 from adloom.deliver.carried import carried
-from adloom.deliver.encode import DoesNotFit, fit
+from adloom.deliver.encode import FLOOR_QUALITY, DoesNotFit, encode, fit
 from adloom.deliver.pixels import Master, Unusable, cut, open_master
 from adloom.deliver.saliency import salient_point
 from adloom.edges.picture_child import LIMITS, leave_the_network, limit, limit_cpu
@@ -89,9 +89,10 @@ class Bench:
         return told, made.content
 
     def do_identity(self, request: Request, _: bytes) -> Answer:
-        """Take the identity to sign with."""
+        """Take the identity to sign with, and prove that it makes a valid signature."""
         ask = None if request["key"] else self._ask
         self._identity = credentials.Identity(request["certificate"], request["key"], ask)
+        credentials.prove(self._identity, encode(Image.new("RGB", (16, 16)), "jpeg", FLOOR_QUALITY, b""))
         return {}, b""
 
     def do_parent(self, request: Request, content: bytes) -> Answer:

@@ -34,7 +34,11 @@ class ChildDied(Exception):
 
 
 class CannotBeDone(Exception):
-    """The process said why a request cannot be done."""
+    """A file cannot be made, and why. ``may_pass``: the same request may go well another time."""
+
+    def __init__(self, reason: str, *, may_pass: bool = False) -> None:
+        super().__init__(reason)
+        self.may_pass = may_pass
 
 
 class Child:

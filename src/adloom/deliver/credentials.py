@@ -83,6 +83,13 @@ def signed(
     return _signed(identity, content, media_type, title, actions, parent)
 
 
+def prove(identity: Identity, jpeg: bytes) -> None:
+    """Sign and read back. Raises Unsignable where a reader finds that invalid, as for a certificate that has ended."""
+    reading = read(signed(identity, jpeg, "image/jpeg", "proof", None, ()), "image/jpeg", "")
+    if reading.state not in ("Valid", "Trusted"):
+        raise Unsignable(", ".join(reading.problems) or "the signature is invalid")
+
+
 def _signed(
     identity: Identity,
     content: bytes,

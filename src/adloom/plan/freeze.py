@@ -88,6 +88,7 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
                 await _withdraw(store, edition, ledger, former, newest)
             same = _says_the_same(newest, surveyed, cap_credits, source.campaign.prices)
             same = same and newest.selection == selection and newest.fallback == fallback
+            same = same and newest.delivery == source.campaign.delivery.to_json()
             same = same and buying.origin.address in ("", newest.origin.address or buying.origin.address)
             if same and (former is None or await _is_sound(store, edition, ledger, newest, known, part)):
                 return newest
@@ -112,6 +113,7 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
             "total_credits": str(frozen.credits),
             "prices": _prices_to_json(source.campaign.prices),
             "rows_sha256": surveyed.rows_sha256,
+            **({"delivery": delivery} if (delivery := source.campaign.delivery.to_json()) else {}),
             "found": {"calls": ledger.sent_count()},
             "totals": {
                 "rows": planner.totals.rows,

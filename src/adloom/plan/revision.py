@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
 from typing import Any
 
 from adloom.core.campaign import Grouping, Prices, Reference, Row
+from adloom.core.delivery import wanted_from_json
 from adloom.core.errors import RecordUnreadable
 from adloom.core.identity import row_digest, variant_key
 from adloom.core.origin import Origin
@@ -84,6 +85,8 @@ class Revision:
     """The models that its runs may fall back on: its cap has room for all of it at the dearest of them."""
     shards: tuple[Shard, ...]
     sha256: str
+    delivery: Mapping[str, Any] = field(default_factory=dict)
+    """What the campaign's head said about delivery, as ``DeliverySettings.to_json`` has it."""
 
 
 async def read_newest(store: Store, edition: Edition) -> Revision | None:
@@ -137,6 +140,7 @@ def row_to_json(row: Row) -> dict[str, Any]:
         }
         | ({"shared": row.shared} if row.shared else {})
         | ({"options": dict(row.options)} if row.options else {})
+        | ({"deliver": wanted} if (wanted := row.delivery.to_json()) else {})
     )
 
 
@@ -157,6 +161,7 @@ def planned_from_json(record: Mapping[str, Any]) -> PlannedRow:
         grouping=Grouping(record["grouping"]),
         variants=record["variants"],
         shared=record.get("shared", 0),
+        delivery=wanted_from_json(record.get("deliver", {})),
         options=tuple(sorted(record.get("options", {}).items())),
     )
     row_key = row_digest(row)
@@ -207,6 +212,7 @@ def _revision(header: Mapping[str, Any], content: bytes) -> Revision:
         fallback=tuple(header.get("fallback", ())),
         shards=tuple(Shard(**shard) for shard in header["shards"]),
         sha256=hashlib.sha256(content).hexdigest(),
+        delivery=header.get("delivery", {}),
     )
 
 

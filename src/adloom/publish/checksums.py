@@ -28,6 +28,8 @@ from adloom.publish.manifest import derive
 
 NAME = "checksums.txt"
 LEDGER = "ledger/"
+DELIVERY = "delivery/"
+"""A delivery has a record of its own, which is checked apart: see ``deliver.check``."""
 PAID = ("assets/", "extras/", "quarantine/")
 DERIVED = ("manifest.json", "assets.jsonl", "assets.csv", "gallery", "review.html", NAME)
 READINGS = 3
@@ -273,7 +275,7 @@ def _from_text(content: bytes) -> dict[str, str]:
 async def _names(store: Store, edition: Edition) -> AsyncIterator[str]:
     async for listed in store.list(edition.prefix):
         name = listed.key.removeprefix(edition.prefix)
-        if name != NAME:
+        if name != NAME and not name.startswith(DELIVERY):
             yield name
 
 

@@ -1,0 +1,213 @@
+"""What is to be made of an edition's masters: for each master and channel one file, its name and its recipe. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from adloom.core.campaign import Variables
+from adloom.core.channel import ORIGINAL, Channel
+from adloom.core.crop import DEFAULT_FOCUS
+from adloom.core.delivery import AUTO, Marking, Wanted
+from adloom.core.errors import InputError
+from adloom.core.identity import digest
+from adloom.core.manifest import csv_lines, jsonl_line
+from adloom.core.template import BadTemplate, is_template, prompt_template
+
+SCHEMA = "adloom.delivery/1"
+RECIPE = 1
+"""Raised when the way that renditions are made changes, so that the next delivery makes them again."""
+
+DELIVERED = "delivered"
+REFUSED = "refused"
+DISCLOSURE = "trainedAlgorithmicMedia"
+LONGEST_NAME = 150
+"""Characters of a file's name before its ending."""
+
+COLUMNS = (
+    "channel", "key", "creative", "sha256", "size_bytes", "media_type", "width_px", "height_px", "quality", "crop",
+    "focus", "master", "unsigned_sha256", "marks", "ai_disclosure", "alt", "job", "row", "variant", "take", "vars",
+    "status", "reason",
+)  # fmt: skip
+DESCRIPTIVE = ("creative", "ai_disclosure", "alt", "job", "row", "variant", "take", "vars")
+"""Columns that say what a file shows: they may change without making it again."""
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Master:
+    """One archived image with what its row says. ``variant_key`` names it for good; ``row`` is its row's own name."""
+
+    variant_key: str
+    job: str
+    row: str
+    label: str
+    variant: int
+    take: int
+    asset: str
+    sha256: str
+    media_type: str
+    width_px: int
+    height_px: int
+    prompt: str
+    model: str
+    variables: Variables
+    wanted: Wanted
+
+    @property
+    def creative(self) -> str:
+        """The stable id by which the numbers of an ad platform are joined to this image."""
+        return f"{self.job}-{self.label}-v{self.variant}" + (f"-t{self.take}" if self.take > 1 else "")
+
+    @property
+    def shown(self) -> str:
+        """The image as messages name it."""
+        return f"{self.job}/{self.row}, variant {self.variant}"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One file to be made, or to be found made already. ``channel`` None copies the master as it is."""
+
+    channel_id: str
+    channel: Channel | None
+    stem: str
+    refusal: str = ""
+    """Why it must not be made, whatever the pixels."""
+
+    @property
+    def kind(self) -> str:
+        return self.channel.written_as if self.channel else ""
+
+
+@dataclass(frozen=True, slots=True)
+class MasterOrders:
+    """A master with all files that are made of it."""
+
+    master: Master
+    orders: tuple[Order, ...]
+
+
+def orders_of(
+    masters: Iterable[Master],
+    known: Mapping[str, Channel],
+    asked: Sequence[str],
+    template: str,
+    today: str,
+) -> Iterator[MasterOrders]:
+    """What is made of each master: for the channels that are ``asked``, else for those that its row names.
+
+    Raises InputError for an unknown channel, a template that cannot be filled in, or two files of one name, before the
+    last master has been read.
+    """
+    taken: dict[str, Master] = {}
+    for master in masters:
+        orders = []
+        for name in asked or master.wanted.channels:
+            if name != ORIGINAL and name not in known:
+                raise InputError(
+                    f"{master.shown} is for the channel {name!r}, which is not known",
+                    remedy="`adloom channels` lists all; a campaign adds its own under channels:",
+                )
+            stem = f"{name}/{_stem(master, name, template)}"
+            if (other := taken.setdefault(stem.lower(), master)) is not master:
+                raise InputError(
+                    f"two images would be delivered as {stem}: {other.shown} and {master.shown}",
+                    remedy='Give names that differ, such as --name "{{ job }}-{{ row }}-v{{ variant }}".',
+                )
+            refusals = (rights.refusal(name, today) for rights in master.wanted.rights)
+            orders.append(Order(name, known.get(name), stem, next(filter(None, refusals), "")))
+        yield MasterOrders(master, tuple(orders))
+
+
+def _stem(master: Master, channel: str, template: str) -> str:
+    if not template:
+        return _safe(master.creative)
+    own = {
+        "job": master.job,
+        "row": master.row,
+        "label": master.label,
+        "variant": str(master.variant),
+        "take": str(master.take),
+        "creative": master.creative,
+        "channel": channel,
+    }
+    try:
+        text = prompt_template(template).render({**own, **master.variables}) if is_template(template) else template
+    except BadTemplate as bad:
+        allowed = f" Allowed: {bad.allowed}." if bad.allowed else ""
+        raise InputError(f"--name: {bad.message}", remedy=f"Mend the template.{allowed}") from bad
+    stem = _safe(text)
+    if not stem:
+        raise InputError(
+            f"--name makes an empty name for {master.shown}", remedy="Add {{ creative }}, which is never empty."
+        )
+    return stem
+
+
+def _safe(text: str) -> str:
+    return _UNSAFE.sub("-", text).strip("-.")[:LONGEST_NAME].strip("-.")
+
+
+def recipe(master: Master, order: Order, marks: bytes, signer: str, maker: str) -> str:
+    """The digest of all that a file's bytes follow from, but for the master's own.
+
+    ``marks`` is the XMP packet, ``signer`` the certificate's fingerprint (empty where nothing signs), ``maker`` the
+    version of what encodes.
+    """
+    channel = order.channel
+    if channel is None:
+        return digest(RECIPE, ORIGINAL, order.stem, order.refusal)
+    focus = master.wanted.focus or DEFAULT_FOCUS
+    made_as = [channel.width_px, channel.height_px, order.kind, channel.max_bytes, channel.gate.value]
+    given = focus if isinstance(focus, str) else list(focus)
+    return digest(RECIPE, order.stem, order.refusal, made_as, given, marks.decode(), signer, maker)
+
+
+def focus_source(master: Master) -> str:
+    """Where the focus of a master came from: ``given``, ``auto`` or ``default``."""
+    focus = master.wanted.focus
+    return "default" if focus is None else "auto" if focus == AUTO else "given"
+
+
+def line_of(master: Master, order: Order, marking: Marking) -> dict[str, Any]:
+    """A line of ``delivery.jsonl`` as far as it is known before the file is made: as if it were refused."""
+    return {
+        "channel": order.channel_id,
+        "key": None,
+        "creative": master.creative,
+        "sha256": None,
+        "size_bytes": None,
+        "media_type": None,
+        "width_px": None,
+        "height_px": None,
+        "quality": None,
+        "crop": None,
+        "focus": None,
+        "focus_source": focus_source(master),
+        "master": {"key": master.asset, "sha256": master.sha256},
+        "unsigned_sha256": None,
+        "marks": {"xmp": False, "c2pa": "none"},
+        "ai_disclosure": DISCLOSURE if marking.on else "",
+        "alt": master.wanted.alt,
+        "job": master.job,
+        "row": master.row,
+        "variant": master.variant,
+        "take": master.take,
+        "vars": master.variables,
+        "status": REFUSED,
+        "reason": order.refusal or None,
+    }
+
+
+def jsonl(lines: Iterable[Mapping[str, Any]]) -> bytes:
+    """The lines as ``delivery.jsonl`` holds them."""
+    return "".join(map(jsonl_line, lines)).encode()
+
+
+def table(lines: Iterable[Mapping[str, Any]]) -> bytes:
+    """The lines for a spreadsheet or a product feed."""
+    return csv_lines(lines, header=True, columns=COLUMNS).encode("utf-8-sig")

@@ -1,0 +1,131 @@
+"""Delivering an edition as somebody asked for it: which masters, for which channels, to where, and who signs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from adloom.core.campaign import CampaignSource
+from adloom.core.decision import Verdict
+from adloom.core.delivery import DeliverySettings
+from adloom.core.errors import InputError
+from adloom.core.rendition import MasterOrders, orders_of
+from adloom.deliver.channels import shipped_channels
+from adloom.deliver.delivery import Delivery, Place, Result, deliver
+from adloom.deliver.masters import masters_of, settings_of
+from adloom.deliver.signing import read_signing
+from adloom.deliver.workshop import Workshop
+from adloom.ledger.decisions import read_decisions
+from adloom.ledger.edition import Edition
+from adloom.ledger.ledger import Ledger
+from adloom.ports import Store
+
+FOLDER = "delivery/"
+"""Where a delivery is, within its edition, unless somebody says otherwise."""
+
+MOST_WORKERS = 8
+"""Our own: each worker is two processes of up to some 300 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverRequest:
+    """What somebody asked for. ``approved`` None: approved images where anybody has decided, else all."""
+
+    channels: tuple[str, ...] = ()
+    approved: bool | None = None
+    name: str = ""
+    workers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A finished delivery, and what should be said about it beside the counts."""
+
+    result: Result
+    address: str
+    notes: tuple[str, ...]
+
+
+async def deliver_edition(
+    ledger: Ledger,
+    source: CampaignSource | None,
+    request: DeliverRequest,
+    to: Store | None = None,
+    environ: Mapping[str, str] = os.environ,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> Delivered:
+    """Deliver the edition of a ledger, with the settings of a campaign file or else of its newest plan.
+
+    ``to`` is the root of where it goes; None for the edition's own folder. The ledger is loaded here.
+
+    Raises InputError and SettingInvalid before anything is written, StoreError, DecoderBroken or SignerFailed after.
+    """
+    archive, edition = ledger.store, ledger.edition
+    signing = read_signing(environ)
+    settings = await settings_of(archive, edition, source)
+    wanted, notes = await _wanted(ledger, source, request, settings)
+    if signing is not None:
+        async with Workshop(signing) as workshop:
+            await workshop.prove_signing()
+    if not settings.marking.on:
+        notes = (*notes, "marking is off: no file says that it was generated")
+    place = Place(archive, edition.key(FOLDER)) if to is None else Place(to)
+    delivery = Delivery(
+        archive=archive,
+        edition=edition,
+        place=place,
+        marking=settings.marking,
+        signing=signing,
+        channels={**shipped_channels(), **settings.channels},
+        keep_others=bool(request.channels),
+    )
+    workers = min(request.workers or os.cpu_count() or 1, MOST_WORKERS, len(wanted))
+    result = await deliver(delivery, wanted, workers, progress)
+    if result.former:
+        notes = (*notes, f"{len(result.former)} files of earlier deliveries are there and no part of this one")
+    return Delivered(result, place.address, notes)
+
+
+async def _wanted(
+    ledger: Ledger,
+    source: CampaignSource | None,
+    request: DeliverRequest,
+    settings: DeliverySettings,
+) -> tuple[list[MasterOrders], tuple[str, ...]]:
+    """What is to be made, and what should be said about the choice of masters."""
+    archive, edition = ledger.store, ledger.edition
+    await ledger.load()
+    approved, notes = await _approved(archive, edition, request)
+    masters = [each async for each in masters_of(archive, edition, ledger, source, approved)]
+    known = {**shipped_channels(), **settings.channels}
+    today = datetime.now(UTC).date().isoformat()
+    wanted = [each for each in orders_of(masters, known, request.channels, request.name, today) if each.orders]
+    if not masters:
+        which = "archived" if approved is None else "approved"
+        raise InputError(f"{edition.prefix.rstrip('/')} has no {which} image yet", remedy=_REMEDIES[which])
+    if not wanted:
+        raise InputError(
+            f"{edition.prefix.rstrip('/')}: no row says where its images go",
+            remedy="Add deliver: [meta-story, …] to a job of the campaign, or name channels with --channel.",
+        )
+    return wanted, notes
+
+
+_REMEDIES = {
+    "archived": "Run the campaign first: adloom run <campaign file>.",
+    "approved": "Approve images on the page, or deliver all with --all.",
+}
+
+
+async def _approved(
+    archive: Store, edition: Edition, request: DeliverRequest
+) -> tuple[frozenset[str] | None, tuple[str, ...]]:
+    if request.approved is False:
+        return None, ()
+    decisions = await read_decisions(archive, edition)
+    if not decisions and request.approved is None:
+        return None, ("nobody has decided on any image yet: all are delivered",)
+    chosen = frozenset(key for key, decision in decisions.items() if decision.verdict is Verdict.APPROVED)
+    return chosen, (f"{len(chosen)} approved images are delivered; --all delivers the others too",)

@@ -1,0 +1,92 @@
+"""The archived images of an edition that a delivery is made from, each with what its row says about delivery."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Container, Mapping
+
+from adloom.core.campaign import CampaignSource
+from adloom.core.delivery import DeliverySettings, settings_from_json
+from adloom.core.errors import InputError
+from adloom.core.outcomes import Outcome, Status, outcomes
+from adloom.core.planned import PlannedRow, Variant
+from adloom.core.rendition import Master
+from adloom.ledger.edition import Edition
+from adloom.ledger.ledger import Ledger
+from adloom.plan.planner import Planner
+from adloom.plan.revision import planned_rows, read_newest
+from adloom.ports import Store
+
+
+async def settings_of(store: Store, edition: Edition, source: CampaignSource | None) -> DeliverySettings:
+    """What the campaign's head says: of the file, else of the newest plan. Raises InputError without any."""
+    if source is not None:
+        return source.campaign.delivery
+    revision = await read_newest(store, edition)
+    if revision is None:
+        raise _no_plan(store, edition)
+    return settings_from_json(revision.delivery)
+
+
+async def masters_of(
+    store: Store,
+    edition: Edition,
+    ledger: Ledger,
+    source: CampaignSource | None,
+    approved: Container[str] | None,
+) -> AsyncIterator[Master]:
+    """The latest take of every archived variant, in plan order: of the file's rows, else of the newest plan's.
+
+    ``approved`` are the variant keys to keep to, None for all. The ledger is loaded already.
+    """
+    known = outcomes([ledger.facts(call) for call in ledger.calls()])
+    async for planned in _rows(store, edition, source, known):
+        for variant in planned.variants:
+            outcome = known.get(variant.key)
+            if approved is not None and variant.key not in approved:
+                continue
+            if outcome is not None and outcome.status is Status.ARCHIVED and outcome.image is not None:
+                yield _master(planned, variant, outcome)
+
+
+async def _rows(
+    store: Store, edition: Edition, source: CampaignSource | None, known: Mapping[str, Outcome]
+) -> AsyncIterator[PlannedRow]:
+    if source is not None:
+        for planned in Planner(known, source.campaign.prices).plan(source.rows()):
+            yield planned
+        return
+    revision = await read_newest(store, edition)
+    if revision is None:
+        raise _no_plan(store, edition)
+    async for planned in planned_rows(store, edition, revision):
+        yield planned
+
+
+def _master(planned: PlannedRow, variant: Variant, outcome: Outcome) -> Master:
+    row, image = planned.row, outcome.image
+    if image is None:
+        raise ValueError("only archived images are masters")
+    return Master(
+        variant_key=variant.key,
+        job=row.job,
+        row=row.name,
+        label=row.label,
+        variant=variant.number,
+        take=variant.take,
+        asset=image.key,
+        sha256=image.sha256,
+        media_type=image.media_type,
+        width_px=image.width_px,
+        height_px=image.height_px,
+        prompt=row.prompt,
+        model=outcome.model or row.model,
+        variables=row.variables,
+        wanted=row.delivery,
+    )
+
+
+def _no_plan(store: Store, edition: Edition) -> InputError:
+    return InputError(
+        f"{store.address}/{edition.prefix.rstrip('/')} holds no plan, so there is nothing to deliver",
+        remedy="Run the campaign first: adloom run <campaign file>.",
+    )

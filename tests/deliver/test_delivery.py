@@ -1,0 +1,221 @@
+"""A delivery from an archive: every file as its channel takes it, recorded, and nothing done twice."""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from support.desk import Desk, open_desk
+from support.masters import exiftool, needs_exiftool, opened
+from support.s3_server import BUCKET, S3Server
+
+from adloom.deliver.channels import shipped_channels
+from adloom.deliver.encode import MEDIA_TYPES
+
+CAMPAIGN = """
+campaign: test
+budget: {usd: 5}
+defaults: {size: "1:1", quality: 2K}
+jobs:
+  - id: hero
+    prompt: "{{ colour }} mug"
+    matrix: {colour: [red, "=blue"]}
+    variants: 2
+  - id: small
+    prompt: "a tiny mug"
+    quality: 1K
+"""
+CHANNELS = ("--channel", "meta-feed-square", "--channel", "google-landscape")
+
+
+@pytest.fixture(scope="module")
+def bought(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive of a small campaign."""
+    folder = tmp_path_factory.mktemp("bought")
+    with open_desk(folder) as desk:
+        done = desk.run("run", desk.write(CAMPAIGN))
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def desk(bought: Path, tmp_path: Path) -> Iterator[Desk]:
+    shutil.copytree(bought, tmp_path, dirs_exist_ok=True)
+    desk = Desk(tmp_path, "http://127.0.0.1:9")
+    yield desk
+    desk.client.close()
+
+
+def _lines(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "delivery.jsonl").read_text().splitlines()]
+
+
+def _stamps(folder: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_every_file_is_what_its_channel_takes_and_is_recorded(desk: Desk):
+    done = desk.run("deliver", str(desk.edition), *CHANNELS, "--json")
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, told["made"], told["refused"]) == (3, 8, 2)  # the 1K masters are smaller than both
+    assert "nobody has decided on any image yet: all are delivered" in done.stderr
+    folder = desk.edition / "delivery"
+    lines = _lines(folder)
+    assert [line["status"] for line in lines].count("delivered") == 8
+    for line in lines:
+        if line["status"] == "refused":
+            assert "cannot be cut from it without enlarging" in line["reason"]
+            continue
+        content = (folder / str(line["key"])).read_bytes()
+        channel = shipped_channels()[str(line["channel"])]
+        assert opened(content).size == (channel.width_px, channel.height_px) == (line["width_px"], line["height_px"])
+        assert line["media_type"] == MEDIA_TYPES[channel.written_as]
+        assert len(content) == line["size_bytes"] <= channel.max_bytes
+        assert hashlib.sha256(content).hexdigest() == line["sha256"] == line["unsigned_sha256"]
+        assert line["marks"] == {"xmp": True, "c2pa": "none"}
+        master = (desk.edition / line["master"]["key"]).read_bytes()
+        assert hashlib.sha256(master).hexdigest() == line["master"]["sha256"]
+    assert lines[0]["key"] == "meta-feed-square/hero-red-v1.jpg"
+    head = json.loads((folder / "delivery.json").read_text())
+    assert head["counts"]["channels"] == {"google-landscape": 4, "meta-feed-square": 4}
+    for name, about in head["files"].items():
+        content = (folder / name).read_bytes()
+        assert (about["sha256"], about["lines"]) == (hashlib.sha256(content).hexdigest(), len(lines))
+    with (folder / "delivery.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["key"] for row in rows] == [line["key"] or "" for line in lines]
+    assert {row["ai_disclosure"] for row in rows} == {"trainedAlgorithmicMedia"}
+    assert desk.run("verify", str(desk.edition)).returncode == 0
+
+
+def test_the_same_delivery_again_writes_nothing(desk: Desk):
+    desk.run("deliver", str(desk.edition), *CHANNELS)
+    before = _stamps(desk.edition / "delivery")
+    done = desk.run("deliver", str(desk.edition), *CHANNELS)
+    assert "0 files made, 8 already there, 2 refused" in done.stdout
+    assert _stamps(desk.edition / "delivery") == before
+
+
+def test_what_is_gone_or_damaged_is_made_again_and_nothing_else(desk: Desk):
+    desk.run("deliver", str(desk.edition), *CHANNELS)
+    folder = desk.edition / "delivery"
+    before = _stamps(folder)
+    gone, damaged = (folder / str(line["key"]) for line in _lines(folder)[:2])
+    gone.unlink()
+    damaged.write_bytes(b"nonsense")
+    assert "2 files made, 6 already there" in desk.run("deliver", str(desk.edition), *CHANNELS).stdout
+    after = _stamps(folder)
+    assert {name: content for name, (_, content) in after.items()} == {n: content for n, (_, content) in before.items()}
+    assert sum(after[name][0] != before[name][0] for name in after) == 2
+
+
+def test_a_master_that_is_damaged_refuses_its_files_until_it_is_back(desk: Desk):
+    desk.run("deliver", str(desk.edition), *CHANNELS)
+    line = _lines(desk.edition / "delivery")[0]
+    master = desk.edition / line["master"]["key"]
+    content = master.read_bytes()
+    master.write_bytes(content[:-1])
+    (desk.edition / "delivery" / str(line["key"])).unlink()
+    assert "the master is missing or damaged" in desk.run("deliver", str(desk.edition), *CHANNELS).stdout
+    master.write_bytes(content)
+    assert "1 files made, 7 already there" in desk.run("deliver", str(desk.edition), *CHANNELS).stdout
+
+
+def test_a_delivery_that_is_killed_goes_on_where_it_was(desk: Desk):
+    folder = desk.folder / "out"
+    names = [name for name, channel in shipped_channels().items() if max(channel.width_px, channel.height_px) < 1300]
+    options = [part for name in names for part in ("--channel", name)]
+    process = desk.start("deliver", str(desk.edition), "--to", str(folder), "--workers", "1", *options)
+    while not list(folder.glob("records/*.json")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (folder / "delivery.json").exists()
+    recorded = [json.loads(path.read_text())["lines"] for path in folder.glob("records/*.json")]
+    keys = [line["key"] for lines in recorded for line in lines.values() if line["key"]]
+    before = {key: (folder / key).stat().st_mtime_ns for key in keys}
+    assert before
+    done = desk.run("deliver", str(desk.edition), "--to", str(folder), *options, "--json")
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["kept"] == len(before)
+    assert told["made"] + told["kept"] == told["files"]
+    assert {key: (folder / key).stat().st_mtime_ns for key in before} == before
+    for line in _lines(folder):
+        if line["key"]:
+            assert hashlib.sha256((folder / str(line["key"])).read_bytes()).hexdigest() == line["sha256"]
+
+
+def test_names_follow_a_template_and_two_of_one_name_are_refused_before_anything_is_written(desk: Desk):
+    arguments = ("deliver", str(desk.edition), "--channel", "meta-feed-square", "--to", str(desk.folder / "out"))
+    done = desk.run(*arguments, "--name", "{{ job }}-{{ variant }}")
+    assert done.returncode == 2
+    assert "two images would be delivered as meta-feed-square/hero-1: hero/" in done.stderr
+    done = desk.run(*arguments, "--name", "{{ nothing }}")
+    assert (done.returncode, "--name" in done.stderr) == (2, True)
+    assert not (desk.folder / "out").exists()
+    assert desk.run(*arguments, "--name", "{{ creative }} für {{ channel }}").returncode == 3
+    names = {path.name for path in (desk.folder / "out" / "meta-feed-square").iterdir()}
+    assert "hero-red-v1-f-r-meta-feed-square.jpg" in names
+
+
+def test_an_unknown_channel_and_a_delivery_to_nowhere_are_bad_input(desk: Desk):
+    done = desk.run("deliver", str(desk.edition), "--channel", "meta-strory")
+    assert (done.returncode, "meta-strory" in done.stderr, "adloom channels" in done.stderr) == (2, True, True)
+    done = desk.run("deliver", str(desk.edition))
+    assert (done.returncode, "no row says where its images go" in done.stderr) == (2, True)
+    assert not (desk.edition / "delivery").exists()
+
+
+def test_originals_are_copied_byte_for_byte(desk: Desk):
+    assert desk.run("deliver", str(desk.edition), "--channel", "original").returncode == 0
+    for line in _lines(desk.edition / "delivery"):
+        copied = (desk.edition / "delivery" / str(line["key"])).read_bytes()
+        assert copied == (desk.edition / line["master"]["key"]).read_bytes()
+
+
+def test_channels_one_by_one_add_up_and_what_is_left_over_is_said(desk: Desk):
+    desk.run("deliver", str(desk.edition), *CHANNELS[:2])
+    desk.run("deliver", str(desk.edition), *CHANNELS[2:])
+    assert {line["channel"] for line in _lines(desk.edition / "delivery")} == {"meta-feed-square", "google-landscape"}
+    done = desk.run("deliver", str(desk.edition), *CHANNELS, "--name", "x-{{ creative }}")
+    assert "8 files of earlier deliveries are there and no part of this one" in done.stdout
+
+
+@needs_exiftool
+def test_a_stranger_s_reader_finds_what_was_written(desk: Desk):
+    desk.run("deliver", str(desk.edition), "--channel", "meta-feed-square")
+    line = _lines(desk.edition / "delivery")[0]
+    found = exiftool((desk.edition / "delivery" / str(line["key"])).read_bytes(), desk.folder, "read.jpg")
+    assert str(found["XMP-iptcExt:DigitalSourceType"]).endswith("trainedAlgorithmicMedia")
+    assert found["XMP-iptcExt:AISystemUsed"] == "doubao-seedream-4.0"
+    assert found["XMP-dc:Identifier"] == line["creative"] == "hero-red-v1"
+
+
+def test_a_delivery_to_a_bucket_is_the_one_to_a_folder(desk: Desk, s3: S3Server):
+    prefix = f"delivered/{uuid4()}"
+    desk.run("deliver", str(desk.edition), *CHANNELS, "--to", str(desk.folder / "out"))
+    arguments = ("deliver", str(desk.edition), *CHANNELS, "--to", f"s3://{BUCKET}/{prefix}")
+    assert "8 files made" in desk.run(*arguments, **s3.environment()).stdout
+    assert "0 files made, 8 already there" in desk.run(*arguments, **s3.environment()).stdout
+    client = s3.client()
+    keys = [found["Key"] for found in client.list_objects_v2(Bucket=BUCKET, Prefix=prefix)["Contents"]]
+    for path in (desk.folder / "out").rglob("*.*"):
+        name = str(path.relative_to(desk.folder / "out"))
+        found = client.get_object(Bucket=BUCKET, Key=f"{prefix}/{name}")
+        assert found["Body"].read() == path.read_bytes()
+        keys.remove(f"{prefix}/{name}")
+        if path.suffix == ".jpg":
+            assert found["ContentType"] == "image/jpeg"
+    assert keys == []
