@@ -118,7 +118,7 @@ def test_a_ledger_that_was_deleted_is_told_of_and_given_up_only_with_a_reason(de
     shutil.rmtree(desk.edition / "ledger")
     told = desk.run("verify", str(desk.edition))
     assert told.returncode == 3
-    assert "ledger/: older than its manifest (it lacks 1 purchases, 3.06 credits charged" in told.stdout
+    assert "ledger/: older than its manifest (missing: 1 purchases, 3.06 credits charged" in told.stdout
     refused = desk.run("run", desk.write(one_row(2)), "--yes")
     assert refused.returncode == 2
     assert "--accept-loss" in refused.stdout

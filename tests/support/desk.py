@@ -9,7 +9,9 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 from anyio.from_thread import start_blocking_portal
+from support.shop import DecoderInPlace
 from typer.testing import CliRunner
 
 from adloom.cli.app import app
@@ -117,7 +119,12 @@ def ended(process: "subprocess.Popen[str]") -> "subprocess.CompletedProcess[str]
 @contextmanager
 def open_desk(folder: Path) -> Iterator[Desk]:
     settings = SandboxSettings(task_seconds=0.05, fast_pictures=True)
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(running_sandbox(settings)) as sandbox:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(running_sandbox(settings)) as sandbox,
+    ):
+        patch.setattr("adloom.wiring.PictureDecoder", DecoderInPlace)
         desk = Desk(folder, sandbox.base_url)
         yield desk
         desk.client.close()
