@@ -123,7 +123,7 @@ async def test_verify_says_that_a_ledger_is_older(twice: Shop):
     restore_the_ledger(twice)
     (twice.edition() / "checksums.txt").unlink()
     assert any(
-        found.startswith("ledger/: older than its manifest (it lacks 3 purchases") for found in await findings(twice)
+        found.startswith("ledger/: older than its manifest (missing: 3 purchases") for found in await findings(twice)
     )
 
 
