@@ -40,6 +40,7 @@ from adloom.cli.options import (
     only_of,
     request_of,
 )
+from adloom.cli.report import register as register_report
 from adloom.cli.review import review
 from adloom.cli.run import run_campaign
 from adloom.core.errors import SettingInvalid
@@ -322,3 +323,4 @@ def schema(
 
 
 register_delivery(app)
+register_report(app)
