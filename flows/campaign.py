@@ -71,16 +71,16 @@ async def run_campaign(
 
     Args:
         campaign: The campaign file. A new file is in this list once `make up` or `prefect deploy --all` has run again.
-        other_campaign: A campaign file that the list does not have, by its path in campaigns/ or in another place that
+        other_campaign: A campaign file that is not in the list, by its path in campaigns/ or in another place that
             the worker allows. Empty: the one chosen above.
-        edition: One issue of the campaign, such as 2026-03-01. The same again buys only what is missing, another one
+        edition: One issue of the campaign, such as 2026-03-01. The same again buys only what is missing; another one
             buys new images. Empty: "main", and for a scheduled run its date.
         budget_usd: The most that this edition may cost in US dollars. 0: the budget in the campaign file.
-        dry_run: On: show what would be bought and what it costs, and send nothing.
-        only: Ask once more for images that ended failed, short or refused. They are paid again.
-        first_rows: Only the first so many rows of the campaign, to have a look. 0: all.
-        approve_above_usd: Above this sum the run waits for a person's yes before the first purchase. 0: never.
-        runs: How many flow runs share the work, each on a worker that is free. For thousands of images.
+        dry_run: On: show what would be bought and what it would cost, and send nothing.
+        only: Request images again that ended as failed, short or refused. They are paid for again.
+        first_rows: Only the first N rows of the campaign, as a preview. 0: all.
+        approve_above_usd: Above this amount the run waits for approval before the first purchase. 0: never.
+        runs: How many flow runs share the work, each on a free worker. For thousands of images.
     """
     try:
         limits = form_limits()
@@ -120,19 +120,19 @@ async def run_csv(
     Args:
         csv_file: Path of a .csv file in campaigns/ or in another place that the worker allows. Empty: the text pasted
             below.
-        csv_text: The CSV itself, pasted from a spreadsheet, with its header line. For small jobs; a large one is a
+        csv_text: The CSV itself, pasted from a spreadsheet, with its header line, for small jobs. Give a large one as a
             file.
-        name: What a pasted CSV is called, such as lip-balm-banners. The same name again, in the same edition, buys only
+        name: The name of a pasted CSV, such as lip-balm-banners. The same name again, in the same edition, buys only
             what is missing.
-        prompt: The prompt of rows that have none, with columns in double braces, as in "{{ product }} on marble".
-        size: The shape of images whose row names none.
-        quality: The quality of images whose row names none.
-        variants: How many images a row without a number gets.
+        prompt: The prompt of rows without one, with columns in double braces, as in "{{ product }} on marble".
+        size: The shape of images whose row does not name one.
+        quality: The quality of images whose row does not name one.
+        variants: Images per row where the row gives no number.
         budget_usd: The most that this edition may cost in US dollars.
         edition: One issue of the job, such as 2026-03-01. Empty: "main", and for a scheduled run its date.
-        dry_run: On: show what would be bought and what it costs, and send nothing.
-        approve_above_usd: Above this sum the run waits for a person's yes before the first purchase. 0: never.
-        runs: How many flow runs share the work of a csv_file, each on a worker that is free. For thousands of images.
+        dry_run: On: show what would be bought and what it would cost, and send nothing.
+        approve_above_usd: Above this amount the run waits for approval before the first purchase. 0: never.
+        runs: How many flow runs share the work of a csv_file, each on a free worker. For thousands of images.
     """
     defaults = Defaults(size=size, quality=quality, variants=variants, prompt=prompt.strip() or None)
     try:

@@ -25,7 +25,7 @@ from adloom.wiring import open_world, publish_again
 
 @flow(name="sweep", retries=0, persist_result=False)
 async def sweep_archive() -> State[Any]:
-    """Fetch what is paid for and still out there in the whole archive, and report what needs a person. Buys nothing."""
+    """Fetch what is paid for and not yet archived, and report what needs a person. Buys nothing."""
     try:
         found = await _sweep_all()
     except AdloomError as error:

@@ -56,7 +56,7 @@ def test_a_row_of_a_matrix_names_the_line_of_each_value(origins):
     assert made["size"] == ("9:16", "an axis, c.yaml:7:11")
     assert made["variants"] == ("4", "c.yaml:3:22")
     assert made["model"] == ("doubao-seedream-4.0", "c.yaml:2:8")
-    assert made["grouping"] == ("set", "nobody set it")
+    assert made["grouping"] == ("set", "the default")
 
 
 def test_an_included_row_names_its_own_line(origins):
@@ -70,7 +70,7 @@ def test_a_row_of_a_csv_names_line_and_cell(origins):
     assert made["mood"] == ("loud", "rows.csv:4:2")
     assert made["note"] == ("", "rows.csv:4:4")
     assert made["size"] == ("21:9", "this row, rows.csv:4:3")
-    assert origins("rows/r1")["size"] == ("auto", "nobody set it")
+    assert origins("rows/r1")["size"] == ("auto", "the default")
 
 
 def test_an_axis_of_a_csv_names_the_cell_of_each_value(origins):

@@ -115,7 +115,7 @@ def test_exclude_include_and_sample(opened):
 def test_what_a_model_does_not_take_can_be_excluded_from_an_axis_of_models(opened):
     four, five = "doubao-seedream-4.0", "doubao-seedream-4.5"
     job = f"  - {{id: a, prompt: x, size: '1:1', quality: [1K, 2K], model: [{four}, {five}]"
-    with pytest.raises(CampaignInvalid, match=f"is not one of {five}'s"):
+    with pytest.raises(CampaignInvalid, match=f"is not available for {five}"):
         list(opened(HEAD + job + "}\n").rows())
     rows = list(opened(HEAD + job + f", exclude: [{{model: {five}, quality: 1K}}]}}\n").rows())
     assert [(row.model, row.quality) for row in rows] == [(four, "1K"), (four, "2K"), (five, "2K")]
@@ -167,9 +167,9 @@ def test_look_alike_texts_are_one_content(opened):
 @pytest.mark.parametrize(
     ("policy", "count", "shared", "warning"),
     [
-        ("keep", 4, [0, 0, 0, 0], "buy further images"),
+        ("keep", 4, [0, 0, 0, 0], "buy separate images"),
         ("merge", 2, [0, 0, 3, 3], "share its images"),
-        ("", 4, [0, 0, 0, 0], "buy further images"),
+        ("", 4, [0, 0, 0, 0], "buy separate images"),
     ],
 )
 def test_repeated_rows_are_kept_or_merged_and_said(opened, policy, count, shared, warning):
@@ -281,7 +281,7 @@ def test_doubtful_prompts_are_warned_about_with_their_first_lines(opened):
     source = opened("\n".join(["prompt", *lines, "x" * 1100]), "x.csv")
     list(source.rows())
     own, long = source.warnings
-    assert own.startswith("6 prompts seem to name their own number")
+    assert own.startswith("6 prompts seem to name a number of images")
     assert own.endswith("x.csv:4, …)")
     assert long.startswith("1 prompts have more than 1,000 characters")
 

@@ -25,17 +25,17 @@ def problems(path, **options) -> list[str]:
     ("text", "expected"),
     [
         ("", "c.yaml:1:1: the file is empty"),
-        ("- a\n", "c.yaml:1:1: this is no campaign"),
+        ("- a\n", "c.yaml:1:1: this is not a campaign"),
         ("campaign: [a\n", "c.yaml:1:11: this is not valid YAML"),
         ("campaign: a\n\tb: c\n", "c.yaml:2:1: this is not valid YAML"),
-        ("campaign: a\n---\nb: c\n", "c.yaml:2:1: a second document begins here"),
-        ("campaign: a\ncampaign: b\n" + JOB, 'c.yaml:2:1: the key "campaign" is here twice, first in line 1'),
+        ("campaign: a\n---\nb: c\n", "c.yaml:2:1: a second document starts here"),
+        ("campaign: a\ncampaign: b\n" + JOB, 'c.yaml:2:1: the key "campaign" appears twice, first in line 1'),
         ("campaign: !!python/object/apply:os.system [ls]\n" + JOB, 'c.yaml:1:11: tags like "tag:yaml.org,2002:python'),
         ("campaign: &x a\n" + JOB, 'c.yaml:1:11: anchors like "&x" are not allowed'),
         ("campaign: a\nlimits: *x\n" + JOB, 'c.yaml:2:9: aliases like "*x" are not allowed'),
         ("campaign: a\nlimits: {<<: {in_flight: 3}}\n" + JOB, "c.yaml:2:10: merge keys (<<) are not allowed"),
         ("campaign: a\n[b]: c\n" + JOB, "c.yaml:2:1: a list or a mapping cannot be a key"),
-        ('campaign: a\nx: "\\0"\n' + JOB, "c.yaml:2:4: the character '\\x00' cannot stand in a campaign"),
+        ('campaign: a\nx: "\\0"\n' + JOB, "c.yaml:2:4: the character '\\x00' is not allowed in a campaign"),
         (
             'campaign: a\nx: "\\ud800"\n' + JOB,
             'c.yaml:2:7: this is not valid YAML near "x: "\\ud800"": found invalid Unicode character',
@@ -55,7 +55,7 @@ def problems(path, **options) -> list[str]:
         ("campaign: a\nbudget: {images: 012}\n" + JOB, 'c.yaml:2:18: images: the text "012" is not a whole number'),
         (
             "campaign: a\nbudget: 12\n" + JOB,
-            'c.yaml:2:9: budget: the text "12" cannot stand here (like budget: {usd: 12.50}',
+            'c.yaml:2:9: budget: the text "12" is not allowed here (like budget: {usd: 12.50}',
         ),
         ("campaign: a\nlimits: {in_flight: 1.0}\n" + JOB, 'c.yaml:2:21: in_flight: the text "1.0" is not a whole'),
         (
@@ -65,7 +65,7 @@ def problems(path, **options) -> list[str]:
         ("campaign: a\nprices: {doubao: 3}\n" + JOB, 'c.yaml:2:10: the text "doubao" is not known here'),
         (
             "campaign: a\ncallback_url: http://x.example.com\n" + JOB,
-            "c.yaml:2:15: callback_url: the address begins with",
+            "c.yaml:2:15: callback_url: the address starts with",
         ),
         (
             "campaign: a\ncallback_url: https://10.0.0.1/\n" + JOB,
@@ -77,14 +77,14 @@ def problems(path, **options) -> list[str]:
         ),
         (
             "campaign: a\nfallback: [doubao-seedream-4.5, doubao-seedream-4.5]\n" + JOB,
-            "c.yaml:2:11: fallback: something stands here twice",
+            "c.yaml:2:11: fallback: this list has a value twice",
         ),
         (
             "campaign: a\nfallback: [doubao-seedream-4.5]\njobs:\n  - {id: a, prompt: x, quality: 1K}\n",
             (
-                'c.yaml:2:11: the fallback doubao-seedream-4.5 does not fit every row: the quality "1K" is not one of '
-                "doubao-seedream-4.5's (one of 2K, 4K; doubao-seedream-4.0, "
-                "doubao-seedream-5.0-flash and doubao-seedream-5.0-pro take it)"
+                'c.yaml:2:11: the fallback doubao-seedream-4.5 does not support every row: the quality "1K" is not '
+                "available for doubao-seedream-4.5 (one of 2K, 4K; doubao-seedream-4.0, "
+                "doubao-seedream-5.0-flash and doubao-seedream-5.0-pro support it)"
             ),
         ),
         ("campaign: a\nduplicates: drop\n" + JOB, 'c.yaml:2:13: duplicates: the text "drop" is not known here'),
@@ -125,39 +125,39 @@ def test_a_bad_head_is_located(tmp_path, text, expected):
         ("prompt: x\n    size: 2048X2048", '4:11: the size "2048X2048" is not known, did you mean "2048x2048"?'),
         (
             "prompt: x\n    size: 9:21",
-            '4:11: the size "9:21" is not known to the strict limits, `profile: wide` takes it',
+            '4:11: the size "9:21" is not known to the strict limits, but `profile: wide` allows it',
         ),
         ("prompt: x\n    size: 16：9", '4:11: the size "16：9" is not known, did you mean "16:9"?'),
         (
             "prompt: x\n    quality: 2k",
-            '4:14: the quality "2k" is not one of doubao-seedream-4.0\'s, did you mean "2K"?',
+            '4:14: the quality "2k" is not available for doubao-seedream-4.0, did you mean "2K"?',
         ),
         (
             "prompt: x\n    model: [doubao-seedream-4.0, doubao-seedream-4.5]\n    quality: [2K, 1K]",
             (
-                '5:14: the quality "1K" is not one of doubao-seedream-4.5\'s (one of 2K, 4K; doubao-seedream-4.0, '
-                "doubao-seedream-5.0-flash and doubao-seedream-5.0-pro take it)"
+                '5:14: the quality "1K" is not available for doubao-seedream-4.5 (one of 2K, 4K; doubao-seedream-4.0, '
+                "doubao-seedream-5.0-flash and doubao-seedream-5.0-pro support it)"
             ),
         ),
         (
             "prompt: x\n    model: doubao-seedream-5.0-lite\n    priority: fast",
             (
-                '5:15: the priority "fast" is not one of doubao-seedream-5.0-lite\'s '
-                "(one of standard; doubao-seedream-4.0 and doubao-seedream-5.0-pro take it)"
+                '5:15: the priority "fast" is not available for doubao-seedream-5.0-lite '
+                "(one of standard; doubao-seedream-4.0 and doubao-seedream-5.0-pro support it)"
             ),
         ),
         (
             "prompt: x\n    model: doubao-seedream-4.5\n    size: 1024x1024",
             (
                 "5:11: the size 1024x1024 has 1,048,576 pixels (3,686,400 to 16,777,216 for doubao-seedream-4.5; "
-                "doubao-seedream-4.0, doubao-seedream-5.0-flash and doubao-seedream-5.0-pro take it)"
+                "doubao-seedream-4.0, doubao-seedream-5.0-flash and doubao-seedream-5.0-pro support it)"
             ),
         ),
         (
             "prompt: x\n    model: doubao-seedream-5.0",
             '4:12: the model "doubao-seedream-5.0" is not known, did you mean',
         ),
-        ("prompt: x\n    quality: [2K, 8K]", '4:14: the quality "8K" is not one of'),
+        ("prompt: x\n    quality: [2K, 8K]", '4:14: the quality "8K" is not available for'),
         ("prompt: x\n    priority: urgent", '4:15: the priority "urgent" is not known (one of standard, fast)'),
         ("prompt: x\n    grouping: sets", '4:15: the grouping "sets" is not known, did you mean "set"?'),
         ("prompt: x\n    variants: 1001", '4:15: "1001" is not a number of variants (1 to 1,000'),
@@ -169,8 +169,8 @@ def test_a_bad_head_is_located(tmp_path, text, expected):
         ("prompt: x\n    matrix: {a: []}", '4:13: matrix: the axis "a" needs a list'),
         ("prompt: x\n    matrix: {a b: [c]}", '4:13: matrix: "a b" cannot be the name of an axis'),
         ("prompt: x\n    matrix: {a: [b]}\n    rows: r.csv", "3:5: a job has a matrix or rows, not both"),
-        ("prompt: x\n    rows: none.csv", '4:11: there is no file "none.csv" beside the campaign file'),
-        ("prompt: x\n    rows: ../../x.csv", '4:11: "../../x.csv" leads out of the campaign file\'s folder'),
+        ("prompt: x\n    rows: none.csv", '4:11: there is no file "none.csv" next to the campaign file'),
+        ("prompt: x\n    rows: ../../x.csv", '4:11: "../../x.csv" is outside the campaign file\'s folder'),
         ("prompt: x\n    matrix: {a: [b]}\n    exclude: [{c: d}]", '5:15: exclude: there is no "c" in this job'),
         ("prompt: x\n    matrix: {a: [b]}\n    sample: {count: 0}", '5:21: count: the text "0" is not a whole number'),
         ("prompt: x\n    include: [{id: a/b}]", '4:15: the id "a/b" cannot be used'),
@@ -261,7 +261,7 @@ def test_exclusions_with_too_many_names_are_refused(tmp_path):
     path.write_text(f"campaign: a\njobs:\n  - {{id: a, prompt: x, matrix: {{a: [y]}}, exclude: [{excluded}]}}\n")
     assert problems(path) == [
         (
-            "c.yaml:3:51: exclude: its entries have 400 names to look at in every row "
+            "c.yaml:3:51: exclude: its entries have 400 names to compare in every row "
             "(at most 256; entries with the same names count once)"
         )
     ]

@@ -73,12 +73,12 @@ def test_internal_hosts_are_refused_in_every_spelling(host):
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("ftp://example.com/a", 'begins with "ftp"'),
-        ("file:///etc/passwd", 'begins with "file"'),
-        ("data:image/png;base64,AAAA", 'begins with "data"'),
-        ("https://user:secret@example.com/a", "holds a user name or a password"),
+        ("ftp://example.com/a", 'starts with "ftp"'),
+        ("file:///etc/passwd", 'starts with "file"'),
+        ("data:image/png;base64,AAAA", 'starts with "data"'),
+        ("https://user:secret@example.com/a", "contains a user name or a password"),
         ("https://example.com\\@10.0.0.1/", "a backslash"),
-        ("https://exa mple.com/", "a blank"),
+        ("https://exa mple.com/", "a space"),
         ("https://example.com/\nx", "a control character"),
         ("https:///a.png", "has no host"),
         ("https://example.com:99999/", "is not an address"),
@@ -143,7 +143,7 @@ def test_files_that_are_no_usable_pictures_are_refused(folder):
     (folder / "large.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(10_000_000))
     for name, message in {
         "moving.gif": "animated",
-        "text.png": "is no image of a known type",
+        "text.png": "is not an image of a known type",
         "cut.png": "is a damaged png image",
         "odd.gif": "is a damaged gif image",
         "large.png": "has 10.0 MB",

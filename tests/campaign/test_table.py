@@ -107,12 +107,12 @@ def test_only_the_prompt_is_a_template(path):
     )
     assert [row.prompt for row in rows] == ["cup in light", "100% {cotton}", "{{ y }}"]
     assert rows[0].variables["note"] == "{{ name }}"
-    assert source.warnings[0].startswith("1 prompts still hold {{")
+    assert source.warnings[0].startswith("1 prompts still contain {{")
 
 
 def test_a_column_that_is_nearly_reserved_is_warned_about(path):
     source, _ = read(path, "prompt,Size\nx,1:1\n")
-    assert 'the column "Size" is read as a variable; the reserved one is "size"' in source.warnings[0]
+    assert 'the column "Size" is read as a variable; the reserved column is "size"' in source.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_column_that_is_nearly_reserved_is_warned_about(path):
         ("prompts\na\n", ['x.csv:1:1: no column is called prompt, but one is called "prompts"']),
         ("prompt,sku\n,1\n", ["x.csv:2:1: the prompt is empty"]),
         ("prompt,,a\nx,1,2\n", ["x.csv:1:2: column 2 has no name"]),
-        ("prompt,a,A\nx,1,2\n", ['x.csv:1:3: the column "A" is here twice, as columns 2 and 3']),
+        ("prompt,a,A\nx,1,2\n", ['x.csv:1:3: the column "A" appears twice, as columns 2 and 3']),
         ("prompt,a\nx\ny,1,2\n", ["x.csv:2:2: this row has 1 cell,", "x.csv:3:3: this row has 3 cells"]),
         ('prompt,a\n"x\ny",1\nz\n', ['x.csv:4:2: this row has 1 cell, the header has 2: "z"']),
         ('prompt,a\nx,1\n"y,2\nz,3\n', ["x.csv:3:1: the quotes of this row do not match"]),

@@ -16,15 +16,15 @@ def test_every_model_takes_what_all_take(model, size):
 @pytest.mark.parametrize(
     ("model", "size", "quality", "priority", "field", "message", "allowed"),
     [
-        (FOUR_FIVE, "4:5", "1K", "standard", "quality", '"1K" is not one of doubao-seedream-4.5\'s',
-         "one of 2K, 4K; doubao-seedream-4.0, doubao-seedream-5.0-flash and doubao-seedream-5.0-pro take it"),
-        (FOUR, "4:5", "3K", "standard", "quality", '"3K"', "one of 1K, 2K, 4K; doubao-seedream-5.0-lite takes it"),
+        (FOUR_FIVE, "4:5", "1K", "standard", "quality", '"1K" is not available for doubao-seedream-4.5',
+         "one of 2K, 4K; doubao-seedream-4.0, doubao-seedream-5.0-flash and doubao-seedream-5.0-pro support it"),
+        (FOUR, "4:5", "3K", "standard", "quality", '"3K"', "one of 1K, 2K, 4K; doubao-seedream-5.0-lite supports it"),
         (FOUR, "4:5", "8K", "standard", "quality", '"8K"', "one of 1K, 2K, 4K"),
-        (LITE, "auto", "2K", "fast", "priority", '"fast" is not one of doubao-seedream-5.0-lite\'s',
-         "one of standard; doubao-seedream-4.0 and doubao-seedream-5.0-pro take it"),
+        (LITE, "auto", "2K", "fast", "priority", '"fast" is not available for doubao-seedream-5.0-lite',
+         "one of standard; doubao-seedream-4.0 and doubao-seedream-5.0-pro support it"),
         (LITE, "1024x1024", "", "standard", "size", "1024x1024 has 1,048,576 pixels",
          ("3,686,400 to 16,777,216 for doubao-seedream-5.0-lite; doubao-seedream-4.0, doubao-seedream-5.0-flash and "
-         "doubao-seedream-5.0-pro take it")),
+         "doubao-seedream-5.0-pro support it")),
         (FOUR, "1280x719", "", "standard", "size", "920,320 pixels", "921,600 to 16,777,216 for doubao-seedream-4.0"),
         (LITE, "4097x4096", "", "standard", "size", "16,781,312", f"3,686,400 to 16,777,216 for {LITE.name}"),
     ],

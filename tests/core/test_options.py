@@ -60,11 +60,11 @@ def test_each_model_is_sent_its_own_fields_and_no_other():
 @pytest.mark.parametrize(
     ("model", "options", "references", "field", "allowed"),
     [
-        (FOUR, {"web_search": "true"}, 0, "web_search", f"{LITE} takes it"),
-        (LITE, {"watermark": "true"}, 0, "watermark", f"{FLASH} and {PRO} take it"),
+        (FOUR, {"web_search": "true"}, 0, "web_search", f"{LITE} supports it"),
+        (LITE, {"watermark": "true"}, 0, "watermark", f"{FLASH} and {PRO} support it"),
         (PRO, {"background": "transparent"}, 0, "background", "one PNG with an alpha channel"),
         (PRO, {"background": "transparent"}, 2, "background", "one PNG with an alpha channel"),
-        (FLASH, {}, 11, "references", f"at most 10 for {FLASH}; {FOUR}, doubao-seedream-4.5 and {LITE} take it"),
+        (FLASH, {}, 11, "references", f"at most 10 for {FLASH}; {FOUR}, doubao-seedream-4.5 and {LITE} support it"),
     ],
 )
 def test_what_a_model_does_not_take_is_said_with_those_that_do(model, options, references, field, allowed):

@@ -70,7 +70,7 @@ def test_a_value_is_never_a_template(value):
         ("{{ " + "(" * 3000 + "light" + ")" * 3000 + " }}", "the template is nested too deeply", ""),
         ("{{ light + 1 }}", "the template cannot be filled in", ""),
         ("{{ self }}", '"self" cannot be used in a template', "another name for the variable"),
-        ("{{ none }}", "there is no text where the prompt needs one", "a variable"),
+        ("{{ none }}", "there is no value where the prompt needs text", "a variable"),
         ("x" * LONGEST + "{{ light }}", "characters", "at most 20,000"),
     ],
 )

@@ -62,7 +62,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: write(
             path, '<row r="2"><c r="A2"><v>1</v></c></row><row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'
         ),
-        "book.xlsx:1048576:16384: a cell stands in column 16,384 of this sheet (at most 256 columns)",
+        "book.xlsx:1048576:16384: a cell is in column 16,384 of this sheet (at most 256 columns)",
     ),
     "a row beyond the last": (
         lambda path: write(path, '<row r="900000000"><c r="A900000000"><v>1</v></c></row>'),
@@ -80,19 +80,19 @@ ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
             "".join(f'<row r="{n}"><c r="A{n}"><v>1</v></c></row>' for n in range(2, 20_002))
             + '<row r="20002"><c r="IV20002"><v>1</v></c></row>',
         ),
-        "book.xlsx: this sheet has more than 1,500,000 cells, blank ones included",
+        "book.xlsx: this sheet has more than 1,500,000 cells, empty ones included",
     ),
     "cells without end in one row": (
         lambda path: write(path, '<row r="2">' + "<c/>" * 2_000_000 + "</row>"),
-        "book.xlsx: this sheet has more than 1,500,000 cells, blank ones included",
+        "book.xlsx: this sheet has more than 1,500,000 cells, empty ones included",
     ),
     "elements without end": (
         lambda path: write(path, '<row r="2">' + "<x/>" * 7_000_000 + "</row>"),
-        "book.xlsx: this sheet has more than 1,500,000 cells, blank ones included",
+        "book.xlsx: this sheet has more than 1,500,000 cells, empty ones included",
     ),
     "texts without end": (
         lambda path: write(path, texts=_texts("<si/>" * 2_000_000)),
-        "book.xlsx: this sheet has more than 1,500,000 cells, blank ones included",
+        "book.xlsx: this sheet has more than 1,500,000 cells, empty ones included",
     ),
     "a text of many pieces": (
         lambda path: write(path, texts=_texts("<si>" + "<t>ab</t>" * 3_000_000 + "</si>")),

@@ -169,7 +169,7 @@ class _JobBuilder:
 
     def _check_exclusions(self, job: JobFile, at: Keys) -> None:
         if (names := Exclusions(job.exclude).names) > EXCLUDED_NAMES:
-            place, many = self._document.place((*at, "exclude")), f"{names:,} names to look at in every row"
+            place, many = self._document.place((*at, "exclude")), f"{names:,} names to compare in every row"
             allowed = f"at most {EXCLUDED_NAMES}; entries with the same names count once"
             self._report.fatal(place, f"exclude: its entries have {many}", allowed)
 
@@ -209,15 +209,15 @@ class _JobBuilder:
         except (OSError, ValueError, RuntimeError):
             inside, found = True, False
         if not inside:
-            self._report.add(place, f"{shown(text)} leads out of the campaign file's folder", f"a {kind} inside it")
+            self._report.add(place, f"{shown(text)} is outside the campaign file's folder", f"a {kind} inside it")
         elif not found:
-            message = f"there is no file {shown(text)} beside the campaign file"
+            message = f"there is no file {shown(text)} next to the campaign file"
             what = "a .csv or .xlsx" if kind == "table" else "a .txt"
-            self._report.add(place, message, f"the path of {what} file, from the campaign file's folder")
+            self._report.add(place, message, f"the path of {what} file, relative to the campaign file")
         elif kind == "list":
             return root / text
         elif not (text.lower().endswith(".csv") or is_workbook(root / text)):
-            self._report.add(place, f"{shown(text)} is no table that can be read", "a .csv or .xlsx file")
+            self._report.add(place, f"{shown(text)} is not a table that can be read", "a .csv or .xlsx file")
         else:
             return root / text
         return None

@@ -131,7 +131,7 @@ def axes_file(path: Path, file: str) -> Dimensions:
         for number, (name, values) in enumerate(axes.items(), start=1):
             if not values:
                 report.add(
-                    Place(file, 1, number), f"the axis {shown(name)} has no values", "one cell or more below the name"
+                    Place(file, 1, number), f"the axis {shown(name)} has no values", "at least one cell below the name"
                 )
             if name == "id":
                 report.add(Place(file, 1, number), "an id cannot be an axis", "another name for the column")
@@ -183,7 +183,7 @@ def values_in(path: Path, file: str, report: Report) -> tuple[tuple[int, str], .
         if len(value) > LONGEST_CELL:
             report.add(Place(file, number, 1), f"this value has {len(value):,} characters", f"at most {LONGEST_CELL:,}")
         if not value.isprintable() and first_control(value) < 0:
-            report.add(Place(file, number, 1), "this value holds a control character", "plain text")
+            report.add(Place(file, number, 1), "this value contains a control character", "plain text")
     if not values:
         report.add(Place(file), "this file has no values", "one value a line")
     return values

@@ -76,7 +76,9 @@ class AxesReader:
     def _from_table(self, job: JobFile, name: str, at: Keys) -> tuple[Dimensions | None, AxisPlace | None]:
         if job.zip:
             place = self._document.place((*at, "zip"))
-            self._report.add(place, "zip stands beside a matrix that is a file", "a matrix in the campaign file")
+            self._report.add(
+                place, "zip cannot be combined with a matrix that is a file", "a matrix in the campaign file"
+            )
         if job.sample and (job.sample.axes or job.sample.weights):
             place = self._document.place((*at, "sample"))
             self._report.add(place, "axes and weights need a matrix in the campaign file", "{count: 6, seed: 7}")
@@ -109,7 +111,7 @@ class AxesReader:
         for name, values in others:
             if len(values) != len(first[1]) and values and first[1]:
                 message = f"zip: {shown(name)} has {len(values)} values, {shown(first[0])} has {len(first[1])}"
-                self._report.add(self._document.place((*keys, name)), message, "lists of one length")
+                self._report.add(self._document.place((*keys, name)), message, "lists of equal length")
         shortest = min(map(len, read.values()))
         return {name: values[:shortest] for name, values in read.items()}
 

@@ -25,7 +25,7 @@ _SLUG_LENGTH = 63
 _SLUG = re.compile(r"[a-z0-9-]{1,63}")
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,11}")
 _LOCALE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}|fallback")
-_SIDE_BY_SIDE = "zip: {name: [text, text], sku: [text, text]}, lists of one length"
+_SIDE_BY_SIDE = "zip: {name: [text, text], sku: [text, text]}, lists of equal length"
 _HEAVIEST = 1_000_000
 _WEIGHTS = "weights: {light: {golden hour: 3}}; values without one have 1"
 _MONEY = re.compile(r"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,8})?")
@@ -54,14 +54,14 @@ def text(value: object) -> object:
 def number_text(value: object) -> object:
     """One number as text; how large it may be is checked with the rest of a row."""
     if not isinstance(value, str) or not value.strip():
-        raise fault(f"one number is needed here, this is {kind(value)}", "digits only, for example 4")
+        raise fault(f"a number is needed here, this is {kind(value)}", "digits only, for example 4")
     return value
 
 
 def slug_text(value: object) -> object:
     """A name that is safe in every store and file system."""
     if value == "":
-        raise fault("there is no name here", "1 to 63 of a-z, 0-9 and -, for example spring-launch")
+        raise fault("the name is empty", "1 to 63 of a-z, 0-9 and -, for example spring-launch")
     if not isinstance(value, str) or not _SLUG.fullmatch(value):
         meant = slug(value, 63) if isinstance(value, str) and len(value) <= _SLUG_LENGTH else ""
         near = f", did you mean {shown(meant)}?" if meant else ""
@@ -127,7 +127,7 @@ def each_once(value: object) -> object:
     items = value if isinstance(value, list) else [value]
     texts(items)
     if len(set(items)) < len(items):
-        raise fault("something stands here twice", "each once")
+        raise fault("this list has a value twice", "each once")
     return items
 
 
@@ -135,7 +135,9 @@ def fallback_models(value: object) -> object:
     """A list of models, each once, or the one word that leaves the choice to adloom."""
     items = each_once(value)
     if isinstance(items, list) and CHEAPEST in items and len(items) > 1:
-        raise fault(f"{shown(CHEAPEST)} leaves the choice to adloom and stands alone", "cheapest, or a list of models")
+        raise fault(
+            f"{shown(CHEAPEST)} leaves the choice to adloom, so it cannot be combined", "cheapest, or a list of models"
+        )
     return items
 
 
@@ -165,14 +167,16 @@ def axes(value: object) -> object:
         raise fault(f"axes are needed here, this is {kind(value)}", "axis: [value, value], or the path of a CSV")
     for name, values in value.items():
         if not name.isidentifier():
-            raise fault(f"{shown(name)} cannot be the name of an axis", "letters, digits and _, not first a digit")
+            raise fault(
+                f"{shown(name)} cannot be the name of an axis", "letters, digits and _, not starting with a digit"
+            )
         if name == "id":
             raise fault("an id cannot be an axis", "another name")
         if list_file(values):
             continue
         if not isinstance(values, list) or not values or not all(map(_value_is_good, values)):
             raise fault(
-                f"the axis {shown(name)} needs a list with one value or more",
+                f"the axis {shown(name)} needs a list with at least one value",
                 "[text, text], [{name: text, …}], or {file: values.txt}",
             )
         if name in OVERRIDES and not all(isinstance(item, str) for item in values):
@@ -191,13 +195,13 @@ def zips(value: object) -> object:
     groups = value if isinstance(value, list) else [value]
     for group in groups:
         if not isinstance(group, dict) or not group:
-            raise fault(f"lists side by side are needed here, this is {kind(group)}", _SIDE_BY_SIDE)
+            raise fault(f"lists of equal length are needed here, this is {kind(group)}", _SIDE_BY_SIDE)
         axes(group)
     if not groups:
-        raise fault("an empty list cannot stand here", _SIDE_BY_SIDE)
+        raise fault("an empty list is not allowed here", _SIDE_BY_SIDE)
     names = [name for group in groups if isinstance(group, dict) for name in group]
     if repeated := next((name for name in names if names.count(name) > 1), ""):
-        raise fault(f"{shown(repeated)} stands here twice", "each name once")
+        raise fault(f"{shown(repeated)} appears twice", "each name once")
     return groups
 
 
@@ -234,7 +238,7 @@ def patterns(value: object) -> object:
     """The combinations that a job leaves out."""
     _check_list_of_mappings(value, "[{surface: linen, light: softbox}]")
     if isinstance(value, list) and not all(map(_value_is_good, value)):
-        raise fault("a value in this list is empty or a list itself", "[{surface: linen, light: softbox}]")
+        raise fault("a value in this list is empty or is a list", "[{surface: linen, light: softbox}]")
     return value
 
 

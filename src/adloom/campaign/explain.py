@@ -55,7 +55,7 @@ def _no_such_row(campaign: FileCampaign, job: str, wanted: str) -> SettingInvali
         islice(_names(campaign, job), NAMES_OFFERED)
     )
     message = f"--explain {job}/{wanted[:80]}: job {job} has no such row"
-    return SettingInvalid(message, remedy=f"Rows are called like: {', '.join(near)}." if near else "It has no rows.")
+    return SettingInvalid(message, remedy=f"Rows have names such as: {', '.join(near)}." if near else "It has no rows.")
 
 
 def _names(campaign: FileCampaign, job: str) -> Iterator[str]:
@@ -82,7 +82,7 @@ def _settings(row: Row, source: SourceRow, job: Job) -> Iterator[Part]:
     values = {name: options.get(name) or str(getattr(row, name)) for name in names if name != "references"}
     values["references"] = ", ".join(reference.shown for reference in row.references) or "none"
     if not row.quality:
-        values["quality"] = "none, as the size is in pixels"
+        values["quality"] = "none, because the size is in pixels"
     for name in names:
         if name in source.overrides:
             origin = f"this row, {_written(_place_of(job, source, name))}"
@@ -93,7 +93,7 @@ def _settings(row: Row, source: SourceRow, job: Job) -> Iterator[Part]:
 
 
 def _unset(place: Place) -> str:
-    return f"the option {place.file}" if place.file.startswith("--") else "nobody set it"
+    return f"the option {place.file}" if place.file.startswith("--") else "the default"
 
 
 def _origin(job: Job, source: SourceRow, name: str) -> str:

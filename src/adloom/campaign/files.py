@@ -84,7 +84,7 @@ def _refuse_what_is_no_file(path: Path, name: str) -> None:
     except OSError as error:  # a name that no disk takes, a loop of links
         what = f"cannot be read: {error.strerror}"
     raise InputError(
-        f"{name[:LONGEST_NAME]}: this campaign {what}.", remedy="Check the path, or make a campaign with: adloom init"
+        f"{name[:LONGEST_NAME]}: this campaign {what}.", remedy="Check the path, or create a campaign with: adloom init"
     )
 
 
@@ -131,7 +131,7 @@ class FileCampaign:
                     cheapest.add(row)
                 yield TracedRow(row, source, job)
         if not count and not report.problems:
-            allowed = "at least one, below the header of a table, after exclude and sample"
+            allowed = "at least one: below the header of a table, and left by exclude and sample"
             report.add(Place(self.head.source), "the campaign has no rows", allowed)
         if cheapest is not None:
             self._fall_back_on(cheapest.chosen(self.head.prices), report)
@@ -141,7 +141,7 @@ class FileCampaign:
     def _fall_back_on(self, model: str, report: Report) -> None:
         """Take the cheapest model as the fallback; which one it is shows once all rows were read."""
         if not model:
-            report.warn("fallback: cheapest finds no other model that takes every row, so there is none")
+            report.warn("fallback: cheapest finds no other model that supports every row, so there is no fallback")
         self.head = replace(self.head, fallback=(model,) if model else ())
 
 
@@ -183,7 +183,7 @@ def _open_document(read_from: ReadFrom) -> FileCampaign:
     document = read_yaml(content, origin.shown, report)
     if not isinstance(document.content, dict):
         report.fatal(
-            document.place(()), "this is no campaign", "a mapping that begins with a line like: campaign: my-name"
+            document.place(()), "this is not a campaign", "a mapping that starts with a line such as: campaign: my-name"
         )
     read = assemble(read_from, document, document.content, report)
     return FileCampaign(read.campaign, read.jobs, read.settings, read.head.duplicates, report.problems)

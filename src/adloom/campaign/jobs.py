@@ -147,7 +147,7 @@ def _warn_of_near_names(table: Table, report: Report) -> None:
     for name in table.columns:
         if name not in OVERRIDES and name in alike and alike[name] not in table.columns:
             report.warn(
-                f'{table.file}: the column {shown(name)} is read as a variable; the reserved one is "{alike[name]}"'
+                f'{table.file}: the column {shown(name)} is read as a variable; the reserved column is "{alike[name]}"'
             )
 
 
@@ -184,7 +184,9 @@ def too_many(report: Report, place: Place, count: int) -> None:
     """Report a job whose product is over the cap."""
     number = f"{count:,}" if count < 10**15 else "far too many"
     report.add(
-        place, f"this makes {number} rows, too many with the rest", f"at most {ROWS_PER_CAMPAIGN:,} in a campaign"
+        place,
+        f"this makes {number} rows, too many together with the others",
+        f"at most {ROWS_PER_CAMPAIGN:,} in a campaign",
     )
 
 

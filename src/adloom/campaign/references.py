@@ -93,7 +93,7 @@ class ReferenceReader:
         if kind == "url" or (not kind and "://" in value):
             return url_reference(value, loopback_urls=self._loopback_urls)
         if value.startswith("data:"):
-            raise BadReference("a picture cannot be written out as data:", "its address, or the path of its file")
+            raise BadReference("a picture cannot be given as a data: address", "its address, or the path of its file")
         if not kind and not re.search(r"[./\\]", value):
             raise BadReference(f"there is no reference {shown(value)}{self._near(value)}", self._known())
         if value not in self._files:
@@ -112,7 +112,7 @@ class ReferenceReader:
         root = self._origin.folder.resolve()
         if "\0" in text or Path(text).is_absolute() or re.match(r"[A-Za-z]:|\\|~", text):
             raise BadReference(
-                f"{shown(text)} is not a path beside the campaign file", "a relative path like references/a.png"
+                f"{shown(text)} is not a path relative to the campaign file", "a relative path like references/a.png"
             )
         try:
             self._origin.fetch(text)
@@ -120,10 +120,10 @@ class ReferenceReader:
             state = path.stat()
         except (OSError, RuntimeError) as error:
             raise BadReference(
-                f"there is no file {shown(text)} beside the campaign file", "an existing file"
+                f"there is no file {shown(text)} next to the campaign file", "an existing file"
             ) from error
         if not path.is_relative_to(root):
-            raise BadReference(f"{shown(text)} leads out of the campaign file's folder", "a file inside it")
+            raise BadReference(f"{shown(text)} is outside the campaign file's folder", "a file inside it")
         if not stat.S_ISREG(state.st_mode):
             raise BadReference(f"{shown(text)} is not a file", "a picture")
         if state.st_size > self._limits.size_bytes:
@@ -157,7 +157,7 @@ class ReferenceReader:
         formats = [name for name in self._limits.formats if name in HOSTABLE]
         kind = _image_type(content)
         if kind not in formats:
-            what = f"is a {kind} image" if kind else "is no image of a known type"
+            what = f"is a {kind} image" if kind else "is not an image of a known type"
             raise BadReference(f"{shown(text)} {what}", "one of " + ", ".join(formats))
         name = f"sha256:{hashlib.sha256(content).hexdigest()}"
         if not self._check_pixels(content, text, kind):
@@ -209,14 +209,14 @@ def _read_object_again(address: str) -> bytes:
 
 def _gone(name: str, why: str) -> InputError:
     return InputError(
-        f"the reference {name} cannot be read any more: {why}",
-        remedy="Put the file back, or change the campaign; then run it again.",
+        f"the reference {name} can no longer be read: {why}",
+        remedy="Restore the file or change the campaign, then run it again.",
     )
 
 
 def _read_up_to(path: Path, size_bytes: int) -> bytes:
     if not path.is_file():  # a pipe that took its place would be waited for
-        raise FileNotFoundError(errno.ENOENT, "it is gone")
+        raise FileNotFoundError(errno.ENOENT, "it no longer exists")
     with path.open("rb") as handle:
         return handle.read(size_bytes)
 

@@ -32,9 +32,9 @@ _LABEL_LENGTH = 48
 _HEX_LENGTHS = (6, 12, 64)
 _SURELY_SHORT = 1200  # characters: even all Chinese and with a count phrase this is below every limit of the prompt
 
-_OWN_COUNT = "{n} prompts seem to name their own number of images, which contradicts the one that is asked for"
-_LONG = f"{{n}} prompts have more than {ADVISED_CHARACTERS:,} characters, where details begin to get lost"
-_BRACES = "{n} prompts still hold {{ or {% after filling in: only the prompt itself is a template, variables are not"
+_OWN_COUNT = "{n} prompts seem to name a number of images, which contradicts the number requested"
+_LONG = f"{{n}} prompts have more than {ADVISED_CHARACTERS:,} characters; the model begins to lose details there"
+_BRACES = "{n} prompts still contain {{ or {% after rendering: only the prompt is a template, variables are not"
 
 
 class RowReader:
@@ -194,7 +194,7 @@ class RowReader:
             report.add(
                 place,
                 f"the id {shown(str(row_id))} cannot be used",
-                "1 to 64 of A-Z a-z 0-9 . _ -, first a letter or digit",
+                "1 to 64 of A-Z a-z 0-9 . _ -, starting with a letter or digit",
             )
         self._seen.files[source.extra] = place.file
         line = 2 * place.line + source.extra
@@ -228,7 +228,7 @@ class RowReader:
                 self._report.add(pattern.place, message, f"known: {first_known}")
             else:
                 where = f"{pattern.place.file}:{pattern.place.line}"
-                self._report.warn(f"{where}: this exclude matches no row, so it leaves nothing out")
+                self._report.warn(f"{where}: this exclude matches no row, so it excludes nothing")
 
     def _row(self, source: SourceRow, making: Making, look: Look) -> Row | None:
         """The row, or None when it has a problem."""
@@ -294,7 +294,7 @@ class RowReader:
         if source.combination:
             place = self._place_of_template(source)
         if not prompt or prompt.isspace():
-            self._report.add(place, f"the prompt{which} is empty", "words that say what to show")
+            self._report.add(place, f"the prompt{which} is empty", "text that says what to show")
             return False
         if len(prompt) > _SURELY_SHORT:
             most = making.most_images(model)
@@ -352,7 +352,7 @@ class RowReader:
             self._report.count(what + "share its images (duplicates: merge)", source.place)
             shared, seen.most[key] = min(variants, seen.most[key]), max(variants, seen.most[key])
             return content_identity(job, content, 1), number, shared
-        self._report.count(what + "buy further images (duplicates: keep)", source.place)
+        self._report.count(what + "buy separate images (duplicates: keep)", source.place)
         return content_identity(job, content, number), number, 0
 
     def _name(self, source: SourceRow, look: Look, prompt: str, identity: str) -> tuple[str, str]:

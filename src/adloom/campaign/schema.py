@@ -110,7 +110,7 @@ class PaceFile(_File):
 class SettingsFile(_File):
     """What a row is made with. A list of sizes, qualities or models is an axis."""
 
-    variants: _Counted | None = Field(None, description="images wanted of each row, 1 to 1,000")
+    variants: _Counted | None = Field(None, description="images wanted per row, 1 to 1,000")
     size: Texts | None = Field(None, description="a ratio or pixels such as 2048x2048", examples=[*WIDE_RATIOS])
     quality: Texts | None = Field(None, examples=[*QUALITIES])
     grouping: Text | None = Field(None, json_schema_extra={"enum": [*Grouping]})
@@ -118,7 +118,7 @@ class SettingsFile(_File):
     model: Texts | None = Field(None, examples=[*MODELS])
     output_format: Text | None = Field(None, json_schema_extra={"enum": [*OPTIONS["output_format"]]})
     background: Text | None = Field(None, json_schema_extra={"enum": [*OPTIONS["background"]]})
-    watermark: Switch | None = Field(None, description="a visible mark of the API on the image")
+    watermark: Switch | None = Field(None, description="a visible mark that the API puts on the image")
     web_search: Switch | None = Field(None, description="the model may search the web; each search is charged")
 
 
@@ -171,7 +171,7 @@ class JobFile(SettingsFile):
     zip: Annotated[list[dict[str, list[_Value] | _ListFile]], BeforeValidator(zips), _ZIP_SCHEMA] = Field(
         default_factory=list, description="axes whose values go side by side"
     )
-    rows: Text | None = Field(None, description="the path of a CSV with one row a line")
+    rows: Text | None = Field(None, description="the path of a CSV with one row per line")
     exclude: Annotated[list[dict[str, _Value]], BeforeValidator(patterns)] = Field(default_factory=list)
     include: Annotated[list[dict[str, Any]], BeforeValidator(extra_rows)] = Field(default_factory=list)
     sample: SampleFile | None = None
@@ -189,9 +189,9 @@ class HeadFile(_File):
     )
     defaults: SettingsFile = SettingsFile()
     references: dict[str, _NamedReference] = Field(default_factory=dict)
-    prices: dict[_Model, _Price] = Field(default_factory=dict, description="credits an image, maybe by quality")
+    prices: dict[_Model, _Price] = Field(default_factory=dict, description="credits per image, optionally by quality")
     fallback: Annotated[tuple[_FallbackModel, ...], BeforeValidator(fallback_models), _FALLBACK_SCHEMA] = Field(
-        (), description="models to try where a row's own is unavailable, or cheapest"
+        (), description="models to use if a row's own is unavailable, or cheapest"
     )
     callback_url: Text | None = None
     duplicates: Annotated[Duplicates, BeforeValidator(one_of(*Duplicates))] = Duplicates.KEEP
@@ -247,7 +247,7 @@ def read_jobs(document: Document, content: Mapping[str, Tree], report: Report) -
     """The jobs that can be read, each with its position in the file; the others are reported."""
     jobs = content.get("jobs")
     if not isinstance(jobs, list) or not jobs:
-        allowed = "below jobs: one block for each that begins with - id: hero"
+        allowed = "jobs: with one block per job, starting with - id: hero"
         report.add(document.place(("jobs",), of_key=True), "a campaign needs a list of jobs", allowed)
         return []
     read: list[tuple[int, JobFile]] = []
@@ -277,7 +277,7 @@ def report_errors(document: Document, prefix: Path, errors: Sequence[ErrorDetail
         else:
             at = "" if name.isdecimal() or "[key]" in error["loc"] else f"{name}: "
             context = error.get("ctx", {})
-            message = at + context.get("message", f"{kind(error['input'])} cannot stand here")
+            message = at + context.get("message", f"{kind(error['input'])} is not allowed here")
             allowed = context.get("allowed", _EXAMPLES.get(name, _NEEDED.get(error["type"], "")))
         of_key = error["type"] == "extra_forbidden" or "[key]" in error["loc"]
         report.add(document.place(path, of_key=of_key), message, allowed)
@@ -287,8 +287,8 @@ def _unknown_key(name: str, path: Path) -> tuple[str, str]:
     """What is said of a key that nothing at this path is called."""
     known = _keys_at(path)
     if not path and name in JobFile.model_fields:
-        place = "a job or below defaults" if name in SettingsFile.model_fields else "a job"
-        return f"the key {shown(name)} belongs into {place}", "known here: " + ", ".join(known)
+        place = "a job or in defaults" if name in SettingsFile.model_fields else "a job"
+        return f"the key {shown(name)} belongs in {place}", "known here: " + ", ".join(known)
     return f"unknown key {shown(name)}{did_you_mean(name, known)}", "known here: " + ", ".join(known)
 
 

@@ -146,7 +146,7 @@ class SettingsReader:
     def _misfits_of_fallback(self, model: str, size: str, quality: str, making: Making) -> Iterator[Fault]:
         for other in self._fallback:
             for misfit in misfits_of_another(model, other, size, quality, making):
-                message = f"the fallback {other} does not fit every row: {misfit.message}"
+                message = f"the fallback {other} does not support every row: {misfit.message}"
                 yield Fault("fallback", message, misfit.allowed)
 
     @lru_cache(32)  # noqa: B019 - a reader lives as long as its campaign
@@ -172,9 +172,9 @@ class SettingsReader:
         if size.upper() in _QUALITIES:
             near = ", that is a quality"
         if (clock := _TIME_OF_DAY.fullmatch(size)) and (meant := f"{int(clock[1])}:{int(clock[2])}") in WIDE_RATIOS:
-            near = f", a spreadsheet made a time of {shown(meant)}: give the column the format Text"
+            near = f", a spreadsheet turned {shown(meant)} into a time of day: give the column the Text format"
         if size in WIDE_RATIOS:
-            near = f" to the {self._profile.name} limits, `profile: wide` takes it"
+            near = f" to the {self._profile.name} limits, but `profile: wide` allows it"
         return Fault(
             "size", f"the size {shown(size)} is not known{near}", ", ".join(ratios) + ", or pixels like 2048x2048"
         )
@@ -203,8 +203,8 @@ def misfits_of_another(own: str, other: str, size: str, quality: str, making: Ma
     model = MODELS[other]
     yield from misfits(model, size, quality, making.priority, making.options, len(making.references))
     if making.most_images(own) > model.images_per_call:
-        message = f"it makes one image a call, and there are calls for {making.most_images(own)}"
-        yield Misfit("fallback", message, "grouping: independent, or a model that takes n")
+        message = f"it makes one image per call, and there are calls for {making.most_images(own)}"
+        yield Misfit("fallback", message, "grouping: independent, or a model that makes several images per call")
 
 
 def _most_images(grouping: Grouping, variants: int, most: int, references: int) -> int:

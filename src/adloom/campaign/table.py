@@ -35,7 +35,7 @@ _TOO_MANY = f"at most {ROWS_PER_CAMPAIGN:,} rows in a campaign"
 _BLANKS = " \t"  # what pandas takes for a blank line, too
 _ENCODING = 'save it as "CSV UTF-8"'
 _EXCEL_MARK = "sep="
-_QUOTES = 'a quoted cell begins and ends with ", and "" stands for a quote inside it'
+_QUOTES = 'a quoted cell starts and ends with ", and "" is a quote inside it'
 _LINE_ENDS = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
@@ -161,7 +161,7 @@ def _with_pandas(table: Table, report: Report) -> Iterator[tuple[int, tuple[str,
     except (ValueError, OSError):  # pandas' parser errors and those of decoding are ValueErrors
         count = -1
     if count != len(table.lines):
-        report.add(Place(table.file), "the file changed while it was read", "start again")
+        report.add(Place(table.file), "the file changed while it was being read", "start again")
 
 
 def _chunks(table: Table) -> Iterator[list[tuple[str, ...]]]:
@@ -192,7 +192,11 @@ def _header_is_good(columns: tuple[str, ...], place: Place, report: Report) -> b
         report.add(Place(place.file, 1, 1), "the file is empty", "a first line with the names of the columns")
         return False
     if columns[0].lower().startswith(_EXCEL_MARK):
-        report.add(place, f"the first line {shown(columns[0])} is a mark for Excel", "delete it: the names come first")
+        report.add(
+            place,
+            f"the first line {shown(columns[0])} is an instruction to Excel",
+            "delete it: the column names come first",
+        )
         return False
     if len(columns) > _HEADER_COLUMNS:
         report.add(place, f"the header has {len(columns):,} columns", f"at most {_HEADER_COLUMNS}")
@@ -205,10 +209,10 @@ def _header_is_good(columns: tuple[str, ...], place: Place, report: Report) -> b
             report.add(at, said_of(name[control]), ALLOWED)
             good = False
         elif not name:
-            report.add(at, f"column {number} has no name", "a name in the first line, or no such column")
+            report.add(at, f"column {number} has no name", "name it in the first line, or remove the column")
             good = False
         elif (first := lower.setdefault(name.lower(), number)) != number:
-            report.add(at, f"the column {shown(name)} is here twice, as columns {first} and {number}", "each name once")
+            report.add(at, f"the column {shown(name)} appears twice, as columns {first} and {number}", "each name once")
             good = False
     return good
 
@@ -224,7 +228,7 @@ def _row_fault(cells: Sequence[str], columns: tuple[str, ...]) -> tuple[int, str
     if len(max(cells, key=len)) > LONGEST_CELL:
         number = next(number for number, cell in enumerate(cells) if len(cell) > LONGEST_CELL)
         message = f"the cell in column {shown(columns[number])} has {len(cells[number]):,} characters"
-        return number + 1, message, f"at most {LONGEST_CELL:,}; perhaps a quote is not closed"
+        return number + 1, message, f"at most {LONGEST_CELL:,}; perhaps a closing quote is missing"
     return None
 
 
@@ -290,7 +294,7 @@ def _decoded(content: bytes, offset: int, number: int) -> str:
     except UnicodeDecodeError as error:
         raise _Broken(number, 1, not_utf_8(content, error.start, offset), _ENCODING) from error
     if "\0" in text:
-        at = f"a NUL character at byte {offset + content.index(0):,} cannot stand in a CSV"
+        at = f"a NUL character at byte {offset + content.index(0):,} is not allowed in a CSV"
         raise _Broken(number, 1, at, _ENCODING)
     return text
 

@@ -31,7 +31,7 @@ MOST_CONTROLS = 100
 MOST_NODES = 100_000
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where the wheel has it: twenty times as fast
-_QUOTE_TEMPLATES = 'text that begins with {{ or {% needs quotes, like "{{ product }} on oak"'
+_QUOTE_TEMPLATES = 'text that starts with {{ or {% needs quotes, like "{{ product }} on oak"'
 _BARE_TEMPLATE = re.compile(r"(?:[:,\[]|^\s*-)\s+\{[{%]")
 _BARE_MARK = re.compile(r"(?:[:,\[]|^\s*-)\s+[@`%*&!|>]")
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -71,7 +71,7 @@ def decoded(content: bytes, file: str, report: Report) -> str:
     if found := _UNPRINTABLE.search(text):
         place = Place(file, text.count("\n", 0, found.start()) + 1, found.start() - text.rfind("\n", 0, found.start()))
         what = "a NUL character" if found[0] == "\0" else f"the control character {found[0]!r}"
-        report.fatal(place, f"{what} cannot stand in a campaign", "plain text in UTF-8")
+        report.fatal(place, f"{what} is not allowed in a campaign", "plain text in UTF-8")
     return text
 
 
@@ -118,15 +118,15 @@ def _report_controls(text: str, file: str, report: Report) -> None:
 def _advice(line: str) -> str:
     """What is most likely wrong with a line that is not YAML."""
     if "\t" in line[: len(line) - len(line.lstrip())]:
-        return "indent with blanks, not with tabs"
+        return "indent with spaces, not with tabs"
     if _BARE_TEMPLATE.search(line):
         return _QUOTE_TEMPLATES
     if _BARE_MARK.search(line):
-        return "text that begins with @ ` % * & ! | or > needs quotes"
+        return "text that starts with @ ` % * & ! | or > needs quotes"
     if line.count('"') % 2 or sum(map(line.count, "[{")) > sum(map(line.count, "]}")):
-        return "every quote and every bracket is closed again"
+        return "close every quote and every bracket"
     if line.count(": ") > 1:
-        return 'put text that holds ": " in quotes, or in a block after |'
+        return 'put text that contains ": " in quotes, or in a block after |'
     return "check indentation, quotes, colons and brackets, here and in the lines before"
 
 
@@ -148,13 +148,13 @@ class _Builder:
         next(self._events)  # the stream starts
         if isinstance(next(self._events), yaml.StreamEndEvent):
             self._report.fatal(
-                Place(self._file, 1, 1), "the file is empty", "a campaign begins with a line like: campaign: my-name"
+                Place(self._file, 1, 1), "the file is empty", "a campaign starts with a line such as: campaign: my-name"
             )
         content = self._node(next(self._events), (), 0)
         next(self._events)  # the document ends
         if not isinstance(another := next(self._events), yaml.StreamEndEvent):
             self._report.fatal(
-                self._place(another), "a second document begins here", "one campaign a file, no further ---"
+                self._place(another), "a second document starts here", "one campaign per file, no further ---"
             )
         if not self._usable:
             self._report.close()
@@ -171,7 +171,7 @@ class _Builder:
             self._report.add(
                 self._place(event),
                 f"aliases like {shown('*' + str(event.anchor), 40)} are not allowed",
-                "write the value out, or put text that begins with * in quotes",
+                "write the value out, or put text that starts with * in quotes",
             )
             return ""
         self._refuse_tag_and_anchor(event)
@@ -197,7 +197,7 @@ class _Builder:
                 if key is not None:
                     first = self._keys[(*path, key)][0]
                     self._report.add(
-                        self._place(event), f"the key {shown(key)} is here twice, first in line {first}", "once"
+                        self._place(event), f"the key {shown(key)} appears twice, first in line {first}", "once"
                     )
                 self._node(next(self._events), (*path, "?"), depth + 1)
                 continue
@@ -221,7 +221,9 @@ class _Builder:
         if (at := first_control(event.value)) >= 0 and not self._is_written_out(event, event.value[at]):
             self._report.add(self._place(event), said_of(event.value[at]), ALLOWED)
         if found := _UNSENDABLE.search(event.value):
-            self._report.add(self._place(event), f"the character {found[0]!r} cannot stand in a campaign", "plain text")
+            self._report.add(
+                self._place(event), f"the character {found[0]!r} is not allowed in a campaign", "plain text"
+            )
         return str(event.value)
 
     def _is_written_out(self, event: Event, character: str) -> bool:
@@ -240,10 +242,10 @@ class _Builder:
 
     def _refuse_tag_and_anchor(self, event: Event) -> None:
         if tag := getattr(event, "tag", None):
-            allowed = "plain text; in quotes when it begins with !"
+            allowed = "plain text; in quotes if it starts with !"
             self._report.add(self._place(event), f"tags like {shown(tag, 40)} are not allowed", allowed)
         if anchor := getattr(event, "anchor", None):
-            allowed = "write values out, and put text that begins with & in quotes"
+            allowed = "write values out, and put text that starts with & in quotes"
             self._report.add(self._place(event), f"anchors like {shown('&' + anchor, 40)} are not allowed", allowed)
 
     def _place(self, event: Event) -> Place:

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 _CLOSED_BY = {"{{": "}}", "{%": "%}", "{#": "#}"}
 _INNER = re.compile(r"\{[^{}]*\|[^{}]*\}")
-_NESTED = "alternatives stand inside alternatives"
+_NESTED = "alternatives are nested inside alternatives"
 _FLAT = "one level, like {a|b|c}; \\{ for a brace that is text"
 
 

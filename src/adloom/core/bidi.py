@@ -20,4 +20,4 @@ def first_control(text: str, start: int = 0) -> int:
 
 def said_of(character: str) -> str:
     """What is wrong with such a character."""
-    return f"the invisible character U+{ord(character):04X} turns the direction of the text around it"
+    return f"the invisible character U+{ord(character):04X} changes the direction of the text around it"

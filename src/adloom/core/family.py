@@ -103,7 +103,7 @@ def _pixels(size: str) -> int:
 
 
 def _not_one_of(field: str, word: str, model: Model, words: tuple[str, ...], takers: str) -> Misfit:
-    message = f'the {field} "{word}" is not one of {model.name}\'s'
+    message = f'the {field} "{word}" is not available for {model.name}'
     return Misfit(field, message, _allowed("one of " + ", ".join(words), takers))
 
 
@@ -113,7 +113,7 @@ def _takers(fits: Callable[[Model], bool]) -> str:
 
 
 def _taken(takers: str) -> str:
-    verb = "take" if " and " in takers else "takes"
+    verb = "support" if " and " in takers else "supports"
     return f"{takers} {verb} it" if takers else ""
 
 

@@ -162,7 +162,7 @@ def _entering(name: str, value: object) -> object:
 def _as_text(value: object) -> str:
     """A value in a prompt. Raises BadTemplate for one that nobody means to see there, and for a large one."""
     if value is None or not isinstance(value, str | int | float | Mapping | list | tuple | StrictUndefined):
-        raise BadTemplate("there is no text where the prompt needs one", "a variable, or text in quotes")
+        raise BadTemplate("there is no value where the prompt needs text", "a variable, or text in quotes")
     if isinstance(value, Mapping | list | tuple) and _size(value, LONGEST) < 0:
         raise BadTemplate(f"a list or paired values make more than {LONGEST:,} characters", "one of the values")
     return str(value)
@@ -295,7 +295,7 @@ def condition(text: str) -> Condition:
         tree = parser.parse_expression()
         if not parser.stream.eos:
             raise BadTemplate(
-                f'"{parser.stream.current.value:.40}" cannot stand there', "== compares; and, or, not join"
+                f'"{parser.stream.current.value:.40}" is not allowed there', "== compares; and, or, not join"
             )
         names = [node.name for node in _checked(tree) if isinstance(node, nodes.Name)]
         expression = _ENVIRONMENT.compile_expression(text, undefined_to_none=False)

@@ -31,21 +31,21 @@ class BadAddress(ValueError):
 
 def check_url(url: str, schemes: tuple[str, ...], *, loopback_urls: bool) -> None:
     """Refuse an address that is not public by its own text. Raises BadAddress."""
-    allowed = f"a public address that begins with {schemes[0]}://"
+    allowed = f"a public address that starts with {schemes[0]}://"
     if len(url) > LONGEST_URL:
         raise BadAddress(f"the address has {len(url):,} characters", f"at most {LONGEST_URL:,}")
     if _UNSAFE.search(url):
-        what = "a blank, a control character or a backslash"
-        raise BadAddress(f"there is {what} in the address {_without_query(url)}", allowed)
+        what = "a space, a control character or a backslash"
+        raise BadAddress(f"the address {_without_query(url)} contains {what}", allowed)
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
     except ValueError as error:
         raise BadAddress(f"{_without_query(url)} is not an address", allowed) from error
     if parts.scheme not in schemes:
-        raise BadAddress(f"the address begins with {shown(parts.scheme)}", allowed)
+        raise BadAddress(f"the address starts with {shown(parts.scheme)}", allowed)
     if "@" in parts.netloc:
-        raise BadAddress("the address holds a user name or a password", "the address without them")
+        raise BadAddress("the address contains a user name or a password", "the address without them")
     if not host:
         raise BadAddress(f"{_without_query(url)} has no host", allowed)
     if _can_only_be_internal(host) and not (loopback_urls and is_loopback_host(host)):

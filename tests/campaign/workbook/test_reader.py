@@ -79,12 +79,12 @@ def test_blank_rows_and_formatted_columns_on_the_right_mean_nothing(saved):
 
 def test_a_ratio_that_excel_made_a_time_of_is_explained(saved):
     (found,) = problems(saved(Sheet=[["prompt", "size"], ["a cup", dt.time(16, 9)]]))
-    assert found.startswith('book.xlsx:2:2: the size "16:09" is not known, a spreadsheet made a time of "16:9"')
+    assert found.startswith('book.xlsx:2:2: the size "16:09" is not known, a spreadsheet turned "16:9" into')
 
 
 def test_an_error_in_a_cell_is_located(saved):
     path = saved(Sheet=[["prompt", "sku"], ["a cup", "#N/A"]])
-    assert problems(path) == ["book.xlsx:2:2: this cell holds an error such as #N/A (text, a number or a date)"]
+    assert problems(path) == ["book.xlsx:2:2: this cell contains an error such as #N/A (text, a number or a date)"]
 
 
 def test_a_sheet_that_is_not_there_is_said_with_those_that_are(saved):

@@ -53,7 +53,7 @@ def test_an_object_is_known_by_its_bytes_as_a_file_with_the_same_is(s3: S3Server
     [
         (_picture("webp"), "is a webp image (one of jpeg, png)"),
         (_picture(size=(14, 14)), "14×14 pixels (at least 15 on each side)"),
-        (b"hello", "is no image of a known type"),
+        (b"hello", "is not an image of a known type"),
         (b"\x89PNG\r\n\x1a\n" + bytes(10_000_000), "is too large (at most 10 MB)"),
     ],
     ids=["format", "pixels", "text", "bytes"],
@@ -94,7 +94,7 @@ def test_an_endpoint_in_the_clear_is_not_asked(tmp_path: Path, at_s3: None, monk
 async def test_an_object_that_went_away_is_an_error_of_the_input(s3: S3Server, at_s3: None, tmp_path: Path):
     address = _put(s3, _picture())
     assert await read_file(str(tmp_path / "campaign.yaml"), address) == _picture()
-    with pytest.raises(InputError, match="cannot be read any more: there is no such object"):
+    with pytest.raises(InputError, match="can no longer be read: there is no such object"):
         await read_file(str(tmp_path / "campaign.yaml"), address + ".gone")
 
 

@@ -60,5 +60,5 @@ class TooLarge(Exception):
 
 def too_many_cells() -> TooLarge:
     """The error for a sheet beyond ``MOST_CELLS``."""
-    message = f"this sheet has more than {MOST_CELLS:,} cells, blank ones included"
+    message = f"this sheet has more than {MOST_CELLS:,} cells, empty ones included"
     return TooLarge(message, "delete the columns and rows around the table; or a CSV")

@@ -241,7 +241,7 @@ class Rows(Collector):
         if shown == "":
             return
         if self._column > MOST_COLUMNS:
-            message = f"a cell stands in column {self._column:,} of this sheet"
+            message = f"a cell is in column {self._column:,} of this sheet"
             raise TooLarge(message, f"at most {MOST_COLUMNS} columns", self._line, self._column)
         self._cells[self._column] = shown
 

@@ -94,7 +94,7 @@ def _texts(cells: tuple[str | None, ...], place: Place, report: Report) -> tuple
     """The cells of a row; an error such as #N/A is reported, and blank."""
     if None in cells:
         at = place._replace(column=cells.index(None) + 1)
-        report.add(at, "this cell holds an error such as #N/A", "text, a number or a date")
+        report.add(at, "this cell contains an error such as #N/A", "text, a number or a date")
     return tuple(text or "" for text in cells)
 
 
