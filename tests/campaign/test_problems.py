@@ -168,7 +168,6 @@ def test_a_bad_head_is_located(tmp_path, text, expected):
         ("prompt: x\n    matrix: {}", "4:13: matrix: axes are needed here"),
         ("prompt: x\n    matrix: {a: []}", '4:13: matrix: the axis "a" needs a list'),
         ("prompt: x\n    matrix: {a b: [c]}", '4:13: matrix: "a b" cannot be the name of an axis'),
-        ("prompt: x\n    matrix: {a: [b]}\n    rows: r.csv", "3:5: a job has a matrix or rows, not both"),
         ("prompt: x\n    rows: none.csv", '4:11: there is no file "none.csv" next to the campaign file'),
         ("prompt: x\n    rows: ../../x.csv", '4:11: "../../x.csv" is outside the campaign file\'s folder'),
         ("prompt: x\n    matrix: {a: [b]}\n    exclude: [{c: d}]", '5:15: exclude: there is no "c" in this job'),
