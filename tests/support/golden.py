@@ -13,6 +13,7 @@ from pathlib import Path
 from adloom.campaign.files import open_campaign
 from adloom.core.prompt import sent_prompt
 from adloom.plan.planner import Planner
+from adloom.plan.survey import survey
 
 CAMPAIGNS = Path(__file__).parents[2] / "campaigns"
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -35,7 +36,10 @@ def golden_of(source: Path) -> Path:
 
 def _lines(source: Path) -> Iterator[str]:
     campaign = open_campaign(source)
-    planner = Planner({}, campaign.campaign.prices)
+    packing = survey(campaign, {}).packing
+    if packing is not None:
+        packing.start()
+    planner = Planner({}, campaign.campaign.prices, packing=packing)
     for planned in planner.plan(campaign.rows()):
         row = planned.row
         look = " ".join(filter(None, (row.model, row.size, row.quality, row.priority)))

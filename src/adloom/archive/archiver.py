@@ -107,7 +107,9 @@ class Archiver:
         fate = ImageFate.ARCHIVED if variant else ImageFate.EXTRA
         number = variant["number"] if variant else 0
         stems = (
-            asset_stems(intent["job"], intent["label"], number, variant["key"])
+            asset_stems(
+                variant.get("job", intent["job"]), variant.get("label", intent["label"]), number, variant["key"]
+            )
             if variant
             else (_extra_stem(facts, index),)
         )

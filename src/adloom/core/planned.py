@@ -19,16 +19,22 @@ class Variant:
     number: int
     take: int
     change: str = ""
+    owner: tuple[str, str] | None = None
+    """Job and label of its row, where a call of another row buys it."""
 
     def record(self) -> dict[str, Any]:
         """The variant as an intent names it."""
         change = {"change": self.change} if self.change else {}
-        return {"key": self.key, "number": self.number, "take": self.take, **change}
+        owner = {"job": self.owner[0], "label": self.owner[1]} if self.owner else {}
+        return {"key": self.key, "number": self.number, "take": self.take, **change, **owner}
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedCall:
-    """One call to buy: 1…15 variants of one row, all different, all with the same change."""
+    """One call to buy: 1…15 variants, all different, all with the same change.
+
+    They are of one row, or of rows that ask for exactly the same; then the row that carries the call is one of them.
+    """
 
     id: str
     variants: tuple[Variant, ...]

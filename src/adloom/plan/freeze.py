@@ -90,9 +90,15 @@ async def freeze(  # noqa: PLR0913 - each is another thing the reservation depen
             same = same and newest.selection == selection and newest.fallback == fallback
             same = same and newest.delivery == source.campaign.delivery.to_json()
             same = same and buying.origin.address in ("", newest.origin.address or buying.origin.address)
+            same = same and await _keeps_apart(store, edition, newest, choice)
             if same and (former is None or await _is_sound(store, edition, ledger, newest, known, part)):
                 return newest
-        planner = Planner(known, source.campaign.prices, only, choice.picker(), asked_only, decisions=decisions)
+        if surveyed.packing is not None:
+            surveyed.packing.start()
+        planner = Planner(
+            known, source.campaign.prices, only, choice.picker(), asked_only, decisions=decisions,
+            packing=surveyed.packing,
+        )  # fmt: skip
         read = hashlib.sha256()
         planned = _hashed(planner.plan(source.rows()), read)
         shards = [shard async for shard in _write_shards(store, edition, planned)]
@@ -196,15 +202,37 @@ async def _is_sound(
     come back free since: no call of the plan would ever buy that one again.
     """
     picker = part.picker()
+    owed: dict[str, bool] = {}
+    """Images that a later row's call has to buy, and whether this run is for them."""
     async for planned in planned_rows(store, edition, newest):
-        if not picker.takes(planned.row):
-            continue
+        picked = picker.takes(planned.row)
         left = [call for call in planned.calls if ledger.facts(call.id).stage is Stage.UNBOUGHT]
         to_buy = {variant.key for call in left for variant in call.variants}
+        for key in {variant.key for call in planned.calls for variant in call.variants if variant.owner} & owed.keys():
+            if owed.pop(key) and key not in to_buy:
+                return False
         for variant in planned.variants[planned.row.shared :]:
             covered = variant.key in known and known[variant.key].covered
-            if covered == (variant.key in to_buy):
+            if picked and covered and variant.key in to_buy:
                 return False
+            if not covered and variant.key not in to_buy:
+                owed[variant.key] = picked
+    return not any(owed.values())
+
+
+async def _keeps_apart(store: Store, edition: Edition, newest: Revision, choice: Choice) -> bool:
+    """Whether no call of a revision buys both for rows that a run is for and for others."""
+    if choice is EVERYTHING:
+        return True
+    picker = choice.picker()
+    waiting: dict[str, bool] = {}
+    async for planned in planned_rows(store, edition, newest):
+        picked = picker.takes(planned.row)
+        bought = [variant for call in planned.calls for variant in call.variants]
+        if any(waiting.get(variant.key, picked) != picked for variant in bought if variant.owner):
+            return False
+        own = {variant.key for variant in bought}
+        waiting |= {variant.key: picked for variant in planned.variants if variant.key not in own}
     return True
 
 

@@ -47,12 +47,14 @@ class Agenda:
         if not self._ledger.calls():
             return []
         picker = self._choice.picker()
-        found: list[Order] = []
+        found: dict[str, Order] = {}
         async for planned in self._rows():
             is_stray = not picker.takes(planned.row)
-            found.extend(replace(order, is_stray=is_stray) for order in self._begun(planned))
-        found.extend(self._begun_for_no_row({order.call for order in found}))
-        return sorted(found, key=self._began)
+            for order in self._begun(planned):
+                if order.call not in found or found[order.call].is_stray:  # rows that ask for the same share calls
+                    found[order.call] = replace(order, is_stray=is_stray)
+        orders = [*found.values(), *self._begun_for_no_row(set(found))]
+        return sorted(orders, key=self._began)
 
     async def fresh(self) -> AsyncIterator[Order]:
         """What is left to buy, in plan order; a run that shares the work begins at its own part and goes around."""

@@ -18,6 +18,7 @@ from adloom.core.decision import Decision, Verdict
 from adloom.core.identity import call_id, row_digest, variant_key
 from adloom.core.limits import images_per_call
 from adloom.core.outcomes import Outcome, Status
+from adloom.core.packing import Packing, Repeats, Request, request_of
 from adloom.core.planned import PlannedCall, PlannedRow, Variant
 from adloom.core.pricing import Kind, kind_of, price_of
 from adloom.core.selection import EVERYTHING, Again, Picker
@@ -42,13 +43,13 @@ class Totals:
     known_rows: int = 0
     found: Counter[Status] = field(default_factory=Counter)
 
-    def add(self, planned: PlannedRow, calls: Sequence[PlannedCall], price: Decimal) -> None:
-        """Count a row in, with these calls."""
+    def add(self, planned: PlannedRow, calls: Sequence[PlannedCall], price: Decimal, floor: int | None = None) -> None:
+        """Count a row in, with these calls; ``floor`` is the fewest possible, where that is not its own."""
         images = sum(len(call.variants) for call in calls)
         self.rows += 1
         self.wanted += len(planned.variants)
         self.calls += len(calls)
-        self.floor += _fewest_calls(planned.row, images)
+        self.floor += _fewest_calls(planned.row, images) if floor is None else floor
         self.images += images
         self.credits += images * price
         self.dearest = max(self.dearest, price)
@@ -77,18 +78,50 @@ class Planner:
     totals: Totals = field(default_factory=Totals)
     asked: Totals = field(default_factory=Totals)
     decisions: Mapping[str, Decision] = field(default_factory=dict)
+    packing: Packing | None = None
+    repeats: Repeats = field(default_factory=Repeats)
 
     def plan(self, rows: Iterable[Row]) -> Iterator[PlannedRow]:
         """Plan every row. Raises SettingInvalid for a model whose price is not known."""
         for row in rows:
             picked = self.picker.takes(row)
-            planned = self._plan_row(row, self.only if picked else frozenset())
+            request = request_of(row, picked=picked)
+            planned = self._packed(self._plan_row(row, self.only if picked else frozenset()), request)
+            self.repeats.add(request)
+            floor = self.packing.floor(request) if self.packing else None
             asked = tuple(call for call in planned.calls if picked and is_asked_for(call, self.only))
             price = price_of(kind_of(row), self.prices)
-            self.totals.add(planned, planned.calls, price)
+            self.totals.add(planned, planned.calls, price, floor)
             if picked:
-                self.asked.add(planned, asked, price)
+                self.asked.add(planned, asked, price, floor)
             yield PlannedRow(row, planned.variants, asked) if self.asked_only else planned
+
+    def packing_of(self, rows: Iterable[Row], fallback: Sequence[str], picker: Picker) -> Packing:
+        """How rows that ask for the same share calls; to be asked for once ``plan`` was read to its end.
+
+        ``picker`` is a new one, for the rows come again.
+        """
+        packing = Packing(fallback)
+        for row in rows:
+            picked = picker.takes(row)
+            request = request_of(row, picked=picked)
+            if request in self.repeats:
+                planned = self._plan_row(row, self.only if picked else frozenset())
+                calls = [call for call in planned.calls if call.variants[0].take == 1]
+                packing.add(row, request, sum(len(call.variants) for call in calls), len(calls))
+        return packing
+
+    def _packed(self, planned: PlannedRow, request: Request) -> PlannedRow:
+        """The row with the calls that it carries for itself and others."""
+        if self.packing is None:
+            return planned
+        first_takes = [variant for call in planned.calls for variant in call.variants if variant.take == 1]
+        packed = self.packing.pack(planned.row, request, first_takes)
+        if packed is None:
+            return planned
+        calls = tuple(PlannedCall(call_id(variant.key for variant in members), members) for members in packed)
+        retakes = tuple(call for call in planned.calls if call.variants[0].take > 1)
+        return PlannedRow(planned.row, planned.variants, (*calls, *retakes))
 
     def _plan_row(self, row: Row, only: frozenset[Again]) -> PlannedRow:
         row_key = row_digest(row)

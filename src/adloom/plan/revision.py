@@ -4,7 +4,8 @@ An edition holds ``plan-r<N>.json``, N from 1, each created once: campaign, edit
 prices used, the API that is bought from (``origin``, ``stand_in``, and ``same_api`` where its address is another than
 before), and the shards. A shard is ``plan/<sha256>.jsonl``, up to 500 rows in plan order, one JSON line each with the
 row, its takes where one is above 1, the changes that reviewers wished for in them, and the calls that this revision
-buys for it. A shard is written before the revision that names it, so a revision that exists is whole.
+buys for it; ``packed`` has the images of other rows, which ask for exactly the same, that these calls buy as well. A
+shard is written before the revision that names it, so a revision that exists is whole.
 """
 
 from __future__ import annotations
@@ -171,16 +172,35 @@ def planned_from_json(record: Mapping[str, Any]) -> PlannedRow:
         for number in range(1, row.variants + 1)
         for take in (takes.get(str(number), 1),)
     )
-    calls = tuple(PlannedCall(call, tuple(variants[n - 1] for n in numbers)) for call, numbers in record["calls"])
+    packed = record.get("packed", {})
+    calls = tuple(
+        PlannedCall(call, (*map(_packed_from_json, packed.get(call, ())), *(variants[n - 1] for n in numbers)))
+        for call, numbers in record["calls"]
+    )
     return PlannedRow(row, variants, calls)
 
 
 def _planned_to_json(planned: PlannedRow) -> dict[str, Any]:
     takes = {str(variant.number): variant.take for variant in planned.variants if variant.take > 1}
-    calls = [[call.id, [variant.number for variant in call.variants]] for call in planned.calls]
+    calls = [[call.id, [each.number for each in call.variants if not each.owner]] for call in planned.calls]
+    packed = {call.id: list(map(_packed_to_json, each)) for call in planned.calls if (each := _of_others(call))}
     changes = {str(variant.number): variant.change for variant in planned.variants if variant.change}
-    more = ({"takes": takes} if takes else {}) | ({"changes": changes} if changes else {})
-    return {**row_to_json(planned.row), "calls": calls} | more
+    more = {"takes": takes, "changes": changes, "packed": packed}
+    return {**row_to_json(planned.row), "calls": calls} | {name: each for name, each in more.items() if each}
+
+
+def _of_others(call: PlannedCall) -> tuple[Variant, ...]:
+    return tuple(variant for variant in call.variants if variant.owner)
+
+
+def _packed_to_json(variant: Variant) -> dict[str, Any]:
+    return {"key": variant.key, "number": variant.number, "owner": variant.owner}
+
+
+def _packed_from_json(record: Mapping[str, Any]) -> Variant:
+    """A variant of another row that a row's call buys; such are first takes."""
+    job, label = record["owner"]
+    return Variant(record["key"], record["number"], 1, owner=(job, label))
 
 
 async def _write_shards(store: Store, edition: Edition, rows: Iterator[PlannedRow]) -> AsyncIterator[Shard]:

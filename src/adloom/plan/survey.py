@@ -11,6 +11,7 @@ from adloom.core.decision import NOTHING_DECIDED, Decision
 from adloom.core.errors import InputError, SettingInvalid
 from adloom.core.limits import MODELS
 from adloom.core.outcomes import Outcome
+from adloom.core.packing import Packing
 from adloom.core.planned import PlannedRow
 from adloom.core.prompt import changed_prompt, length_problem
 from adloom.core.selection import EVERYTHING, Again, Choice
@@ -28,6 +29,8 @@ class Survey:
     rows_sha256: str
     files: tuple[Reference, ...] = ()
     """The reference files of what is asked for and left to buy, each content once."""
+    packing: Packing | None = None
+    """How rows that ask for the same share calls, None where there are no such rows."""
 
 
 def survey(
@@ -42,14 +45,29 @@ def survey(
     Raises CampaignInvalid with every problem of the campaign's files, SettingInvalid for a change that makes a prompt
     too long.
     """
-    planner = Planner(known, source.campaign.prices, only, choice.picker(), asked_only=True, decisions=decisions)
+
+    def planner_with(packing: Packing | None) -> Planner:
+        return Planner(
+            known, source.campaign.prices, only, choice.picker(), asked_only=True, decisions=decisions, packing=packing
+        )
+
+    planner = planner_with(None)
+    surveyed = _survey(planner, source)
+    if not planner.repeats:
+        return surveyed
+    packing = planner.packing_of(source.rows(), source.campaign.fallback, choice.picker())
+    packing.start()
+    return _survey(planner_with(packing), source)
+
+
+def _survey(planner: Planner, source: CampaignSource) -> Survey:
     rows = hashlib.sha256()
     files: dict[str, Reference] = {}
     for planned in _hashed(planner.plan(source.rows()), rows):
         if planned.calls:
             _refuse_long_changes(planned)
             files |= {each.content: each for each in planned.row.references if each.url is None}
-    return Survey(planner.totals, planner.asked, rows.hexdigest(), tuple(files.values()))
+    return Survey(planner.totals, planner.asked, rows.hexdigest(), tuple(files.values()), planner.packing)
 
 
 def _refuse_long_changes(planned: PlannedRow) -> None:

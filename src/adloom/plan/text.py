@@ -74,7 +74,12 @@ def plan_lines(outlook: Outlook) -> list[str]:
 
 def _notes(outlook: Outlook) -> tuple[str, ...]:
     kinds = outlook.surveyed.asked.images_by_kind
-    return notes_on(kind for kind, images in kinds.items() if images)
+    models = notes_on(kind for kind, images in kinds.items() if images)
+    packing = outlook.surveyed.packing
+    if packing is None or not packing.bought_apart:
+        return models
+    same = f"{packing.bought_apart} rows ask for exactly the same as one before them and buy images of their own"
+    return (*models, f"{same}, in {packing.saved} calls fewer than one by one")
 
 
 def _change_lines(outlook: Outlook) -> list[str]:
