@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.desk import open_desk
 
+from adloom.core import rendition
 from adloom.core.facts import _NAME, Decided, ImageFate, RefusalKind
 from adloom.core.manifest import COLUMNS
 from adloom.core.outcomes import Status
@@ -58,6 +59,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (desk.folder / "sketch.png").write_bytes((V1.parent / "sketch.png").read_bytes())
         done = desk.run("run", desk.write(CAMPAIGN), EVOLINK_FILES_URL=desk.base_url)
         assert done.returncode == 3, done.stdout + done.stderr
+        delivered = desk.run("deliver", str(desk.edition), "--channel", "original")
+        assert delivered.returncode == 0, delivered.stdout + delivered.stderr
         yield desk.folder / "archive"
 
 
@@ -74,6 +77,8 @@ def named_for(key: str, record: Mapping[str, object]) -> set[str]:
         return EVERY_FACT | FACTS[re.split(r"[-.]", key.rpartition("/")[2])[1]]
     titles = {"manifest": "manifest.json", "plan": "The plan", "seal": "Seals"}
     title = titles.get(kind.removeprefix("adloom.").partition("/")[0])
+    if kind.startswith("adloom.delivery"):
+        title = "Deliveries"
     return {"schema", *(words(section(title)) if title else SMALLER[kind])}
 
 
@@ -109,10 +114,11 @@ def test_every_kind_of_fact_and_every_word_of_theirs_is_there():
 
 def test_every_field_of_a_line_of_the_table_is_there():
     assert {*COLUMNS, *Status, "flags"} <= words(section("assets.jsonl and assets.csv"))
+    assert {*rendition.COLUMNS, rendition.DELIVERED, rendition.REFUSED} <= words(section("Deliveries"))
 
 
 def test_every_schema_of_the_program_is_there():
     sources = [*(ROOT / "src").rglob("*.py"), *(ROOT / "flows").glob("*.py")]
-    schemas = {name for path in sources for name in re.findall(r'"(adloom\.[a-z]+/\d+)"', path.read_text("utf-8"))}
+    schemas = {name for path in sources for name in re.findall(r'"(adloom\.[a-z-]+/\d+)"', path.read_text("utf-8"))}
     assert len(schemas) > 8
     assert schemas - words(PAGE) == {"adloom.seal/1"}, "only the last version of a schema is described"
