@@ -21,8 +21,7 @@ from adloom.campaign.files import Defaults
 from adloom.core.campaign import Budget
 from adloom.core.errors import AdloomError, CampaignInvalid, SettingInvalid
 from adloom.core.identity import slug
-from adloom.core.outcomes import Status
-from adloom.core.selection import Selection
+from adloom.core.selection import Selection, again
 from adloom.orchestration.approval import ask_for_approval
 from adloom.orchestration.artifacts import Board
 from adloom.orchestration.editions import edition_of_flow_run
@@ -38,7 +37,7 @@ from adloom.wiring import outlook_of
 PASTED_CHARACTERS = 100_000
 """Prefect's server takes 512 KiB of parameters; a letter can need six bytes there. More rows come as a file."""
 
-Only: TypeAlias = Literal["what is missing", "failed", "short", "refused"]
+Only: TypeAlias = Literal["what is missing", "failed", "short", "refused", "rejected"]
 Size: TypeAlias = Literal["auto", "1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9"]
 Quality: TypeAlias = Literal["1K", "2K", "4K"]
 Dollars: TypeAlias = Annotated[float, Field(ge=0)]
@@ -77,7 +76,7 @@ async def run_campaign(
             buys new images. Empty: "main", and for a scheduled run its date.
         budget_usd: The most that this edition may cost in US dollars. 0: the budget in the campaign file.
         dry_run: On: show what would be bought and what it would cost, and send nothing.
-        only: Request images again that ended as failed, short or refused. They are paid for again.
+        only: Request images again that ended as failed, short or refused, or that were rejected. They are paid for.
         first_rows: Only the first N rows of the campaign, as a preview. 0: all.
         approve_above_usd: Above this amount the run waits for approval before the first purchase. 0: never.
         runs: How many flow runs share the work, each on a free worker. For thousands of images.
@@ -88,7 +87,7 @@ async def run_campaign(
         limits.check_source("other_campaign" if other_campaign.strip() else "campaign", source)
         wish = Wish(
             budget=Budget(usd=Decimal(str(budget_usd))) if budget_usd else None,
-            only=frozenset() if only == "what is missing" else frozenset({Status(only)}),
+            only=frozenset() if only == "what is missing" else frozenset({again(only)}),
             selection=Selection(first=first_rows or None),
             ceiling=limits.ceiling,
         )

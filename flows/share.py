@@ -18,8 +18,7 @@ from pydantic import Field
 from adloom.campaign.files import Defaults
 from adloom.core.campaign import Budget
 from adloom.core.errors import AdloomError, SettingInvalid
-from adloom.core.outcomes import Status
-from adloom.core.selection import Selection
+from adloom.core.selection import Selection, again
 from adloom.orchestration.form_limits import form_limits
 from adloom.orchestration.purchase import Prepared, buy, interrupt_on_sigterm
 from adloom.orchestration.states import bad_input
@@ -88,7 +87,7 @@ async def buy_share(
         limits.check_source("campaign", campaign)
         wish = Wish(
             budget=Budget(usd=Decimal(str(budget_usd))) if budget_usd else None,
-            only=frozenset({Status(only)}) if only else frozenset(),
+            only=frozenset({again(only)}) if only else frozenset(),
             selection=Selection(first=first_rows or None),
             share=Share(number, runs),
             ceiling=limits.ceiling,

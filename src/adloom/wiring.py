@@ -131,27 +131,28 @@ async def execute(
         started(run)
         await run.work(lambda orders: fulfil(run, orders))
         result = await run.finish()
-        return replace(result, gallery=await _show_and_prove(world, outlook, result))
+        gallery, review = await _show_and_prove(world, outlook, result)
+        return replace(result, gallery=gallery, review=review)
 
 
-async def _show_and_prove(world: World, outlook: Outlook, result: Result) -> str:
-    """The page and the checksums of a run that has ended; the address of the page, empty without one."""
+async def _show_and_prove(world: World, outlook: Outlook, result: Result) -> tuple[str, str]:
+    """The pages and the checksums of a run that has ended; the addresses of the pages, empty without them."""
     interrupted = any(stop.reason is StopReason.INTERRUPTED for stop in result.stops)
     if any(stop.reason is StopReason.OLDER_LEDGER for stop in result.stops):
-        return ""
+        return "", ""
     return await _derive_rest(world.store, outlook.edition, outlook.ledger, None if interrupted else world.decoder)
 
 
-async def _derive_rest(store: Store, edition: Edition, ledger: Ledger, decoder: Decoder | None) -> str:
-    """Write what can be made again from the archive at any time; the address of the page, empty without one.
+async def _derive_rest(store: Store, edition: Edition, ledger: Ledger, decoder: Decoder | None) -> tuple[str, str]:
+    """Write what can be made again from the archive at any time; the addresses of the pages, empty without them.
 
     What cannot be made now is said in one line and ends nothing: what was paid for is published by now.
     """
-    address = ""
+    gallery = review = ""
     calls = [ledger.facts(call) for call in ledger.calls()]
     try:
-        address = await write_gallery(store, edition, calls, decoder)
-        await write_review_page(store, edition, ledger)
+        gallery = await write_gallery(store, edition, calls, decoder)
+        review = await write_review_page(store, edition, ledger)
     except Exception as error:  # noqa: BLE001 - whatever is odd about an image or a prompt, it is one page
         log.warning("the page of %s was not written (%s); `adloom gallery` writes it", edition.prefix, _in_short(error))
     try:
@@ -160,7 +161,7 @@ async def _derive_rest(store: Store, edition: Edition, ledger: Ledger, decoder: 
         log.warning(
             "the checksums of %s were not written (%s); `adloom gallery` does", edition.prefix, _in_short(error)
         )
-    return address
+    return gallery, review
 
 
 def _in_short(error: Exception) -> str:

@@ -9,7 +9,9 @@ from support.shop import Shop, campaign_text
 
 from adloom.core.errors import SettingInvalid
 from adloom.core.outcomes import Status
+from adloom.orchestration.report import result_report
 from adloom.publish.checksums import verify
+from adloom.run.text import result_lines
 from adloom.targets import new_ledger, open_store
 
 MUGS = campaign_text("  - {id: mug, prompt: 'mug {{ n }}', variants: 3, rows: mugs.csv}\n")
@@ -185,3 +187,13 @@ async def test_runs_that_die_anywhere_buy_each_next_take_once(shop: Shop, review
     assert set(seconds) <= {"archived", "held"}  # what was cut off within its POST is held
     assert before + seconds.count("archived") <= shop.bought() <= before + 4
     assert len(reviewer.facts()) == 4
+
+
+async def test_a_run_says_how_many_images_wait_for_a_decision_and_where_to_decide(shop: Shop, reviewer: Reviewer):
+    shop.write(MUGS)
+    result = await shop.run()
+    assert result.published.waiting == 6
+    assert f"choose:  {result.review} (6 images wait for a decision)" in result_lines(result)
+    assert f"**6 images wait for a decision**: `{result.review}`" in result_report(result, "test")
+    await reviewer.decide("a,1,1,approved,", "a,2,1,rejected,")
+    assert (await reviewer.buy_rejected()).published.waiting == 5

@@ -24,6 +24,12 @@ from adloom.core.template import BadTemplate, Condition, condition
 Again: TypeAlias = Status | Verdict
 """What a run may be for once more: variants that ended without an image, or rejected ones."""
 
+
+def again(word: str) -> Again:
+    """The outcome or the decision that a form names."""
+    return Verdict.REJECTED if word == Verdict.REJECTED else Status(word)
+
+
 _EXAMPLE = "Write it like --where 'locale == \"zh-CN\"'."
 _NAMES_SHOWN = 20
 

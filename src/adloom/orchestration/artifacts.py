@@ -1,9 +1,9 @@
 """What people see of a run in the Prefect UI: progress while it goes on, totals and links once it has ended.
 
 Everything here is a courtesy: a Prefect server that is away, slow or full costs a run nothing but these pages.
-Artifact keys are ``<campaign>-progress``, ``-result``, ``-failures``, ``-contact-sheet``, ``-manifest``, ``-gallery``
-and ``-plan``, so each campaign has one card of each in the UI, with its earlier runs behind it. Addresses are those of
-the store (``file://`` or ``s3://``), never signed ones.
+Artifact keys are ``<campaign>-progress``, ``-result``, ``-failures``, ``-contact-sheet``, ``-manifest``, ``-gallery``,
+``-review`` and ``-plan``, so each campaign has one card of each in the UI, with its earlier runs behind it. Addresses
+are those of the store (``file://`` or ``s3://``), never signed ones.
 """
 
 import asyncio
@@ -109,7 +109,11 @@ class Board:
         report = result_report(result, self._words)
         if await _kindly(acreate_markdown_artifact(report, self._key("result"), words)) is None:
             return  # a server that is away is not asked six times
-        for name, address in (("manifest", result.published.address), ("gallery", result.gallery)):
+        for name, address in (
+            ("manifest", result.published.address),
+            ("gallery", result.gallery),
+            ("review", result.review),
+        ):
             if address:
                 short = address.rpartition(self._edition.prefix)[2]
                 description = f"{short} · {self._words}"

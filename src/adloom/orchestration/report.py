@@ -51,8 +51,13 @@ def result_report(result: Result, words: str) -> str:
         "\n".join(["| | |", "|---|---:|", *rows]),
         f"Manifest: `{result.published.address}`",
         f"Page: `{result.gallery}`" if result.gallery else "",
+        f"**{result.published.waiting:,} images wait for a decision**: `{result.review}`" if _waits(result) else "",
     ]
     return "\n\n".join(line for line in lines if line)
+
+
+def _waits(result: Result) -> bool:
+    return bool(result.review and result.published.waiting)
 
 
 def failures_of(assets: bytes) -> tuple[list[dict[str, Any]], int]:

@@ -46,6 +46,8 @@ class Derived:
     files: Mapping[str, bytes]
     asked: Mapping[Status, int]
     """The variants of the rows that a run was for, by their end."""
+    waiting: int = 0
+    """As in ``Published``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Published:
     address: str
     asked: Mapping[Status, int]
     selection: str = ""
+    waiting: int = 0
+    """Archived images, of each variant the latest take, that nobody has approved or rejected."""
 
 
 async def publish(
@@ -77,7 +81,7 @@ async def publish(
             break
         await ledger.catch_up()
     address = store.link(edition.key("manifest.json"))
-    return Published(derived.manifest, address, derived.asked, choice.selection.words)
+    return Published(derived.manifest, address, derived.asked, choice.selection.words, derived.waiting)
 
 
 async def unpublished(
@@ -91,7 +95,7 @@ async def unpublished(
     """What ``publish`` would write, with the address of the manifest that stays."""
     derived = await derive(store, edition, ledger, revision, stops, choice)
     address = store.link(edition.key("manifest.json"))
-    return Published(derived.manifest, address, derived.asked, choice.selection.words)
+    return Published(derived.manifest, address, derived.asked, choice.selection.words, derived.waiting)
 
 
 async def derive(  # noqa: PLR0913 - all that a manifest depends on
@@ -133,7 +137,7 @@ async def derive(  # noqa: PLR0913 - all that a manifest depends on
         "facts": ledger.facts_ever(),
         "files": {name: _described(content, assets.lines) for name, content in files.items()},
     }
-    return Derived(manifest, files, assets.asked)
+    return Derived(manifest, files, assets.asked, assets.waiting)
 
 
 def _origin_of(revision: Revision) -> dict[str, Any]:
@@ -151,6 +155,7 @@ class _Assets:
 
     def __init__(self, known: Mapping[str, Outcome], choice: Choice, decisions: Mapping[str, Decision]) -> None:
         self.lines = 0
+        self.waiting = 0
         self.found: Counter[Status] = Counter()
         self.asked: Counter[Status] = Counter()
         self._known = known
@@ -168,6 +173,7 @@ class _Assets:
         wanted = {variant.key for variant in planned.variants}
         latest = [line for variant, line in takes if variant.key in wanted]
         self.found.update(Status(line["status"]) for line in latest)
+        self.waiting += sum(line["status"] == Status.ARCHIVED and not line.get("decision") for line in latest)
         if self._picker.takes(planned.row):
             self.asked.update(Status(line["status"]) for line in latest if self._is_asked_for(line))
         lines = [line for _, line in takes]

@@ -69,6 +69,8 @@ class Result:
     exit_code: int
     gallery: str = ""
     """The address of the page that shows the edition; empty when it could not be written."""
+    review: str = ""
+    """The address of the page to approve and reject on; empty when it could not be written."""
     notes: tuple[str, ...] = ()
     """What a person should know and need do nothing about."""
     origin: Origin = UNKNOWN

@@ -26,6 +26,8 @@ def result_lines(result: Result) -> list[str]:
     lines.append(f"{exit_reason(result)}; manifest: {result.published.address}")
     if result.gallery:
         lines.append(f"look at: {result.gallery}")
+    if result.review and result.published.waiting:
+        lines.append(f"choose:  {result.review} ({result.published.waiting} images wait for a decision)")
     return lines
 
 
@@ -69,4 +71,6 @@ def result_summary(result: Result) -> dict[str, Any]:
         "stops": [{"reason": stop.reason, "message": stop.message, "remedy": stop.remedy} for stop in result.stops],
         "manifest": result.published.address,
         "gallery": result.gallery,
+        "review": result.review,
+        "waiting": result.published.waiting,
     }
