@@ -1,1 +1,1 @@
-"""The Prefect flows: thin, and the only place that imports Prefect."""
+"""The Prefect flows that prefect.yaml names; with ``orchestration`` the only importers of Prefect."""

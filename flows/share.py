@@ -1,4 +1,4 @@
-"""One edition bought by several flow runs, on any workers of the work pool: each on its share of the plan.
+"""One edition bought by several flow runs, on any workers of the work pool, each with its share of the plan.
 
 The run that a person starts is the first of them and starts the others. Nobody waits for a flow run: what a dead one
 leaves is bought and collected by the others, because each goes around the whole plan. So a worker may be killed, and

@@ -1,4 +1,4 @@
-"""The sweep: on a schedule, every edition of the archive is looked at; what is paid for and out there is fetched."""
+"""The sweep: on a schedule, fetch what is paid for and outstanding in every edition of the archive."""
 
 import os
 from collections.abc import Sequence

@@ -1,3 +1,3 @@
-"""adloom buys marketing images in bulk from a paid image API, once each, and archives them with proof."""
+"""adloom buys marketing images in bulk from a paid image API, each once, and archives them verifiably."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The stand-in API in a process of its own, for a run that buys from nobody else."""
+"""The stand-in API in its own process, for a single run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people point at, opened: a campaign file, an archive, an edition."""
+"""Opens what people name: a campaign file, an archive, an edition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the parts are put together: settings and a campaign file in, a run's result out.
+"""Puts the parts together: settings and a campaign file in, a run's result out.
 
 The command line and the Prefect flow both come through here; the one difference between them is where a batch runs.
 """

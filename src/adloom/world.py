@@ -1,4 +1,4 @@
-"""Everything outside that a run works with, as one value that the steps are given."""
+"""The outside services and settings that a run works with, as one value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The only writer of assets: download, verify, put, and only then the ledger's word that it is there.
+"""The only writer of assets: download, verify, put, and only then record it in the ledger.
 
 An asset is ``assets/<job>/<label>-<variant>-<6 hex of its key>.<ext>``, created once and never overwritten, byte for
 byte as received. Images above what was asked for go to ``extras/<call>-<index>.<ext>``. Of paid bytes that are no whole

@@ -1,4 +1,4 @@
-"""Brings the image behind a result link, again and again while the link may live.
+"""Fetches the image behind a result link, retrying for as long as the link may live.
 
 A link lives for 24 h after its task's end. Until then a refusal (403, 404, 410) and bytes that are no image prove
 nothing: the result may not have arrived yet, a firewall or a proxy may stand in between, the signature may be stale. So

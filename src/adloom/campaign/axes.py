@@ -1,4 +1,4 @@
-"""The axes of a job: a matrix, values side by side under ``zip``, values from a file, and all of that times rows.
+"""The axes of a job: a matrix, lists of equal length under ``zip``, values from a file, and their product with rows.
 
 A *dimension* is a list of choices that exclude each other; each choice gives one name or several their values. A matrix
 has one dimension an axis, ``zip`` one for all its names together. The rows of a job are the product of its dimensions,

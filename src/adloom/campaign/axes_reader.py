@@ -1,4 +1,4 @@
-"""The axes of a campaign file's jobs become dimensions: places kept, files of values read, samples by axis taken."""
+"""The axes of a campaign file's jobs become dimensions, with their places, values from files and samples."""
 
 from __future__ import annotations
 

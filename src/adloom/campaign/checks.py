@@ -1,4 +1,4 @@
-"""Shapes of a campaign file's values, checked in a marketer's words; pydantic calls these before its own checks.
+"""Checks of a campaign file's values in a marketer's words; pydantic calls these before its own checks.
 
 Each takes what the YAML reader made (text, list or mapping), returns it in the form that the model wants, and raises
 pydantic's custom error with what would be right.

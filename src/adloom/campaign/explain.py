@@ -1,4 +1,4 @@
-"""Rows traced back to the lines of the files that made them."""
+"""Traces rows back to the lines of the files that made them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs as streams of source rows: a matrix multiplied out, a CSV line by line, or the one row of a plain job."""
+"""Jobs as streams of source rows: a multiplied matrix, the lines of a CSV, or the one row of a plain job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a campaign is read from, and how the files beside it get here: they are on this machine, or in a bucket.
+"""Where a campaign is read from, this machine or a bucket, and how the files it refers to get here.
 
 A campaign in a bucket is mirrored file by file into a temporary folder, each when the campaign names it, so that
 nothing needs to be listed and nothing else is read. Everything that is said about it names the address in the bucket.

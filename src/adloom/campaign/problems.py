@@ -1,4 +1,4 @@
-"""What is wrong or doubtful in a campaign's files, collected so that a person sees all of it at once."""
+"""Errors and warnings about a campaign's files, collected so that a person sees them all at once."""
 
 from __future__ import annotations
 

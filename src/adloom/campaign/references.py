@@ -1,4 +1,4 @@
-"""Reference images: names, addresses and files turned into values, or into the reason why not.
+"""Reference images: turns names, addresses and files into values, or into the reason why not.
 
 An address is passed on to the API unfetched: only its text is judged, no name is looked up and nothing is requested. A
 file must lie inside the campaign file's folder, also after symbolic links, and be an image that the API takes. So must

@@ -1,4 +1,4 @@
-"""Where campaigns may be read from when it is not the worker's own user who names them.
+"""Where campaigns may be read from when somebody other than the worker's own user names them.
 
 A root is a folder, or an ``s3://bucket/prefix``; what lies below it may be named. Paths are compared after symbolic
 links were followed, addresses by whole segments.

@@ -1,4 +1,4 @@
-"""Source rows become rows: settings checked, prompts filled in, identities and names given, repetitions settled."""
+"""Source rows become rows: settings checked, prompts rendered, identities and names assigned, duplicates resolved."""
 
 from __future__ import annotations
 

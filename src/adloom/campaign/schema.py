@@ -1,4 +1,4 @@
-"""The shape of a campaign file: pydantic models at the door, and their errors in a marketer's words.
+"""The shape of a campaign file: pydantic models, and their errors in a marketer's words.
 
 Every scalar arrives as text. These models check shapes, whole numbers and closed word lists; what depends on the limits
 profile (sizes, qualities, reference counts) is checked for each row.

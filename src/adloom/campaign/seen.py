@@ -1,4 +1,4 @@
-"""What one reading of a job has seen, in few bytes a row: a campaign may have a million of them."""
+"""The ids and identities that a job has already used, in few bytes per row: a campaign may have a million rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a row is made with, checked against the limits profile before anything is spent.
+"""The settings of a row, checked against the limits profile before anything is spent.
 
 Texts go in (a cell, a key of the file, an option), values or faults come out. Equal settings are checked once.
 """

@@ -1,4 +1,4 @@
-"""A CSV as a stream of rows of text, in bounded memory; a sheet of a workbook as the same.
+"""A CSV, or a sheet of a workbook, as a stream of rows of text in bounded memory.
 
 Two passes: the csv module walks the file for its structure (encoding, quotes, ragged rows, sizes, the line on which
 each row begins), then pandas reads the same rows in chunks as text. When the structure has problems, nothing will be

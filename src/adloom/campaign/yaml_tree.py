@@ -1,4 +1,4 @@
-"""YAML as a campaign may use it: mappings, lists and text, each with its line and column.
+"""The YAML that a campaign may use: mappings, lists and text, each with its line and column.
 
 The file is read from the parser's events, so nothing is ever constructed: every scalar is text as written (``16:9``,
 ``012``, ``no`` and ``1.0`` stay what they look like), and tags, anchors, aliases and merge keys have no effect that

@@ -1,4 +1,4 @@
-"""The commands that look at an archive or settle what a person must settle: status, verify, resolve, doctor."""
+"""The commands about an archive: status, verify, resolve, doctor."""
 
 from __future__ import annotations
 

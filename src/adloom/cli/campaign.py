@@ -1,4 +1,4 @@
-"""The commands about campaign files themselves: a row explained, the schema for editors, a starter project."""
+"""The commands about campaign files: explain a row, write the schema for editors, make a starter project."""
 
 from __future__ import annotations
 

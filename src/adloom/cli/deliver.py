@@ -1,4 +1,4 @@
-"""The commands about delivery: what channels take, masters made into files for them, what a file carries."""
+"""The commands about delivery: list channels, make files for them, inspect what a file carries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a command of the command line ends: its exit code, and with ``--json`` one object that says why.
+"""How a command ends: its exit code, and with ``--json`` one object that says why.
 
 Each of those objects answers two questions about this command: ``request_left``, whether a request to buy left this
 machine, and ``money_may_have_moved``, whether one of them was accepted or got no answer that proves otherwise.

@@ -1,4 +1,4 @@
-"""What several commands take: their arguments and options, and what becomes of them."""
+"""The arguments and options that several commands share, and their conversion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``adloom receive``: the process that hears the API's callbacks."""
+"""``adloom receive``: the process that receives the API's callbacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command that says what was spent and what came of it."""
+"""The command that reports what was spent and what it produced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command to choose with: what was decided, shown; decisions from a file, applied; the page that saves them."""
+"""The command for choosing images: shows decisions, applies them from files, serves the page that saves them."""
 
 from __future__ import annotations
 

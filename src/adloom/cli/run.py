@@ -1,4 +1,4 @@
-"""The command that spends money: the price is shown, somebody agrees to it, then the campaign runs."""
+"""The command that spends money: it shows the price, gets agreement, then runs the campaign."""
 
 from __future__ import annotations
 

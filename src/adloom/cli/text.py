@@ -1,4 +1,4 @@
-"""What people see on a terminal of a run: its progress and its result. Only ``watch`` writes; the rest builds text."""
+"""A run's progress and result on a terminal. Only ``watch`` writes; the rest builds text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks at the API become outcomes in the ledger: one poller, and what completed and failed tasks come to.
+"""Tasks at the API become outcomes in the ledger: one poller, and the handling of completed and failed tasks.
 
 May import guards, ledger, ports and core.
 """

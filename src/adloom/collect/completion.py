@@ -1,4 +1,4 @@
-"""From a completed task to the images that it made: recorded at once when it shows them all, else read on.
+"""From a completed task to its images: recorded at once if it shows them all, otherwise read on.
 
 What a reading shows that the ledger does not know yet goes there first and is fetched then; nothing waits for the rest
 of a task but its own call. ``core.results`` judges.

@@ -1,4 +1,4 @@
-"""From a failed task to the word on its call: read twice before it counts, and looked at again for a day.
+"""From a failed task to the outcome of its call: read twice before it counts, and checked again for a day.
 
 Gateways report a task as failed that completes a second later, so a new attempt, or giving a call up, needs the same
 failure at a second reading (``core.results.second_reading_after_s``), and a charge that has come back or has had its

@@ -1,4 +1,4 @@
-"""Callbacks that a receiver has written down, as a run hears of them while it waits for its tasks.
+"""Lets a run react to callbacks that the receiver has recorded, while it waits for its tasks.
 
 A callback only says that a task is worth reading now; what is believed is the reading. It is looked for with one LIST
 of the edition's inbox, which holds as many objects as tasks have called back, so the pauses grow with them.

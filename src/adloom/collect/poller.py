@@ -1,4 +1,4 @@
-"""One loop that watches all tasks of a process, in batches of as many as the API takes.
+"""One loop that polls all tasks of a process, in batches as large as the API allows.
 
 ``core.durations`` says when a task is due; a callback makes it due at once.
 """

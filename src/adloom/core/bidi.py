@@ -1,4 +1,4 @@
-"""Invisible characters that turn the direction of the text around them.
+"""Invisible characters that change the direction of the text around them.
 
 A prompt that holds one reads otherwise than it is sent, and so does a page or a report that quotes it. Languages that
 run from right to left need none: the direction follows from their letters.

@@ -1,4 +1,4 @@
-"""Which models this run does not buy from any more: those whose last tasks have mostly failed.
+"""The models that this run no longer buys from, because most of their recent tasks failed.
 
 What a task was asked for may be at fault as well as the model, so failures that speak of the request do not count.
 """

@@ -1,4 +1,4 @@
-"""Callback addresses: one for each attempt of a call, which only who has the secret can compute.
+"""Callback addresses: one for each attempt of a call, which only the holder of the secret can compute.
 
 An address is the campaign's ``callback_url`` with ``/<campaign>/<edition>/<call>/<attempt>/<token>`` behind it. It is a
 pure function of the attempt, so that a purchase that is sent again is the same to the byte. A secret has a version, of

@@ -1,4 +1,4 @@
-"""What a campaign is once it has been read: plain values, valid because they exist.
+"""A campaign once it has been read: plain values, valid because they exist.
 
 A campaign is a header (name, budget, limits) and a stream of rows. Rows are never all held: a source yields them in
 file order as often as it is asked.

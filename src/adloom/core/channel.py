@@ -1,4 +1,4 @@
-"""A channel: a named place that takes images, with its pixels, formats and ceiling, and where that was read.
+"""A channel: a named place for images, with its pixels, formats and size limit, and the source of these numbers.
 
 The numbers are data (``deliver/channels.yaml``, and a campaign's own under ``channels:``); this is their meaning.
 """

@@ -1,4 +1,4 @@
-"""``fallback: cheapest``: the model that takes every row of a campaign and costs the least for all of it."""
+"""``fallback: cheapest``: the model that supports every row of a campaign and costs least for all of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a check of the surroundings found."""
+"""The result of one check of the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a rendition is cut from its master: the largest part of the right shape, around the point that must stay."""
+"""How a rendition is cut from its master: the largest part of the right shape around the focus."""
 
 from __future__ import annotations
 

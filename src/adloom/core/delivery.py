@@ -1,4 +1,4 @@
-"""What a campaign says about its delivery: for its head, and for each row."""
+"""What a campaign says about delivery, for the whole and for each row."""
 
 from __future__ import annotations
 

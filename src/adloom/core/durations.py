@@ -1,4 +1,4 @@
-"""When to read a task: learned from the tasks of one process that were alike, never from what the API estimates.
+"""When to read a task: learned from similar tasks of this process, never from the API's estimate.
 
 Tasks of one model, quality and number of images take about as long as each other. The first few of a kind are scouts:
 they are read at every step, while the others wait for what they tell. From then on a task is read first at the age by

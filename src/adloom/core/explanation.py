@@ -1,4 +1,4 @@
-"""How one prompt came about: which values, settings and places in which files made a row."""
+"""How one prompt was put together: which values, settings and places in which files made a row."""
 
 from __future__ import annotations
 

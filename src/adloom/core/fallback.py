@@ -1,4 +1,4 @@
-"""Another model for a call, after a free failure that says that the one it was sent to is unavailable.
+"""Another model for a call, after a free failure that says that the requested one is unavailable.
 
 Who a call and its variants are does not change with it: the intent records the model that was sent, and what it costs.
 In every run a call begins with its row's own model, which may be back, and goes on to the next with each such failure.

@@ -1,4 +1,4 @@
-"""What one model of the family takes and another does not, for a request whose own shape is right."""
+"""Which model supports what, for a request that is otherwise valid."""
 
 from __future__ import annotations
 

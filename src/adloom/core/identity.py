@@ -1,4 +1,4 @@
-"""Who is who: row identities, variant keys, call ids and the names of files.
+"""Identities: of rows, variants and calls, and the names of files.
 
 An identity hashes what a person means, never how it is sent: the count phrase, the limits profile, the address that a
 reference is hosted at and adloom's version do not enter, so changing them buys nothing again.

@@ -1,4 +1,4 @@
-"""Which of a row's images are nearly the same: for a person to look at, never a reason to refuse one.
+"""Which of a row's images are nearly the same: a hint for a person, never a reason to refuse one.
 
 A likeness is a difference hash of 256 bits in hexadecimal, made beside the thumbnail.
 """

@@ -1,4 +1,4 @@
-"""Which links of a later reading lead to the images of an earlier one.
+"""Which links of a later reading lead to the same images as those of an earlier one.
 
 A task that is read again may show its results in another order, under fresh signatures, or not all of them. So an image
 is known by the path of its link, never by its place. Where two links of one reading share a path, the query without

@@ -1,4 +1,4 @@
-"""Prompts by locale: which of them a row gets."""
+"""Prompts by locale: which one a row gets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an edition holds and what did not make it: the projection of plan and ledger that people and tools read.
+"""What an edition holds and what is missing: the projection of plan and ledger that people and tools read.
 
 ``assets.jsonl`` has one line per wanted variant in plan order, with ``flags`` where its image has any. Where a later
 take was asked for, the images of the earlier ones have a line each before it. An image that somebody decided on has

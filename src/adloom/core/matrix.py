@@ -1,4 +1,4 @@
-"""The prompt matrix: axes multiplied in file order, combinations left out, a stable sample taken."""
+"""The prompt matrix: axes multiplied in file order, combinations excluded, a stable sample taken."""
 
 from __future__ import annotations
 

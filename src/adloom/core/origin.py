@@ -1,4 +1,4 @@
-"""Whose edition it is: the API that an edition's images were bought from."""
+"""The API that an edition's images were bought from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that ask for exactly the same share calls, so that a campaign sends no more of them than it has to.
+"""Lets rows with identical requests share calls, so that a campaign sends no more calls than necessary.
 
 Two rows ask for the same when what is sent for them is the same, character by character. Their images are packed in
 the order of the rows, a call with those that fill it; the last row of a group carries what is left. Where calls of

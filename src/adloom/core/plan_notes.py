@@ -1,4 +1,4 @@
-"""What a person should know of the models that a plan buys from, beside what it costs."""
+"""Notes on the models that a plan buys from, in addition to what they cost."""
 
 from __future__ import annotations
 

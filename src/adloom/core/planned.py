@@ -1,4 +1,4 @@
-"""A row with what is wanted of it and what is bought for it."""
+"""A row with its wanted variants and the calls that buy them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The identity of a process, from which another one can tell whether it is gone."""
+"""The identity of a process, by which another process can tell whether it has ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The prompt as it is sent: the count phrase in front of it, and whether the API will take its length."""
+"""The prompt as it is sent: with its count phrase, and checked against the API's length limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text of strangers as a message may quote it."""
+"""Makes untrusted text safe to quote in a message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is to be made of an edition's masters: for each master and channel one file, its name and its recipe. Pure."""
+"""The plan of a delivery: for each master and channel one file, its name and its recipe. Pure."""
 
 from __future__ import annotations
 

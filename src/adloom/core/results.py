@@ -1,4 +1,4 @@
-"""Whether a completed task has shown all the images that it made: decided from its readings, and from nothing else.
+"""Decides from the readings of a completed task whether it has shown all the images that it made.
 
 An API can say *completed* before it shows every link, or any. So a reading is believed at once only where it shows all
 that was asked for, or all that is billed. What is neither shown nor billed was not made, and may be asked for again;

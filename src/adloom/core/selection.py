@@ -1,4 +1,4 @@
-"""Which rows of a plan a run is for: by job, by a condition on variables and settings, the first so many, or a sample.
+"""Which rows of a plan a run is for: by job, by a condition on variables and settings, the first N, or a sample.
 
 A selection restricts what a run buys, never what is planned: the other rows stay in the plan and in the manifest, open.
 Conditions are expressions of the prompt templates' language. A row that lacks a name which the condition uses is not

@@ -1,4 +1,4 @@
-"""The right word for a mistyped one, found in a time that does not depend on who wrote the words.
+"""Suggests a correction for a mistyped word, in a time that untrusted input cannot inflate.
 
 difflib compares two words in a time that grows with the product of their lengths. Words and choices come from
 strangers' files, so it is given few and short ones: the choices that share the most letters with the word.

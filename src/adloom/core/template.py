@@ -1,4 +1,4 @@
-"""Prompt templates: the part of Jinja2 that a prompt needs, and nothing that a hostile file could use.
+"""Prompt templates: the part of Jinja2 that a prompt needs, and nothing that a hostile file could exploit.
 
 Text, variables, ``{% if %}``, comparisons and the filters of ``FILTERS``. There are no loops, calls, macros, includes,
 assignments or Python attributes: ``a.b`` looks only into mappings. Text without ``{{`` and ``{%`` is literal.

@@ -1,4 +1,4 @@
-"""What the end of a task means for its call: is it over, may it be tried again, and when.
+"""What the end of a task means for its call: whether it is over, and whether and when to try again.
 
 The codes are EvoLink's (task error codes, read 2026-11); the classes and their limits are adloom's.
 """

@@ -1,4 +1,4 @@
-"""Words that a team forbids or asks for in prompts: brand language, names of people, claims.
+"""Words that a team forbids or requires in prompts: brand language, names of people, claims.
 
 All of it is the team's own list; adloom brings none.
 

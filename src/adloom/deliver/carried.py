@@ -1,4 +1,4 @@
-"""What an image file already says about its making: C2PA, XMP, and the AIGC label of Chinese rules.
+"""What an image file already declares about its origin: C2PA, XMP, and the AIGC label of Chinese rules.
 
 Only the file's own sections are looked at, so words in the pixels or in a prompt prove nothing. Whether a C2PA manifest
 is valid is another question, which ``credentials`` answers.

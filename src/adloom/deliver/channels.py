@@ -1,4 +1,4 @@
-"""The channels that come with adloom, read from ``channels.yaml`` beside this module."""
+"""The channels that come with adloom, read from ``channels.yaml`` in this folder."""
 
 from __future__ import annotations
 

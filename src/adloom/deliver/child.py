@@ -1,4 +1,4 @@
-"""The child process that touches images for a delivery; ``children`` starts it and speaks to it over its pipes.
+"""The child process that handles images for a delivery; ``children`` starts it and talks to it over pipes.
 
 It runs as a script, without the parent's environment, without network, with bounds of memory and time, and may write
 to no file. A request is one line of JSON (``do``, what it needs, and ``size``) and so many bytes; the answer has the

@@ -1,4 +1,4 @@
-"""The parent's side of ``child``: processes that cut, encode and sign, and that a hostile image can at most kill."""
+"""The parent's side of ``child``: processes that cut, encode and sign. A hostile image can at most kill one of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One delivery: every file made that is not right already, then its record, ``delivery.json`` last of all.
+"""One delivery: makes every file that is missing or outdated, then its record, ``delivery.json`` last.
 
 A delivery's folder holds ``<channel>/<name>.<ext>``, and ``records/<variant key>.json``, written behind the files of
 one master. So whatever ends a delivery, the next one makes only what has no record yet. ``delivery.jsonl`` (one line a

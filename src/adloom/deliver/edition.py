@@ -1,4 +1,4 @@
-"""Delivering an edition as somebody asked for it: which masters, for which channels, to where, and who signs."""
+"""Delivers an edition as requested: which masters, for which channels, to where, and signed by whom."""
 
 from __future__ import annotations
 

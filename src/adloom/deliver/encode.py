@@ -1,4 +1,4 @@
-"""From pixels to a file that fits: the highest quality whose bytes, marks included, are below the ceiling.
+"""Encodes pixels at the highest quality that stays below the size limit, marks included.
 
 The same pixels, marks and Pillow version give the same bytes: no time and no random number enters a file.
 """

@@ -1,4 +1,4 @@
-"""A certificate of one's own for signing: a root and a leaf as C2PA asks for them, valid at once.
+"""Makes a signing certificate: a root and a leaf as C2PA requires them, valid at once.
 
 To strangers a root that somebody made at home is *valid*, never *trusted*: that takes a certificate of an authority on
 their list. Whoever is given ``root.pem`` can trust it.

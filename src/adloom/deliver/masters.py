@@ -1,4 +1,4 @@
-"""The archived images of an edition that a delivery is made from, each with what its row says about delivery."""
+"""The archived images that a delivery is made from, each with what its row says about delivery."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a picture's subject probably is, from its colours and contrasts alone.
+"""Estimates where a picture's subject is, from its colours and contrasts alone.
 
 A proposal and nothing more: the page of a delivery shows what was cut around it, and a person moves the point.
 """

@@ -1,4 +1,4 @@
-"""Making the renditions of one master: a child decodes it once, cuts and encodes; another one signs.
+"""Makes the renditions of one master: one child decodes it once, cuts and encodes; another one signs.
 
 The ceiling is for the final file. A signature's size is known only after signing, so a file that passes the ceiling by
 it is encoded again with that much less room.

@@ -1,4 +1,4 @@
-"""The XMP packet of a rendition: that it was generated, by what, for whom, and what it shows.
+"""The XMP packet of a rendition: that it was generated, with what, for whom, and what it shows.
 
 The property that readers look for is IPTC's ``DigitalSourceType``; the names that begin with ``AI`` are of IPTC 2025.1.
 A packet holds no time, so equal marks are equal bytes.

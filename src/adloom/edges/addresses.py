@@ -1,4 +1,4 @@
-"""Which addresses a stranger may give: those of the public internet, never of a machine inside."""
+"""Which addresses untrusted input may name: those of the public internet, never of an internal machine."""
 
 from __future__ import annotations
 

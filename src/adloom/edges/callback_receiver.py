@@ -1,4 +1,4 @@
-"""The receiver of callbacks: writes down which task an attempt of a call is told to have, and believes nothing else.
+"""The receiver of callbacks: records which task an attempt is reported to have, and trusts nothing else.
 
 A callback is unsigned and its body could come from anyone who has the address, so only a task's id is taken from it; a
 run asks the API about that task with its own key. Whoever has no right address learns nothing: every such request gets

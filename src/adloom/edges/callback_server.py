@@ -1,4 +1,4 @@
-"""The HTTP server under the receiver of callbacks: strangers reach it, so connections, heads and bodies are bounded.
+"""The HTTP server under the receiver: outsiders can reach it, so connections, heads and bodies are bounded.
 
 A connection brings one request. Until its head is whole it costs a socket and a few kilobytes, and no parser sees it;
 where places run out, the oldest without a whole head makes room, so that silence shuts nobody out. The request itself

@@ -1,4 +1,4 @@
-"""Whether outside servers answer, for ``adloom doctor``."""
+"""Checks whether outside servers answer, for ``adloom doctor``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The child process that decodes strangers' images; ``pictures`` starts it and speaks to it over its pipes.
+"""The child process that decodes untrusted images; ``pictures`` starts it and talks to it over pipes.
 
 It runs as a script and holds no secret: its environment is emptied before it starts. A request on stdin is one byte of
 what is wanted, 8 bytes of length, big-endian, and so many bytes: ``p`` judges an image, ``s`` makes a sheet of

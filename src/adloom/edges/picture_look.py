@@ -1,4 +1,4 @@
-"""What the child process makes of a stranger's image: its kind, size and flags, and a thumbnail, out of one decoding.
+"""What the child process finds out about an image: kind, size, flags and a thumbnail, from one decoding.
 
 A JPEG is decoded by libjpeg-turbo with its warnings as errors, since a half that was padded to its end only warns, and
 at a scale that still reads every bit of it. All others are decoded whole by Pillow. What others wrote into the file

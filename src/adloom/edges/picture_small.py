@@ -1,4 +1,4 @@
-"""Small pictures made of large ones, in the child process: thumbnails, and the sheet that shows many of them.
+"""Scales pictures down, in the child process: thumbnails, and contact sheets.
 
 They are encoded from bare pixels, so that nothing but pixels gets into them.
 """

@@ -1,4 +1,4 @@
-"""Which process this is, and whether another one of this machine is still there.
+"""Identifies this process, and finds out whether another one on this machine has ended.
 
 A process is told by the machine's boot, its pid namespace, its pid and the time it started, so that a pid that was
 given to somebody else, or a container's own numbering, does not pass for it.

@@ -1,4 +1,4 @@
-"""What the environment says: read once, on request, checked as a whole."""
+"""Settings from the environment: read once, on request, checked as a whole."""
 
 from __future__ import annotations
 

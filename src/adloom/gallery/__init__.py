@@ -1,4 +1,4 @@
-"""The page people look at: ``gallery.html`` beside the manifest, made from plan and ledger like the manifest itself.
+"""The page people look at: ``gallery.html`` next to the manifest, made from plan and ledger like the manifest itself.
 
 An edition of up to about 400 wanted images is one page; a larger one goes on in ``gallery-2.html``, ``gallery-3.html``
 …, each with links to the one before and after. A row is never cut. Pages are plain HTML: no scripts, no address outside

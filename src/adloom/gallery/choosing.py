@@ -1,4 +1,4 @@
-"""The images of an edition as somebody who chooses sees them: every take that has an image, and what was decided."""
+"""The images of an edition for somebody who chooses: every take that has an image, and what was decided."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A contact sheet: one small picture that shows what an edition came to, for places that cannot show its page."""
+"""A contact sheet: one small picture of an edition, for places that cannot show its page."""
 
 from __future__ import annotations
 

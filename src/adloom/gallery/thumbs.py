@@ -1,4 +1,4 @@
-"""Thumbnails that an edition lacks. Most come with their images' proof; these are for older archives and lost ones.
+"""Makes missing thumbnails. Most are made when an image is checked; these are for older archives and lost ones.
 
 Only bytes that match the ledger's SHA-256 are shown: anything else gets no thumbnail. They are made where images are
 decoded, in the decoder's own processes.

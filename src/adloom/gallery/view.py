@@ -1,4 +1,4 @@
-"""What the pages show, as plain values: rows with a card for each image, and for what did not make it."""
+"""What the pages show, as plain values: rows with a card for each image and each missing one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing an edition's pages: two readings of the plan, one for what is where, one for the pages.
+"""Writes an edition's pages: reads the plan once to lay them out, and once to write them.
 
 Where an edition fills more than one page, rows for which nothing was bought yet are counted and not shown: five of
 100,000 rows are one page, not 250.

@@ -1,4 +1,4 @@
-"""Finished images that wait to be archived: the oldest goes first, and nobody buys while too much waits.
+"""Finished images that wait to be archived: the oldest goes first, and buying waits while there are too many.
 
 Links die after 24 h. What is paid for is fetched before more of the kind is bought.
 """

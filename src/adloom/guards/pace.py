@@ -1,4 +1,4 @@
-"""How fast a run buys: the tasks that run at the API at once, and the submits a minute.
+"""How fast a run buys: how many tasks run at the API at once, and how many are submitted a minute.
 
 The pace is divided among the live runs of the edition. A 429 lowers it, successes raise it back to the campaign's own
 number.

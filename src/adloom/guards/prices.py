@@ -1,4 +1,4 @@
-"""What images cost now, against what the plan says, and how much a run bets on that.
+"""Current image prices compared with the plan's, and how much a run risks before it knows them.
 
 Buying of each model and quality starts slowly: one purchase, then two, four … up to what may be in flight, each step
 after a price was read. A price is read from the answer to a purchase, or else from the end of its task. A price that

@@ -1,4 +1,4 @@
-"""A store that waits out its own outages, so that one failed write neither ends a run nor loses what it had to say.
+"""A store that retries through outages, so that one failed write neither ends a run nor loses its record.
 
 An operation that fails is tried again for ``PATIENCE_INTERVALS``; while any is being tried again, nobody buys: what
 cannot be written down must not be bought. Operations that come through let the buying go on. One that never does ends

@@ -1,4 +1,4 @@
-"""What was proven of the API for an account, in ``capabilities.json`` at the archive's root.
+"""What was proven about the API for an account, in ``capabilities.json`` at the archive's root.
 
 ``doctor --probe`` writes it.
 An entry counts for 30 days and for its own account; without one the pessimistic answer holds.

@@ -1,4 +1,4 @@
-"""Who has which task: a task belongs to one purchase, whatever number of purchases the API answers with it.
+"""Claims of tasks: a task belongs to one purchase, however many purchases the API answers with it.
 
 ``tasks/<task's name>.json`` at the archive's root is created once: ``schema`` (``adloom.claim/1``), ``edition`` (its
 prefix), ``call`` and ``attempt`` that the task is for, ``writer``, and ``time`` or ``by``. A task that the API answered

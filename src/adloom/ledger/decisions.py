@@ -1,4 +1,4 @@
-"""Reading and writing the decisions of an edition. What a decision is, ``core.decision`` says."""
+"""Reading and writing the decisions of an edition; ``core.decision`` defines what a decision is."""
 
 from __future__ import annotations
 

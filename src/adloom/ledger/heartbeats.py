@@ -1,4 +1,4 @@
-"""Who owns what: the heartbeats of runs, and when an owner counts as dead.
+"""Ownership: the heartbeats of runs, and when an owner counts as dead.
 
 A run replaces ``runs/<token>.json`` every 10 s. It is dead when that stayed unchanged for 60 s of the *observer's*
 monotonic clock (no two machines' clocks are compared), at once when this machine shows that its process is gone, or

@@ -1,4 +1,4 @@
-"""The archive's index: which editions may still owe something, told without reading what the archive has ever held.
+"""The archive's index: which editions may still owe something, without reading the whole archive.
 
 ``index/open/<campaign>@<edition>@<run>.json`` at the archive's root is created before a run's first purchase, and
 ``index/closed/`` with the same name once every run of that edition that opened it is over and nothing that they bought

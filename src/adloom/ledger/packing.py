@@ -1,4 +1,4 @@
-"""The records of many calls in little memory.
+"""Keeps the records of many calls in little memory.
 
 A run of 100,000 calls meets half a million records: as Python objects some 12 kB a call, packed a tenth of that. Only
 the calls used last are kept unpacked; which ones these are makes no difference to anybody but the clock.

@@ -1,4 +1,4 @@
-"""A person's yes in Prefect's UI, before the first purchase of a run that costs more than a set sum.
+"""Approval in Prefect's UI before the first purchase of a run that costs more than a set amount.
 
 The flow run is suspended: its process ends, and a worker starts it again once somebody has answered. What it then asks
 for is found again under the same key, which holds the sum: a plan that has become dearer meanwhile is asked about anew.

@@ -1,4 +1,4 @@
-"""What people see of a run in the Prefect UI: progress while it goes on, totals and links once it has ended.
+"""What people see of a run in Prefect's UI: progress while it runs, totals and links when it has ended.
 
 Everything here is a courtesy: a Prefect server that is away, slow or full costs a run nothing but these pages.
 Artifact keys are ``<campaign>-progress``, ``-result``, ``-failures``, ``-contact-sheet``, ``-manifest``, ``-gallery``,

@@ -1,4 +1,4 @@
-"""The automations of automations.yaml: Prefect's server marks flow runs whose process died without a word."""
+"""The automations of automations.yaml: Prefect's server marks flow runs whose process died silently."""
 
 import json
 import urllib.request

@@ -1,4 +1,4 @@
-"""Which edition a flow run is for when nobody says: a scheduled one's date, else ``main``."""
+"""Which edition a flow run is for if nobody names one: the scheduled date, otherwise ``main``."""
 
 from datetime import UTC
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a worker leaves to the people at its forms: which files they may name, and how much they may spend.
+"""What a worker allows people at its forms: which files they may name, and how much they may spend.
 
 All of it stands in the worker's environment, where no form reaches. What a form asks for can only be less.
 """

@@ -1,4 +1,4 @@
-"""Buying inside a flow run: what was looked at is run, watched, stopped when Prefect says so, and its end shown.
+"""Buying inside a flow run: runs the assessed campaign, watches it, stops it when Prefect says so, shows the result.
 
 What is bought, collected and archived, and every retry, is the run's own business; Prefect shows it, schedules it and
 can stop it. State lives in the archive: a flow run that dies, is retried or exists twice resumes the same edition and

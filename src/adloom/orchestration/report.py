@@ -1,4 +1,4 @@
-"""What a run came to, in the words and tables that Prefect shows. Pure text: no prompt, key or live link."""
+"""The result of a run in the words and tables that Prefect shows. Pure text: no prompt, key or live link."""
 
 import json
 from collections.abc import Iterator

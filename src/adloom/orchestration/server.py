@@ -1,4 +1,4 @@
-"""Prefect's server as adloom runs it: only for who knows its secret, under no name but its own, for no foreign page.
+"""Prefect's server as adloom runs it: it requires a secret, and answers only to its own names and pages.
 
 ``python -m adloom.orchestration.server``, in the environment of prefect.env with PREFECT_SERVER_API_AUTH_STRING.
 Prefect by itself asks for no secret and answers pages of any origin under any ``Host``: even where it listens on

@@ -1,4 +1,4 @@
-"""Starting the runs that share an edition with the one that a person started."""
+"""Starts the runs that share an edition with the one that a person started."""
 
 from __future__ import annotations
 

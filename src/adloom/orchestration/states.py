@@ -1,4 +1,4 @@
-"""How a run ended, for Prefect: Completed only when everything is archived, else a state that says why."""
+"""The Prefect state of a run: Completed only if everything is archived, otherwise a state that says why."""
 
 from typing import Any
 

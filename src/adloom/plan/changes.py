@@ -1,4 +1,4 @@
-"""What a campaign file asks for beside what its edition was last planned for: new, edited, kept and removed rows.
+"""What changed in a campaign file since its edition was last planned: new, edited, kept and removed rows.
 
 A row is the same as long as its identity and its request are; its place, its variables and its number of variants may
 change. One that was renamed, or whose job was, is a new one, which is worth a warning: its images are bought again.

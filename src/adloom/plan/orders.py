@@ -1,4 +1,4 @@
-"""What there is to do for a frozen plan: the calls that earlier runs began, then those that nobody has bought.
+"""The work of a frozen plan: the calls that earlier runs began, then those that nobody has bought.
 
 Whatever was bought for a row that the plan no longer has, or that was not chosen, is seen through as well, but nothing
 more is bought for it.

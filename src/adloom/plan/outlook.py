@@ -1,4 +1,4 @@
-"""A campaign held against what its archive already holds: what ``plan`` shows and ``run`` reserves. Writes nothing."""
+"""A campaign compared with its archive: what ``plan`` shows and ``run`` reserves. Writes nothing."""
 
 from __future__ import annotations
 

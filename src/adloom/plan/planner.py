@@ -1,4 +1,4 @@
-"""The planner: rows and what the archive already covers in, calls to buy out. Pure.
+"""The planner: from rows and what the archive already covers to the calls to buy. Pure.
 
 For each row the wanted variants that no purchase covers are grouped into as few calls as the limits allow. What a
 variant *is* does not depend on the grouping, so a changed phrase, profile or order buys nothing again. A plan may be

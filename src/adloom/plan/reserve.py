@@ -1,4 +1,4 @@
-"""How a run begins: the archive is tried, a heartbeat shows that it lives, the plan is frozen as the reservation."""
+"""How a run begins: it tests the archive, starts its heartbeat, and freezes the plan as the reservation."""
 
 from __future__ import annotations
 

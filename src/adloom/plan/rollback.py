@@ -1,4 +1,4 @@
-"""What an edition has said of its ledger before. A ledger that knows less than that has gone backwards.
+"""What an edition has recorded about its ledger. A ledger that knows less than that was rolled back.
 
 A ledger restored from yesterday's backup, a replica that lags or a folder that somebody deleted looks like one in which
 nothing was bought yet. Beside it lie its own later words: the newest revision of the plan, which says how many calls it

@@ -1,4 +1,4 @@
-"""One reading of a whole campaign against what the archive covers. It writes nothing."""
+"""One reading of a whole campaign against what the archive covers. Writes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The proof of an edition: ``checksums.txt``, and holding everything against it, against the ledger and the bytes.
+"""The checksums of an edition, and its verification against them, the ledger and the bytes.
 
 ``checksums.txt`` has one line ``<sha256>  <key relative to the edition>`` for every object of the edition, sorted by
 key, as ``sha256sum`` writes and checks it, and a last line ``# <sha256>`` over the lines before. It is written after

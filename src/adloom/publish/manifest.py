@@ -1,4 +1,4 @@
-"""Writing what an edition came to: ``assets.jsonl``, ``assets.csv`` and, last of all, ``manifest.json``."""
+"""Writes the result of an edition: ``assets.jsonl``, ``assets.csv`` and, last, ``manifest.json``."""
 
 from __future__ import annotations
 

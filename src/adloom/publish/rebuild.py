@@ -1,4 +1,4 @@
-"""Rebuilding the ledger of an edition whose records are lost, from what else its archive holds.
+"""Rebuilds the ledger of an edition whose records are lost, from the rest of its archive.
 
 In this order: the records that seals hold; the calls that ``assets.jsonl`` names, with the plan that it follows; the
 claims of tasks; the images under ``assets/`` that no call is known for. A call all of whose images are archived comes

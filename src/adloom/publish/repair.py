@@ -1,4 +1,4 @@
-"""Putting an edition right: every object that is not what it should be, as far as its bytes exist somewhere.
+"""Repairs an edition: every damaged object whose bytes still exist somewhere.
 
 An object comes back only with the bytes that the checksums (else the ledger) tell of: from where they strayed to (two
 that were swapped, one that was renamed), from a seal or from the records that a seal was made of, from its living

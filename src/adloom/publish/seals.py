@@ -1,4 +1,4 @@
-"""Seals: the facts of finished calls in one object per shard, so that resuming reads few objects instead of many.
+"""Seals: the facts of finished calls in one object per shard, so that resuming reads few objects.
 
 When every variant of a shard's rows has come to its end, ``ledger/sealed/<first 16 of the shard's sha256>.json`` is
 created once: all records of all calls of those rows, and the SHA-256 of each as stored. A record that comes later is

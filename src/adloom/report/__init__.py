@@ -1,1 +1,1 @@
-"""What was spent and what came of it: by campaign, edition, job, value of an axis and model, equal to the ledger."""
+"""What was spent and what it produced: by campaign, edition, job, axis value and model, equal to the ledger."""

@@ -1,4 +1,4 @@
-"""The figures of a report, pure: calls and images are counted into groups, each of which adds up to the whole.
+"""The figures of a report, pure: counts calls and images into groups, each of which adds up to the whole.
 
 Every purchase belongs to exactly one group of each kind, so the money of any kind of group sums to what the ledger
 says, to the last credit. What nobody knows is never guessed: reserved and at-risk money stand beside the charge, and a

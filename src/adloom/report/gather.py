@@ -1,4 +1,4 @@
-"""Reading the editions that a report is about."""
+"""Reads the editions that a report is about."""
 
 from __future__ import annotations
 

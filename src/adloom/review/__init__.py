@@ -1,1 +1,1 @@
-"""Choosing: what people decide about the images of an edition, kept as facts, and the page that they decide on."""
+"""Choosing: what people decide about the images of an edition, stored as facts, and the page that they decide on."""

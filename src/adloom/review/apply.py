@@ -1,4 +1,4 @@
-"""Applying files of decisions: nothing is written unless every line of the file can be."""
+"""Applies files of decisions: writes nothing unless every line of the file is valid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page served on this machine alone, saving each decision as it is made.
+"""Serves the page on this machine only, and saves each decision as it is made.
 
 Every address begins with a secret that is made for each server, so neither another user of the machine nor a page of
 another site can reach it: the first does not know it, the second may neither read an answer nor send JSON here. Host

@@ -1,4 +1,4 @@
-"""What stands of an edition's decisions, in words and as data."""
+"""The current decisions about an edition, in words and as data."""
 
 from __future__ import annotations
 

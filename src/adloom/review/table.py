@@ -1,4 +1,4 @@
-"""Reading ``review.csv`` and ``review.json``: decisions as people hand them over, each with the place it was read at.
+"""Reads ``review.csv`` and ``review.json``: decisions, each with the place it was read at.
 
 The columns are ``job,row,variant,take,decision`` and, optional, ``stars,note,change,by,time``. A column that is not
 there leaves what stands; an empty cell of one that is there empties it, but an empty ``decision`` leaves what stands. A

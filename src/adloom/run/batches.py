@@ -1,4 +1,4 @@
-"""How a run's orders are driven: in batches of about equal size, a few at a time, drained when the run has to stop."""
+"""Drives a run's orders: in batches of about equal size, a few at a time, drained when the run has to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Closing an edition in the archive's index, once nothing that its runs bought is out there.
+"""Closes an edition in the archive's index when nothing that its runs bought is outstanding.
 
 The order is what makes it safe. First the runs that opened the edition are found to be over, then the ledger is read:
 so it holds all that they ever bought. A run that begins later has an entry of its own.

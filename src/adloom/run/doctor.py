@@ -1,4 +1,4 @@
-"""What works, what does not, and what to do: the checks of ``adloom doctor``.
+"""The checks of ``adloom doctor``: what works, what does not, and what to do.
 
 The probe of the API's memory buys one image like any campaign, in the edition ``adloom-probe/<time>``, and sends the
 same purchase again under the same key. The API either answers with the first task (then an unknown purchase can be

@@ -1,4 +1,4 @@
-"""One call's way through the steps: bought, collected, archived, asked for again where it brought too little.
+"""One call's way through the steps: bought, collected, archived, and topped up if images are missing.
 
 Each call goes its way alone; what surprises one does not stop the others. A call that another living run is at is set
 aside and looked at again when everything else is done.

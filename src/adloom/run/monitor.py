@@ -1,4 +1,4 @@
-"""What a run keeps an eye on: that others see it live, how many they are, that its plan is the newest, and the room."""
+"""What a run watches: its heartbeat, the number of live runs, newer plans, and free space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the editions of an archive stand: one from its ledger, a whole archive from its index and the manifests.
+"""The status of editions: one from its ledger, a whole archive from its index and manifests.
 
 Of an edition that owes nothing the manifest tells all. An open one is read in full: its manifest is as old as its last
 run's end.

@@ -1,4 +1,4 @@
-"""Where a run is: counted as it goes, not anew each time somebody looks."""
+"""The progress of a run, counted as it goes rather than recounted on demand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run: the calls of a frozen plan, bought, collected and archived, bounded, and drained when it has to stop.
+"""One run: buys, collects and archives the calls of a frozen plan, bounded, and drains when it has to stop.
 
 ``look`` reads a campaign against what the archive holds and writes nothing; ``Run.start`` makes the reservation. Then
 ``Run.work`` sends the batches through whatever fulfils them: rescue first, then read, then buy. ``Run.finish`` writes

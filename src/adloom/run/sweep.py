@@ -1,4 +1,4 @@
-"""Seeing to an edition that nobody runs: what is paid for and still out there is fetched, the rest is reported.
+"""Looks after an edition that nobody runs: fetches what is paid for and outstanding, reports the rest.
 
 A sweep buys nothing and settles nothing. It waits for accepted tasks and downloads finished ones, as anyone may, beside
 runs that live too; what nobody can tell the outcome of, and links that are about to die, it counts for a person.

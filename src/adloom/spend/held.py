@@ -1,4 +1,4 @@
-"""Held purchases: what a person sees of them, and the two ways a person can settle one.
+"""Held purchases: what a person sees of them, and the two ways to settle one.
 
 *Adopt* names the task that a purchase made: the task is evidence like any other, and the next run collects it.
 *Release* declares that it made none: the reserve comes back and the next run may buy it again. A release is a decision:

@@ -1,4 +1,4 @@
-"""Reference files get an address that the API can fetch them from, before the purchase that needs it.
+"""Gives reference files an address from which the API can fetch them, before the purchase that needs it.
 
 An upload is one create-once record of the edition, ``ledger/uploads/<sha256>-<writer>-<number>.json``: ``schema``
 (``adloom.upload/1``), ``time`` and ``expires_at`` (UTC, by this machine's clock), ``account`` (whose upload it is, and

@@ -1,4 +1,4 @@
-"""Unknown purchases: what can still tell whether they were bought, and how a run behaves while they are open.
+"""Unknown purchases: the evidence that can resolve them, and how a run behaves while they are open.
 
 From its first unknown on a run sends one purchase at a time, and climbs the ladder for what is open before the next:
 

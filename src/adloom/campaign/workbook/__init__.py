@@ -1,1 +1,1 @@
-"""Workbooks (.xlsx) as tables, read as a stream and within bounds: a small file must not become a large one."""
+"""Workbooks (.xlsx) as tables, streamed and bounded: a small file must not become a large one."""

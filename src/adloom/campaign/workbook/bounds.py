@@ -1,4 +1,4 @@
-"""What an .xlsx may hold at most, and what is said of one that is damaged or holds more."""
+"""The limits of an .xlsx, and the messages for one that is damaged or exceeds them."""
 
 from __future__ import annotations
 

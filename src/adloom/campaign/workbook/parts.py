@@ -1,4 +1,4 @@
-"""What the parts of an .xlsx tell while they are parsed: relations, sheets, formats, shared texts, rows of cells.
+"""Parses the parts of an .xlsx: relations, sheets, formats, shared texts, rows of cells.
 
 A reader is given each tag and text as it comes, and keeps only what a table needs.
 """

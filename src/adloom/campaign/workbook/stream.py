@@ -1,4 +1,4 @@
-"""An .xlsx file opened as a stream of rows, in memory that is bounded before anything is built.
+"""An .xlsx file as a stream of rows, with memory bounded before anything is built.
 
 An .xlsx is a zip of XML parts: a workbook that names its sheets, the texts that cells share, the formats of numbers,
 and a part for each sheet. Libraries for it build a tree of each part or of each row, and fill the gaps between cells;

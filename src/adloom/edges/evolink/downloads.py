@@ -1,4 +1,4 @@
-"""Fetches results from wherever the API says they are: a stranger's link, so it is guarded and never sees the key.
+"""Downloads results from wherever the API says they are: an untrusted link that never sees the key.
 
 Each hop must be a public https address. Only for an API on this machine may it also lead to this machine, by http too;
 never to any other inside. The image is held

@@ -1,4 +1,4 @@
-"""EvoLink's JSON of tasks, task lists and credits as values.
+"""Parses EvoLink's JSON of tasks, task lists and credits.
 
 Tolerant by design: fields come and go, are reordered, or have another shape than the reference says (links have been
 seen as strings, as objects, and under ``result_data``). What cannot be read is left out; only a task without an id is

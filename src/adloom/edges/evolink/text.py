@@ -1,4 +1,4 @@
-"""Text and JSON that others wrote, made safe to keep, to print and to calculate with."""
+"""Makes text and JSON from others safe to store, print and calculate with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two HTTP clients under the image API: one that sends a paid request at most once, one for everything free.
+"""The two HTTP clients under the image API: one sends a paid request at most once, one does everything free.
 
 Both read proxies (``HTTPS_PROXY``, ``NO_PROXY`` …) and certificate authorities (``SSL_CERT_FILE``, ``SSL_CERT_DIR``)
 from the environment the way httpx does, but no request to this machine goes through a proxy: with http it would carry

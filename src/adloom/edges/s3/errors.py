@@ -1,4 +1,4 @@
-"""What S3 and its client say when they do not do what they were asked, in adloom's words: the one place for it."""
+"""Translates errors of S3 and its client into adloom's: the one place for it."""
 
 from __future__ import annotations
 

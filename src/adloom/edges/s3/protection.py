@@ -1,4 +1,4 @@
-"""What requests carry when an operator asks for it: encryption, a lock against deletion, whose bucket it must be.
+"""Request parameters that an operator can ask for: encryption, object lock, the bucket's owner.
 
 ``ADLOOM_S3_SSE`` is ``AES256`` or ``aws:kms`` (with ``ADLOOM_S3_SSE_KMS_KEY_ID``, else the account's own key). Without
 it the bucket's default holds. ``ADLOOM_S3_OBJECT_LOCK_MODE`` is ``GOVERNANCE`` or ``COMPLIANCE`` and needs

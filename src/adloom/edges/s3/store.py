@@ -1,4 +1,4 @@
-"""The store in an S3 bucket, on AWS or on any server that honours ``If-None-Match: *`` on writes.
+"""The store in an S3 bucket, on AWS or any server that supports ``If-None-Match: *`` on writes.
 
 An object is put in one request with its SHA-256, which the server checks. A create carries ``If-None-Match: *``, so of
 any number of concurrent creates one wins. 412 does not always mean that somebody else won: a try whose reply was lost,

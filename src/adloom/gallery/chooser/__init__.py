@@ -1,4 +1,4 @@
-"""The page that people decide on: ``review.html`` beside the images, with data, style and scripts inside.
+"""The page that people decide on: ``review.html`` next to the images, with data, style and scripts inside.
 
 Opened from a disk, decisions stay in the browser and are exported as ``review.csv``; served by ``adloom review
 --serve`` they are saved as they are made. The page asks nobody but its own origin, and its policy allows the one script

@@ -1,4 +1,4 @@
-"""Writing ``review.html`` beside the images, at the end of a run and while it goes on."""
+"""Writes ``review.html`` next to the images, at the end of a run and during it."""
 
 from __future__ import annotations
 
