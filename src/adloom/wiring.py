@@ -113,7 +113,7 @@ async def open_world(settings: Settings, store: Store, source: str | None = None
 
 
 async def run_direct(run: Run, orders: Sequence[Order]) -> None:
-    """Do a batch where it stands."""
+    """Run a batch in this process."""
     await run.fulfil(orders)
 
 
@@ -185,7 +185,7 @@ async def rewrite_gallery(store: Store, edition: Edition) -> str:
 async def rebuild_ledger(store: Store, edition: Edition) -> tuple[int, Lack]:
     """Rebuild a ledger that is older than its edition: how many calls and tasks came back, and what is lacking still.
 
-    Where every purchase is known again, the count of its former records is given up, and what is derived written anew.
+    Where every purchase is known again, the count of its former records is given up, and what is derived is rewritten.
     """
     past, ledger = await read_past(store, edition), new_ledger(store, edition)
     await ledger.load(trust_seals=False)
@@ -204,7 +204,7 @@ async def rebuild_ledger(store: Store, edition: Edition) -> tuple[int, Lack]:
 
 
 async def give_up(store: Store, edition: Edition, reason: str, by: str) -> str:
-    """Accept that what the ledger lacks is lost, and write anew what is derived from it; what was given up, in words.
+    """Accept that what the ledger lacks is lost, and rewrite what is derived from it; what was given up, in words.
 
     Raises InputError when nothing is lacking, or when there is no plan.
     """

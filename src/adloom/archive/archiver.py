@@ -178,7 +178,7 @@ class Archiver:
         raise DownloadFailed(f"{keys[-1]} holds other bytes; `adloom verify` shows details")
 
     async def _show(self, key: str, picture: Picture) -> None:
-        """Put an asset's thumbnail beside it. It can be made again, so nothing depends on it."""
+        """Put an asset's thumbnail next to it. It can be made again, so nothing depends on it."""
         if not picture.thumbnail or not key.startswith("assets/"):
             return
         try:

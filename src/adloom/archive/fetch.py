@@ -1,6 +1,6 @@
 """Fetches the image behind a result link, retrying for as long as the link may live.
 
-A link lives for 24 h after its task's end. Until then a refusal (403, 404, 410) and bytes that are no image prove
+A link lives for 24 h after its task's end. Until then a refusal (403, 404, 410) and bytes that are not an image prove
 nothing: the result may not have arrived yet, a firewall or a proxy may stand in between, the signature may be stale. So
 such an answer is waited out like any other trouble, and the task is read for a fresh link before each further try. Only
 when the 24 h are over does it end an image, and only when it is given twice.
@@ -137,7 +137,7 @@ async def _fresh(target: Target, link: str) -> str | None:
 
 
 class TaskReading:
-    """The latest reading of one call's task, which is made anew when an image asks for a fresh link."""
+    """The latest reading of one call's task, which is made again when an image asks for a fresh link."""
 
     def __init__(self, api: ImageApi, clock: Clock, task: str, shared_for_s: float) -> None:
         self._api = api
@@ -172,7 +172,7 @@ class TaskReading:
 
 
 class Siblings:
-    """The images of one call, told apart by their bytes where their links differ in nothing but a signature.
+    """The images of one call, distinguished by their bytes where their links differ in nothing but a signature.
 
     Such images may fill any variant, for one prompt made them all; only the same one must not fill two. ``stored`` has
     the SHA-256 of those that are stored, by index.
@@ -190,11 +190,11 @@ class Siblings:
         self._one_at_a_time = asyncio.Lock()
 
     def note_evidence(self, index: int, *, is_old: bool) -> None:
-        """Take note that bytes of an index that are no image are kept, of an earlier run's where ``is_old``."""
+        """Take note that bytes of an index that are not an image are kept, of an earlier run's where ``is_old``."""
         self._evidence[index] = is_old
 
     def has_evidence(self, index: int) -> bool:
-        """Whether bytes of an index that are no image are known to be kept."""
+        """Whether bytes of an index that are not an image are known to be kept."""
         return index in self._evidence
 
     def is_bad(self, index: int) -> bool:

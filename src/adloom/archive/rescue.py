@@ -167,7 +167,7 @@ class Rescuer:
         raise DownloadFailed(f"{key} holds other bytes; `adloom verify` shows details")
 
     async def _keep(self, stem: str, download: Download) -> None:
-        """Keep the first bytes that were no image, as evidence."""
+        """Keep the first bytes that were not an image, as evidence."""
         await self._store.create(f"{stem}.bin", download.content, media_type=_BYTES)
 
     async def _given_up(self, index: int, stem: str, error: LinkExpired) -> Image:

@@ -27,7 +27,7 @@ def _is_here(_name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A campaign file: where it is to be opened, what people call it, and how to fetch a file from beside it."""
+    """A campaign file: where it is to be opened, what people call it, and how to fetch a file from next to it."""
 
     path: Path
     shown: str
@@ -38,12 +38,12 @@ class Origin:
         return self.path.parent
 
     def beside(self, name: str) -> str:
-        """What people call a file that lies beside the campaign."""
+        """What people call a file next to the campaign."""
         return beside(self.shown, name)
 
 
 def beside(shown: str, name: str) -> str:
-    """The name of a file that lies beside another, for paths and addresses alike."""
+    """The name of a file next to another, for paths and addresses alike."""
     folder, slash, _ = shown.rpartition("/")
     return folder + slash + name
 

@@ -48,7 +48,7 @@ class BadReference(BadAddress):
 
 @dataclass(frozen=True, slots=True)
 class ReadFrom:
-    """Where references may be: beside the campaign, at addresses on this machine too, in S3 below these roots alone.
+    """Where references may be: next to the campaign, at addresses on this machine too, in S3 below these roots alone.
 
     ``roots`` None means anywhere in S3.
     """

@@ -60,7 +60,7 @@ class FirstLines:
 class Register:
     """The ids, contents and names of a job's rows so far.
 
-    The line of an id is doubled, and odd where it stands among the included rows: ``files`` names both files.
+    The line of an id is doubled, and odd where it is among the included rows: ``files`` names both files.
     """
 
     ids: FirstLines = field(default_factory=FirstLines)

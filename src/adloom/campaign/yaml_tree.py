@@ -40,7 +40,7 @@ _UNSENDABLE = re.compile("[\x00\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One YAML file: its content, and where each part of it stands."""
+    """One YAML file: its content, and where each part of it is."""
 
     file: str
     content: Tree
@@ -105,7 +105,7 @@ def read_yaml(content: bytes, file: str, report: Report) -> Document:
 
 
 def _report_controls(text: str, file: str, report: Report) -> None:
-    """Report every character that turns the direction of text, wherever it stands."""
+    """Report every character that turns the direction of text, wherever it is."""
     at = first_control(text)
     for _ in range(MOST_CONTROLS):
         if at < 0:

@@ -1,4 +1,4 @@
-"""The command line. The only module that prints.
+"""The command line: its commands and their options.
 
 Heavy libraries are imported by the command that needs them: ``adloom --help`` reads none of them.
 """

@@ -113,7 +113,7 @@ def _given(reason: str) -> str:
 
 
 def _fetcher(settings: Any) -> Any:  # noqa: ANN401 - imported late
-    """Fetches a link for a repair: a dead link is no image, not an error."""
+    """Fetches a link for a repair: a dead link is not an image, not an error."""
     from dataclasses import replace  # noqa: PLC0415
 
     from adloom.core.errors import DownloadError  # noqa: PLC0415

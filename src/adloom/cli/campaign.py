@@ -92,7 +92,7 @@ def _schema_text() -> str:
 
 
 def _lines(explained: Explanation) -> list[str]:
-    """One row in words: where it stands, what filled its template, what it is made with, what is sent."""
+    """One row in words: where it is, what filled its template, what it is made with, what is sent."""
     row = explained.row
     lines = [f"{row.job}/{row.name}", f"  row       {explained.place}"]
     lines += _parts("template", (explained.template,), named=False)

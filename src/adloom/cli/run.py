@@ -99,7 +99,7 @@ async def _watched(work: Callable[..., Awaitable[Result]], sent: list[Sent]) -> 
 
 
 def _interrupt_on_signals(run: Run) -> None:
-    """Ctrl-C or SIGTERM stops the buying and lets what is paid come in; a second one ends the process at once."""
+    """Ctrl-C or SIGTERM stops buying and lets what is paid come in; a second one ends the process at once."""
 
     def on_signal() -> None:
         if run.gate.is_interrupted:

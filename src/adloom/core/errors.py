@@ -81,7 +81,7 @@ class Problem:
 class CampaignInvalid(InputError):
     """All problems of a campaign in one report, in file order."""
 
-    SHOWN = 50  # a person mends these first; the count says how many more there are
+    SHOWN = 50  # a person fixes these first; the count says how many more there are
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"

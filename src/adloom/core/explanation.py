@@ -9,7 +9,7 @@ from adloom.core.campaign import Row
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One value that went into a row. ``origin`` says where it stands or, without a place, why it is so."""
+    """One value that went into a row. ``origin`` says where it is or, without a place, why it is so."""
 
     name: str
     value: str

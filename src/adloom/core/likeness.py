@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 NEAR_BITS = 10
-"""Of 256: the same picture encoded anew in another size is some 3 away, other pictures of one prompt 40 and more."""
+"""Of 256: the same picture encoded again in another size is some 3 away, other pictures of one prompt 40 and more."""
 
 
 def near_duplicates(likenesses: Iterable[tuple[str, str]]) -> set[str]:

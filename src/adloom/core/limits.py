@@ -35,7 +35,7 @@ CREDITS_PER_USD = Decimal(68)
 """EvoLink public price list, captured 2026-10-10 (6.8 CNY per USD, 10 credits per CNY)."""
 
 PRICE_TOLERANCE = Decimal("0.05")
-"""Our own: a ``credits_reserved`` further than this above the table stops the buying, further below it is noted."""
+"""Our own: a ``credits_reserved`` further than this above the table stops buying, further below it is noted."""
 
 PRICE_ROUNDING = Decimal("0.005")
 """Our own: a sum of one image that is rounded to a hundredth of a credit is off by 0.33 % at the lowest list price."""

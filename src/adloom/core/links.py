@@ -2,7 +2,7 @@
 
 A task that is read again may show its results in another order, under fresh signatures, or not all of them. So an image
 is known by the path of its link, never by its place. Where two links of one reading share a path, the query without
-what only signs it counts too. Links that are still alike can only be told apart by their bytes.
+what only signs it counts too. Links that are still alike can only be distinguished by their bytes.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from adloom.core.campaign import Row
 class Variant:
     """One wanted image of a row. ``number`` and ``take`` count from 1.
 
-    ``change`` are a reviewer's words for the prompt of this take; they are no part of its key.
+    ``change`` are a reviewer's words for the prompt of this take; they are not part of its key.
     """
 
     key: str

@@ -33,7 +33,7 @@ def kind_of(row: Row, model: str = "") -> Kind:
 
 
 def price_of(kind: Kind, prices: Prices) -> Decimal:
-    """Credits for one image: the campaign's own price, else the table's, and what the table charges beside it.
+    """Credits for one image: the campaign's own price, else the table's, and what the table charges in addition.
 
     Raises SettingInvalid for a model without a known price.
     """
@@ -41,7 +41,7 @@ def price_of(kind: Kind, prices: Prices) -> Decimal:
 
 
 def surcharge(kind: Kind) -> Decimal:
-    """Credits for references and searching, beside the image itself. One search an image is assumed."""
+    """Credits for references and searching, in addition to the image itself. One search an image is assumed."""
     known = MODELS.get(kind.model)
     references = known.credits_per_reference * kind.references if known else Decimal(0)
     return references + search_credits(kind)
@@ -91,7 +91,7 @@ def usd(credits_: Decimal) -> Decimal:
 
 
 def cap_credits(budget: Budget, dearest_image: Decimal) -> Decimal:
-    """The budget as a cap in credits. ``dearest_image`` prices a budget in images: the campaign's dearest."""
+    """The budget as a cap in credits. ``dearest_image`` prices a budget in images: the campaign's most expensive."""
     if budget.credits is not None:
         return budget.credits
     if budget.usd is not None:
@@ -110,5 +110,5 @@ def is_dearer(quoted: Decimal, reserved: Decimal) -> bool:
 
 
 def has_moved(quoted: Decimal, reserved: Decimal) -> bool:
-    """Whether what the API reserved is another price than what was quoted, dearer or cheaper."""
+    """Whether what the API reserved is another price than what was quoted, more expensive or cheaper."""
     return abs(reserved - quoted) > quoted * PRICE_TOLERANCE

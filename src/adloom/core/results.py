@@ -25,7 +25,7 @@ READ_ON_INTERVALS = 100
 """What is billed and not shown is read for this long (5 min at the default), then held; later runs look again."""
 
 WHOLE_WITHIN = Decimal("0.1")
-"""Our own: a bill further than this from a whole number of images is no bill: something else is charged for."""
+"""Our own: a bill further than this from a whole number of images is not a bill: something else is charged for."""
 
 
 class Verdict(StrEnum):

@@ -112,7 +112,7 @@ class Picker:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A selection held against the rows of one campaign."""
+    """A selection compared with the rows of one campaign."""
 
     selection: Selection = WHOLE
     digests: frozenset[str] = frozenset()

@@ -308,7 +308,7 @@ def condition(text: str) -> Condition:
 
 @lru_cache(maxsize=1024)
 def names_in(text: str) -> frozenset[str]:
-    """The variables that a template uses; none for literal text, and for what is no template that can be used."""
+    """The variables that a template uses; none for literal text, and for what is not a template that can be used."""
     if not is_template(text) or len(text) > LONGEST:
         return frozenset()
     try:
@@ -366,7 +366,7 @@ def _check(node: nodes.Node) -> None:
 
 
 def _pairs_lacking(text: str) -> str:
-    """What would be right in a text that is no template, as far as its marks show it."""
+    """What would be right in a text that is not a template, as far as its marks show it."""
     for begin, end in (("{{", "}}"), ("{%", "%}")):
         if text.count(begin) != text.count(end):
             return f"every {begin} has its {end}"

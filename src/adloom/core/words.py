@@ -3,7 +3,7 @@
 All of it is the team's own list; adloom brings none.
 
 A word counts whatever the case of its letters, and as a whole: "art" is not in "party". Chinese, Japanese and Thai are
-written without blanks between words, so there it counts wherever it stands.
+written without blanks between words, so there it counts wherever it is.
 """
 
 from __future__ import annotations

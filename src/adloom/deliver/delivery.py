@@ -84,7 +84,7 @@ class Result:
     kept: int = 0
     warnings: list[str] = field(default_factory=list)
     former: Mapping[str, str] = field(default_factory=dict)
-    """Files of earlier deliveries that are no part of this one, with their hashes."""
+    """Files of earlier deliveries that are not part of this one, with their hashes."""
 
     @property
     def refused(self) -> int:
@@ -332,7 +332,7 @@ def _head(delivery: Delivery, result: Result, files: Mapping[str, bytes]) -> dic
 
 
 async def _former(place: Place, lines: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """The files of the delivery before this one that are no part of it any more, with their hashes."""
+    """The files of the delivery before this one that are not part of it any more, with their hashes."""
     now = {line["key"] for line in lines if line["key"]}
     before: dict[str, str] = {}
     if (head := await place.store.read(place.key("delivery.json"))) is not None:

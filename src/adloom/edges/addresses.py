@@ -68,7 +68,7 @@ def is_internal_host(host: str) -> bool:
 
 
 def is_internal_address(text: str) -> bool:
-    """Whether an IP address is anything but plain public unicast. Raises ValueError if the text is no address.
+    """Whether an IP address is anything but plain public unicast. Raises ValueError if the text is not an address.
 
     An IPv4 address inside an IPv6 one (mapped, compatible, 6to4, Teredo, NAT64) is judged as itself.
     """

@@ -23,7 +23,7 @@ async def server_time(base_url: str) -> float | None:
 
 
 async def prefect_health(environ: Mapping[str, str]) -> Check:
-    """Whether the Prefect server that the environment names is there; none is no fault."""
+    """Whether the Prefect server that the environment names is there; none is not a fault."""
     url = environ.get("PREFECT_API_URL", "").rstrip("/")
     if not url:
         return Check("prefect", works=True, found="PREFECT_API_URL is not set: runs go without Prefect")

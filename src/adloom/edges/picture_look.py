@@ -87,7 +87,7 @@ def look(content: bytes) -> Look | None:
         raise Unjudged("it needs more memory than a decoder may have") from error
     except Unjudged:
         raise
-    except Exception:  # noqa: BLE001 - whatever a stranger's bytes raise in whichever decoder, they are no picture
+    except Exception:  # noqa: BLE001 - whatever a stranger's bytes raise in whichever decoder, they are not a picture
         return None
 
 

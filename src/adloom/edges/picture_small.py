@@ -21,7 +21,7 @@ BLANK_SPAN = 8
 """Levels of 256 of each colour: what JPEG makes of a plain surface has fewer."""
 
 BLANK_BUT_FOR = 0.005
-"""A speck is no picture; a line of small print is one."""
+"""A speck is not a picture; a line of small print is one."""
 
 COLUMNS = 6
 CELL_PX = 150

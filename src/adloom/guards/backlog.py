@@ -22,7 +22,7 @@ LINKS_WAIT_S = 2 * 3600
 """When an image has waited this long, of the 24 h that its link lives, purchases wait until it has its place."""
 
 LEFT_IMAGES = 50
-"""After so many images that could not be fetched the buying ends: what is bought next would come to the same.
+"""After so many images that could not be fetched buying stops: what is bought next would come to the same.
 
 Those that an earlier run found damaged do not count: they would keep every later run from buying for a day.
 """
@@ -52,7 +52,7 @@ class Backlog:
     def leave_for_later(self, images: int, *, known: int = 0) -> None:
         """Take note of images that could not be fetched this time; so many ``known`` ones of them not last time either.
 
-        Those brought bytes that are no image: that says nothing about the next ones.
+        Those brought bytes that are not an image: that says nothing about the next ones.
         """
         self.left += images
         self._left_anew += images - known

@@ -5,7 +5,7 @@ cannot be written down must not be bought. Operations that come through let the 
 the buying for this run, and after that no operation is waited for any more.
 
 A refusal in the middle of a run (a token that expired, a permission that was taken away) is an outage like another:
-somebody may mend it, and what has been paid for waits for it.
+somebody may fix it, and what has been paid for waits for it.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def parse_json(content: bytes) -> object:
 
 
 def from_json(content: bytes, key: str) -> dict[str, Any]:
-    """A stored record. Raises RecordUnreadable when it is no JSON object."""
+    """A stored record. Raises RecordUnreadable when it is not a JSON object."""
     try:
         record = parse_json(content)
     except ValueError as error:

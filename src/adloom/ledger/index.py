@@ -128,7 +128,7 @@ async def _read_all(store: Store) -> dict[str, _Older]:
     async for listed in store.list(""):
         campaign, slash, rest = listed.key.partition("/")
         edition, more, name = rest.partition("/")
-        if slash and more and not campaign.startswith("_"):  # the receiver's folder is no campaign
+        if slash and more and not campaign.startswith("_"):  # the receiver's folder is not a campaign
             older = found.setdefault(f"{campaign}/{edition}/", _Older(Edition(campaign, edition)))
             older.add(name.split("/"))
     return {prefix: older for prefix, older in found.items() if older.has_plan or older.facts}

@@ -134,7 +134,7 @@ class Board:
             sheet = await contact_sheet(store, self._edition, keys, decoder)
         if sheet:
             words = f"{len(keys):,} images at a glance · {self._words}"
-            picture = f"![contact sheet]({sheet})"  # an image artifact would show the whole URL beside the image
+            picture = f"![contact sheet]({sheet})"  # an image artifact would show the whole URL next to the image
             await acreate_markdown_artifact(picture, self._key("contact-sheet"), words)
 
     @property

@@ -15,7 +15,7 @@ from adloom.core.campaign import Budget
 from adloom.core.errors import SettingInvalid
 
 CAMPAIGNS = "campaigns"
-"""The folder of the deployment's own campaigns, beside prefect.yaml. A form may always name what is in it."""
+"""The folder of the deployment's own campaigns, next to prefect.yaml. A form may always name what is in it."""
 
 ROOTS = "ADLOOM_CAMPAIGN_ROOTS"
 MAX_USD = "ADLOOM_MAX_USD"

@@ -74,7 +74,7 @@ class OwnPagesOnly:
     """Refuses what the page of another origin asks for, before anything is done about it.
 
     CORS alone has the browser keep the answer from the page. A proxy that signs people on and adds the secret would let
-    the page of a stranger act for whoever opened it. What is no browser sends no ``Origin``.
+    the page of a stranger act for whoever opened it. What is not a browser sends no ``Origin``.
     """
 
     def __init__(self, app: "ASGIApp", origins: Collection[str]) -> None:

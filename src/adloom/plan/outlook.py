@@ -44,7 +44,7 @@ ALONE = Share()
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the person who starts a run asks for beside the campaign file; None leaves the file's own word."""
+    """What the person who starts a run asks for in addition to the campaign file; None leaves the file's own word."""
 
     budget: Budget | None = None
     in_flight: int | None = None
@@ -129,7 +129,7 @@ class Outlook:
 
     @property
     def fits(self) -> bool:
-        if self.cap is None or not self.to_buy:  # what is bought already is no reason to stop
+        if self.cap is None or not self.to_buy:  # what is bought already is not a reason to stop
             return True
         return self.committed.committed + self.to_buy <= self.cap
 
@@ -216,7 +216,7 @@ async def _look(
     ledger: Ledger,
 ) -> Outlook:
     choice, decisions = asked
-    past = await read_past(ledger.store, edition)  # before the ledger: what others write meanwhile is no sign then
+    past = await read_past(ledger.store, edition)  # before the ledger: what others write meanwhile is not a sign then
     await ledger.load()
     calls = [ledger.facts(call) for call in ledger.calls()]
     known = outcomes(calls)

@@ -20,7 +20,7 @@ from adloom.world import World
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A frozen plan, and the campaign as it was held against the archive when it was frozen."""
+    """A frozen plan, and the campaign as it was compared with the archive when it was frozen."""
 
     outlook: Outlook
     revision: Revision

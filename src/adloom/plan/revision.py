@@ -83,7 +83,7 @@ class Revision:
     selection: str
     """What a revision that reserves a part of the plan is for; empty where it reserves the whole."""
     fallback: tuple[str, ...]
-    """The models that its runs may fall back on: its cap has room for all of it at the dearest of them."""
+    """The models that its runs may fall back on: its cap has room for all of it at the most expensive of them."""
     shards: tuple[Shard, ...]
     sha256: str
     delivery: Mapping[str, Any] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 ``checksums.txt`` has one line ``<sha256>  <key relative to the edition>`` for every object of the edition, sorted by
 key, as ``sha256sum`` writes and checks it, and a last line ``# <sha256>`` over the lines before. It is written after
 everything else. What was once in it stays in it, so that a loss is found however many runs come after. Heartbeats
-change while their run lives, so each is held against its own hash instead. The ledger stays the truth: checksums and
+change while their run lives, so each is compared with its own hash instead. The ledger stays the truth: checksums and
 manifest are derived from it, and ``verify`` derives both again.
 """
 
@@ -280,5 +280,5 @@ async def _names(store: Store, edition: Edition) -> AsyncIterator[str]:
 
 
 def _is_document(name: str) -> bool:
-    """Whether an object may be written anew under its name."""
+    """Whether an object may be rewritten under its name."""
     return not name.startswith(("ledger/", "plan/", "plan-r", "thumbs/", *PAID))

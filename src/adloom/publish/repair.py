@@ -3,7 +3,7 @@
 An object comes back only with the bytes that the checksums (else the ledger) tell of: from where they strayed to (two
 that were swapped, one that was renamed), from a seal or from the records that a seal was made of, from its living
 result link. A record whose links a seal holds without what signs them comes back as it is there, if the seal is whole.
-A thumbnail is made anew from its image. What is derived is written anew only from a plan and a ledger that are whole,
+A thumbnail is made again from its image. What is derived is rewritten only from a plan and a ledger that are whole,
 so that a damage never spreads. Nothing is deleted or bought: what was added stays for a person to judge, and damaged
 bytes of a paid image are kept under ``quarantine/`` before they are replaced.
 """
@@ -195,7 +195,7 @@ class _Repairer:
                     self.remade.add(key)
 
     async def write_derived(self, ledger: Ledger) -> None:
-        """Write anew what is derived and damaged, if all that it is derived from is right; then the checksums."""
+        """Write again what is derived and damaged, if all that it is derived from is right; then the checksums."""
         if not any(_is_a_source(finding) for finding in self.left):
             known = {finding.key for finding in self.left if finding.damage is not Damage.ADDED}
             wrong = {key for key in known if key.startswith(DERIVED)}

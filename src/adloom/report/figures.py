@@ -1,7 +1,7 @@
 """The figures of a report, pure: counts calls and images into groups, each of which adds up to the whole.
 
 Every purchase belongs to exactly one group of each kind, so the money of any kind of group sums to what the ledger
-says, to the last credit. What nobody knows is never guessed: reserved and at-risk money stand beside the charge, and a
+says, to the last credit. What nobody knows is never guessed: reserved and at-risk money are listed apart, and a
 cost per approved image is unknown where nothing is approved.
 """
 
@@ -25,7 +25,7 @@ UNPLANNED = "(no longer planned)"
 LOST = "(records lost)"
 """Purchases whose records a person gave up for lost: what they cost is known, for what is not."""
 MOST_VALUES = 50
-"""A variable with more values than this is no axis that anybody compares."""
+"""A variable with more values than this is not an axis that anybody compares."""
 REASONS = 5
 
 

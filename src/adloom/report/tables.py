@@ -125,7 +125,7 @@ def _shown(name: str, figures: Figures, report: Report) -> list[str]:
 
 
 def _bars(report: Report, kind: str) -> list[tuple[list[str], float]]:
-    """The lines of a kind, each with its share of the dearest as the length of its bar, 0 to 100."""
+    """The lines of a kind, each with its share of the most expensive as the length of its bar, 0 to 100."""
     lines = report.lines(kind)
     most = max((figures.money.charged for _, figures in lines), default=Decimal(0))
     return [

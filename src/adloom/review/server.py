@@ -3,7 +3,7 @@
 Every address begins with a secret that is made for each server, so neither another user of the machine nor a page of
 another site can reach it: the first does not know it, the second may neither read an answer nor send JSON here. Host
 and Origin are checked as well, so that no other name leads here. Reviewers who have the address decide at once; a
-decision only sets what it names, over what stands, so none undoes what another one set beside it.
+decision only sets what it names, over what stands, so none undoes what another one set at the same time.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ async def in_batches(orders: AsyncIterator[Order], size: int) -> AsyncIterator[B
 
 
 async def drive(gate: Gate, batches: AsyncIterator[Batch], fulfil: Fulfil, at_once: int) -> None:
-    """Send every batch through ``fulfil``, ``at_once`` at a time, until the work or the buying ends.
+    """Send every batch through ``fulfil``, ``at_once`` at a time, until the work or buying stops.
 
     What is still under way when an interrupted run's time is over is cancelled.
     """

@@ -93,7 +93,7 @@ class Fulfilment:
     async def see_to_others(self) -> None:
         """Wait for the calls that other runs have begun; take over from those that died.
 
-        A run that lives may have given a call up, and may itself be waiting for one of ours: nobody waits for ever.
+        A run that lives may have given a call up, and may itself be waiting for one of ours: nobody waits indefinitely.
         """
         since = self._world.clock.monotonic()
         while self._others and not self._gate.is_interrupted:

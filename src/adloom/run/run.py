@@ -89,7 +89,7 @@ class Run:
         self.edition = outlook.edition
         self._throttle = Throttle(outlook.pace, self.gate, world.clock)
         self._vigil = Vigil(world, reserved, self.gate, self._throttle)
-        direct = world.store  # whether callbacks can be listed is no reason to stop buying
+        direct = world.store  # whether callbacks can be listed is not a reason to stop buying
         steady = SteadyStore(world.store, self.gate, world.clock, world.random, world.poll_interval_s)
         world = self._world = replace(world, store=steady)
         outlook.ledger.go_through(steady)
@@ -207,7 +207,7 @@ class Run:
         )
 
     async def work(self, fulfil: Fulfil | None = None) -> None:
-        """Do all batches, each where ``fulfil`` takes it; by itself, where it stands."""
+        """Do all batches, each through ``fulfil``, by default in this process."""
         at_once = batches_at_once(batch_size(self.revision.calls), self._outlook.pace.in_flight)
         await drive(self.gate, self.batches(), fulfil or self.fulfil, at_once)
 
@@ -259,7 +259,7 @@ class Run:
             log.warning("%s was not closed in the archive's index: %s", self.edition.prefix, error.message)
 
     def _stops(self) -> tuple[Stop, ...]:
-        """Why buying stopped. That nobody agreed to a price is no reason where there was nothing to buy."""
+        """Why buying stopped. That nobody agreed to a price is not a reason where there was nothing to buy."""
         if self._outlook.to_buy or self.gate.turned_away:
             return self.gate.stops
         return tuple(stop for stop in self.gate.stops if stop.reason is not StopReason.UNCONFIRMED)

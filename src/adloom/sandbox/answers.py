@@ -1,4 +1,4 @@
-"""What the sandbox says: replies, the documented error envelope, and proxy pages that are no JSON."""
+"""What the sandbox says: replies, the documented error envelope, and proxy pages that are not JSON."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Fault(BaseModel):
 
     ``fault`` is a wire fault for requests, a kind of damage for images, a callback fault, or for ``outcome`` how a
     task ends. ``after`` lets a submission be accepted first: the answer alone is lost. ``match`` restricts it to what
-    contains it: the body (submit), the prompt (outcome, callback) or the path. ``times`` below zero means for ever.
+    contains it: the body (submit), the prompt (outcome, callback) or the path. ``times`` below zero means always.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,7 +85,7 @@ class FaultBook:
                 self._script[fault.route].append(_Queued(fault))
 
     def waiting(self) -> int:
-        """How many scripted faults have not struck yet; those for ever count as one."""
+        """How many scripted faults have not struck yet; permanent ones count as one."""
         return sum(max(1, queued.left) for queue in self._script.values() for queued in queue)
 
     def clear(self) -> None:

@@ -162,7 +162,7 @@ class FileHost:
 
 
 def media_type_of(content: bytes) -> str:
-    """The media type by the first bytes, ``application/octet-stream`` for anything that is no picture."""
+    """The media type by the first bytes, ``application/octet-stream`` for anything that is not a picture."""
     starts = (
         (b"\xff\xd8\xff", "image/jpeg"),
         (b"\x89PNG\r\n\x1a\n", "image/png"),

@@ -199,7 +199,7 @@ class SandboxSettings(BaseModel):
     link_life_s: float = Field(default=86_400, gt=0)
     dead_link_status: Literal[403, 404, 410] = 403
     link_form: LinkForm = "path"  # what tells a task's pictures apart: path, a query parameter, or the signature alone
-    renewed_link_life_s: Seconds = 0  # above 0 every reading of a task signs its links anew, for so long
+    renewed_link_life_s: Seconds = 0  # above 0 every reading of a task signs its links again, for so long
     reverse_later_results: bool = False  # from the second reading of a task on its links stand the other way round
     young_link_tries: int = Field(default=0, ge=0)  # the first fetches of a picture are answered young_link_status …
     young_link_s: Seconds = 0  # … and so is every fetch until its task ended so long ago

@@ -117,7 +117,7 @@ class Spender:
             return
 
     async def _buy_once(self, order: Order) -> ApiError | None:
-        """One attempt, with the model whose turn it is; what it ended with where it was no purchase."""
+        """One attempt, with the model whose turn it is; what it ended with where it was not a purchase."""
         order = self._fallback.order_for(order, self._ledger.facts(order.call))
         if self.is_blocked(order):
             return None

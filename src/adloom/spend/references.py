@@ -2,7 +2,7 @@
 
 An upload is one create-once record of the edition, ``ledger/uploads/<sha256>-<writer>-<number>.json``: ``schema``
 (``adloom.upload/1``), ``time`` and ``expires_at`` (UTC, by this machine's clock), ``account`` (whose upload it is, and
-where), ``name`` (the file's path beside the campaign) and ``url``. It lies in the ledger because only the ledger holds
+where), ``name`` (the file's path next to the campaign) and ``url``. It lies in the ledger because only the ledger holds
 addresses. The records save uploads and prove nothing: one that cannot be read, or that another run made meanwhile,
 costs one more upload of the same bytes under the same name.
 

@@ -44,7 +44,7 @@ MOST_NAMES = 10_000
 
 
 class Damaged(Exception):
-    """This is no workbook that can be read; the message says what was met."""
+    """This is not a workbook that can be read; the message says what was met."""
 
 
 class TooLarge(Exception):

@@ -187,7 +187,7 @@ class EvoLink:
         return {id_: found[id_] for id_ in task_ids if id_ in found}
 
     async def _read_singly(self, task_ids: list[str]) -> dict[str, Task]:
-        """Read tasks one by one; a failure waits for the others, so that none of them was read in vain."""
+        """Read tasks one by one; a failure waits for the others, so that no reading is wasted."""
         outcomes = await asyncio.gather(*map(self._read_one, task_ids), return_exceptions=True)
         found = {task.task_id: task for task in outcomes if isinstance(task, Task)}
         errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]

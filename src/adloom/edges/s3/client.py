@@ -67,7 +67,7 @@ class Connection:
         return action(self._client(lane))
 
     def renew(self) -> None:
-        """Forget clients and credentials: the next use reads them anew from wherever they come from."""
+        """Forget clients and credentials: the next use reads them again from wherever they come from."""
         with self._lock:
             self._session = None
             self._clients = {}

@@ -3,7 +3,7 @@
 ``ADLOOM_S3_SSE`` is ``AES256`` or ``aws:kms`` (with ``ADLOOM_S3_SSE_KMS_KEY_ID``, else the account's own key). Without
 it the bucket's default holds. ``ADLOOM_S3_OBJECT_LOCK_MODE`` is ``GOVERNANCE`` or ``COMPLIANCE`` and needs
 ``ADLOOM_S3_OBJECT_LOCK_DAYS``; it holds for what is created once (facts, plans, images), not for documents that are
-written anew (heartbeats, manifest, page), and the bucket must have been made with Object Lock.
+rewritten (heartbeats, manifest, page), and the bucket must have been made with Object Lock.
 
 ``ADLOOM_S3_BUCKET_OWNER`` is the AWS account that the bucket belongs to: S3 then refuses one of the same name in other
 hands. ``ADLOOM_S3_CACHE`` is ``private`` (the default) or ``public``: whether caches between S3 and a browser may keep

@@ -5,8 +5,8 @@ any number of concurrent creates one wins. 412 does not always mean that somebod
 or that was answered by an error after it had been done, is met again by the next. So after a repetition the object is
 read back and compared; records and images of two writers are never equal. 409 decides nothing and is tried again.
 
-Browsers may keep images for ever under their name, which no other bytes ever get; all else is marked ``no-store``.
-Nothing is ever deleted, and nothing but documents written anew (``replace``) is overwritten.
+Browsers may keep images indefinitely under their name, which no other bytes ever get; all else is marked ``no-store``.
+Nothing is ever deleted, and only documents that are rewritten (``replace``) are overwritten.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ _LINE_ENDS_OF_OLD_SCRIPTS = {0x2028: "\\u2028", 0x2029: "\\u2029", ord("<"): "\\
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What a page is told beside the images: when a run that goes on wrote it, and how often a server is asked."""
+    """What a page gets besides the images: when a run that goes on wrote it, and how often a server is asked."""
 
     running: str = ""
     served_every_ms: int = 0
