@@ -21,7 +21,7 @@ from adloom.archive.rescue import Rescuer
 from adloom.collect.poller import Poller
 from adloom.core.errors import LinkExpired
 from adloom.core.facts import ImageFate, images_of, money_of
-from adloom.core.task import ListedTask, TaskState
+from adloom.core.task import ListedTask, Task, TaskState
 from adloom.guards.gate import Gate
 
 PAGE = b"<html>please log in</html>"
@@ -110,6 +110,41 @@ async def test_an_image_of_a_second_task_that_never_comes_is_told_and_paid_for(h
         assert harbour.store.objects[EDITION.key(images[1].key)] == PAGE
     else:
         assert "lost" in images[1].reason
+
+
+def failed(task):
+    return Task(task, TaskState.FAILED, word="failed")
+
+
+EARLY = {
+    "failed": failed,
+    "empty": lambda task: completed(task, credits_used=PRICE * 2),
+    "partial": lambda task: completed(task, LINKS[0], credits_used=PRICE * 2),
+    "partial without a bill": lambda task: Task(task, TaskState.COMPLETED, (LINKS[0],), None, word="completed"),
+}
+
+
+@pytest.mark.parametrize("early", EARLY)
+async def test_the_end_of_a_second_task_is_not_believed_at_its_first_reading(harbour, early):
+    began = harbour.clock.monotonic()
+
+    def shown(task):
+        return EARLY[early](task) if harbour.clock.monotonic() - began < 4 else completed(task, *LINKS)
+
+    harbour.api.state_of = shown
+    images = await harbour.rescue() or await harbour.rescue()
+    assert [image.fate for image in images.values()] == [ImageFate.EXTRA] * 2
+    assert money_of(harbour.ledger.facts("c-1")).charged == PRICE * 2
+
+
+async def test_a_second_task_that_has_failed_at_two_readings_cost_nothing_and_is_not_read_again(harbour):
+    harbour.api.state_of = failed
+    assert await harbour.rescue() == {}
+    assert len(harbour.ledger.facts("c-1").latest.seconds) == 1
+    assert money_of(harbour.ledger.facts("c-1")).charged == 0
+    reads = len(harbour.api.reads)
+    await harbour.rescue()
+    assert len(harbour.api.reads) == reads == 2
 
 
 async def test_images_that_a_later_reading_shows_in_another_order_are_all_kept(harbour):

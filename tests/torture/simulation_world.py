@@ -904,4 +904,4 @@ class SimDecoder:
 
 def _anonymous(key: str) -> str:
     """A key without the random tokens of writers, so that equal seeds have equal traces."""
-    return re.sub(r"runs/[0-9a-f]+", "runs/*", key)
+    return re.sub(r"(runs/|@)[0-9a-f]{16}", r"\1*", key)

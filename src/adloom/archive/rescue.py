@@ -1,7 +1,8 @@
 """Paid images that no variant waits for: second tasks of one attempt, and tasks that no ledger knows.
 
 Two tasks for one attempt should not exist; where they do (a process that slept between its last look and its POST), the
-images of the second go to ``extras/<call>-<task>-<index>.<ext>`` and a ``second`` fact carries the charge. A finished
+images of the second go to ``extras/<call>-<task>-<index>.<ext>`` and a ``second`` fact carries the charge, once its end
+is believed by the rules for any task (``core.results``); until then every run and sweep looks again. A finished
 task of a key that nobody else uses (``ADLOOM_DEDICATED_KEY=1``) and that nothing in the archive claims is copied to
 ``orphans/<task>/`` at the archive's root before its links die, for a person to attribute.
 """
@@ -19,6 +20,7 @@ from adloom.collect.poller import Poller
 from adloom.core.backoff import POLL_FOR_S
 from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed
 from adloom.core.facts import Attempt, Image, ImageFate, images_record, task_name
+from adloom.core.results import Reading, Verdict, images_billed, judge, second_reading_after_s
 from adloom.core.task import Download, Picture, Task, TaskState
 from adloom.ledger.claims import claims_of, hold
 from adloom.ledger.edition import Edition, to_json, utc
@@ -80,7 +82,7 @@ class Rescuer:
 
     async def _second_task(self, call: str, attempt: Attempt, task_id: str) -> None:
         sent = datetime.fromisoformat(attempt.intent["time"]).timestamp() if attempt.intent else self._clock.now()
-        task = await self._poller.watch(task_id, sent)
+        task = await self._ended(attempt, task_id, sent)
         if task is None:
             return
         log.error("call %s was bought twice: task %s is kept as extra images", call, task_id)
@@ -99,6 +101,41 @@ class Rescuer:
                 "credits": str(charged if task.state is TaskState.COMPLETED else 0),
                 **images_record(images),
             },
+        )
+
+    async def _ended(self, attempt: Attempt, task_id: str, sent: float) -> Task | None:
+        """A second task whose end can be believed: it shows all that was asked for or billed, or two readings agree.
+
+        None while a later run has to look again.
+        """
+        readings: list[Reading] = []
+        first = await self._poller.watch(task_id, sent)
+        task = first
+        for _ in range(2):
+            if task is None or first is None or task.state is not first.state:
+                return None
+            readings.append(Reading(self._clock.monotonic(), task.results, is_own=bool(readings)))
+            if task.state is TaskState.COMPLETED:
+                if self._judged(attempt, task, readings, sent) in (Verdict.FINAL, Verdict.NEVER_SHOWN):
+                    return task
+            elif len(readings) > 1:
+                return task
+            if len(readings) == 1:
+                wait_s = second_reading_after_s(self._poller.interval_s)
+                task = await self._poller.look_again(task_id, wait_s, alone=True)
+        return None
+
+    def _judged(self, attempt: Attempt, task: Task, readings: list[Reading], sent: float) -> Verdict:
+        asked = len(attempt.intent["variants"]) if attempt.intent else 0
+        quoted = Decimal(attempt.intent["credits"]) if attempt.intent else None
+        return judge(
+            readings,
+            known=(),
+            asked=asked,
+            billed=images_billed(task.credits_used, quoted, asked) if asked else None,
+            interval_s=self._poller.interval_s,
+            now_s=self._clock.monotonic(),
+            ended_ago_s=self._clock.now() - sent,
         )
 
     async def _orphan(self, task: Task, made: float) -> None:
