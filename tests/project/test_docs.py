@@ -21,7 +21,7 @@ from adloom.core.limits import MODELS
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "campaigns.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-TABLES = re.findall(r"`([a-z]+\.(?:csv|txt))`[^\n]*:\n\n```(?:csv|text)\n(.*?)```", PAGE, re.DOTALL)
+TABLES = re.findall(r"`([a-z-]+\.(?:csv|txt))`[^\n]*:\n\n```(?:csv|text)\n(.*?)```", PAGE, re.DOTALL)
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("src/adloom/starter/*.md")])
 TEXTS = [*PAGES, *sorted(ROOT.glob("campaigns/*.yaml")), *sorted(ROOT.glob("src/adloom/starter/*.yaml"))]
 IN_BACKTICKS = re.compile(r"`(?:\.venv/bin/)?(adloom [a-z][^`\n]*)`")
@@ -53,6 +53,7 @@ ROWS = {
     "axes": 18,
     "samples": 8,
     "locales": 7,
+    "words": 4,
 }
 
 

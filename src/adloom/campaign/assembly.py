@@ -9,6 +9,7 @@ from pathlib import Path
 
 from adloom.campaign.axes import crossed_source, product_source
 from adloom.campaign.axes_reader import AxesReader
+from adloom.campaign.brand_words import read_words
 from adloom.campaign.jobs import (
     AxisPlace,
     Job,
@@ -22,7 +23,7 @@ from adloom.campaign.jobs import (
 from adloom.campaign.origin import Origin
 from adloom.campaign.problems import Place, Report
 from adloom.campaign.references import ReadFrom, ReferenceReader
-from adloom.campaign.schema import HeadFile, JobFile, SettingsFile, read_head, read_jobs
+from adloom.campaign.schema import STAND_IN, HeadFile, JobFile, SettingsFile, read_head, read_jobs
 from adloom.campaign.settings import AXES, STANDARD, SettingsReader, Texts
 from adloom.campaign.workbook.reader import file_of, is_workbook
 from adloom.campaign.yaml_tree import Document, Tree
@@ -34,6 +35,7 @@ from adloom.core.limits import PROFILES
 from adloom.core.matrix import EXCLUDED_NAMES, Exclusions
 from adloom.core.quoting import shown
 from adloom.core.template import BadTemplate, is_template, prompt_template
+from adloom.core.words import WordRules
 from adloom.edges.addresses import BadAddress, check_url
 
 
@@ -111,6 +113,7 @@ class _JobBuilder:
             self._standard["model"] = head.model
             self._origins["model"] = document.place(("model",))
         self._apply(head.defaults, ("defaults",), self._standard, self._origins)
+        self._words = read_words(head.words, origin, self._file, report)
 
     def job(self, position: int, job: JobFile) -> Job:
         """One job with its defaults, rows and places."""
@@ -140,6 +143,7 @@ class _JobBuilder:
                 included(row, self._document.place((*at, "include", number))) for number, row in enumerate(job.include)
             ),
             sample=self._sample(job),
+            words=WordRules() if job.prompt == STAND_IN else self._words,
             prompts=job.prompt if isinstance(job.prompt, dict) else {},
         )
 

@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from adloom.campaign.problems import did_you_mean
 from adloom.core.cheapest import CHEAPEST
 from adloom.core.identity import slug
+from adloom.core.locale import FALLBACK
 from adloom.core.quoting import shown
 
 OVERRIDES = ("id", "prompt", "variants", "size", "quality", "references", "grouping", "priority", "model")
@@ -216,6 +217,32 @@ def prompt_text(value: object) -> object:
             raise fault(f"{shown(locale)} is not a locale", "codes like en, zh-CN or pt-BR, and fallback")
         text(template)
     return value
+
+
+def word_lists(value: object) -> object:
+    """Words, or words by locale."""
+    if isinstance(value, dict) and value:
+        for locale, each in value.items():
+            _check_locale(locale)
+            texts(each)
+        return {locale: each if isinstance(each, list) else [each] for locale, each in value.items()}
+    read = texts(value)
+    return read if isinstance(read, list) else [read]
+
+
+def word_files(value: object) -> object:
+    """The path of a file with words, or one by locale."""
+    if not isinstance(value, dict) or not value:
+        return text(value)
+    for locale, each in value.items():
+        _check_locale(locale)
+        text(each)
+    return value
+
+
+def _check_locale(locale: str) -> None:
+    if not _LOCALE.fullmatch(locale) or locale == FALLBACK:
+        raise fault(f"{shown(locale)} is not a locale", "codes like en, zh-CN or pt-BR")
 
 
 def weight_table(value: object) -> object:

@@ -16,6 +16,7 @@ from adloom.campaign.table import Table, cells_of, survey
 from adloom.core.campaign import Variables
 from adloom.core.matrix import ROWS_PER_CAMPAIGN, Value, first_text
 from adloom.core.quoting import shown
+from adloom.core.words import WordRules
 
 _WORDS_OF_A_PROMPT = re.compile(r"\w+")
 
@@ -88,6 +89,7 @@ class Job:
     exclude: tuple[Pattern, ...] = ()
     include: tuple[SourceRow, ...] = ()
     sample: Sample | None = None
+    words: WordRules = field(default_factory=WordRules)
     prompts: Mapping[str, str] = field(default_factory=dict)
     """The templates by locale, and the one for all others under ``fallback``; the job then has no ``prompt``."""
 

@@ -302,6 +302,8 @@ class RowReader:
                 takers = those_that_take(partial(_takes_length, prompt, most))
                 self._report.add(place, f"{problem}{which}", "; ".join(filter(None, ("a shorter prompt", takers))))
                 return False
+        for problem, allowed in self._job.words.problems(prompt, str(source.variables.get(LOCALE, ""))):
+            self._report.add(place, problem.replace("the prompt", f"the prompt{which}", 1), allowed)
         if _DIGIT.search(prompt) and names_its_own_count(prompt):
             self._report.count(_OWN_COUNT, place)
         if len(prompt) > ADVISED_CHARACTERS:

@@ -33,6 +33,8 @@ from adloom.campaign.checks import (
     texts,
     weight_table,
     whole_number,
+    word_files,
+    word_lists,
     zips,
 )
 from adloom.campaign.problems import Report, did_you_mean
@@ -41,6 +43,7 @@ from adloom.core.campaign import Budget, Duplicates, Grouping, Pace
 from adloom.core.cheapest import CHEAPEST
 from adloom.core.limits import MODELS, OPTIONS, PRIORITIES, PROFILES, QUALITIES, WIDE_RATIOS
 from adloom.core.quoting import shown
+from adloom.core.spelling import nearest
 
 Text: TypeAlias = Annotated[str, BeforeValidator(text)]
 Slug: TypeAlias = Annotated[str, BeforeValidator(slug_text), Field(pattern=r"^[a-z0-9-]{1,63}$")]
@@ -177,6 +180,16 @@ class JobFile(SettingsFile):
     sample: SampleFile | None = None
 
 
+class WordsFile(_File):
+    """Words that prompts may not have, and words that they must have; a list for all locales, or one for each."""
+
+    forbid: Annotated[list[str] | dict[str, list[str]], BeforeValidator(word_lists)] = Field(default_factory=list)
+    require: Annotated[list[str] | dict[str, list[str]], BeforeValidator(word_lists)] = Field(default_factory=list)
+    file: Annotated[str | dict[str, str], BeforeValidator(word_files)] = Field(
+        "", description="a text file of forbidden words, one per line, or one for each locale"
+    )
+
+
 class HeadFile(_File):
     """Everything of a campaign file but its jobs."""
 
@@ -195,6 +208,7 @@ class HeadFile(_File):
     )
     callback_url: Text | None = None
     duplicates: Annotated[Duplicates, BeforeValidator(one_of(*Duplicates))] = Duplicates.KEEP
+    words: WordsFile | None = None
 
 
 class CampaignFile(HeadFile):
@@ -203,6 +217,7 @@ class CampaignFile(HeadFile):
     PARTS: ClassVar[Mapping[Path, type[BaseModel]]] = {
         ("budget",): BudgetFile,
         ("limits",): PaceFile,
+        ("words",): WordsFile,
         ("defaults",): SettingsFile,
         ("references", "*"): ReferenceFile,
         ("jobs", "*"): JobFile,
@@ -219,6 +234,9 @@ def editor_schema() -> dict[str, Any]:
         **CampaignFile.model_json_schema(schema_generator=_EditorSchema),
         "title": "adloom campaign",
     }
+
+
+STAND_IN = "a stand-in for a prompt that cannot be read"
 
 
 class _EditorSchema(GenerateJsonSchema):
@@ -256,12 +274,36 @@ def read_jobs(document: Document, content: Mapping[str, Tree], report: Report) -
         try:
             read.append((position, JobFile.model_validate(job)))
         except ValidationError as invalid:
-            report_errors(document, ("jobs", position), invalid.errors(include_url=False), report)
+            errors = invalid.errors(include_url=False)
+            report_errors(document, ("jobs", position), errors, report)
+            if (sound := _sound_part(job, errors)) is not None:
+                read.append((position, sound))
         if isinstance(job, dict) and isinstance(name := job.get("id"), str):
             place = document.place(("jobs", position, "id"))
             if lines.setdefault(name, place.line) != place.line:
                 report.add(place, f"the job id {shown(name)} is already taken in line {lines[name]}", "each id once")
     return read
+
+
+_MAKES_ROWS = ("prompt", "matrix", "zip", "rows", "exclude", "include", "sample")
+
+
+def _sound_part(job: object, errors: Sequence[ErrorDetails]) -> JobFile | None:
+    """A job without what is wrong with it, so that the rest is checked as well; None where nothing is left to check.
+
+    Nothing is bought of a campaign with such a job. Where what makes its rows is wrong, one row stands for all.
+    """
+    bad = {str(error["loc"][0]) for error in errors if error["loc"]}
+    if not isinstance(job, dict) or not bad:
+        return None
+    sound = {name: value for name, value in job.items() if name not in bad}
+    bad |= {near for name in bad - {*JobFile.model_fields} for near in nearest(name, _MAKES_ROWS)}
+    if bad.intersection(_MAKES_ROWS):
+        sound = {name: value for name, value in sound.items() if name not in _MAKES_ROWS} | {"prompt": STAND_IN}
+    try:
+        return JobFile.model_validate({"id": "unnamed"} | sound)
+    except ValidationError:
+        return None
 
 
 def report_errors(document: Document, prefix: Path, errors: Sequence[ErrorDetails], report: Report) -> None:
@@ -296,6 +338,7 @@ _EXAMPLES = {
     "budget": "like budget: {usd: 12.50}",
     "limits": "like limits: {in_flight: 16}",
     "defaults": 'like defaults: {variants: 4, size: "4:5"}',
+    "words": "like words: {forbid: [cheap]}",
     "sample": "like sample: {count: 6, seed: 7}",
     "axes": "like axes: {light: 2}",
     "references": "like references: {bottle: {file: references/bottle.png}}",
