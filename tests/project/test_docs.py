@@ -189,3 +189,10 @@ def test_every_test_that_the_reliability_page_names_is_there():
     named = set(re.findall(r"`((?:[a-z0-9_]+/)*test_\w+)`", page))
     assert len(named) > 40
     assert {name for name in named if not (ROOT / "tests" / f"{name}.py").is_file()} == set()
+
+
+def test_the_readme_names_every_command():
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Commands\n")[2].partition("\n## ")[0]
+    group = typer.main.get_command(app)
+    names = group.list_commands(click.Context(group))
+    assert [name for name in names if not re.search(rf"`(adloom )?{name}\b", text)] == []

@@ -156,5 +156,5 @@ class AxesReader:
                     self._report.add(self._document.place((*keys, text)), message, "a value of the axis, as written")
 
     def _refuse_axis(self, name: str, keys: Keys, axes: Collection[str]) -> None:
-        message = f"sample: there is no axis {shown(name)}{did_you_mean(name, axes)}"
+        message = f"sample: there is not an axis {shown(name)}{did_you_mean(name, axes)}"
         self._report.add(self._document.place(keys), message, "known: " + (", ".join(axes) or "none"))

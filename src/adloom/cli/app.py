@@ -186,7 +186,7 @@ def gallery(
     edition: EditionName = "main",
     as_json: AsJson = False,
 ) -> None:
-    """Write the page of an edition again, with its thumbnails, and print its address."""
+    """Rewrite the pages of an edition, with missing thumbnails, and print the address."""
 
     async def work() -> int:
         from adloom.targets import RunRequest, open_target, settings_for  # noqa: PLC0415
@@ -222,7 +222,7 @@ def receive(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     archive: Archive = None,
 ) -> None:
-    """Receive the API's callbacks, which settle purchases whose answers were lost. Its address is the first output."""
+    """Receive the API's callbacks, which resolve lost answers. The first line of output is the address."""
     from adloom.cli.receive import receive_callbacks  # noqa: PLC0415
 
     end(lambda: receive_callbacks(archive, host, port), as_json=False)
@@ -256,7 +256,7 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Derive the manifest again and hash every object. Exit 0: all is right, 3: damage."""
+    """Check an edition: derive its manifest again and hash every object. Exit 0: clean, 3: damage."""
     end(
         lambda: verify_edition(target, archive, edition, sample, mend=repair, lost=accept_loss, as_json=as_json),
         as_json=as_json,
@@ -276,7 +276,7 @@ def resolve(
     reason: Annotated[str | None, typer.Option(help="Why it is released; this is recorded.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """See and settle purchases that nobody can tell the outcome of."""
+    """List and settle purchases with an unknown outcome."""
     end(
         lambda: resolve_calls(target, call, archive, edition, adopt, let_go=release, reason=reason, as_json=as_json),
         as_json=as_json,
@@ -293,7 +293,7 @@ def doctor(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the probe.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check key, API, archive, clock and Prefect: what works, what does not, what to do."""
+    """Check key, API, archive, clock and Prefect, and say what to do."""
     sent: list[Sent] = []
     end(lambda: examine(archive, sent, buy=probe, yes=yes, as_json=as_json), as_json=as_json, sent=sent)
 
@@ -302,7 +302,7 @@ def doctor(
 def init(
     folder: Annotated[Path, typer.Argument(help="The folder to create. Nothing in it is overwritten.")],
 ) -> None:
-    """Make a starter project that plans and runs at once."""
+    """Create a starter project that plans and runs at once."""
 
     async def work() -> int:
         return make_project(folder)
@@ -314,7 +314,7 @@ def init(
 def schema(
     path: Annotated[Path | None, typer.Argument(help="The file to write; without it, the terminal.")] = None,
 ) -> None:
-    """Write the JSON schema of campaign files, by which editors complete and check them."""
+    """Write the JSON schema with which editors complete and check campaign files."""
 
     async def work() -> int:
         return write_schema(path)

@@ -51,7 +51,7 @@ def write_schema(path: Path | None) -> int:
 
 
 def make_project(folder: Path) -> int:
-    """Make a starter project that plans and runs at once. Raises InputError rather than overwrite anything."""
+    """Create a starter project that plans and runs at once. Raises InputError rather than overwrite anything."""
     contents = {name: files("adloom").joinpath("starter", name).read_text(encoding="utf-8") for name in STARTER}
     contents[SCHEMA_FILE] = _schema_text()
     _refuse_overwriting(folder, list(contents))

@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 def channels(
     as_json: AsJson = False,
 ) -> None:
-    """List where images can be delivered to: pixels, formats, ceiling, and where that was read."""
+    """List the channels that images can be delivered to: pixels, formats, size limit, and the source."""
 
     async def work() -> int:
         from adloom.deliver.channels import shipped_channels  # noqa: PLC0415
@@ -56,19 +56,23 @@ def deliver(
     target: Target,
     archive: Archive = None,
     edition: EditionName = "main",
-    to: Annotated[str | None, typer.Option(help="A folder or s3://bucket/prefix; default: delivery/ there.")] = None,
+    to: Annotated[
+        str | None, typer.Option(help="A folder or s3://bucket/prefix; by default delivery/ in the edition.")
+    ] = None,
     channel: Annotated[
         list[str] | None,
-        typer.Option(help="Only for this channel; more than once for several. `original` copies masters."),
+        typer.Option(help="Only this channel. `original` copies the masters."),
     ] = None,
     approved: Annotated[
-        bool | None, typer.Option("--approved/--all", help="Default: approved images, or all if nobody has decided.")
+        bool | None, typer.Option("--approved/--all", help="By default approved images, or all if nobody has decided.")
     ] = None,
     name: Annotated[str, typer.Option(help='A template for file names, such as "{{ sku }}-{{ locale }}".')] = "",
-    workers: Annotated[int | None, typer.Option(min=1, help="Masters at once; default: one per processor.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="How many masters to process at once; by default one per processor.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Cut, encode and mark archived images for the channels that they go to. Exit 3: some files were refused."""
+    """Cut, encode and mark archived images for their channels. Exit 3: some files were refused."""
 
     async def work() -> int:
         from adloom.deliver.edition import DeliverRequest  # noqa: PLC0415
@@ -94,14 +98,12 @@ class KeysAction(StrEnum):
 
 
 def keys(
-    action: Annotated[KeysAction, typer.Argument(help="`new` makes a root and a signing certificate.")],
-    folder: Annotated[Path, typer.Argument(help="The folder to make; nothing in it is overwritten.")],
-    organisation: Annotated[
-        str, typer.Option(help="The name that readers see as the signer.")
-    ] = "Example organisation",
+    action: Annotated[KeysAction, typer.Argument(help="`new` creates a root and a signing certificate.")],
+    folder: Annotated[Path, typer.Argument(help="The folder to create. Nothing in it is overwritten.")],
+    organisation: Annotated[str, typer.Option(help="The name that is shown as the signer.")] = "Example organisation",
     as_json: AsJson = False,
 ) -> None:
-    """Make a root certificate and a signing certificate of your own, for tests and for partners who trust you."""
+    """Create your own root and signing certificates, for tests and for partners who trust you."""
     del action  # the only one
 
     async def work() -> int:

@@ -23,16 +23,19 @@ def register(app: typer.Typer) -> None:
 
 def report(
     target: Annotated[
-        str | None, typer.Argument(help="As for verify; left out: all editions of the archive.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="A campaign file or an edition; without it, all editions of the archive.", show_default=False
+        ),
     ] = None,
     archive: Archive = None,
     edition: EditionName = "main",
     to: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A page (.html), Markdown (.md) or a table (.csv).")
+        Path | None, typer.Option(metavar="FILE", help="Write a page (.html), Markdown (.md) or a table (.csv).")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what was spent, by campaign, edition, job, model and value of an axis, and what came of it."""
+    """Report what was spent and what it produced, by campaign, edition, job, model and axis value."""
     end(lambda: report_on(target, archive, edition, to, as_json=as_json), as_json=as_json)
 
 

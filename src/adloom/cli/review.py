@@ -23,16 +23,16 @@ def review(
     archive: Archive = None,
     edition: EditionName = "main",
     apply: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keep the decisions of a review.csv or review.json.")
+        Path | None, typer.Option(metavar="FILE", help="Apply the decisions of a review.csv or review.json.")
     ] = None,
-    by: Annotated[str, typer.Option(help="Who decides, where the file does not say it; default: your user name.")] = "",
+    by: Annotated[str, typer.Option(help="Who decides, if the file does not say so; by default your user name.")] = "",
     serve: Annotated[
-        bool, typer.Option("--serve", help="Open the page on this machine and save as people decide.")
+        bool, typer.Option("--serve", help="Serve the page on this machine and save decisions as they are made.")
     ] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of --serve; 0 chooses a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port of --serve; 0 picks a free one.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Show what was decided about an edition's images, keep the decisions of a file, or decide on a page."""
+    """Show decisions about an edition's images, apply those of a file, or decide on a page."""
 
     async def work() -> int:
         if serve and apply is not None:
