@@ -14,6 +14,7 @@ from adloom.core.origin import Origin
 from adloom.core.outcomes import Status, outcomes
 from adloom.core.planned import Variant
 from adloom.core.pricing import kind_of, price_of
+from adloom.gallery.view import IMAGES_PER_PAGE, is_shown
 from adloom.ledger.decisions import Decisions, read_facts
 from adloom.ledger.edition import Edition
 from adloom.ledger.ledger import Ledger
@@ -93,6 +94,7 @@ class Choosing:
 async def read_choosing(store: Store, edition: Edition, ledger: Ledger) -> Choosing:
     """Read what there is to choose from; ``ledger`` is loaded already.
 
+    Of an edition that fills more than one page, rows for which nothing was bought yet are left out.
     Raises InputError when the edition has no plan yet.
     """
     revision = await read_newest(store, edition)
@@ -106,6 +108,8 @@ async def read_choosing(store: Store, edition: Edition, ledger: Ledger) -> Choos
     standing = decisions.standing
     found: list[Candidate] = []
     async for planned in planned_rows(store, edition, revision):
+        if not is_shown(planned, known, all_fit=revision.wanted <= IMAGES_PER_PAGE):
+            continue
         price = price_of(kind_of(planned.row), revision.prices)
         latest = {variant.key for variant in planned.variants}
         shared = planned.row.shared

@@ -138,6 +138,11 @@ class Contents:
             self.missing.append(Missing(self.pages, row_anchor(planned), row.job, row.label, gaps))
 
 
+def is_shown(planned: PlannedRow, known: Mapping[str, Outcome], *, all_fit: bool) -> bool:
+    """Whether a row is shown: where one page does not hold the whole edition, only what was begun is."""
+    return all_fit or any(variant.key in known for variant in planned.variants)
+
+
 def page_name(number: int) -> str:
     """The file of a page; pages count from 1."""
     return _FIRST_PAGE if number == 1 else f"gallery-{number}.html"

@@ -17,7 +17,7 @@ from adloom.core.outcomes import Outcome, outcomes
 from adloom.core.planned import PlannedRow
 from adloom.gallery.render import Head, render_leftover, render_page
 from adloom.gallery.thumbs import existing_thumbs, make_thumbs
-from adloom.gallery.view import IMAGES_PER_PAGE, Contents, page_name, row_view
+from adloom.gallery.view import IMAGES_PER_PAGE, Contents, is_shown, page_name, row_view
 from adloom.ledger.edition import Edition, from_json
 from adloom.plan.revision import Revision, planned_rows, read_newest
 from adloom.ports import Decoder, Store
@@ -120,9 +120,9 @@ async def _pages(
     """The rows of each page, in plan order; at least one page. ``left_out`` is given the rows that are on none."""
     rows: list[PlannedRow] = []
     images = 0
-    shows_all = revision.wanted <= IMAGES_PER_PAGE
+    all_fit = revision.wanted <= IMAGES_PER_PAGE
     async for planned in planned_rows(store, edition, revision):
-        if not (shows_all or any(variant.key in known for variant in planned.variants)):
+        if not is_shown(planned, known, all_fit=all_fit):
             left_out(planned)
             continue
         if rows and images + len(planned.variants) > IMAGES_PER_PAGE:

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, MutableMapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ import httpx
 
 from adloom.core.errors import SettingInvalid
 from adloom.edges.settings import Settings
+from adloom.orchestration.embedded import EmbeddedServerFailed, start_embedded_server
 from adloom.orchestration.server import CLIENTS_SECRET, NO_ORIGIN, ORIGINS, SECRET, new_secret, without_proxy
 from adloom.plan.outlook import Outlook
 from adloom.ports import Store
@@ -63,14 +65,14 @@ async def run_through_prefect(
     Raises SettingInvalid when there is no Prefect server to begin with, and what the run itself raises.
     """
     set_up_prefect(os.environ)
-    await _reach_server()
+    has_page = await _reach_server()
     _hush_prefect()
     from prefect.exceptions import PrefectSignal  # noqa: PLC0415 - after the settings
 
     from adloom.orchestration.artifacts import PREFECT_FAULTS  # noqa: PLC0415
     from adloom.orchestration.purchase import Prepared, prepared_run, run_prepared  # noqa: PLC0415
 
-    prepared = Prepared(settings, store, outlook, started, _say_where)
+    prepared = Prepared(settings, store, outlook, started, partial(_say_where, has_page=has_page))
     token = prepared_run.set(prepared)
     flowing = asyncio.ensure_future(run_prepared(**_shown(request), return_state=True))
     try:
@@ -129,8 +131,11 @@ def _shown(request: RunRequest) -> dict[str, Any]:
     }
 
 
-async def _reach_server() -> None:
-    """Make sure that a Prefect server answers, starting the embedded one when none is set. Raises SettingInvalid."""
+async def _reach_server() -> bool:
+    """Make sure that a Prefect server answers, starting the embedded one when none is set; whether it shows pages.
+
+    Raises SettingInvalid.
+    """
     from prefect.settings import get_current_settings  # noqa: PLC0415 - after the settings
 
     url = get_current_settings().api.url
@@ -138,7 +143,7 @@ async def _reach_server() -> None:
         sys.stderr.write("Starting Prefect's embedded server, which takes 15 to 30 s (--direct runs without).\n")
         sys.stderr.flush()
         _guard_embedded_server()
-    error = await asyncio.to_thread(_ask_server)
+    error = await asyncio.to_thread(_ask_server, embedded=url is None)
     if error is not None:
         where = f"the Prefect server at {_without_user(url)}" if url else "Prefect's embedded server"
         if isinstance(error, httpx.HTTPStatusError):
@@ -150,6 +155,7 @@ async def _reach_server() -> None:
             f"{where} does not answer ({type(error).__name__}); nothing was sent",
             remedy="Start it with `prefect server start`, correct PREFECT_API_URL, or run with --direct.",
         )
+    return url is not None
 
 
 def _guard_embedded_server() -> None:
@@ -164,13 +170,25 @@ def _guard_embedded_server() -> None:
     refresh_global_settings_context()
 
 
-def _ask_server() -> Exception | None:
+def _ask_server(*, embedded: bool) -> Exception | None:
     """What keeps the server from answering; None when it answers.
 
     An embedded server that this starts inherits the signal mask of this thread, so that Ctrl-C on a terminal, which
     goes to all processes there, does not end it while the run drains.
     """
+    from prefect.context import refresh_global_settings_context  # noqa: PLC0415 - after the settings
+    from prefect.settings import get_current_settings  # noqa: PLC0415
+
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    if embedded:
+        current = get_current_settings()
+        given = current.to_environment_variables(exclude_unset=True)
+        try:
+            within_s = current.server.ephemeral.startup_timeout_seconds
+            os.environ["PREFECT_API_URL"] = start_embedded_server(given, within_s)
+        except EmbeddedServerFailed as error:
+            return error
+        refresh_global_settings_context()
     return asyncio.run(_healthcheck())
 
 
@@ -213,10 +231,10 @@ def _is_not_of_prefect(record: logging.LogRecord) -> bool:
     return record.name.partition(".")[0] not in {"prefect", "EventsWorker", "APILogWorker"}
 
 
-def _say_where(flow_run: FlowRun) -> None:
+def _say_where(flow_run: FlowRun, *, has_page: bool) -> None:
     from prefect.utilities.urls import url_for  # noqa: PLC0415 - after the settings
 
-    address = url_for(flow_run)
+    address = url_for(flow_run) if has_page else None
     sys.stderr.write(f"Prefect flow run {flow_run.name}{f': {address}' if address else ''}\n")
 
 
