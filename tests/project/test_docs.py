@@ -44,6 +44,7 @@ NOT_RUN = {
 CLI_PAGE = "import sys; sys.path.insert(0, 'tools'); import cli_page; print(cli_page.page(), end='')"
 ROWS = {
     "spring-launch": 4,
+    "delivery": 4,
     "head": 1,
     "matrix": 6,
     "tables": 9,

@@ -283,6 +283,9 @@ class FakeSource:
     def rows(self) -> Iterator[Row]:
         yield from self.given
 
+    def knows(self, is_bought: Callable[[str], bool]) -> None:
+        """Its rows are given."""
+
     @property
     def warnings(self) -> tuple[str, ...]:
         return ()

@@ -46,6 +46,8 @@ def _lines(source: Path) -> Iterator[str]:
         yield f"{row.job}/{row.name}: {row.variants} × {look}"
         for call in planned.calls:
             yield f"  {call.id} {sent_prompt(row.prompt, len(call.variants))}"
+        if row.delivery.channels:
+            yield f"  deliver {', '.join(row.delivery.channels)}"
         yield from (f"  reference {reference.content}" for reference in row.references)
     totals = planner.totals
     yield f"{totals.rows} rows, {totals.images} images, {totals.calls} calls, {totals.credits} credits"

@@ -10,9 +10,11 @@ from pathlib import Path
 from adloom.campaign.axes import crossed_source, product_source
 from adloom.campaign.axes_reader import AxesReader
 from adloom.campaign.brand_words import read_words
+from adloom.campaign.delivery import BadChannel, DeliveryReader, channel_of, marking_of, rights_of
 from adloom.campaign.jobs import (
     AxisPlace,
     Job,
+    JobDelivery,
     Pattern,
     RowSource,
     Sample,
@@ -30,7 +32,9 @@ from adloom.campaign.yaml_tree import Document, Tree
 from adloom.campaign.yaml_tree import Path as Keys
 from adloom.core.alternatives import BadAlternatives, alternatives
 from adloom.core.campaign import Campaign
+from adloom.core.channel import Channel
 from adloom.core.cheapest import CHEAPEST
+from adloom.core.delivery import DeliverySettings
 from adloom.core.limits import PROFILES
 from adloom.core.matrix import EXCLUDED_NAMES, Exclusions
 from adloom.core.quoting import shown
@@ -47,6 +51,7 @@ class Assembled:
     campaign: Campaign
     jobs: tuple[Job, ...]
     settings: SettingsReader
+    delivery: DeliveryReader
 
 
 def assemble(read_from: ReadFrom, document: Document, content: Mapping[str, Tree], report: Report) -> Assembled:
@@ -74,8 +79,28 @@ def assemble(read_from: ReadFrom, document: Document, content: Mapping[str, Tree
         prices=head.prices,
         fallback=() if CHEAPEST in head.fallback else head.fallback,
         falls_back_on_cheapest=CHEAPEST in head.fallback,
+        delivery=DeliverySettings(_channels(head, document, report), marking_of(head.marking), bool(head.after_run)),
     )
-    return Assembled(head, campaign, jobs, SettingsReader(profile, references, campaign.fallback))
+    rights = {name: rights_of(name, item.rights) for name, item in head.references.items() if item.rights}
+    written_channels = content.get("channels")
+    delivery = DeliveryReader(
+        campaign.delivery.channels,
+        rights_of("images", head.rights) if head.rights else None,
+        rights,
+        written_channels if isinstance(written_channels, dict) else (),
+    )
+    return Assembled(head, campaign, jobs, SettingsReader(profile, references, campaign.fallback), delivery)
+
+
+def _channels(head: HeadFile, document: Document, report: Report) -> dict[str, Channel]:
+    found: dict[str, Channel] = {}
+    for name, given in head.channels.items():
+        try:
+            found[name] = channel_of(name, given)
+        except BadChannel as bad:
+            at: Keys = ("channels", name, bad.key) if bad.key else ("channels", name)
+            report.add(document.place(at), f"channels: {bad.message}", bad.allowed)
+    return found
 
 
 def _check_head(
@@ -145,7 +170,21 @@ class _JobBuilder:
             sample=self._sample(job),
             words=WordRules() if job.prompt == STAND_IN else self._words,
             prompts=job.prompt if isinstance(job.prompt, dict) else {},
+            delivery=self._delivery(job, at),
         )
+
+    def _delivery(self, job: JobFile, at: Keys) -> JobDelivery:
+        """What the job says about delivery, else the defaults."""
+        given: dict[str, Texts] = {}
+        places: dict[str, Place] = {}
+        for part, where in ((self._head.defaults, ("defaults",)), (job, at)):
+            for name in ("deliver", "focus", "alt"):
+                if (value := getattr(part, name)) is not None:
+                    given[name] = value
+                    places[name] = self._document.place((*where, name))
+        listed = given.get("deliver", ())
+        channels = (listed,) if isinstance(listed, str) else listed
+        return JobDelivery(channels, str(given.get("focus", "")), str(given.get("alt", "")), places)
 
     def _apply(self, given: SettingsFile, at: Keys, settings: dict[str, Texts], origins: dict[str, Place]) -> None:
         """Lay what a part of the file sets over what came before it."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from itertools import islice
 
+from adloom.campaign.delivery import place_of
 from adloom.campaign.files import FileCampaign, TracedRow
 from adloom.campaign.jobs import Job, SourceRow
 from adloom.campaign.problems import Place
@@ -90,6 +91,16 @@ def _settings(row: Row, source: SourceRow, job: Job) -> Iterator[Part]:
             origin = _written(job.origins[name]) if job.origins[name].line else _unset(job.origins[name])
         axis = name in AXES and not isinstance(source.overrides.get(name, job.settings[name]), str)
         yield Part(name, values[name], f"an axis, {origin}" if axis else origin)
+    yield from _delivery(row, source, job)
+
+
+def _delivery(row: Row, source: SourceRow, job: Job) -> Iterator[Part]:
+    """What the row says about delivery, where it says anything."""
+    wanted = row.delivery
+    focus = wanted.focus if isinstance(wanted.focus, str) else ", ".join(map(str, wanted.focus or ()))
+    for name, value in (("deliver", ", ".join(wanted.channels)), ("focus", focus), ("alt", wanted.alt)):
+        if value:
+            yield Part(name, value, _written(place_of(job.delivery, source, name)))
 
 
 def _unset(place: Place) -> str:

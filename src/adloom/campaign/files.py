@@ -9,12 +9,13 @@ names, addresses or paths, separated by ``|``, or without one by blanks. All oth
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from adloom.campaign.assembly import assemble
+from adloom.campaign.delivery import DeliveryReader
 from adloom.campaign.jobs import Job, SourceRow, table_source
 from adloom.campaign.origin import origin_of
 from adloom.campaign.problems import Place, Report
@@ -106,6 +107,7 @@ class FileCampaign:
     duplicates: Duplicates
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    delivery: DeliveryReader = field(default_factory=DeliveryReader)
 
     @property
     def campaign(self) -> Campaign:
@@ -117,6 +119,9 @@ class FileCampaign:
     def rows(self) -> Iterator[Row]:
         return (traced.row for traced in self.traced_rows())
 
+    def knows(self, is_bought: Callable[[str], bool]) -> None:
+        self.delivery.is_bought = is_bought
+
     def traced_rows(self) -> Iterator[TracedRow]:
         """Yield what ``rows`` yields, each with what it was made from. Raises CampaignInvalid as ``rows`` does."""
         report = Report(self.head.source, self.problems)
@@ -124,7 +129,7 @@ class FileCampaign:
         count = 0
         cheapest = Cheapest() if self.head.falls_back_on_cheapest else None
         for job in self.jobs:
-            for row, source in RowReader(job, self.settings, self.duplicates, report).rows(left):
+            for row, source in RowReader(job, self.settings, self.duplicates, report, self.delivery).rows(left):
                 left -= 1
                 count += 1
                 if cheapest is not None:
@@ -186,4 +191,6 @@ def _open_document(read_from: ReadFrom) -> FileCampaign:
             document.place(()), "this is not a campaign", "a mapping that starts with a line such as: campaign: my-name"
         )
     read = assemble(read_from, document, document.content, report)
-    return FileCampaign(read.campaign, read.jobs, read.settings, read.head.duplicates, report.problems)
+    return FileCampaign(
+        read.campaign, read.jobs, read.settings, read.head.duplicates, report.problems, delivery=read.delivery
+    )

@@ -71,6 +71,16 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class JobDelivery:
+    """What a job says, as it is written, and where. ``places`` has those of ``deliver``, ``focus`` and ``alt``."""
+
+    channels: tuple[str, ...] = ()
+    focus: str = ""
+    alt: str = ""
+    places: Mapping[str, Place] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One job, ready to be read.
 
@@ -92,6 +102,7 @@ class Job:
     words: WordRules = field(default_factory=WordRules)
     prompts: Mapping[str, str] = field(default_factory=dict)
     """The templates by locale, and the one for all others under ``fallback``; the job then has no ``prompt``."""
+    delivery: JobDelivery = field(default_factory=JobDelivery)
 
     def place_of_prompt(self, locale: str | None) -> Place:
         """Where the job's prompt stands, or its prompt for a locale."""

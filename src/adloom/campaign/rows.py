@@ -8,15 +8,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
+from adloom.campaign.delivery import DeliveryReader
 from adloom.campaign.jobs import Job, SourceRow, too_many, words_of
 from adloom.campaign.problems import Place, Report, did_you_mean
 from adloom.campaign.seen import Register
-from adloom.campaign.settings import AXES, Fault, Look, Making, SettingsReader
+from adloom.campaign.settings import AXES, Fault, Look, Making, Settings, SettingsReader
 from adloom.core.alternatives import BadAlternatives, alternatives
 from adloom.core.campaign import Duplicates, Row
+from adloom.core.channel import ORIGINAL
+from adloom.core.delivery import NOTHING_WANTED, Wanted
 from adloom.core.family import those_that_take
-from adloom.core.identity import content_identity, digest, explicit_identity, meaning, slug
-from adloom.core.limits import OPTIONS, Model
+from adloom.core.fit import FIT, Fit, NoFit, fit
+from adloom.core.identity import content_identity, digest, explicit_identity, meaning, slug, variant_key
+from adloom.core.limits import MODELS, OPTIONS, Model
 from adloom.core.locale import FALLBACK, LOCALE, key_for
 from adloom.core.matrix import Exclusions, sample, weighted_sample
 from adloom.core.prompt import ADVISED_CHARACTERS, length_problem, names_its_own_count
@@ -40,7 +44,10 @@ _BRACES = "{n} prompts still contain {{ or {% after rendering: only the prompt i
 class RowReader:
     """Reads the rows of one job, once."""
 
-    def __init__(self, job: Job, settings: SettingsReader, duplicates: Duplicates, report: Report) -> None:
+    def __init__(
+        self, job: Job, settings: SettingsReader, duplicates: Duplicates, report: Report, delivery: DeliveryReader
+    ) -> None:
+        self._delivery = delivery
         self._job = job
         self._settings = settings
         self._duplicates = duplicates
@@ -168,6 +175,14 @@ class RowReader:
         yield from self._job.include
 
     def _making(self, source: SourceRow, report: Report) -> Making | None:
+        settings = self._settings_of(source, report)
+        if settings is not None and settings["size"] == FIT:
+            fitted = self._fitted(settings, source, report)
+            settings = {**settings, "size": fitted.sizes} if fitted else None
+        return None if settings is None else self._settings.read(settings)
+
+    def _settings_of(self, source: SourceRow, report: Report) -> Settings | None:
+        """The row's settings as texts, references filled in; None where their template cannot be."""
         settings = self._job.settings
         if source.overrides:
             settings = {**settings, **source.overrides}
@@ -178,7 +193,63 @@ class RowReader:
             except BadTemplate as problem:
                 report.add(self._job.origins["references"], f"references: {problem.message}", problem.allowed)
                 return None
-        return self._settings.read(settings)
+        return settings
+
+    def _fitted(self, settings: Settings, source: SourceRow, report: Report) -> Fit | None:
+        """The sizes of ``size: fit``; None where there are none, which is reported."""
+        place = source.place_of("size") if "size" in source.overrides else self._job.origins["size"]
+        quality, model = settings["quality"], settings["model"]
+        if not isinstance(quality, str) or not isinstance(model, str):
+            report.add(place, "size: fit goes with one quality and one model", "a job for each of them")
+            return None
+        wanted = self._delivery.wanted(self._job.delivery, source, settings["references"], report)
+        if not (channels := self._delivery.channels_of(wanted)):
+            report.add(place, "size: fit has no channels to fit", "deliver: [meta-story, …], or another size")
+            return None
+        chosen = quality or (MODELS[model].default_quality if model in MODELS else "")
+        sizes = self._settings.ratios
+        try:
+            return fit(channels, sizes, chosen, self._bought(settings, source, sizes))
+        except NoFit as problem:
+            place = self._delivery.place_of_channels(self._job.delivery, source)
+            report.add(place, f"size: fit: {problem.message}", "a larger quality, or `keep` of the channel lower")
+            return None
+
+    def _bought(self, settings: Settings, source: SourceRow, sizes: tuple[str, ...]) -> frozenset[str]:
+        """The sizes in which this row was bought before."""
+        if self._delivery.is_bought is None:
+            return frozenset()
+        prompt = self._prompt(source)
+        making = self._settings.read({**settings, "size": sizes})
+        if prompt is None or making.faults:
+            return frozenset()
+        found = set()
+        for look in making.looks:
+            content = meaning(
+                model=look.model, prompt=prompt, size=look.size, quality=look.quality, priority=making.priority,
+                references=making.references, options=making.options,
+            )  # fmt: skip
+            row_id = source.overrides.get("id")
+            own = content_identity(self._job.name, content, 1)
+            identity = own if row_id is None else explicit_identity(self._job.name, str(row_id))
+            if self._delivery.is_bought(variant_key(digest("row", identity, content), 1)):
+                found.add(look.size)
+        return frozenset(found)
+
+    def _wanted(self, source: SourceRow, look: Look) -> Wanted:
+        """What becomes of the row's images; with ``size: fit`` only what is cut from this size."""
+        if not self._delivery.concerns(self._job.delivery, source):
+            return NOTHING_WANTED
+        settings = self._settings_of(source, self._report)
+        if settings is None:
+            return NOTHING_WANTED
+        wanted = self._delivery.wanted(self._job.delivery, source, settings["references"], self._report)
+        if settings["size"] == FIT and (fitted := self._fitted(settings, source, self._report)):
+            masters = tuple(name for name in wanted.channels if name == ORIGINAL)
+            return replace(wanted, channels=(*fitted.channels.get(look.size, ()), *masters))
+        place = self._delivery.place_of_channels(self._job.delivery, source)
+        self._delivery.check(wanted, look.size, look.quality, place, self._report)
+        return wanted
 
     def _report_faults(self, source: SourceRow, faults: tuple[Fault, ...], report: Report) -> None:
         for fault in faults:
@@ -251,7 +322,7 @@ class RowReader:
             job=self._job.name, identity=identity, name=name, label=label, prompt=prompt, variables=source.variables,
             model=look.model, size=look.size, quality=look.quality, priority=making.priority,
             references=making.references, grouping=making.grouping, variants=making.variants, shared=shared,
-            options=making.options,
+            options=making.options, delivery=self._wanted(source, look),
         )  # fmt: skip
 
     def _prompt(self, source: SourceRow) -> str | None:

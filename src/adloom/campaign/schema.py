@@ -38,6 +38,17 @@ from adloom.campaign.checks import (
     zips,
 )
 from adloom.campaign.problems import Report, did_you_mean
+from adloom.campaign.schema_delivery import (
+    AfterRun,
+    ChannelFile,
+    ChannelNames,
+    ChannelsFile,
+    FocusText,
+    Marking,
+    MarkingFile,
+    RightsFile,
+    SafeFile,
+)
 from adloom.campaign.yaml_tree import Document, Path, Tree
 from adloom.core.campaign import Budget, Duplicates, Grouping, Pace
 from adloom.core.cheapest import CHEAPEST
@@ -123,6 +134,9 @@ class SettingsFile(_File):
     background: Text | None = Field(None, json_schema_extra={"enum": [*OPTIONS["background"]]})
     watermark: Switch | None = Field(None, description="a visible mark that the API puts on the image")
     web_search: Switch | None = Field(None, description="the model may search the web; each search is charged")
+    deliver: ChannelNames | None = Field(None, description="the channels that images are cut for")
+    focus: FocusText | None = Field(None, description="the point that every crop keeps, or auto")
+    alt: Text | None = Field(None, description="what the image shows, for people who do not see it; a template")
 
 
 class ReferenceFile(_File):
@@ -130,10 +144,11 @@ class ReferenceFile(_File):
 
     url: Text | None = None
     file: Text | None = None
+    rights: RightsFile | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> ReferenceFile:
-        if len(self.model_fields_set) != 1:
+        if len(self.model_fields_set - {"rights"}) != 1:
             raise fault("a reference is one address or one file", "{url: https://…} or {file: path or s3://…}")
         return self
 
@@ -209,6 +224,10 @@ class HeadFile(_File):
     callback_url: Text | None = None
     duplicates: Annotated[Duplicates, BeforeValidator(one_of(*Duplicates))] = Duplicates.KEEP
     words: WordsFile | None = None
+    channels: ChannelsFile = Field(default_factory=dict, description="the campaign's own channels")
+    marking: Marking | None = Field(None, description="what is written into delivered files, or off")
+    rights: RightsFile | None = Field(None, description="what may be done with the images")
+    after_run: AfterRun = Field((), description="what every run ends with", examples=[["deliver"]])
 
 
 class CampaignFile(HeadFile):
@@ -220,6 +239,11 @@ class CampaignFile(HeadFile):
         ("words",): WordsFile,
         ("defaults",): SettingsFile,
         ("references", "*"): ReferenceFile,
+        ("references", "*", "rights"): RightsFile,
+        ("channels", "*"): ChannelFile,
+        ("channels", "*", "safe"): SafeFile,
+        ("marking",): MarkingFile,
+        ("rights",): RightsFile,
         ("jobs", "*"): JobFile,
         ("jobs", "*", "sample"): SampleFile,
     }
@@ -343,6 +367,10 @@ _EXAMPLES = {
     "axes": "like axes: {light: 2}",
     "references": "like references: {bottle: {file: references/bottle.png}}",
     "prices": "like prices: {doubao-seedream-4.0: 1.53}",
+    "channels": "like channels: {shop-hero: {pixels: 2000x800, max_bytes: 200000}}",
+    "marking": "off, or like marking: {creator: ACME}",
+    "rights": "like rights: {owner: ACME, valid_until: 2027-03-31}",
+    "safe": "like safe: {top: 0.14, bottom: 0.2}",
 }
 _MISSING = {
     "campaign": "a name, like campaign: spring-launch",

@@ -100,6 +100,11 @@ class SettingsReader:
         self._fallback = fallback
         self._checked = lru_cache(_CACHED)(self._check)
 
+    @property
+    def ratios(self) -> tuple[str, ...]:
+        """The ratios that may be asked for, but for ``auto``."""
+        return tuple(ratio for ratio in self._profile.ratios if ratio != "auto")
+
     def read(self, settings: Settings) -> Making:
         """The settings as values, with everything that is wrong with them."""
         return self._checked(tuple(settings[name] for name in STANDARD))

@@ -6,7 +6,7 @@ file order as often as it is asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -142,6 +142,10 @@ class CampaignSource(Protocol):
 
         Raises CampaignInvalid after the last row with all problems of all files, if there were any.
         """
+        ...
+
+    def knows(self, is_bought: Callable[[str], bool]) -> None:
+        """Take note of what the archive holds, by variant key: ``size: fit`` prefers sizes that are bought already."""
         ...
 
     @property

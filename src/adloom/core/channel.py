@@ -23,6 +23,9 @@ RESERVED = (ORIGINAL, "records")
 STALE_AFTER_DAYS = 180
 """Our own: platforms change their sizes about once a year, so half of that is worth a look at the source."""
 
+KEEP = 0.6
+"""Our own: the share of a master's area that a crop keeps at least; below it a picture's composition is another."""
+
 LARGEST_SIDE_PX = 16_384
 """Our own: the largest side that WebP takes; no known channel has a quarter of it."""
 
@@ -81,6 +84,8 @@ class Channel:
     checked: date | None = None
     note: str = ""
     format: str = ""
+    keep: float = KEEP
+    """The share of a master's area that ``size: fit`` keeps for it at least."""
 
     @property
     def pixels(self) -> str:

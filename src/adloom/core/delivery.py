@@ -132,6 +132,7 @@ def _channel_to_json(channel: Channel) -> dict[str, Any]:
         "gate": channel.gate.value,
         "safe": [safe.top, safe.bottom, safe.left, safe.right],
         "format": channel.format,
+        "keep": channel.keep,
     }
 
 
@@ -146,4 +147,5 @@ def _channel_from_json(record: Mapping[str, Any]) -> Channel:
         safe=SafeArea(*record["safe"]),
         evidence=Evidence.CAMPAIGN,
         format=record["format"],
+        keep=record["keep"],
     )

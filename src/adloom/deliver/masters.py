@@ -52,6 +52,7 @@ async def _rows(
     store: Store, edition: Edition, source: CampaignSource | None, known: Mapping[str, Outcome]
 ) -> AsyncIterator[PlannedRow]:
     if source is not None:
+        source.knows(known.__contains__)
         for planned in Planner(known, source.campaign.prices).plan(source.rows()):
             yield planned
         return

@@ -188,10 +188,9 @@ async def look(store: Store, clock: Clock, source: CampaignSource, edition: Edit
     Raises CampaignInvalid with every problem of the campaign's files, SettingInvalid for a selection that does not fit
     them.
     """
-    choice = choose(wish.selection, source.rows)
     decisions = await read_decisions(store, edition) if Verdict.REJECTED in wish.only else NOTHING_DECIDED
     ledger = Ledger(store, edition, clock, writer=secrets.token_hex(8))
-    outlook = await _look(source, edition, wish, (choice, decisions), ledger)
+    outlook = await _look(source, edition, wish, (None, decisions), ledger)
     newest = await read_newest(store, edition)
     outlook = replace(outlook, bought_from=newest.origin if newest else None)
     if newest is None or newest.rows_sha256 == outlook.surveyed.rows_sha256:
@@ -212,7 +211,7 @@ async def _look(
     source: CampaignSource,
     edition: Edition,
     wish: Wish,
-    asked: tuple[Choice, Mapping[str, Decision]],
+    asked: tuple[Choice | None, Mapping[str, Decision]],
     ledger: Ledger,
 ) -> Outlook:
     choice, decisions = asked
@@ -220,6 +219,10 @@ async def _look(
     await ledger.load()
     calls = [ledger.facts(call) for call in ledger.calls()]
     known = outcomes(calls)
+    if choice is None:  # the first look: what it saw decides which sizes fit, also when others buy meanwhile
+        bought = frozenset(known)
+        source.knows(bought.__contains__)
+        choice = choose(wish.selection, source.rows)
     surveyed = survey(source, known, wish.only, choice, decisions)
     budgets = filter(None, (wish.budget or source.campaign.budget, wish.ceiling))
     return Outlook(

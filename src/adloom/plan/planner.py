@@ -14,6 +14,7 @@ from decimal import Decimal
 from itertools import groupby
 
 from adloom.core.campaign import Prices, Row
+from adloom.core.channel import ORIGINAL
 from adloom.core.decision import Decision, Verdict
 from adloom.core.identity import call_id, row_digest, variant_key
 from adloom.core.limits import images_per_call
@@ -23,6 +24,36 @@ from adloom.core.planned import PlannedCall, PlannedRow, Variant
 from adloom.core.pricing import Kind, kind_of, price_of
 from adloom.core.selection import EVERYTHING, Again, Picker
 from adloom.core.split import fewest_calls, split
+
+
+@dataclass(slots=True)
+class Saving:
+    """What it saves that one image is cut for several channels."""
+
+    images: int = 0
+    credits: Decimal = Decimal(0)
+    images_one_each: int = 0
+    credits_one_each: Decimal = Decimal(0)
+    """If every channel had an image of its own."""
+    masters: set[tuple[str, str]] = field(default_factory=set)
+    """Sizes and qualities."""
+    channels: set[str] = field(default_factory=set)
+    overlaps: bool = False
+    """Whether a job has one channel from several sizes, so that nobody can say what is saved."""
+    _sizes: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def add(self, row: Row, images: int, price: Decimal) -> None:
+        """Count a row in, with all images that are wanted of it."""
+        channels = [name for name in row.delivery.channels if name != ORIGINAL]
+        if not channels:
+            return
+        self.images += images
+        self.credits += images * price
+        self.images_one_each += images * len(channels)
+        self.credits_one_each += images * len(channels) * price
+        self.masters.add((row.size, row.quality))
+        self.channels.update(channels)
+        self.overlaps |= any(self._sizes.setdefault((row.job, name), row.size) != row.size for name in channels)
 
 
 @dataclass(slots=True)
@@ -42,6 +73,7 @@ class Totals:
     new_takes: int = 0
     known_rows: int = 0
     found: Counter[Status] = field(default_factory=Counter)
+    saving: Saving = field(default_factory=Saving)
 
     def add(self, planned: PlannedRow, calls: Sequence[PlannedCall], price: Decimal, floor: int | None = None) -> None:
         """Count a row in, with these calls; ``floor`` is the fewest possible, where that is not its own."""
@@ -56,6 +88,7 @@ class Totals:
         if calls:
             self.dearest_call = max(self.dearest_call, max(len(call.variants) for call in calls) * price)
         self.images_by_kind[kind_of(planned.row)] += images
+        self.saving.add(planned.row, len(planned.variants), price)
 
 
 @dataclass(slots=True)

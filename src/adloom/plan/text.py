@@ -49,6 +49,7 @@ def plan_lines(outlook: Outlook) -> list[str]:
         *_selection_lines(outlook),
         f"to buy    {asked.images} images in {calls} (the fewest possible: {asked.floor})",
         f"price     {dollars(asked.credits, outlook.origin)}",
+        *_delivery_lines(outlook),
         f"forecast  about {duration(forecast_s(outlook))} at {outlook.pace.in_flight} tasks at once",
     ]
     found = ", ".join(f"{totals.found[status]} {status}" for status in Status if totals.found[status])
@@ -70,6 +71,26 @@ def plan_lines(outlook: Outlook) -> list[str]:
     if len(warnings) > WARNINGS_SHOWN:
         lines.append(f"warning   … and {len(warnings) - WARNINGS_SHOWN} more warnings")
     return lines
+
+
+def _delivery_lines(outlook: Outlook) -> list[str]:
+    """What is cut from what, what that saves, and whether it says how it was made."""
+    saving = outlook.surveyed.totals.saving
+    lines = []
+    if saving.channels:
+        channels = _counted(len(saving.channels), "channel")
+        made = f"{channels} from {_counted(len(saving.masters), 'master')}: {_counted(saving.images, 'image')}"
+        cost = f"{outlook.origin.word}${usd(saving.credits):.2f}"
+        if not saving.overlaps and saving.images_one_each > saving.images:
+            cost += f"; one image a channel would be ${usd(saving.credits_one_each):.2f}"
+        lines.append(f"deliver   {made}, {cost}")
+    if not outlook.source.campaign.delivery.marking.on:
+        lines.append("warning   marking is off: no delivered file will say that it was generated")
+    return lines
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count:,} {word}" + ("s" if count != 1 else "")
 
 
 def _notes(outlook: Outlook) -> tuple[str, ...]:
@@ -159,12 +180,27 @@ def plan_summary(outlook: Outlook) -> dict[str, Any]:
         "credits_committed": number(outlook.committed.committed),
         "budget_credits": None if outlook.cap is None else number(outlook.cap),
         "fits_budget": outlook.fits,
+        "delivery": _delivery_summary(outlook),
         "credits_at_once": number(outlook.most_in_flight),
         "ledger_lacks": str(outlook.lack),
         **origin_data(outlook.origin),
         "fallback": list(outlook.fallback),
         "notes": list(_notes(outlook)),
         "warnings": list(outlook.source.warnings),
+    }
+
+
+def _delivery_summary(outlook: Outlook) -> dict[str, Any] | None:
+    saving = outlook.surveyed.totals.saving
+    if not saving.channels:
+        return None
+    return {
+        "channels": len(saving.channels),
+        "masters": len(saving.masters),
+        "images": saving.images,
+        "usd": number(usd(saving.credits)),
+        "usd_one_image_a_channel": None if saving.overlaps else number(usd(saving.credits_one_each)),
+        "marking": "on" if outlook.source.campaign.delivery.marking.on else "off",
     }
 
 

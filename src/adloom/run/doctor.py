@@ -7,7 +7,7 @@ settled by sending it again) or makes a second one, whose image is kept too. Wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -85,6 +85,9 @@ class ProbeSource:
     @property
     def warnings(self) -> tuple[str, ...]:
         return ()
+
+    def knows(self, is_bought: Callable[[str], bool]) -> None:
+        """Its one row is always the same."""
 
     def rows(self) -> Iterator[Row]:
         yield Row(
