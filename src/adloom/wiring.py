@@ -34,6 +34,7 @@ from adloom.ports import Decoder, Store
 from adloom.publish.checksums import write_checksums
 from adloom.publish.manifest import publish
 from adloom.publish.rebuild import Rebuilder
+from adloom.run.live_page import live_page
 from adloom.run.run import Result, Run
 from adloom.targets import (
     RunRequest,
@@ -129,8 +130,9 @@ async def execute(
     async with open_world(settings, store, outlook.source.campaign.source) as world:
         run = await Run.start(world, outlook)
         started(run)
-        await run.work(lambda orders: fulfil(run, orders))
-        result = await run.finish()
+        async with live_page(world, run, outlook.ledger):
+            await run.work(lambda orders: fulfil(run, orders))
+            result = await run.finish()
         gallery, review = await _show_and_prove(world, outlook, result)
         return replace(result, gallery=gallery, review=review)
 

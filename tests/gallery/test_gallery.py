@@ -80,7 +80,7 @@ async def test_a_run_ends_with_a_page_that_shows_every_image_and_what_was_asked_
     result = await shop.run()
     (page,) = pages(shop)
     assert result.gallery == page.path.as_uri()
-    assert result_lines(result)[-1] == f"look at: {page.path.as_uri()}"
+    assert f"look at: {page.path.as_uri()}" in result_lines(result)
     assert result_summary(result)["gallery"] == page.path.as_uri()
     assert [image["src"].split("/")[0] for image in page.all("img")] == ["thumbs"] * 3
     assert all("red mug on oak table" in image["alt"] for image in page.all("img"))

@@ -17,6 +17,7 @@ from adloom.cli.archive import examine, resolve_calls, status_of, verify_edition
 from adloom.cli.campaign import explain_rows, make_project, write_schema
 from adloom.cli.deliver import register as register_delivery
 from adloom.cli.ending import end
+from adloom.cli.follow import follow
 from adloom.cli.options import (
     Archive,
     AsJson,
@@ -235,9 +236,15 @@ def status(
     ] = None,
     archive: Archive = None,
     edition: EditionName = "main",
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Follow an edition until nothing is open; from any machine.")
+    ] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks of --watch.")] = 5,
     as_json: AsJson = False,
 ) -> None:
     """Show progress and money: charged, reserved, at risk."""
+    if watch:
+        end(lambda: follow(target, archive, edition, every, as_json=as_json), as_json=as_json)
     end(lambda: status_of(target, archive, edition, as_json=as_json), as_json=as_json)
 
 

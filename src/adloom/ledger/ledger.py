@@ -10,10 +10,11 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from adloom.core.errors import StoreUnavailable
-from adloom.core.facts import SCHEMA, CallFacts, Record, fold, task_name
+from adloom.core.facts import SCHEMA, CallFacts, ImageFate, Record, fold, task_name
 from adloom.ledger.edition import Edition, from_json, to_json, utc
 from adloom.ledger.packing import Entry, Records
 from adloom.ports import Clock, Store
@@ -143,6 +144,14 @@ class Ledger:
             for name, entry in self._records.of(call).items()
             if entry.sha256
         }
+
+    def arrivals(self) -> Iterator[tuple[float, int]]:
+        """When images were archived, in Unix time, and how many at each, in no promised order."""
+        for call in self._records.calls():
+            for name, entry in self._records.of(call).items():
+                if "-archived-" in name:
+                    archived = sum(image["fate"] == ImageFate.ARCHIVED for image in entry.record["images"])
+                    yield datetime.fromisoformat(entry.record["time"]).timestamp(), archived
 
     def fact_count(self) -> int:
         return self._records.count()
