@@ -24,9 +24,9 @@ def _said(prompt, locale=""):
         ("guys with a mug, no text", "en", ['the prompt has "guys", which words: forbids']),
         ("guys with a mug, no text", "en-GB", ['the prompt has "guys", which words: forbids']),
         ("GRÖSSE, no text", "de", ['the prompt has "Größe", which words: forbids']),
-        ("a mug", "", ['the prompt lacks "no text", which words: requires']),
+        ("a mug", "", ['the prompt does not contain "no text", which words: requires']),
         ("这是最好的杯子, no text, 无文字", "zh-CN", ['the prompt has "最好", which words: forbids']),
-        ("杯子, no text", "zh-CN", ['the prompt lacks "无文字", which words: requires']),
+        ("杯子, no text", "zh-CN", ['the prompt does not contain "无文字", which words: requires']),
         ("ｃｈｅａｐ mug, no text", "", ['the prompt has "cheap", which words: forbids']),
     ],
 )

@@ -153,7 +153,7 @@ async def test_what_did_not_make_it_is_shown_with_its_end_and_its_reason(shop: S
     assert gaps == ["refused", "failed", "short", "held"]
     for line in shop.lines():
         assert str(line["reason"] or "") in "".join(page.words)
-    assert "What did not make it" in page.text
+    assert "What is missing" in page.text
     assert "at risk" in page.text
 
 

@@ -97,16 +97,16 @@ async def test_an_image_that_there_is_not_yet_cannot_be_decided_on(shop: Shop, r
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("r.csv", b"job,row,variant,take\n", "r.csv:1: the header lacks decision"),
+        ("r.csv", b"job,row,variant,take\n", "r.csv:1: the header does not have decision"),
         ("r.csv", b"job,row,variant,take,decision,decision\n", "r.csv:1: the header has decision twice"),
         ("r.csv", b"job,row,variant,take,decision\na,b,1,1,approved,x\n", "r.csv:2: this line has 6 cells"),
-        ("r.csv", b'job,row,variant,take,decision\na,"b,1,1\n', "this is no CSV"),
+        ("r.csv", b'job,row,variant,take,decision\na,"b,1,1\n', "this is not a CSV"),
         ("r.csv", "job,row,variant,take,decision\na,\xe9".encode("latin-1"), "r.csv:2: this is not UTF-8"),
         ("r.csv", b"job,row,variant,take,decision,time\na,b,1,1,approved,2026-03-02T12:00Z\n", "has not come yet"),
         ("r.csv", b"job,row,variant,take,decision,time\na,b,1,1,approved,2026-03-01T12:00\n", "of which zone"),
-        ("r.json", b'[\n{"job": "a"}]', "r.json:2: this decision lacks row, variant, take, decision"),
-        ("r.json", b"[\n[]]", "r.json:2: this is no decision"),
-        ("r.json", b'[\n{"job": ]', "r.json:2: this is no JSON"),
+        ("r.json", b'[\n{"job": "a"}]', "r.json:2: this decision does not have row, variant, take, decision"),
+        ("r.json", b"[\n[]]", "r.json:2: this is not a decision"),
+        ("r.json", b'[\n{"job": ]', "r.json:2: this is not JSON"),
         ("r.json", b"{}", "there is no list of decisions"),
     ],
 )

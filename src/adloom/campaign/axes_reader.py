@@ -125,7 +125,7 @@ class AxesReader:
         for name in itertools.chain(*groups):
             if name in matrix:
                 place = self._document.place((*at, "zip"))
-                self._report.add(place, f"{shown(name)} stands in the matrix and in zip", "each name once")
+                self._report.add(place, f"{shown(name)} is in both matrix and zip", "each name once")
 
     def _sampled(
         self, dimensions: Sequence[Dimension], job: JobFile, at: Keys, axes: Collection[str]

@@ -63,7 +63,8 @@ async def serve_edition(target: str, archive: str | None, edition: str, port: in
     async with server.running(port) as url:
         typer.echo(url)
         typer.echo(
-            "Decisions are saved as they are made. Whoever has this address can decide. Ctrl-C ends it.", err=True
+            "Decisions are saved as they are made. Anyone who has this address can decide. Ctrl-C stops the server.",
+            err=True,
         )
         await stopped.wait()
     if server.saved:

@@ -138,5 +138,5 @@ def conflicts(decisions: Iterable[Decision]) -> dict[str, tuple[Decision, ...]]:
 def _text(record: Mapping[str, Any], name: str) -> str:
     value = record.get(name, "")
     if not isinstance(value, str):
-        raise ValueError(f"{name} is no text")  # noqa: TRY004 - a wrong record, not a wrong program
+        raise ValueError(f"{name} is not text")  # noqa: TRY004 - a wrong record, not a wrong program
     return value

@@ -15,7 +15,9 @@ def notes_on(kinds: Iterable[Kind]) -> tuple[str, ...]:
         known = MODELS.get(kind.model)
         if (kind.model, kind.quality) == CALLED_DEARER:
             page = f"{kind.model} {kind.quality} is planned at the price of the list"
-            notes[f"{page}; an older page of EvoLink calls it dearer, then the run stops at the first one"] = None
+            notes[
+                f"{page}; an older EvoLink page gives a higher price; if that applies, the run stops at the first call"
+            ] = None
         if known is not None and "watermark" in known.options:
             notes[f"{kind.model} is asked for no watermark, except where the campaign says watermark: true"] = None
         if searching := search_credits(kind):

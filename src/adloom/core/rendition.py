@@ -139,7 +139,7 @@ def _stem(master: Master, channel: str, template: str) -> str:
         text = prompt_template(template).render({**own, **master.variables}) if is_template(template) else template
     except BadTemplate as bad:
         allowed = f" Allowed: {bad.allowed}." if bad.allowed else ""
-        raise InputError(f"--name: {bad.message}", remedy=f"Mend the template.{allowed}") from bad
+        raise InputError(f"--name: {bad.message}", remedy=f"Fix the template.{allowed}") from bad
     stem = _safe(text)
     if not stem:
         raise InputError(

@@ -35,7 +35,7 @@ class WordRules:
                 yield f'the prompt has "{word}", which words: forbids', "another word"
         for word in _for_locale(self.require, locale):
             if not _finder(word).search(text):
-                yield f'the prompt lacks "{word}", which words: requires', "the word in the prompt"
+                yield f'the prompt does not contain "{word}", which words: requires', "the word in the prompt"
 
 
 def _for_locale(words: Mapping[str, tuple[str, ...]], locale: str) -> Iterator[str]:

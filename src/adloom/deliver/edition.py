@@ -126,6 +126,6 @@ async def _approved(
         return None, ()
     decisions = await read_decisions(archive, edition)
     if not decisions and request.approved is None:
-        return None, ("nobody has decided on any image yet: all are delivered",)
+        return None, ("nobody has decided on any image yet, so all are delivered",)
     chosen = frozenset(key for key, decision in decisions.items() if decision.verdict is Verdict.APPROVED)
     return chosen, (f"{len(chosen)} approved images are delivered; --all delivers the others too",)

@@ -100,7 +100,7 @@ def _pem(name: str, path: str, what: str) -> str:
     try:
         text = Path(path).expanduser().read_text(encoding="ascii")
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise SettingInvalid(f"{name}: {path} cannot be read: {reason}", remedy="Name a PEM file.") from error
     if f"-----BEGIN {what}" not in text and f" {what}-----" not in text:
         raise SettingInvalid(f"{name}: {path} holds no {what.lower()}", remedy="Name a PEM file.")

@@ -118,7 +118,7 @@ class Receiver:
             raise _NoCallback(HTTPStatus.NOT_FOUND)
         record = {"schema": SCHEMA, "task": task, "time": utc(self._clock.now())}
         await self._store.create(key, to_json(record))
-        log.info("call %s is told to have made task %s", told.call, task)
+        log.info("callback: call %s has task %s", told.call, task)
 
 
 def _response(status: HTTPStatus, *, text: str, content_type: str = "text/plain") -> web.Response:

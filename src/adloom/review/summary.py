@@ -98,11 +98,11 @@ def _told(decision: Decision) -> str:
     stars = f", {decision.stars} star{'s' if decision.stars != 1 else ''}" if decision.stars else ""
     note = f", {decision.note!r}" if decision.note else ""
     change = f"; the next take gets {decision.change!r}" if decision.change else ""
-    return f"{decision.verdict} by {decision.by or 'nobody named'}{stars}{note}{change}"
+    return f"{decision.verdict} by {decision.by or 'unknown'}{stars}{note}{change}"
 
 
 def _dispute(said: tuple[Decision, ...]) -> str:
-    first, *others = [f"{each.by or 'nobody named'} {each.verdict} it" for each in said]
+    first, *others = [f"{each.by or 'unknown'} {each.verdict} it" for each in said]
     return f"{first} last and counts; before, {', '.join(others)}"
 
 

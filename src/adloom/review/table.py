@@ -136,14 +136,14 @@ def _csv_lines(text: str, found: ReviewFile) -> Iterator[tuple[int, Mapping[str,
                     yield line, dict(zip(columns, cells, strict=False))
             line = reader.line_num + 1
     except csv.Error as error:
-        found.problems.append(Problem(found.name, reader.line_num, 0, f"this is no CSV: {error}"))
+        found.problems.append(Problem(found.name, reader.line_num, 0, f"this is not a CSV: {error}"))
 
 
 def _has_columns(columns: list[str], found: ReviewFile) -> bool:
     lacking = [name for name in NEEDED if name not in columns]
     twice = sorted({name for name in columns if name in COLUMNS and columns.count(name) > 1})
     if lacking:
-        message = f"the header lacks {', '.join(lacking)}"
+        message = f"the header does not have {', '.join(lacking)}"
         found.problems.append(Problem(found.name, 1, 0, message, f"the columns {','.join(COLUMNS)}"))
     if twice:
         found.problems.append(Problem(found.name, 1, 0, f"the header has {', '.join(twice)} twice", "each once"))
@@ -155,7 +155,7 @@ def _json_lines(text: str, found: ReviewFile) -> Iterator[tuple[int, Mapping[str
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         line = error.lineno if isinstance(error, json.JSONDecodeError) else 1
-        found.problems.append(Problem(found.name, line, 0, "this is no JSON", "a list of decisions"))
+        found.problems.append(Problem(found.name, line, 0, "this is not JSON", "a list of decisions"))
         return
     items = content.get("decisions") if isinstance(content, dict) else content
     if not isinstance(items, list):
@@ -163,9 +163,9 @@ def _json_lines(text: str, found: ReviewFile) -> Iterator[tuple[int, Mapping[str
         return
     for line, item in zip(_lines_of_items(text), items, strict=False):
         if not isinstance(item, dict) or not all(isinstance(value, str | int | None) for value in item.values()):
-            found.problems.append(Problem(found.name, line, 0, "this is no decision", '{"job": "hero", …}'))
+            found.problems.append(Problem(found.name, line, 0, "this is not a decision", '{"job": "hero", …}'))
         elif lacking := [name for name in NEEDED if name not in item]:
-            found.problems.append(Problem(found.name, line, 0, f"this decision lacks {', '.join(lacking)}"))
+            found.problems.append(Problem(found.name, line, 0, f"this decision does not have {', '.join(lacking)}"))
         else:
             yield line, {name: "" if value is None else str(value) for name, value in item.items()}
 
@@ -199,7 +199,7 @@ def _said(line: int, cells: Mapping[str, str], found: ReviewFile, now: datetime)
         wrong(f"stars {stars[:40]!r} are not a number of stars", f"0 to {MOST_STARS}")
     for name in ("variant", "take"):
         if not (cells[name].isascii() and cells[name].isdecimal() and len(cells[name]) <= len("1000")):
-            wrong(f"the {name} {cells[name][:40]!r} is no number", "as assets.jsonl has it")
+            wrong(f"the {name} {cells[name][:40]!r} is not a number", "as assets.jsonl has it")
     for name in ("note", "change", "by"):
         if len(cells.get(name, "")) > MOST_CHARACTERS:
             wrong(f"the {name} has {len(cells[name])} characters", f"at most {MOST_CHARACTERS}")

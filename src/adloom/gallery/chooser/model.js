@@ -52,7 +52,7 @@ function keep() {
     localStorage.setItem(STORE, JSON.stringify(Object.fromEntries(local)));
     return true;
   } catch {
-    say("This browser keeps nothing: export before you close the page.");
+    say("This browser does not store anything: export before you close the page.");
     return false;
   }
 }
@@ -164,5 +164,5 @@ function exportCsv() {
   link.download = "review.csv";
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-  say("review.csv is exported: adloom review TARGET --apply review.csv");
+  say("review.csv was exported: adloom review TARGET --apply review.csv");
 }
