@@ -38,6 +38,7 @@ NOT_RUN = {
     ),  # bare names
     *("adloom init DIR", "adloom plan FILE --explain JOB/ROW", "adloom plan SOURCE --explain JOB[/ROW]"),
     "adloom run … --prefect",
+    *("adloom inspect mug.jpg", "adloom keys new my-keys"),  # deliver/test_signed
     "adloom run s3://my-images/campaigns/spring.yaml",  # with a bucket: test_s3_runs
     "adloom verify s3://bucket/prefix/spring-launch/main",
 }

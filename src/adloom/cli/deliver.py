@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
     app.command(epilog="Example: adloom channels")(channels)
     app.command(epilog="Example: adloom deliver spring.yaml --channel meta-story")(deliver)
+    app.command(epilog="Example: adloom inspect mug.jpg --anchor my-keys/root.pem")(inspect)
     app.command(epilog="Example: adloom keys new my-keys")(keys)
 
 
@@ -87,6 +88,25 @@ def deliver(
         if as_json:
             typer.echo(json.dumps({**delivered_data(done), "exit_code": code}, ensure_ascii=False))
         return code
+
+    end(work, as_json=as_json)
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(help="An image file.")],
+    anchor: Annotated[Path | None, typer.Option(help="A root certificate that you trust, as PEM.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a file carries about its making, whether that is valid, and whether it is trusted. Exit 3: invalid."""
+
+    async def work() -> int:
+        from adloom.deliver.inspection import inspect as inspect_file  # noqa: PLC0415
+
+        found = await inspect_file(file, anchor)
+        typer.echo("\n".join(found.lines()), err=as_json)
+        if as_json:
+            typer.echo(json.dumps({"file": str(file), **found.as_data()}, ensure_ascii=False))
+        return EXIT_INCOMPLETE if found.is_valid is False else EXIT_OK
 
     end(work, as_json=as_json)
 

@@ -97,9 +97,9 @@ async def deliver(
     workers: int,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Result:
-    """Make what is missing and write the record. Raises StoreError, DecoderBroken, SignerFailed.
+    """Make what is missing and write the record. ``progress`` is told how many masters are done, of how many.
 
-    ``progress`` is told how many masters are done, of how many.
+    Raises StoreError, DecoderBroken, or SettingInvalid for a signing command that fails.
     """
     result = Result()
     done: dict[int, list[Mapping[str, Any]]] = {}

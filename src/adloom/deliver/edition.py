@@ -60,7 +60,8 @@ async def deliver_edition(
 
     ``to`` is the root of where it goes; None for the edition's own folder. The ledger is loaded here.
 
-    Raises InputError and SettingInvalid before anything is written, StoreError, DecoderBroken or SignerFailed after.
+    Raises InputError and SettingInvalid before anything is written, StoreError, DecoderBroken,
+    or SettingInvalid for a signing command that fails, after.
     """
     archive, edition = ledger.store, ledger.edition
     signing = read_signing(environ)

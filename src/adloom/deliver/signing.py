@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from adloom.core.errors import AdloomError, SettingInvalid
+from adloom.core.errors import SettingInvalid
 from adloom.deliver.credentials import EXTRA, is_installed
 from adloom.edges.settings import SecretText
 
@@ -19,10 +19,6 @@ SIGNATURE_S = 60.0
 """How long a command may take for one signature: a key service answers within a second."""
 
 _RAW_BYTES = 64
-
-
-class SignerFailed(AdloomError):
-    """The command that signs did not: nothing more can be delivered signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +35,7 @@ class Signing:
         return hashlib.sha256(self.certificate.encode()).hexdigest()[:16]
 
     async def sign(self, content: bytes) -> bytes:
-        """A signature by the command: ECDSA P-256 over SHA-256, as 64 bytes. Raises SignerFailed."""
+        """A signature by the command: ECDSA P-256 over SHA-256, as 64 bytes. Raises SettingInvalid."""
         try:
             process = await asyncio.create_subprocess_exec(
                 *self.command,
@@ -50,13 +46,15 @@ class Signing:
             async with asyncio.timeout(SIGNATURE_S):
                 signature, _ = await process.communicate(content)
         except (OSError, TimeoutError) as error:
-            raise SignerFailed(f"{SIGNER} does not sign: {error or 'it took too long'}", remedy=_REMEDY) from error
+            raise SettingInvalid(f"{SIGNER} does not sign: {error or 'it took too long'}", remedy=_REMEDY) from error
         if process.returncode:
-            raise SignerFailed(f"{SIGNER} ended with exit code {process.returncode}", remedy=_REMEDY)
+            raise SettingInvalid(f"{SIGNER} ended with exit code {process.returncode}", remedy=_REMEDY)
         try:
             return signature if len(signature) == _RAW_BYTES else _raw(signature)
         except (ValueError, IndexError) as error:
-            raise SignerFailed(f"{SIGNER} wrote {len(signature)} bytes, no ES256 signature", remedy=_REMEDY) from error
+            raise SettingInvalid(
+                f"{SIGNER} wrote {len(signature)} bytes, no ES256 signature", remedy=_REMEDY
+            ) from error
 
 
 _REMEDY = "It gets the bytes to sign on stdin and writes the ES256 signature, raw or DER, to stdout."
