@@ -44,6 +44,7 @@ from adloom.cli.options import (
 from adloom.cli.report import register as register_report
 from adloom.cli.review import review
 from adloom.cli.run import run_campaign
+from adloom.cli.sheet import register as register_sheet
 from adloom.core.errors import SettingInvalid
 from adloom.core.exits import Sent
 
@@ -331,3 +332,4 @@ def schema(
 
 register_delivery(app)
 register_report(app)
+register_sheet(app)

@@ -1,0 +1,194 @@
+"""Images back into a workbook: one row a wanted image, beside whatever columns a team has added.
+
+The sheet is filled in place. adloom's own columns are found by their names in the first row, an image by ``job``,
+``row``, ``variant`` and ``take``; other columns, their formats and the order of the rows stay as they are. Images that
+are new come at the end. Text is always written as text, never as a formula.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+from openpyxl import Workbook, load_workbook
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+from openpyxl.drawing.image import Image
+from openpyxl.styles import Alignment, Font
+from openpyxl.utils import get_column_letter
+from openpyxl.utils.exceptions import InvalidFileException
+
+from adloom.core.errors import InputError
+
+if TYPE_CHECKING:
+    from openpyxl.worksheet.worksheet import Worksheet
+
+KEY = ("job", "row", "variant", "take")
+OWN = (
+    "image", *KEY, "status", "decision", "stars", "note", "change", "by", "link", "credits", "usd", "reason", "prompt",
+)  # fmt: skip
+MOST_THUMBNAILS = 2000
+"""A workbook with more is slow to open; the rows of further images have their link alone."""
+MOST_CHARACTERS = 32_000
+"""Excel's own limit of a cell is 32,767."""
+LARGEST_BYTES = 100 << 20
+_THUMB_PX = 96
+_ROW_POINTS = 76
+_WIDTHS = {"image": 15, "prompt": 60, "reason": 30, "note": 30, "change": 30, "row": 30, "link": 12}
+
+Place = tuple[str, str, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SheetRow:
+    """One wanted image: the values of adloom's columns, its variables by name, and its thumbnail (empty without)."""
+
+    place: Place
+    values: Mapping[str, Any]
+    variables: Mapping[str, str]
+    link: str = ""
+    thumbnail: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written: rows that were there, rows that were added, and how many have a thumbnail."""
+
+    updated: int
+    added: int
+    thumbnails: int
+
+
+def export_sheet(path: Path, name: str, rows: Iterable[SheetRow]) -> Exported:
+    """Write the rows into the sheet of that name, which is made where it is missing, as is the workbook.
+
+    The file is replaced as a whole or not at all. Raises InputError when it is no workbook, or when the sheet is
+    another one than adloom's.
+    """
+    workbook, sheet = _open(path, name)
+    columns = _columns(sheet, path)
+    known = _known(sheet, columns)
+    sheet._images = []  # noqa: SLF001 - openpyxl has no other way to take pictures away: they are set again below
+    updated = added = thumbnails = 0
+    for row in rows:
+        number = known.get(row.place)
+        if number is None:
+            number, added = max(2, sheet.max_row + 1), added + 1
+            known[row.place] = number
+        else:
+            updated += 1
+        _fill(sheet, number, columns, row)
+        if row.thumbnail and thumbnails < MOST_THUMBNAILS:
+            _show(sheet, number, columns["image"], row.thumbnail)
+            thumbnails += 1
+    _replace(workbook, path)
+    return Exported(updated, added, thumbnails)
+
+
+def _open(path: Path, name: str) -> tuple[Workbook, Worksheet]:
+    if not path.exists():
+        workbook = Workbook()
+        workbook.active.title = name
+        return workbook, workbook.active
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise InputError(f"{path} is larger than {LARGEST_BYTES >> 20} MiB", remedy="Choose another workbook.")
+        workbook = load_workbook(path)
+    except (OSError, BadZipFile, InvalidFileException, KeyError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a workbook", remedy="Name a new .xlsx file.") from error
+    if name in workbook.sheetnames:
+        return workbook, workbook[name]
+    return workbook, workbook.create_sheet(name)
+
+
+def _columns(sheet: Worksheet, path: Path) -> dict[str, int]:
+    """The column of each name in the first row; adloom's own are added where they are missing."""
+    found = {
+        str(cell.value).strip(): cell.column for cell in sheet[1] if cell.value is not None and str(cell.value).strip()
+    }
+    if found and not set(KEY) <= set(found):
+        lacking = ", ".join(name for name in KEY if name not in found)
+        raise InputError(
+            f"{path}: the sheet {sheet.title!r} has content of its own: its first row lacks {lacking}",
+            remedy="Choose a new sheet with --sheet NAME.",
+        )
+    for name in OWN:
+        if name not in found:
+            _head(sheet, found, name)
+    sheet.freeze_panes = sheet.freeze_panes or "A2"
+    return found
+
+
+def _head(sheet: Worksheet, columns: dict[str, int], name: str) -> int:
+    """A new column behind all others."""
+    number = max(columns.values(), default=0) + 1
+    cell = sheet.cell(1, number)
+    _set(cell, name)
+    cell.font = Font(bold=True)
+    sheet.column_dimensions[get_column_letter(number)].width = _WIDTHS.get(name, 14)
+    columns[name] = number
+    return number
+
+
+def _known(sheet: Worksheet, columns: Mapping[str, int]) -> dict[Place, int]:
+    """The rows that are images already. What is no image, such as a total below, stays where it is."""
+    found: dict[Place, int] = {}
+    for number in range(2, sheet.max_row + 1):
+        job, row, variant, take = (sheet.cell(number, columns[name]).value for name in KEY)
+        try:
+            place = (str(job), str(row), int(variant), int(take))
+        except (TypeError, ValueError):
+            continue
+        found.setdefault(place, number)
+    return found
+
+
+def _fill(sheet: Worksheet, number: int, columns: dict[str, int], row: SheetRow) -> None:
+    for name, value in row.values.items():
+        _set(sheet.cell(number, columns[name]), value)
+    for name, value in row.variables.items():
+        column = columns.get(name) if name not in OWN else None
+        if column is None and name not in OWN:
+            column = _head(sheet, columns, name)
+        if column is not None and sheet.cell(number, column).value is None:
+            _set(sheet.cell(number, column), value)  # a team may have written over it: its word stays
+    link = sheet.cell(number, columns["link"])
+    link.value, link.hyperlink = ("open", row.link) if row.link else (None, None)
+    sheet.cell(number, columns["prompt"]).alignment = Alignment(wrap_text=True, vertical="top")
+
+
+def _set(cell: Any, value: object) -> None:  # noqa: ANN401 - a cell of openpyxl, which is untyped
+    """Text stays text, whatever it begins with."""
+    if isinstance(value, str):
+        cell.value = ILLEGAL_CHARACTERS_RE.sub("", value)[:MOST_CHARACTERS]
+        cell.data_type = "s"
+    else:
+        cell.value = value
+
+
+def _show(sheet: Worksheet, number: int, column: int, thumbnail: bytes) -> None:
+    picture = Image(io.BytesIO(thumbnail))
+    scale = _THUMB_PX / max(picture.width, picture.height)
+    picture.width, picture.height = round(picture.width * scale), round(picture.height * scale)
+    sheet.row_dimensions[number].height = _ROW_POINTS
+    sheet.add_image(picture, f"{get_column_letter(column)}{number}")
+
+
+def _replace(workbook: Workbook, path: Path) -> None:
+    """Write the workbook beside its place and put it there, so that a crash leaves the old one."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".xlsx")
+        os.close(handle)
+        try:
+            workbook.save(name)
+            Path(name).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}", remedy="Close it, or name another.") from error

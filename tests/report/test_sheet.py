@@ -1,0 +1,109 @@
+"""The workbook that a team works in: adloom's columns are filled, the team's own stay."""
+
+from pathlib import Path
+
+import pytest
+from openpyxl import Workbook, load_workbook
+from openpyxl.utils.units import pixels_to_EMU
+from PIL import Image
+from support.desk import Desk
+from support.shop import campaign_text
+
+from adloom.core.errors import InputError
+from adloom.report.sheet import OWN, SheetRow, export_sheet
+
+MUGS = campaign_text("  - {id: mug, prompt: 'a {{ colour }} mug', variants: 2, matrix: {colour: [red, teal]}}\n")
+
+
+def row(variant: int, *, status: str = "archived", **variables: str) -> SheetRow:
+    values = {"job": "mug", "row": "a", "variant": variant, "take": 1, "status": status, "credits": 1.53}
+    return SheetRow(("mug", "a", variant, 1), values, variables)
+
+
+def test_an_edition_goes_into_a_new_workbook_with_pictures_links_and_decisions(desk: Desk):
+    source, book = desk.write(MUGS), desk.folder / "book.xlsx"
+    assert desk.run("run", source).returncode == 0
+    row_name = load(desk)["row"]
+    review = desk.write(f"job,row,variant,take,decision,note\nmug,{row_name},1,1,rejected,dark\n", "review.csv")
+    assert desk.run("review", source, "--apply", review).returncode == 0
+    done = desk.run("export-sheet", source, str(book))
+    assert done.returncode == 0, done.stderr
+    assert "4 rows added, 0 updated, 4 thumbnails" in done.stdout
+    sheet = load_workbook(book)["images"]
+    head, first, *_ = list(sheet.iter_rows(values_only=True))
+    told = dict(zip(head, first, strict=True))
+    assert (told["status"], told["decision"], told["note"], told["colour"]) == ("archived", "rejected", "dark", "red")
+    assert told["credits"] == 1.53
+    assert sheet.cell(2, head.index("link") + 1).hyperlink.target.startswith("file://")
+    assert len(sheet._images) == 4
+    again = desk.run("export-sheet", source, str(book))
+    assert "0 rows added, 4 updated, 4 thumbnails" in again.stdout
+    assert len(load_workbook(book)["images"]._images) == 4
+
+
+def load(desk: Desk) -> dict[str, object]:
+    import json  # noqa: PLC0415
+
+    return dict(json.loads((desk.edition / "assets.jsonl").read_text().splitlines()[0]))
+
+
+def test_columns_rows_and_sheets_of_the_team_stay(tmp_path: Path):
+    book = tmp_path / "book.xlsx"
+    export_sheet(book, "images", [row(1, colour="red"), row(2, colour="red")])
+    workbook = load_workbook(book)
+    sheet = workbook["images"]
+    wide = sheet.max_column + 1
+    for number, value in enumerate(("owner", "Ann", "=1+1"), 1):
+        sheet.cell(number, wide).value = value
+    sheet.cell(2, [cell.value for cell in sheet[1]].index("colour") + 1).value = "crimson"
+    sheet.cell(4, 1).value = "total"
+    workbook.create_sheet("plans")["A1"] = "ours"
+    workbook.save(book)
+    done = export_sheet(book, "images", [row(2, status="held", colour="red"), row(1, colour="red"), row(3)])
+    assert (done.updated, done.added) == (2, 1)
+    workbook = load_workbook(book)
+    sheet = workbook["images"]
+    names = [cell.value for cell in sheet[1]]
+    table = [dict(zip(names, cells, strict=True)) for cells in sheet.iter_rows(min_row=2, values_only=True)]
+    assert [line["owner"] for line in table] == ["Ann", "=1+1", None, None]
+    assert [line["variant"] for line in table] == [1, 2, None, 3]
+    assert [line["status"] for line in table] == ["archived", "held", None, "archived"]
+    assert table[0]["colour"] == "crimson"
+    assert table[2]["image"] == "total"
+    assert workbook["plans"]["A1"].value == "ours"
+
+
+@pytest.mark.parametrize("text", ["=cmd|' /C calc'!A0", "+1", "@x", "-2"])
+def test_text_never_becomes_a_formula(tmp_path: Path, text: str):
+    book = tmp_path / "book.xlsx"
+    export_sheet(book, "images", [row(1, colour=text, bell="\x07bell")])
+    sheet = load_workbook(book)["images"]
+    cells = {cell.value: cell for cell in sheet[2]}
+    assert cells[text].data_type == "s"
+    assert "bell" in cells
+
+
+def test_a_sheet_with_other_content_and_a_file_that_is_no_workbook_are_left_alone(tmp_path: Path):
+    book = tmp_path / "book.xlsx"
+    workbook = Workbook()
+    workbook.active.title = "images"
+    workbook.active["A1"] = "budget"
+    workbook.save(book)
+    for content in (book.read_bytes(), b"no workbook"):
+        book.write_bytes(content)
+        with pytest.raises(InputError):
+            export_sheet(book, "images", [row(1)])
+        assert book.read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["book.xlsx"]
+
+
+def test_every_own_column_is_there_in_order(tmp_path: Path):
+    thumbnail = tmp_path / "t.jpg"
+    Image.new("RGB", (480, 240), "red").save(thumbnail)
+    book = tmp_path / "book.xlsx"
+    one = row(1)
+    export_sheet(book, "images", [SheetRow(one.place, one.values, {}, "file:///x.png", thumbnail.read_bytes())])
+    sheet = load_workbook(book)["images"]
+    assert tuple(cell.value for cell in sheet[1]) == OWN
+    size = sheet._images[0].anchor.ext
+    assert (size.width, size.height) == (pixels_to_EMU(96), pixels_to_EMU(48))
