@@ -61,10 +61,10 @@ TWENTY = 20
 WAVERING_SHARE = 0.5
 STEADY = {
     "late_results_rate": 0, "late_results_s": 0, "late_results": "empty", "late_usage_s": 0, "failed_first_rate": 0,
-    "failed_first_s": 0, "link_form": "path", "renewed_link_life_s": 0, "reverse_later_results": False,
+    "failed_first_s": 0, "renewed_link_life_s": 0, "reverse_later_results": False,
     "young_link_tries": 0, "young_link_s": 0, "young_picture_tries": 0, "young_picture_s": 0,
 }  # fmt: skip
-"""The sandbox's switches for all that wavers, off."""
+"""The sandbox's switches for all that wavers, off. What tells a task's links apart stays as it is for its life."""
 
 _market: Market | None = None
 _s3: S3Server | None = None
@@ -215,8 +215,7 @@ def besiege(seed: int, kills: int = KILLS_A_ROUND) -> Round:
         _market.post("/_sandbox/settings", {"idempotency": "honoured"})
         asyncio.run(_prove_keys(job))
     wavers = chance.random() < WAVERING_SHARE
-    if wavers:
-        _market.post("/_sandbox/settings", wavering(chance))
+    _market.post("/_sandbox/settings", wavering(chance) if wavers else STEADY | {"link_form": "path"})
     siege.lay(kills)
     _market.post("/_sandbox/settings", STEADY)
     judged = _judged(shop, siege.verdict)
