@@ -19,8 +19,9 @@ from support.fakes import (
 from adloom.archive.archiver import IMAGES_AT_ONCE, Archiver
 from adloom.archive.fetch import DOWNLOAD_TRIES
 from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed, StoreUnavailable
-from adloom.core.facts import ImageFate, Stage
+from adloom.core.facts import Stage
 from adloom.core.outcomes import Status, outcomes
+from adloom.core.records import ImageFate
 from adloom.guards.backlog import Backlog
 from adloom.guards.gate import Gate
 

@@ -9,7 +9,7 @@ from support.shop import Shop, one_row
 
 from adloom import wiring as session
 from adloom.core.errors import StoreUnavailable
-from adloom.core.facts import Image, ImageFate, images_of, images_record
+from adloom.core.records import Image, ImageFate, images_of, images_record
 
 
 @pytest.mark.parametrize(

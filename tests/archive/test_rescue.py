@@ -20,7 +20,8 @@ from support.fakes import (
 from adloom.archive.rescue import Rescuer
 from adloom.collect.poller import Poller
 from adloom.core.errors import LinkExpired
-from adloom.core.facts import ImageFate, images_of, money_of
+from adloom.core.facts import money_of
+from adloom.core.records import ImageFate
 from adloom.core.task import ListedTask, Task, TaskState
 from adloom.guards.gate import Gate
 
@@ -48,7 +49,7 @@ class Harbour:
 
     def images(self):
         seconds = self.ledger.facts("c-1").latest.seconds
-        return [image for record in seconds.values() for image in images_of(record)]
+        return [image for second in seconds.values() for image in second.images]
 
     def kept(self, under):
         return {key.rpartition("/")[2]: content for key, content in self.store.objects.items() if f"{under}/" in key}

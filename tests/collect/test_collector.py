@@ -303,14 +303,14 @@ async def test_a_completed_task_fixes_its_links_and_its_charge(desk, api):
     assert facts.stage is Stage.COMPLETED
     assert facts.latest.links == ("u1", "u2", "u3")
     assert money_of(facts).charged == Decimal("4.5")
-    assert facts.latest.settled["outcome"] == "charged"
+    assert facts.latest.settled.outcome == "charged"
 
 
 async def test_a_repeated_link_counts_once(desk, api):
     api.states["t"] = completed("t", "u1", "u2", "u1")
     facts = await desk.collect()
     assert facts.latest.links == ("u1", "u2")
-    assert facts.latest.completed["reported"] == 3
+    assert facts.latest.completed.reported == 3
 
 
 @pytest.mark.parametrize(("links", "charge"), [(("u1",), "1.53"), (("u1", "u2", "u3"), "4.59"), ((), "4.59")])
@@ -320,7 +320,7 @@ async def test_an_untold_charge_is_the_reserves_share_of_what_was_made_or_all_of
     api.states["t"] = Task("t", TaskState.COMPLETED, links, None, word="completed")
     facts = await desk.collect()
     assert money_of(facts).charged == Decimal(charge)
-    assert facts.latest.completed["told"] is False
+    assert facts.latest.completed.told is False
 
 
 async def test_the_first_reading_of_the_links_stays(desk, api):
@@ -336,7 +336,7 @@ async def test_a_transient_failure_leaves_the_call_free_to_be_tried_again(desk, 
     assert facts.stage is Stage.UNBOUGHT
     assert facts.next_attempt == 2
     assert money_of(facts).committed == 0
-    assert "service_error" in facts.latest.failed["reason"]
+    assert "service_error" in facts.latest.failed.reason
 
 
 @pytest.mark.parametrize(
@@ -347,8 +347,8 @@ async def test_other_failures_are_final(desk, api, code, stage):
     api.states["t"] = failed("t", code, charge_status="released", error_message="why")
     facts = await desk.collect()
     assert facts.stage is stage
-    assert "why" in facts.latest.settled["reason"]
-    assert "t" in facts.latest.settled["reason"]
+    assert "why" in facts.latest.settled.reason
+    assert "t" in facts.latest.settled.reason
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ async def test_a_task_that_cannot_be_followed_is_held_with_its_reserve(desk, api
     api.state_of = lambda _: None
     facts = await desk.collect()
     assert facts.stage is Stage.ACCEPTED
-    assert "t" in facts.latest.held["reason"]
+    assert "t" in facts.latest.held.reason
     assert money_of(facts).reserved == Decimal("4.59")
 
 

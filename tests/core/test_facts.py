@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from support.fakes import a_fact, an_image, an_intent, few
 
 from adloom.core.errors import RecordUnreadable
-from adloom.core.facts import ImageFate, Money, Stage, fold, money_of, task_name
+from adloom.core.facts import Money, Stage, fold, money_of, task_name
+from adloom.core.records import ImageFate, Intent
 
 INTENT = an_intent(2)
 FREE = {"outcome": "free", "reason": "no", "credits": "0"}
@@ -308,7 +309,9 @@ def test_the_owner_is_who_decided_to_send_last():
 
 def test_a_withdrawn_intent_tells_nothing_of_what_the_call_is_for():
     assert fold("c-1", {"a1-intent": WITHDRAWN}).intent is None
-    assert fold("c-1", {"a1-intent": INTENT, "a1-settled": RELEASED, "a2-intent": WITHDRAWN}).intent == INTENT
+    assert fold("c-1", {"a1-intent": INTENT, "a1-settled": RELEASED, "a2-intent": WITHDRAWN}).intent == Intent.of(
+        INTENT
+    )
 
 
 def test_only_attempts_that_came_to_a_task_count_for_the_limit():

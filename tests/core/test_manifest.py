@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from support.fakes import PRICE, a_fact, a_row, an_image, an_intent, few, references
 
 from adloom.core.exits import Stop, StopReason
-from adloom.core.facts import Image, ImageFate, fold
+from adloom.core.facts import fold
 from adloom.core.manifest import COLUMNS, Tally, asset_lines, csv_lines, jsonl_line, number, overall_status
 from adloom.core.outcomes import Outcome, Status
 from adloom.core.planned import PlannedRow, Variant
+from adloom.core.records import Image, ImageFate
 
 IMAGE = Image(0, 1, ImageFate.ARCHIVED, "assets/hero/mug-1-ab12cd.png", "f" * 64, 10, "image/png", 1024, 1024)
 ARCHIVED = Outcome(Status.ARCHIVED, covered=True, call="c-1", attempt=2, task="task-1", image=IMAGE, credits=PRICE)

@@ -4,21 +4,27 @@ import json
 from decimal import Decimal
 
 import pytest
-from support.fakes import a_row, references
+from support.fakes import a_row, an_intent, references
 
 from adloom.core.family import misfits, sent_options, standing_options
 from adloom.core.identity import row_digest
 from adloom.core.limits import MODELS
 from adloom.core.order import Order
-from adloom.core.pricing import Kind, kind_fields, kind_in, kind_of, price_of
+from adloom.core.planned import Variant
+from adloom.core.pricing import Kind, kind_fields, kind_of, price_of
+from adloom.core.records import Intent
 
 FOUR, LITE, FLASH, PRO = (f"doubao-seedream-{name}" for name in ("4.0", "5.0-lite", "5.0-flash", "5.0-pro"))
 
 
 def _body(model, n=1, **row):
     row = a_row(model=model, **row)
-    variants = tuple({"key": f"k{number}", "number": number, "take": 1} for number in range(1, n + 1))
+    variants = tuple(Variant(f"k{number}", number, 1) for number in range(1, n + 1))
     return json.loads(Order("c-1", row, variants, Decimal(1)).body())
+
+
+def _kind_of_an_intent(fields):
+    return Intent.of({**an_intent(1), "time": "2026-11-01T00:00:00.000Z", "writer": "w", **fields}).kind
 
 
 def test_an_option_at_its_default_is_none():
@@ -88,7 +94,7 @@ def test_what_a_model_does_not_take_is_said_with_those_that_do(model, options, r
 def test_an_image_costs_what_its_model_quality_pixels_and_references_cost(row, credits_):
     kind = kind_of(a_row(**row))
     assert price_of(kind, {}) == Decimal(credits_)
-    assert kind_in({"model": kind.model, **kind_fields(kind)}) == kind
+    assert _kind_of_an_intent({"model": kind.model, **kind_fields(kind)}) == kind
 
 
 def test_a_campaigns_own_price_leaves_what_is_charged_beside_it():
@@ -96,4 +102,4 @@ def test_a_campaigns_own_price_leaves_what_is_charged_beside_it():
 
 
 def test_a_kind_that_an_older_version_wrote_down_is_read():
-    assert kind_in({"model": FOUR, "quality": "2K"}) == Kind(FOUR, "2K")
+    assert _kind_of_an_intent({"model": FOUR, "quality": "2K"}) == Kind(FOUR, "2K")

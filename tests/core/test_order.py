@@ -9,8 +9,9 @@ from adloom.core.callbacks import CallbackAddresses
 from adloom.core.campaign import Reference
 from adloom.core.identity import row_digest
 from adloom.core.order import Order, idempotency_key
+from adloom.core.planned import Variant
 
-VARIANTS = tuple({"key": f"k{n}", "number": n, "take": 1} for n in (1, 2, 3))
+VARIANTS = tuple(Variant(f"k{n}", n, 1) for n in (1, 2, 3))
 
 
 def _order(n=3, callbacks=None, **row):
@@ -72,7 +73,7 @@ def test_an_intent_holds_all_that_a_later_run_needs():
     assert intent["body"] == _order().body()
     assert intent["idempotency_key"] == idempotency_key("t", "c-1", 2)
     assert Decimal(intent["credits"]) == Decimal("4.59")
-    assert intent["variants"] == list(VARIANTS)
+    assert intent["variants"] == [{"key": f"k{n}", "number": n, "take": 1} for n in (1, 2, 3)]
     assert (intent["outcome"], intent["account"], intent["revision"]) == ("bought", "a", 7)
     json.dumps(intent)
 

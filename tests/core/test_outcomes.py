@@ -7,12 +7,13 @@ from support.fakes import a_fact, an_image, an_intent, few
 
 from adloom.core.facts import fold
 from adloom.core.outcomes import Status, TopUp, missing, outcomes
+from adloom.core.planned import Variant
 
 KEYS = ["k1", "k2", "k3", "k4"]
 
 
 def _variants(*numbers):
-    return [{"key": f"k{n}", "number": n, "take": 1} for n in numbers]
+    return [Variant(f"k{n}", n, 1) for n in numbers]
 
 
 ALL = _variants(1, 2, 3, 4)
@@ -25,7 +26,7 @@ def _bought(call, *, variants=ALL, links=(), images=(), shown=None, more=None, *
     """A call that came to its end with these links, and what became of them; ``shown`` says what its bill says."""
     n = len(variants)
     facts = {
-        "a1-intent": an_intent(n, **intent, variants=variants),
+        "a1-intent": an_intent(n, **intent, variants=[variant.record() for variant in variants]),
         f"a1-accepted.{call}-task": a_fact(task=f"{call}-task", credits="1"),
         "a1-completed": a_fact(
             task=f"{call}-task", links=list(links), reported=len(links), credits=str(1.5 * len(links)), **(shown or {})
@@ -38,7 +39,13 @@ def _bought(call, *, variants=ALL, links=(), images=(), shown=None, more=None, *
 
 
 def _open(call, more=None, *, variants=ALL, **intent):
-    return fold(call, {"a1-intent": an_intent(len(variants), variants=variants, **intent), **(more or {})})
+    return fold(
+        call,
+        {
+            "a1-intent": an_intent(len(variants), variants=[variant.record() for variant in variants], **intent),
+            **(more or {}),
+        },
+    )
 
 
 def _statuses(*calls):

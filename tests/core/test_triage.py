@@ -1,6 +1,6 @@
 import pytest
 
-from adloom.core.facts import RefusalKind
+from adloom.core.records import RefusalKind
 from adloom.core.triage import MODERATION_CODES, TRANSIENT_CODES, failed_task
 
 

@@ -129,7 +129,7 @@ async def _begun_by_another(store, clock, row):
     """A purchase of a run that lives, without an answer yet."""
     ledger = await a_ledger(store, clock, "run-other")
     call = next(Planner({}, {}).plan([row])).calls[0]
-    variants = tuple({"key": v.key, "number": v.number, "take": v.take} for v in call.variants)
+    variants = call.variants
     order = Order(call.id, row, variants, PRICE * len(variants))
     intent = order.intent(edition_token="t", attempt=1, account="fingerprint", revision=1)
     await ledger.decide(call.id, "a1-intent", intent)

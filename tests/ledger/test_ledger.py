@@ -2,14 +2,15 @@ import asyncio
 import json
 
 import pytest
-from support.fakes import EDITION, ManualClock, MemoryStore, a_ledger
+from support.fakes import EDITION, ManualClock, MemoryStore, a_ledger, bought
 
 from adloom.core.errors import RecordUnreadable, StoreUnavailable
 from adloom.core.facts import SCHEMA, Stage
 from adloom.ledger.edition import to_json, utc
 from adloom.plan.revision import newest_plan
 
-INTENT = {"outcome": "bought", "credits": "1.53", "variants": [], "parent": "", "round": 0, "fruitless": 0}
+COMPLETED = {"task": "t", "reported": 1, "credits": "1.53"}
+INTENT = bought(credits="1.53")
 
 
 @pytest.fixture
@@ -75,9 +76,9 @@ async def test_every_record_says_its_schema_its_time_and_its_writer(store, clock
 
 async def test_evidence_that_is_there_already_stays(store, clock):
     ledger = await a_ledger(store, clock)
-    await ledger.note("c-1", "a1-completed", {"links": ["first"]})
+    await ledger.note("c-1", "a1-completed", {**COMPLETED, "links": ["first"]})
     clock.advance(5)
-    assert (await ledger.note("c-1", "a1-completed", {"links": ["second"]}))["links"] == ["first"]
+    assert (await ledger.note("c-1", "a1-completed", {**COMPLETED, "links": ["second"]}))["links"] == ["first"]
 
 
 async def test_a_run_reads_what_all_runs_wrote(store, clock):

@@ -14,6 +14,7 @@ from support.fakes import (
     MemoryStore,
     a_ledger,
     a_row,
+    bought,
     references,
 )
 
@@ -65,11 +66,8 @@ class Desk:
 
     async def buy(self, call, status=None):
         """Record that a call was bought, and how it ended."""
-        variants = [{"key": v.key, "number": v.number, "take": v.take} for v in call.variants]
-        intent = {
-            "outcome": "bought", "variants": variants, "credits": str(PRICE * len(variants)), "parent": "", "round": 0,
-            "fruitless": 0, "model": MUG.model,
-        }  # fmt: skip
+        variants = call.variants
+        intent = bought(variants, model=MUG.model)
         decided, mine = await self.ledger.decide(call.id, "a1-intent", intent)
         if status:
             end = {"outcome": "free", "kind": "task", "final": True, "reason": "r"}

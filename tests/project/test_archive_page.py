@@ -9,9 +9,10 @@ import pytest
 from support.desk import open_desk
 
 from adloom.core import rendition
-from adloom.core.facts import _NAME, Decided, ImageFate, RefusalKind
+from adloom.core.facts import _NAME
 from adloom.core.manifest import COLUMNS
 from adloom.core.outcomes import Status
+from adloom.core.records import Decided, ImageFate, RefusalKind
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "archive.md").read_text(encoding="utf-8")

@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.fakes import a_fact
 from support.shop import Shop, campaign_text
 from torture import damages
 from torture.simulation import quiet
 
 from adloom.cli.archive import _fetcher
 from adloom.core.errors import AdloomError
-from adloom.core.facts import Attempt, Image, ImageFate
+from adloom.core.facts import Attempt
 from adloom.core.process import Process
+from adloom.core.records import Completed, Image, ImageFate
 from adloom.edges.pictures import PictureDecoder
 from adloom.ledger.heartbeats import Heartbeat
 from adloom.publish.checksums import Damage, verify
@@ -260,4 +262,5 @@ def test_a_link_keeps_its_signature_while_anything_may_need_it(
     links: list[str], fates: list[ImageFate], *, needs: bool
 ):
     images = tuple(Image(index, index + 1, fate) for index, fate in enumerate(fates))
-    assert _needs_no_link(Attempt(1, completed={"links": links}, images=images)) is not needs
+    completed = Completed.of(a_fact(task="t", links=links, reported=len(links), credits="1"))
+    assert _needs_no_link(Attempt(1, completed=completed, images=images)) is not needs

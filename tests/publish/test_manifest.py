@@ -4,7 +4,6 @@ import json
 import pytest
 from support.fakes import (
     EDITION,
-    MODEL,
     PRICE,
     FakeSource,
     ManualClock,
@@ -12,6 +11,7 @@ from support.fakes import (
     a_ledger,
     a_row,
     an_image,
+    bought,
 )
 
 from adloom.core.exits import Stop, StopReason
@@ -35,11 +35,8 @@ class Desk:
         """Record a row's call: bought, and completed with so many images if a number is given."""
         planned = [planned async for planned in planned_rows(self.store, EDITION, self.revision)][position]
         call = planned.calls[0]
-        variants = [{"key": v.key, "number": v.number, "take": v.take} for v in call.variants]
-        intent = {
-            "outcome": "bought", "variants": variants, "credits": str(PRICE * len(variants)), "parent": "", "round": 0,
-            "fruitless": 0, "model": MODEL,
-        }  # fmt: skip
+        variants = call.variants
+        intent = bought(variants)
         await self.ledger.decide(call.id, "a1-intent", intent)
         if images is not None:
             await self.ledger.accept(call.id, 1, "t", str(PRICE * len(variants)))

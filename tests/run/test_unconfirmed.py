@@ -1,10 +1,21 @@
 """A run whose price nobody agreed to: it collects what is paid for, and sends nothing that could buy."""
 
-from support.fakes import FakeSource, ManualClock, MemoryStore, ScriptedApi, a_ledger, a_row, a_world, look_at, run_all
+from support.fakes import (
+    FakeSource,
+    ManualClock,
+    MemoryStore,
+    ScriptedApi,
+    a_ledger,
+    a_row,
+    a_world,
+    bought,
+    look_at,
+    run_all,
+)
 
 from adloom.core.errors import OutcomeUnknown
 from adloom.core.exits import StopReason
-from adloom.core.facts import Decided
+from adloom.core.planned import Variant
 from adloom.ledger.capabilities import record_capability
 from adloom.plan.freeze import has_bought
 
@@ -44,6 +55,5 @@ async def test_a_run_without_a_yes_makes_no_new_plan_and_says_what_it_would_spen
 async def test_a_purchase_that_nobody_answered_counts_as_bought():
     ledger = await a_ledger(MemoryStore(), ManualClock())
     assert not has_bought(ledger)
-    intent = {"outcome": Decided.BOUGHT, "variants": [{"key": "k1", "number": 1, "take": 1}], "credits": "1.53"}
-    await ledger.decide("c-1", "a1-intent", intent)
+    await ledger.decide("c-1", "a1-intent", bought([Variant("k1", 1, 1)]))
     assert has_bought(ledger)

@@ -38,6 +38,7 @@ from adloom.core.facts import Stage, money_of
 from adloom.core.fallback import Fallback
 from adloom.core.identity import call_id
 from adloom.core.order import Order, idempotency_key
+from adloom.core.planned import Variant
 from adloom.guards.gate import Gate
 from adloom.guards.pace import Throttle
 from adloom.guards.prices import PriceWatch
@@ -54,8 +55,8 @@ NEXT = "doubao-seedream-4.5"
 
 
 def an_order(name: str = "mug", n: int = 2, **row: object) -> Order:
-    variants = tuple({"key": f"{name}-{number}", "number": number, "take": 1} for number in range(1, n + 1))
-    return Order(call_id(v["key"] for v in variants), a_row(name, **row), variants, PRICE * n)
+    variants = tuple(Variant(f"{name}-{number}", number, 1) for number in range(1, n + 1))
+    return Order(call_id(variant.key for variant in variants), a_row(name, **row), variants, PRICE * n)
 
 
 @dataclass
@@ -433,7 +434,7 @@ async def test_a_refused_request_is_settled_as_free_and_the_others_go_on(till, e
     await till.buy(good)
     assert (till.stage(bad), till.stage(good)) == (Stage.REFUSED, Stage.ACCEPTED)
     assert till.stops == []
-    refused = till.ledger.facts(bad.call).latest.answered[1]
+    refused = till.ledger.records(bad.call)["a1-refused-1"]["record"]
     assert (refused["status"], refused["code"], refused["request_id"], refused["reason"]) == (
         400, "invalid_parameters", "r-1", "no",
     )  # fmt: skip
@@ -591,7 +592,7 @@ async def test_without_a_told_reserve_the_quote_is_reserved(till):
     order = an_order()
     await till.buy(order)
     assert till.reserved() == order.credits
-    assert till.ledger.facts(order.call).latest.accepted["credits_told"] is False
+    assert till.ledger.facts(order.call).latest.accepted.credits_told is False
 
 
 async def test_a_closed_gate_buys_nothing_and_writes_nothing(till):
@@ -640,7 +641,7 @@ async def test_a_purchase_whose_run_was_stopped_while_it_waited_is_no_conflict(t
     with pytest.raises(asyncio.CancelledError):
         await buying
     (unknown,) = till.ledger.facts(order.call).latest.unknown.values()
-    assert unknown["conflict"] is False  # else an API that remembers its keys is not asked with this one again
+    assert unknown.conflict is False  # else an API that remembers its keys is not asked with this one again
 
 
 async def test_a_price_that_stopped_the_buying_stops_the_sending_again_too(till):

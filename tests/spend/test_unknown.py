@@ -15,6 +15,7 @@ from support.fakes import (
     a_row,
     a_world,
     an_intent,
+    bought,
     completed,
     look_at,
     run_all,
@@ -23,6 +24,7 @@ from support.fakes import (
 from adloom.core.callbacks import Secret, inbox
 from adloom.core.errors import OutcomeUnknown
 from adloom.core.facts import CallFacts, fold
+from adloom.core.planned import Variant
 from adloom.core.task import ListedTask, Task, TaskState
 from adloom.ledger.capabilities import Capabilities
 from adloom.ledger.edition import to_json, utc
@@ -86,7 +88,7 @@ async def test_the_task_of_a_rival_whose_answer_is_written_meanwhile_is_left_to_
     api.answers = [OutcomeUnknown("the answer was lost")]
     fact = {"schema": "adloom.fact/1", "time": utc(clock.now()), "writer": "another", "written": 1}
     ledger = "other/main/ledger/c-rival"
-    intent = {"outcome": "bought", "account": api.account, "model": MODEL, "credits": "1.53"}
+    intent = bought([Variant("k1", 1, 1)], account=api.account)
     store.objects[f"{ledger}/a1-intent.json"] = to_json({**fact, **intent})
     store.answer = {f"{ledger}/a1-accepted.task-lost.json": to_json({**fact, "task": "task-lost", "credits": "1.53"})}
     world = a_world(store, clock, api, dedicated_key=True)

@@ -5,7 +5,7 @@ import hashlib
 import heapq
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from adloom.core.campaign import Budget, Campaign, CampaignSource, Grouping, Pace, Reference, Row
 from adloom.core.errors import PictureUnjudged
-from adloom.core.facts import SCHEMA, Record
+from adloom.core.facts import SCHEMA
 from adloom.core.identity import explicit_identity
+from adloom.core.planned import Variant
 from adloom.core.process import Process
+from adloom.core.records import Record
 from adloom.core.task import Accepted, Credits, Download, ListedTask, Picture, Task, TaskState
 from adloom.ledger.edition import Edition, utc
 from adloom.ledger.ledger import Ledger
@@ -342,27 +344,31 @@ def an_intent(
     n: int = 2, *, round_number: int = 0, fruitless: int = 0, writer: str = "run-a", **fields: object
 ) -> Record:
     """An intent that bought ``n`` variants with the keys ``k1``, ``k2`` …"""
-    return a_fact(
-        {
-            "outcome": "bought",
-            "body": "{}",
-            "idempotency_key": "adloom-key",
-            "account": "fingerprint",
-            "credits": str(PRICE * n),
-            "revision": 1,
-            "job": "hero",
-            "row": "mug",
-            "label": "mug",
-            "model": MODEL,
-            "quality": "1K",
-            "variants": [{"key": f"k{number}", "number": number, "take": 1} for number in range(1, n + 1)],
-            "parent": "",
-            "round": round_number,
-            "fruitless": fruitless,
-        },
-        writer=writer,
+    variants = [Variant(f"k{number}", number, 1) for number in range(1, n + 1)]
+    return a_fact({**bought(variants), "round": round_number, "fruitless": fruitless}, writer=writer, **fields)
+
+
+def bought(variants: Iterable[Variant] = (), **fields: object) -> dict[str, object]:
+    """The fields of an intent that bought these variants."""
+    wanted = [variant.record() for variant in variants]
+    return {
+        "outcome": "bought",
+        "body": "{}",
+        "idempotency_key": "adloom-key",
+        "account": "fingerprint",
+        "credits": str(PRICE * len(wanted)),
+        "revision": 1,
+        "job": "hero",
+        "row": "mug",
+        "label": "mug",
+        "model": MODEL,
+        "quality": "1K",
+        "variants": wanted,
+        "parent": "",
+        "round": 0,
+        "fruitless": 0,
         **fields,
-    )
+    }
 
 
 def an_image(index: int, fate: str = "archived", **fields: object) -> dict[str, object]:

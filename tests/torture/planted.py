@@ -30,8 +30,9 @@ from adloom.core import order as order_module
 from adloom.core import outcomes as outcomes_module
 from adloom.core import results
 from adloom.core.errors import DownloadError, LinkExpired, NotSent, OutcomeUnknown
-from adloom.core.facts import Decided, Image, ImageFate, Money, RefusalKind, Stage
+from adloom.core.facts import Money, Stage
 from adloom.core.outcomes import Status, TopUp
+from adloom.core.records import Decided, Image, ImageFate, RefusalKind
 from adloom.core.results import Verdict
 from adloom.core.task import Picture, Task, TaskState
 from adloom.guards import prices
@@ -226,7 +227,7 @@ def a_top_up_asks_for_everything_again(put: Put) -> None:
 
     def missing(facts: Any) -> TopUp | None:
         top_up = original(facts)
-        return replace(top_up, variants=tuple(facts.intent["variants"])) if top_up else None
+        return replace(top_up, variants=tuple(facts.intent.variants)) if top_up else None
 
     _with_missing(put, missing)
 
@@ -259,7 +260,7 @@ def images_above_n_are_dropped(put: Put) -> None:
     original = archiver.Archiver._image
 
     async def image(self: Any, facts: Any, index: int, *more: Any) -> Any:
-        if index >= len(facts.intent["variants"]):
+        if index >= len(facts.intent.variants):
             return Image(index, 0, ImageFate.EXTRA)
         return await original(self, facts, index, *more)
 
@@ -536,7 +537,7 @@ def links_that_come_later_are_dropped(put: Put) -> None:
     put(
         facts_module,
         "_all_shown",
-        lambda completions: {**original(completions), "links": completions[min(completions)]["links"]},
+        lambda completions: replace(original(completions), links=completions[min(completions)].links),
     )
 
 

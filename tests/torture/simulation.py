@@ -19,10 +19,9 @@ import logging
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -52,10 +51,11 @@ from torture.tally import Tally
 from adloom.core.campaign import Budget, Campaign, Grouping, Pace, Reference, Row
 from adloom.core.errors import AdloomError, PlanRefused
 from adloom.core.exits import StopReason
-from adloom.core.facts import Attempt, CallFacts, ImageFate, Stage, fold, images_of, money_of
+from adloom.core.facts import Attempt, CallFacts, Stage, fold, money_of
 from adloom.core.identity import explicit_identity
 from adloom.core.outcomes import Status
 from adloom.core.process import Process as ProcessName
+from adloom.core.records import ImageFate
 from adloom.ledger.capabilities import record_capability
 from adloom.ledger.edition import Edition
 from adloom.plan.outlook import Wish, look
@@ -85,6 +85,9 @@ class Source:
 
     def rows(self) -> Iterator[Row]:
         yield from self.given
+
+    def knows(self, is_bought: Callable[[str], bool]) -> None:
+        """No size depends on what was bought."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -514,13 +517,13 @@ class Checks:
                     if owners.setdefault(task, facts.call) != facts.call:
                         self.world.problem(f"I3 {task} belongs to {owners[task]} and {facts.call}")
                     made = self.world.tasks.get(task)
-                    key = attempt.intent.get("idempotency_key") if attempt.intent else ""
+                    key = attempt.intent.idempotency_key if attempt.intent else ""
                     if made is None or made.key != key:
                         self.world.problem(f"I3 {task} was not made by {facts.call} a{attempt.number}")
 
     def _nothing_lost(self) -> None:
         """I2: every image is in the store, lost with a cause, or belongs to a purchase that is shown as unknown."""
-        by_key = {a.intent.get("idempotency_key"): (c, a) for c in self.calls.values() for a in c.attempts if a.intent}
+        by_key = {a.intent.idempotency_key: (c, a) for c in self.calls.values() for a in c.attempts if a.intent}
         stored = {
             content.removeprefix(b"BAD|").removeprefix(b"PAGE|")
             for key, content in self.world.objects.items()
@@ -548,11 +551,11 @@ class Checks:
 
     def _given_up_rightly(self, facts: CallFacts, attempt: Attempt, made: Made) -> None:
         """No image is given up before its link has had its time, by a clock that may be 20 seconds off."""
-        for number, record in attempt.archived.items():
+        for number, archived in attempt.archived.items():
             given_up = {
-                image.index for image in images_of(record) if image.fate in (ImageFate.LOST, ImageFate.QUARANTINED)
+                image.index for image in archived.images if image.fate in (ImageFate.LOST, ImageFate.QUARANTINED)
             }
-            seen = datetime.fromisoformat(record["time"]).timestamp() - EPOCH
+            seen = archived.unix_s - EPOCH
             if given_up and seen < made.ends + LINKS_LIVE_S - 60:
                 self.world.problem(f"I2 images {given_up} of {facts.call} are given up early, in archived-{number}")
 
@@ -603,17 +606,17 @@ class Checks:
         """I10: the ledger's unknown purchases are the manifest's held ones, and their money is at risk."""
         unknown = [facts for facts in self.calls.values() if facts.stage is Stage.UNKNOWN]
         at_risk = sum((money_of(facts).at_risk for facts in unknown), start=Decimal(0))
-        quoted = sum((Decimal(facts.latest.intent["credits"]) for facts in unknown if facts.latest.intent), Decimal(0))
+        quoted = sum((facts.latest.intent.credits for facts in unknown if facts.latest.intent), Decimal(0))
         if at_risk != quoted or Decimal(str(totals["credits_at_risk"])) < quoted:
             self.world.problem(f"I10 {quoted} credits are at risk, the manifest says {totals['credits_at_risk']}")
         lines = {(line["row"], line["variant"], line["take"]): line["status"] for line in self.lines}
         for facts in unknown:
             intent = facts.intent
             assert intent
-            for variant in intent["variants"]:
-                status = lines.get((intent["row"], variant["number"], variant["take"]))
+            for variant in intent.variants:
+                status = lines.get((intent.row, variant.number, variant.take))
                 if status not in (None, "held", "archived"):
-                    self.world.problem(f"I10 {facts.call} is unknown, its variant {variant['number']} is {status}")
+                    self.world.problem(f"I10 {facts.call} is unknown, its variant {variant.number} is {status}")
 
     def _money(self) -> None:
         """I6 at the end: what the ledger commits to covers what the oracle charged, and fits the highest cap."""
@@ -643,7 +646,7 @@ class Checks:
             if line["status"] != "short":
                 continue
             facts = self.calls[str(line["call"])]
-            parent = self.calls.get(facts.intent["parent"]) if facts.intent else None
+            parent = self.calls.get(facts.intent.parent) if facts.intent else None
             if facts.latest.links or parent is None or parent.latest.links:
                 self.world.problem(f"I13 {line['row']} {line['variant']} is short after {facts.call}, too early")
 
@@ -653,7 +656,7 @@ class Checks:
         unknown = 0
         for facts in self.calls.values():
             intent = facts.intent
-            if intent is not None and intent["round"]:
+            if intent is not None and intent.round:
                 note("top-up")
             if len([attempt for attempt in facts.attempts if attempt.tasks]) > 1:
                 note("retry after a failed task")
@@ -667,13 +670,13 @@ class Checks:
 
     def _count_attempt(self, attempt: object) -> None:
         note = self.world.note
-        for record in attempt.unknown.values():  # type: ignore[attr-defined]
+        for unknown in attempt.unknown.values():  # type: ignore[attr-defined]
             note("unknown")
-            if "died" in record["reason"]:
+            if "died" in unknown.reason:
                 note("takeover of a dead owner")
         accepted = attempt.accepted  # type: ignore[attr-defined]
         if attempt.unknown and accepted is not None:  # type: ignore[attr-defined]
-            by_list, by_key = accepted.get("via") == "task list", accepted.get("replayed") or attempt.sends > 1  # type: ignore[attr-defined]
+            by_list, by_key = accepted.via == "task list", accepted.replayed or attempt.sends > 1  # type: ignore[attr-defined]
             note("settled by list" if by_list else "settled by key" if by_key else "settled by a late reply")
         for image in attempt.images:  # type: ignore[attr-defined]
             note(f"image {image.fate}")

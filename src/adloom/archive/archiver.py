@@ -13,15 +13,17 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import replace
 from functools import partial
 
 from adloom.archive.fetch import Fetcher, Siblings, Target
 from adloom.core.errors import DownloadFailed, LinkExpired, StoreError
-from adloom.core.facts import CallFacts, Image, ImageFate, Record, images_record
+from adloom.core.facts import CallFacts
 from adloom.core.identity import asset_stems, thumb_key
 from adloom.core.limits import LINKS_LIVE_S
 from adloom.core.links import others
+from adloom.core.planned import Variant
+from adloom.core.records import Image, ImageFate, images_record
 from adloom.core.task import Download, Picture
 from adloom.guards.backlog import Backlog
 from adloom.ledger.edition import Edition
@@ -75,12 +77,11 @@ class Archiver:
         while True:
             attempt = self._ledger.facts(call).latest
             completed, new = attempt.completed, others(attempt.links, shown)
-            asked = len(attempt.intent["variants"]) if attempt.intent else 0
+            asked = len(attempt.intent.variants) if attempt.intent else 0
             if completed is None or not new or len(attempt.links) + len(new) > 2 * asked:
                 return False
-            fields = {name: completed[name] for name in ("task", "credits", "told", "billed", "final")}
             name = f"a{attempt.number}-completed-{len(attempt.completions) + 1}"
-            record = {**fields, "links": list(shown), "reported": len(shown)}
+            record = replace(completed, links=tuple(shown), reported=len(shown)).record()
             if (await self._ledger.decide(call, name, record))[1]:
                 return True
 
@@ -103,20 +104,18 @@ class Archiver:
     async def _image(self, facts: CallFacts, index: int, link: str, siblings: Siblings) -> Image | None:
         intent = facts.intent
         assert intent is not None  # noqa: S101 - a completed call was bought
-        variant = intent["variants"][index] if index < len(intent["variants"]) else None
+        variant = intent.variants[index] if index < len(intent.variants) else None
         fate = ImageFate.ARCHIVED if variant else ImageFate.EXTRA
-        number = variant["number"] if variant else 0
-        stems = (
-            asset_stems(
-                variant.get("job", intent["job"]), variant.get("label", intent["label"]), number, variant["key"]
-            )
-            if variant
-            else (_extra_stem(facts, index),)
-        )
+        number = variant.number if variant else 0
+        if variant is None:
+            stems: tuple[str, ...] = (_extra_stem(facts, index),)
+        else:
+            job, label = variant.owner or (intent.job, intent.label)
+            stems = asset_stems(job, label, number, variant.key)
         completed = facts.latest.completed
         assert completed is not None  # noqa: S101 - links come from this fact
-        inherited = completed["writer"] != self._ledger.writer
-        ended = datetime.fromisoformat(completed["time"]).timestamp()
+        inherited = completed.writer != self._ledger.writer
+        ended = completed.unix_s
         target = Target(
             link,
             dies=ended + LINKS_LIVE_S,
@@ -159,13 +158,13 @@ class Archiver:
         return any(image.key == key for facts in calls for attempt in facts.attempts for image in attempt.images)
 
     async def _put(
-        self, keys: Sequence[str], download: Download, media_type: str, facts: CallFacts, variant: Record | None
+        self, keys: Sequence[str], download: Download, media_type: str, facts: CallFacts, variant: Variant | None
     ) -> str:
         """Store the bytes under the first of the keys that no other bytes have, and return it."""
         metadata = {
             "call": facts.call,
             "task": facts.latest.task,
-            "variant": str(variant["number"]) if variant else "extra",
+            "variant": str(variant.number) if variant else "extra",
             "sha256": download.sha256,
         }
         for key in keys:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from adloom.core.backoff import RESULT
 from adloom.core.errors import AccountStopped, DownloadError, DownloadFailed, LinkExpired, PictureUnjudged, ReadFailed
-from adloom.core.facts import Image
 from adloom.core.links import are_alike, renewals
+from adloom.core.records import Image
 from adloom.core.results import second_reading_after_s
 from adloom.core.task import Download, Picture
 from adloom.ports import Clock, ImageApi

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from datetime import datetime
 from decimal import Decimal
 from functools import partial
 
@@ -19,7 +18,8 @@ from adloom.archive.fetch import Fetcher, Target
 from adloom.collect.poller import Poller
 from adloom.core.backoff import POLL_FOR_S
 from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed
-from adloom.core.facts import Attempt, Image, ImageFate, images_record, task_name
+from adloom.core.facts import Attempt, task_name
+from adloom.core.records import Image, ImageFate, images_record
 from adloom.core.results import Reading, Verdict, images_billed, judge, second_reading_after_s
 from adloom.core.task import Download, Picture, Task, TaskState
 from adloom.ledger.claims import claims_of, hold
@@ -81,7 +81,7 @@ class Rescuer:
         return len(tasks)
 
     async def _second_task(self, call: str, attempt: Attempt, task_id: str) -> None:
-        sent = datetime.fromisoformat(attempt.intent["time"]).timestamp() if attempt.intent else self._clock.now()
+        sent = attempt.intent.unix_s if attempt.intent else self._clock.now()
         task = await self._ended(attempt, task_id, sent)
         if task is None:
             return
@@ -89,7 +89,7 @@ class Rescuer:
         images = await self._save(task, self._edition.key(f"extras/{call}-{task_name(task_id)}"), made=sent)
         if images is None:
             return
-        quoted = Decimal(attempt.intent["credits"]) if attempt.intent else Decimal(0)
+        quoted = attempt.intent.credits if attempt.intent else Decimal(0)
         charged = quoted if task.credits_used is None else task.credits_used
         if task_id == attempt.task:  # its charge is counted with what it showed
             charged = Decimal(0)
@@ -126,8 +126,8 @@ class Rescuer:
         return None
 
     def _judged(self, attempt: Attempt, task: Task, readings: list[Reading], sent: float) -> Verdict:
-        asked = len(attempt.intent["variants"]) if attempt.intent else 0
-        quoted = Decimal(attempt.intent["credits"]) if attempt.intent else None
+        asked = len(attempt.intent.variants) if attempt.intent else 0
+        quoted = attempt.intent.credits if attempt.intent else None
         return judge(
             readings,
             known=(),

@@ -71,4 +71,4 @@ class Collector:
 
 def _kind(attempt: Attempt) -> Kind | None:
     intent = attempt.intent
-    return None if intent is None else (intent["model"], intent.get("quality", ""), len(intent["variants"]))
+    return None if intent is None else (*intent.kind[:2], len(intent.variants))

@@ -7,14 +7,14 @@ of a task but its own call. ``core.results`` judges.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from decimal import Decimal
 from random import Random
 from typing import Protocol
 
 from adloom.core.backoff import poll_wait_s
-from adloom.core.facts import Attempt, Decided
+from adloom.core.facts import Attempt
 from adloom.core.links import joined, others
+from adloom.core.records import Decided
 from adloom.core.results import Reading, Verdict, images_billed, judge, second_reading_after_s
 from adloom.core.task import Task, TaskState
 from adloom.ledger.ledger import Ledger
@@ -65,7 +65,7 @@ class Completions:
                 fetched = len(attempt.links)
             if verdict is not Verdict.READ_ON:
                 break
-            alone = bool(attempt.links) and attempt.completed is not None and attempt.completed["billed"] is None
+            alone = bool(attempt.links) and attempt.completed is not None and attempt.completed.billed is None
             wait_s = self._wait_s(reads, alone=alone) if readings else 0
             task = await self._reader.look_again(task_id, wait_s, alone=alone)
             reads += 1
@@ -101,7 +101,7 @@ class Completions:
             billed=_bill(attempt, task),
             interval_s=self._reader.interval_s,
             now_s=self._reader.clock.monotonic(),
-            ended_ago_s=now - datetime.fromisoformat(first["time"]).timestamp() if first else 0,
+            ended_ago_s=now - first.unix_s if first else 0,
         )
         await self._record(call, task, verdict)
         return verdict
@@ -113,9 +113,8 @@ class Completions:
                 break
         attempt = self._attempt(call, task.task_id)
         if attempt.shows_all and attempt.completed is not None and attempt.settled is None:
-            charge = {"outcome": Decided.CHARGED, "credits": attempt.completed["credits"]}
-            charge |= {"reason": "", "kind": "", "final": True}
-            await self._ledger.decide(call, f"a{attempt.number}-settled", charge)
+            charge = {"outcome": Decided.CHARGED, "credits": str(attempt.completed.credits), "reason": "", "kind": ""}
+            await self._ledger.decide(call, f"a{attempt.number}-settled", {**charge, "final": True})
 
 
 _OVER = (Verdict.FINAL, Verdict.NEVER_SHOWN)
@@ -127,7 +126,7 @@ def _adds(attempt: Attempt, task: Task, verdict: Verdict) -> bool:
     if known is None:
         return True
     is_news = bool(others(attempt.links, task.results)) or (verdict in _OVER and not attempt.shows_all)
-    return is_news and bool(known["task"] == task.task_id)
+    return is_news and known.task == task.task_id
 
 
 def _fields(attempt: Attempt, task: Task, verdict: Verdict) -> dict[str, object]:
@@ -153,22 +152,21 @@ def _used(attempt: Attempt, task: Task) -> Decimal | None:
     if task.credits_used is not None and task.charge_status != "reserved":
         return task.credits_used
     known = attempt.completed
-    return Decimal(known["credits"]) if known is not None and known["told"] else None
+    return known.credits if known is not None and known.told else None
 
 
 def _bill(attempt: Attempt, task: Task) -> int | None:
     """How many images the task's charge pays for; None where nothing tells."""
-    told = attempt.accepted is not None and attempt.accepted.get("credits_told")
-    reserved = Decimal(attempt.accepted["credits"]) if attempt.accepted and told else None
+    reserved = attempt.accepted.credits if attempt.accepted and attempt.accepted.credits_told else None
     return images_billed(_used(attempt, task), reserved, wanted(attempt))
 
 
 def wanted(attempt: Attempt) -> int:
     """How many images an attempt asked for."""
-    return len(attempt.intent["variants"]) if attempt.intent else 0
+    return len(attempt.intent.variants) if attempt.intent else 0
 
 
 def estimate(attempt: Attempt, images: int) -> Decimal:
     """The charge where the API does not tell it: the reserve's share for so many images."""
     assert attempt.accepted is not None  # noqa: S101 - there is no task without an accepted fact
-    return Decimal(attempt.accepted["credits"]) * images / wanted(attempt)
+    return attempt.accepted.credits * images / wanted(attempt)

@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from datetime import datetime
 
 from adloom.collect.completion import Completions, Reader, estimate, wanted
 from adloom.core.backoff import poll_wait_s
-from adloom.core.facts import Attempt, Decided, RefusalKind
+from adloom.core.facts import Attempt
 from adloom.core.limits import LINKS_LIVE_S
+from adloom.core.records import Decided, RefusalKind
 from adloom.core.results import second_reading_after_s
 from adloom.core.task import Task, TaskState
 from adloom.core.triage import failed_task
@@ -146,7 +146,7 @@ def _failed(attempts: tuple[Attempt, ...]) -> Iterator[tuple[str, Attempt]]:
 
 
 def _failed_at(attempt: Attempt) -> float:
-    return datetime.fromisoformat(attempt.failed["time"]).timestamp() if attempt.failed else 0
+    return attempt.failed.unix_s if attempt.failed else 0
 
 
 def _reason(task: Task) -> str:

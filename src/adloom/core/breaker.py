@@ -26,10 +26,10 @@ class Breaker:
         if attempt.intent is None or attempt.task in self._counted or (attempt.completed is None and failed is None):
             return
         self._counted.add(attempt.task)
-        if failed is not None and failed["code"] in REQUEST_CODES:
+        if failed is not None and failed.code in REQUEST_CODES:
             return
-        model = str(attempt.intent["model"])
+        model = attempt.intent.model
         ends = self._ends.setdefault(model, deque(maxlen=LAST_TASKS))
         ends.append(failed is not None)
         if failed is not None and sum(ends) >= FAILED_TASKS_TO_STOP and model not in self.broken:
-            self.broken[model] = f"{sum(ends)} of the last {len(ends)} tasks of {model} failed; {failed['reason']}"
+            self.broken[model] = f"{sum(ends)} of the last {len(ends)} tasks of {model} failed; {failed.reason}"

@@ -34,20 +34,36 @@ ledger holds result links.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
-from decimal import Decimal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import Any, TypeAlias
 
 from adloom.core.errors import RecordUnreadable
 from adloom.core.identity import digest
 from adloom.core.limits import LINKS_LIVE_S
 from adloom.core.links import joined
+from adloom.core.records import (
+    Accepted,
+    Archived,
+    Completed,
+    Decided,
+    Disowned,
+    Failed,
+    Held,
+    Image,
+    ImageFate,
+    Intent,
+    Record,
+    RefusalKind,
+    Refused,
+    SecondTask,
+    Settled,
+    Unknown,
+)
 
 SCHEMA = "adloom.fact/1"
-Record: TypeAlias = Mapping[str, Any]
 
 _NAME = re.compile(
     r"a(?P<attempt>\d+)-(?:(?P<single>intent|settled|completed|failed|held)"
@@ -56,93 +72,38 @@ _NAME = re.compile(
 )
 
 
-class Decided(StrEnum):
-    """Outcomes of the decisions."""
-
-    BOUGHT = "bought"
-    WITHDRAWN = "withdrawn"
-    FREE = "free"
-    CHARGED = "charged"
-    RELEASED = "released"
-
-
-class RefusalKind(StrEnum):
-    """Why a send was free."""
-
-    NOT_SENT = "not_sent"
-    THROTTLED = "throttled"
-    ACCOUNT = "account"
-    REQUEST = "request"
-    MODERATION = "moderation"
-    MODEL = "model"
-    """The model is unavailable: another one may do, or this one later."""
-    TASK = "task"
-    """The task failed and its charge was given back."""
-
-
-class ImageFate(StrEnum):
-    """What became of one paid image."""
-
-    ARCHIVED = "archived"
-    EXTRA = "extra"
-    QUARANTINED = "quarantined"
-    LOST = "lost"
-
-    @property
-    def weight(self) -> int:
-        """Of two words on one image the weightier stands: somebody had what another gave up."""
-        return {ImageFate.LOST: 0, ImageFate.QUARANTINED: 1}.get(self, 2)
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """One paid image. ``index`` counts the call's distinct links from 0; ``number`` is its variant, 0 for an extra."""
-
-    index: int
-    number: int
-    fate: ImageFate
-    key: str = ""
-    sha256: str = ""
-    size_bytes: int = 0
-    media_type: str = ""
-    width_px: int = 0
-    height_px: int = 0
-    reason: str = ""
-    flags: tuple[str, ...] = ()
-    """Words for what a person should know of it."""
-    likeness: str = ""
-    """What near duplicates are known by, see ``core.likeness``; empty where it is not known."""
-
-
 @dataclass(slots=True)
 class Attempt:
     """What the facts say about one attempt. Built by ``fold``, then only read."""
 
     number: int
-    intent: Record | None = None
+    intent: Intent | None = None
+    """None before anything was decided, and where the purchase was withdrawn before it was sent."""
     sends: int = 0
     """Decisions to send that were taken: 1 for the intent."""
     owner: str = ""
     """The writer of the latest decision to send."""
     withdrawn: bool = False
-    answered: dict[int, Record] = field(default_factory=dict)
+    withdrawn_by: int = 0
+    """The revision of the plan that withdrew the intent, 0 for none."""
+    answered: dict[int, Refused] = field(default_factory=dict)
     """Refusals by send number."""
-    unknown: dict[int, Record] = field(default_factory=dict)
+    unknown: dict[int, Unknown] = field(default_factory=dict)
     tasks: tuple[str, ...] = ()
-    accepted: Record | None = None
-    completed: Record | None = None
-    """All that its completed task has shown, as one record: the first one's with the links of all, in their order."""
-    completions: dict[int, Record] = field(default_factory=dict)
-    failed: Record | None = None
-    held: Record | None = None
-    settled: Record | None = None
+    accepted: Accepted | None = None
+    completed: Completed | None = None
+    """All that its completed task has shown, as one: the first reading's with the links of all, in their order."""
+    completions: dict[int, Completed] = field(default_factory=dict)
+    failed: Failed | None = None
+    held: Held | None = None
+    settled: Settled | None = None
     images: tuple[Image, ...] = ()
     """What became of images for good, by index: archived, or given up when their links had died."""
-    archived: dict[int, Record] = field(default_factory=dict)
+    archived: dict[int, Archived] = field(default_factory=dict)
     """What was recorded of images, by the record's number."""
-    seconds: dict[str, Record] = field(default_factory=dict)
-    """What was recorded of second tasks, by the name of the task."""
-    disowned: tuple[Record, ...] = ()
+    seconds: dict[str, SecondTask] = field(default_factory=dict)
+    """Second tasks of the attempt and what they cost, by the name of the task."""
+    disowned: tuple[Disowned, ...] = ()
     """Tasks that the API answered with and that are other purchases'."""
 
     @property
@@ -151,44 +112,44 @@ class Attempt:
         return max(self.archived, default=0)
 
     @property
-    def last_refusal(self) -> Record | None:
+    def last_refusal(self) -> Refused | None:
         return self.answered.get(self.sends)
 
     @property
-    def open_unknowns(self) -> dict[int, Record]:
+    def open_unknowns(self) -> dict[int, Unknown]:
         """The unknown sends that no refusal has proven free since: whoever took them over was too early."""
-        return {send: record for send, record in self.unknown.items() if send not in self.answered}
+        return {send: unknown for send, unknown in self.unknown.items() if send not in self.answered}
 
     @property
     def task(self) -> str:
         """The task that counts: whose links are fixed, else the first that was accepted; empty without one."""
         known = self.completed or self.accepted
-        return known["task"] if known else ""
+        return known.task if known else ""
 
     @property
     def is_released_too_early(self) -> bool:
         """A person released the attempt, and then its task turned up after all: the task counts."""
-        return bool(self.tasks) and self.settled is not None and self.settled["outcome"] == Decided.RELEASED
+        return bool(self.tasks) and self.settled is not None and self.settled.outcome is Decided.RELEASED
 
     @property
-    def stuck(self) -> Record | None:
+    def stuck(self) -> Held | None:
         """Why a run gave up on the accepted task. What was held before the task turned up is superseded by it."""
-        is_later = self.held and self.accepted and self.held["time"] >= self.accepted["time"]
+        is_later = self.held and self.accepted and self.held.time >= self.accepted.time
         return self.held if is_later else None
 
     @property
     def links(self) -> tuple[str, ...]:
-        return tuple(self.completed["links"]) if self.completed else ()
+        return self.completed.links if self.completed else ()
 
     @property
     def shows_all(self) -> bool:
         """Whether its completed task has shown all that it made, or all that it ever will."""
-        return self.completed is not None and bool(self.completed["final"])
+        return self.completed is not None and self.completed.final
 
     @property
     def images_paid(self) -> int:
         """How many images its completed task made, as far as links and bill tell."""
-        return max(len(self.links), (self.completed or {}).get("billed") or 0)
+        return max(len(self.links), (self.completed.billed if self.completed else 0) or 0)
 
 
 class Stage(StrEnum):
@@ -237,9 +198,9 @@ class CallFacts:
         return _stage(self.latest) if self.attempts else Stage.UNBOUGHT
 
     @property
-    def intent(self) -> Record | None:
-        """The record of the latest intent that bought, which tells what the call is for."""
-        return next((a.intent for a in reversed(self.attempts) if a.intent and not _withdrew(a.intent)), None)
+    def intent(self) -> Intent | None:
+        """The latest intent that bought, which tells what the call is for."""
+        return next((attempt.intent for attempt in reversed(self.attempts) if attempt.intent), None)
 
     @property
     def task_attempts(self) -> int:
@@ -254,10 +215,6 @@ class CallFacts:
     @property
     def next_attempt(self) -> int:
         return self.attempts[-1].number + 1 if self.attempts else 1
-
-
-def _withdrew(record: Record) -> bool:
-    return bool(record["outcome"] == Decided.WITHDRAWN)
 
 
 def _stage(attempt: Attempt) -> Stage:
@@ -286,14 +243,14 @@ def _completed_stage(attempt: Attempt) -> Stage:
     return Stage.ARCHIVED if all(index in done for index in range(len(attempt.links))) else Stage.COMPLETED
 
 
-def _settled_stage(settled: Record) -> Stage:
-    if settled["outcome"] == Decided.RELEASED:
+def _settled_stage(settled: Settled) -> Stage:
+    if settled.outcome is Decided.RELEASED:
         return Stage.UNBOUGHT
-    if settled["outcome"] == Decided.CHARGED:
+    if settled.outcome is Decided.CHARGED:
         return Stage.FAILED
-    if settled["kind"] in (RefusalKind.REQUEST, RefusalKind.MODERATION):
+    if settled.kind in (RefusalKind.REQUEST, RefusalKind.MODERATION):
         return Stage.REFUSED
-    if settled["kind"] == RefusalKind.TASK and settled["final"]:
+    if settled.kind == RefusalKind.TASK and settled.final:
         return Stage.FAILED
     return Stage.UNBOUGHT
 
@@ -315,7 +272,14 @@ def fold(call: str, facts: Mapping[str, Record]) -> CallFacts:
             continue
         number = int(match["attempt"])
         attempt = attempts.setdefault(number, Attempt(number))
-        _add(attempt, match["single"] or match["counted"] or match["of_task"], int(match["number"] or 1), record)
+        what = match["single"] or match["counted"] or match["of_task"]
+        try:
+            _add(attempt, what, int(match["number"] or 1), record)
+        except (KeyError, TypeError, ValueError, InvalidOperation) as error:
+            raise RecordUnreadable(
+                f"ledger/{call}/{name} is not what a fact of its kind looks like: {error!r}",
+                remedy="Run `adloom verify` on the edition; restore this object from a backup.",
+            ) from error
     for attempt in attempts.values():
         attempt.images = _final_images(attempt)
     return CallFacts(call, tuple(attempts[number] for number in sorted(attempts)))
@@ -328,12 +292,12 @@ def _final_images(attempt: Attempt) -> tuple[Image, ...]:
     looked for again.
     """
     final: dict[int, Image] = {}
-    for _, record in sorted(attempt.archived.items()):
-        for image in images_of(record):
+    for _, archived in sorted(attempt.archived.items()):
+        for image in archived.images:
             known = final.get(image.index)
             if known is not None and known.fate.weight >= image.fate.weight:
                 continue
-            if image.fate in _GIVEN_UP and _may_have_lived(attempt, record):
+            if image.fate in _GIVEN_UP and _may_have_lived(attempt, archived):
                 continue
             final[image.index] = image
     return tuple(final[index] for index in sorted(final))
@@ -342,87 +306,55 @@ def _final_images(attempt: Attempt) -> tuple[Image, ...]:
 _GIVEN_UP = (ImageFate.LOST, ImageFate.QUARANTINED)
 
 
-def _may_have_lived(attempt: Attempt, record: Record) -> bool:
+def _may_have_lived(attempt: Attempt, archived: Archived) -> bool:
     """Whether links were good when this was recorded: 24 h had not passed since their task was seen to have ended."""
     if attempt.completed is None:
         return False
-    seen = datetime.fromisoformat(attempt.completed["time"])
-    return datetime.fromisoformat(record["time"]) - seen < timedelta(seconds=LINKS_LIVE_S)
+    return archived.time - attempt.completed.time < timedelta(seconds=LINKS_LIVE_S)
 
 
 def _add(attempt: Attempt, what: str, number: int, record: Record) -> None:  # noqa: C901, PLR0912 - one case a fact
     match what:
+        case "intent" | "send" if record["outcome"] == Decided.WITHDRAWN:
+            attempt.withdrawn = True
+            attempt.withdrawn_by = record.get("revision", 0) if what == "intent" else attempt.withdrawn_by
         case "intent" | "send":
-            if what == "intent":
-                attempt.intent = record
-            if _withdrew(record):
-                attempt.withdrawn = True
-            elif number > attempt.sends:
+            attempt.intent = Intent.of(record) if what == "intent" else attempt.intent
+            if number > attempt.sends:
                 attempt.sends, attempt.owner = number, record["writer"]
         case "refused":
-            attempt.answered[number] = record
+            attempt.answered[number] = Refused.of(record)
         case "unknown":
-            attempt.unknown[number] = record
+            attempt.unknown[number] = Unknown.of(record)
         case "accepted":
-            attempt.tasks = tuple(sorted({*attempt.tasks, record["task"]}))
-            if attempt.accepted is None or record["time"] < attempt.accepted["time"]:
-                attempt.accepted = record
+            accepted = Accepted.of(record)
+            attempt.tasks = tuple(sorted({*attempt.tasks, accepted.task}))
+            if attempt.accepted is None or accepted.time < attempt.accepted.time:
+                attempt.accepted = accepted
         case "archived":
-            attempt.archived[number] = record
+            attempt.archived[number] = Archived.of(record)
         case "disowned":
-            attempt.disowned = (*attempt.disowned, record)
+            attempt.disowned = (*attempt.disowned, Disowned.of(record))
         case "second":
-            attempt.seconds[task_name(record["task"])] = record
+            attempt.seconds[task_name(record["task"])] = SecondTask.of(record)
         case "completed":
-            attempt.completions[number] = record
+            attempt.completions[number] = Completed.of(record)
             attempt.completed = _all_shown(attempt.completions)
         case "failed":
-            attempt.failed = record
+            attempt.failed = Failed.of(record)
         case "held":
-            attempt.held = record
+            attempt.held = Held.of(record)
         case _:
-            attempt.settled = record
+            attempt.settled = Settled.of(record)
 
 
-def _all_shown(completions: Mapping[int, Record]) -> Record:
-    """All readings of one task as one record; what another task showed under the same attempt is not among them."""
+def _all_shown(completions: Mapping[int, Completed]) -> Completed:
+    """All readings of one task as one; what another task showed under the same attempt is not among them."""
     first = completions[min(completions)]
-    same = [record for _, record in sorted(completions.items()) if record["task"] == first["task"]]
-    last = next((record for record in same if record.get("final", True)), same[-1])
-    return {
-        **last,
-        "time": first["time"],
-        "writer": first["writer"],
-        "links": list(joined(*(record["links"] for record in same))),
-        "billed": last.get("billed"),
-        "final": last.get("final", True),
-    }
-
-
-def images_of(record: Record) -> tuple[Image, ...]:
-    """The images of an ``archived`` record."""
-    seen = record.get("seen", {})
-    return tuple(_image_of(entry, seen.get(str(entry["index"]), {})) for entry in record["images"])
-
-
-def _image_of(entry: Record, seen: Record) -> Image:
-    flags = tuple(seen.get("flags", ()))
-    return Image(**{**entry, "fate": ImageFate(entry["fate"]), "flags": flags, "likeness": seen.get("likeness", "")})
-
-
-def images_record(images: Iterable[Image]) -> dict[str, Any]:
-    """Images as an ``archived`` record has them.
-
-    What was seen of them is next to them, under ``seen`` by index: versions that do not know it read on.
-    """
-    entries = [asdict(image) for image in images]
-    seen = {str(entry["index"]): {name: value for name in _SEEN if (value := entry.pop(name))} for entry in entries}
-    return {"images": entries} | (
-        {"seen": told} if (told := {key: value for key, value in seen.items() if value}) else {}
-    )
-
-
-_SEEN = ("flags", "likeness")
+    same = [completed for _, completed in sorted(completions.items()) if completed.task == first.task]
+    last = next((completed for completed in same if completed.final), same[-1])
+    links = tuple(joined(*(completed.links for completed in same)))
+    return replace(last, time=first.time, writer=first.writer, links=links)
 
 
 def task_name(task_id: str) -> str:
@@ -460,9 +392,9 @@ def money_of(facts: CallFacts) -> Money:
 
 def _second_money(attempt: Attempt) -> Money:
     """What the tasks beside the one that counts cost: their charge once it is known, until then their reserve."""
-    quoted = Decimal(attempt.intent["credits"]) if attempt.intent and attempt.sends else Decimal(0)
+    quoted = attempt.intent.credits if attempt.intent and attempt.sends else Decimal(0)
     unknown = len(attempt.tasks) - 1 - len(attempt.seconds)
-    charged = sum((Decimal(record["credits"]) for record in attempt.seconds.values()), start=Decimal(0))
+    charged = sum((second.credits for second in attempt.seconds.values()), start=Decimal(0))
     return Money(charged=charged, reserved=quoted * max(0, unknown))
 
 
@@ -470,22 +402,21 @@ def _unshown_credits(attempt: Attempt, charged: Decimal) -> Decimal:
     """The part of its charge that a task which is read on has shown nothing for."""
     if attempt.shows_all or attempt.completed is None or attempt.intent is None:
         return Decimal(0)
-    paid = attempt.images_paid if attempt.completed["billed"] else len(attempt.intent["variants"])
+    paid = attempt.images_paid if attempt.completed.billed else len(attempt.intent.variants)
     return charged * max(0, paid - len(attempt.links)) / paid
 
 
 def _attempt_money(attempt: Attempt) -> Money:
     if attempt.completed is not None:
-        charged = Decimal(attempt.completed["credits"])
+        charged = attempt.completed.credits
         return Money(charged=charged, at_risk=_unshown_credits(attempt, charged))
     if attempt.settled is not None and not attempt.is_released_too_early:
-        charged = attempt.settled["outcome"] == Decided.CHARGED
-        return Money(charged=Decimal(attempt.settled["credits"])) if charged else Money()
+        return Money(charged=attempt.settled.credits) if attempt.settled.outcome is Decided.CHARGED else Money()
     if attempt.intent is None or not attempt.sends:
         return Money()
-    quoted = Decimal(attempt.intent["credits"])
+    quoted = attempt.intent.credits
     if attempt.accepted is not None:
-        return Money(reserved=Decimal(attempt.accepted["credits"]))
+        return Money(reserved=attempt.accepted.credits)
     if attempt.withdrawn and not attempt.open_unknowns:
         return Money()
     return Money(reserved=quoted, at_risk=quoted if attempt.open_unknowns else Decimal(0))

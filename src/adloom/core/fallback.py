@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from adloom.core.campaign import Prices
-from adloom.core.facts import Attempt, CallFacts, Decided, RefusalKind
+from adloom.core.facts import Attempt, CallFacts
 from adloom.core.order import Order
 from adloom.core.pricing import kind_of, price_of
+from adloom.core.records import Decided, RefusalKind
 from adloom.core.triage import MODEL_UNAVAILABLE_CODES
 
 
@@ -57,7 +58,7 @@ class Fallback:
 
 def _says_unavailable(attempt: Attempt) -> bool:
     """Whether an attempt was free because of its model, refused at once or as a task that failed."""
-    if attempt.settled is None or attempt.settled["outcome"] != Decided.FREE:
+    if attempt.settled is None or attempt.settled.outcome is not Decided.FREE:
         return False
-    failed = attempt.failed is not None and attempt.failed["code"] in MODEL_UNAVAILABLE_CODES
-    return failed or attempt.settled["kind"] == RefusalKind.MODEL
+    failed = attempt.failed is not None and attempt.failed.code in MODEL_UNAVAILABLE_CODES
+    return failed or attempt.settled.kind == RefusalKind.MODEL

@@ -30,6 +30,7 @@ from adloom.core.outcomes import Outcome, Status
 from adloom.core.planned import PlannedRow, Variant
 from adloom.core.pricing import usd
 from adloom.core.prompt import changed_prompt
+from adloom.core.records import RefusalKind
 
 SCHEMA = "adloom.manifest/1"
 COLUMNS = (
@@ -200,10 +201,10 @@ class Tally:
         self.money += money
         for attempt in facts.attempts:
             self.calls += bool(attempt.sends)
-            unsent = sum(1 for refusal in attempt.answered.values() if refusal["kind"] == "not_sent")
+            unsent = sum(1 for refusal in attempt.answered.values() if refusal.kind == RefusalKind.NOT_SENT)
             self.posts += attempt.sends - unsent
-            if attempt.completed is not None and Decimal(attempt.completed["credits"]):
-                self.images_billed += max(attempt.completed["reported"], attempt.images_paid)
+            if attempt.completed is not None and attempt.completed.credits:
+                self.images_billed += max(attempt.completed.reported, attempt.images_paid)
         if facts.stage in (Stage.ACCEPTED, Stage.FAILING) and facts.attempts[-1].stuck is not None:
             self.money += Money(at_risk=money.reserved)
 

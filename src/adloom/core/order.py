@@ -11,9 +11,9 @@ from typing import Any
 
 from adloom.core.callbacks import CallbackAddresses
 from adloom.core.campaign import Row
-from adloom.core.facts import Record
 from adloom.core.family import sent_options
 from adloom.core.limits import images_per_call
+from adloom.core.planned import Variant
 from adloom.core.pricing import Kind, kind_fields, kind_of
 from adloom.core.prompt import changed_prompt, sent_prompt
 
@@ -22,16 +22,15 @@ from adloom.core.prompt import changed_prompt, sent_prompt
 class Order:
     """A call ready to be bought.
 
-    ``variants`` are records with ``key``, ``number`` and ``take``, 1…15 of them, all of one row, and with the same
-    ``change`` where a reviewer wished for one. ``parent``, ``round``
-    and ``fruitless`` place a top-up in its chain; a first call has round 0. A stray
-    belongs to a row that is not this run's: it is seen through, and nothing more is bought for it. ``fallback_model``
-    is sent in place of the row's own model where that was unavailable; ``credits`` are its price then.
+    ``variants`` are 1…15, all of one row, and with the same ``change`` where a reviewer wished for one. ``parent``,
+    ``round`` and ``fruitless`` place a top-up in its chain; a first call has round 0. A stray belongs to a row that is
+    not this run's: it is seen through, and nothing more is bought for it. ``fallback_model`` is sent in place of the
+    row's own model where that was unavailable; ``credits`` are its price then.
     """
 
     call: str
     row: Row
-    variants: tuple[Record, ...]
+    variants: tuple[Variant, ...]
     credits: Decimal
     callbacks: CallbackAddresses | None = None
     parent: str = ""
@@ -47,7 +46,7 @@ class Order:
     @property
     def prompt(self) -> str:
         """The prompt without its count phrase."""
-        return changed_prompt(self.row.prompt, self.variants[0].get("change", ""))
+        return changed_prompt(self.row.prompt, self.variants[0].change)
 
     @property
     def model(self) -> str:
@@ -103,7 +102,7 @@ class Order:
             "label": self.row.label,
             "model": self.model,
             **kind_fields(self.kind),
-            "variants": [dict(variant) for variant in self.variants],
+            "variants": [variant.record() for variant in self.variants],
             "parent": self.parent,
             "round": self.round,
             "fruitless": self.fruitless,

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
-from adloom.core.facts import Attempt, CallFacts, Image, ImageFate, Record, Stage
+from adloom.core.facts import Attempt, CallFacts, Stage
+from adloom.core.planned import Variant
+from adloom.core.records import Image, ImageFate, Intent, Unknown
 
 
 class Status(StrEnum):
@@ -55,7 +57,7 @@ class TopUp:
     round: int
     fruitless: int
     """Calls of the chain in a row, up to the parent, that brought no image."""
-    variants: tuple[Record, ...]
+    variants: tuple[Variant, ...]
 
 
 FRUITLESS_CALLS = 2
@@ -67,12 +69,12 @@ def outcomes(calls: Iterable[CallFacts]) -> dict[str, Outcome]:
     found: dict[str, tuple[int, Outcome]] = {}
     shared: dict[str, str] = {}
     for facts in sorted(calls, key=lambda facts: facts.call):
-        shared |= {record["task"]: facts.call for attempt in facts.attempts for record in attempt.disowned}
+        shared |= {disowned.task: facts.call for attempt in facts.attempts for disowned in attempt.disowned}
         if (intent := facts.intent) is None:
             continue
-        changes = {each["key"]: each["change"] for each in intent["variants"] if each.get("change")}
+        changes = {variant.key: variant.change for variant in intent.variants if variant.change}
         for key, outcome in _call_outcomes(facts, intent).items():
-            rank = 1_000_000 if outcome.status is Status.ARCHIVED else intent["round"]
+            rank = 1_000_000 if outcome.status is Status.ARCHIVED else intent.round
             if key not in found or rank > found[key][0] or (rank == found[key][0] and outcome.covered):
                 found[key] = (rank, replace(outcome, change=changes[key]) if key in changes else outcome)
     return {key: _flagged(outcome, shared.get(outcome.task, "")) for key, (_, outcome) in found.items()}
@@ -89,27 +91,27 @@ def missing(facts: CallFacts) -> TopUp | None:
     intent = facts.intent
     if intent is None or facts.stage is not Stage.ARCHIVED:
         return None
-    fruitless = 0 if facts.latest.links else intent["fruitless"] + 1
-    absent = tuple(intent["variants"][facts.latest.images_paid :])  # what is billed and was never shown is no shortfall
+    fruitless = 0 if facts.latest.links else intent.fruitless + 1
+    absent = intent.variants[facts.latest.images_paid :]  # what is billed and was never shown is no shortfall
     if not absent or fruitless >= FRUITLESS_CALLS:
         return None
-    return TopUp(facts.call, intent["round"] + 1, fruitless, absent)
+    return TopUp(facts.call, intent.round + 1, fruitless, absent)
 
 
-def _call_outcomes(facts: CallFacts, intent: Record) -> Mapping[str, Outcome]:
+def _call_outcomes(facts: CallFacts, intent: Intent) -> Mapping[str, Outcome]:
     attempt = facts.latest
     stage = facts.stage
     task = attempt.task
     if stage in (Stage.UNSHOWN, Stage.COMPLETED, Stage.ARCHIVED):
         return _image_outcomes(facts, intent, attempt, task)
     status, covered, reason = _without_images(stage, attempt)
-    covered = covered or bool(intent["parent"])  # its parent asks for it again, so nobody else may
-    outcome = Outcome(status, covered, facts.call, attempt.number, task, reason=reason, model=intent["model"])
-    return {variant["key"]: outcome for variant in intent["variants"]}
+    covered = covered or bool(intent.parent)  # its parent asks for it again, so nobody else may
+    outcome = Outcome(status, covered, facts.call, attempt.number, task, reason=reason, model=intent.model)
+    return {variant.key: outcome for variant in intent.variants}
 
 
 def _without_images(stage: Stage, attempt: Attempt) -> tuple[Status, bool, str]:  # noqa: PLR0911 - one line a stage
-    settled_reason = attempt.settled["reason"] if attempt.settled else ""
+    settled_reason = attempt.settled.reason if attempt.settled else ""
     match stage:
         case Stage.REFUSED:
             return Status.REFUSED, True, settled_reason
@@ -119,10 +121,10 @@ def _without_images(stage: Stage, attempt: Attempt) -> tuple[Status, bool, str]:
             return (
                 Status.HELD,
                 True,
-                f"nobody can tell whether it was bought: {_first_unknown(attempt)['reason']}",
+                f"nobody can tell whether it was bought: {_first_unknown(attempt).reason}",
             )
         case Stage.ACCEPTED | Stage.FAILING if attempt.stuck is not None:
-            return Status.HELD, True, attempt.stuck["reason"]
+            return Status.HELD, True, attempt.stuck.reason
         case Stage.FAILING:
             return Status.OPEN, True, "its task has failed once, which is read again"
         case Stage.ACCEPTED:
@@ -133,34 +135,34 @@ def _without_images(stage: Stage, attempt: Attempt) -> tuple[Status, bool, str]:
             return Status.OPEN, False, settled_reason
 
 
-def _first_unknown(attempt: Attempt) -> Record:
+def _first_unknown(attempt: Attempt) -> Unknown:
     return attempt.open_unknowns[min(attempt.open_unknowns)]
 
 
-def _image_outcomes(facts: CallFacts, intent: Record, attempt: Attempt, task: str) -> dict[str, Outcome]:
+def _image_outcomes(facts: CallFacts, intent: Intent, attempt: Attempt, task: str) -> dict[str, Outcome]:
     by_index = {image.index: image for image in attempt.images}
     links = attempt.links
-    charged = Decimal(attempt.completed["credits"]) if attempt.completed else Decimal(0)
+    charged = attempt.completed.credits if attempt.completed else Decimal(0)
     share = (charged / attempt.images_paid).quantize(Decimal("0.000001")).normalize() if links else Decimal(0)
     result: dict[str, Outcome] = {}
     goes_on = missing(facts) is not None
-    for index, variant in enumerate(intent["variants"]):
+    for index, variant in enumerate(intent.variants):
         if index >= len(links):
-            status, reason = _unseen(facts, index, len(intent["variants"]), goes_on=goes_on)
-            result[variant["key"]] = Outcome(
+            status, reason = _unseen(facts, index, len(intent.variants), goes_on=goes_on)
+            result[variant.key] = Outcome(
                 status,
                 covered=True,
                 call=facts.call,
                 attempt=attempt.number,
                 task=task,
                 reason=reason,
-                model=intent["model"],
+                model=intent.model,
             )
             continue
         image = by_index.get(index)
         status = _fates.get(image.fate, Status.FAILED) if image else Status.OPEN
         reason = image.reason if image else "paid, not fetched yet"
-        result[variant["key"]] = Outcome(
+        result[variant.key] = Outcome(
             status,
             covered=True,
             call=facts.call,
@@ -169,7 +171,7 @@ def _image_outcomes(facts: CallFacts, intent: Record, attempt: Attempt, task: st
             image=image,
             credits=share,
             reason=reason,
-            model=intent["model"],
+            model=intent.model,
         )
     return result
 

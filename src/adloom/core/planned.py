@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from adloom.core.campaign import Row
 
@@ -27,6 +28,12 @@ class Variant:
         change = {"change": self.change} if self.change else {}
         owner = {"job": self.owner[0], "label": self.owner[1]} if self.owner else {}
         return {"key": self.key, "number": self.number, "take": self.take, **change, **owner}
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Self:
+        """The variant that an intent names."""
+        owner = (record["job"], record["label"]) if "job" in record else None
+        return cls(record["key"], record["number"], record["take"], record.get("change", ""), owner)
 
 
 @dataclass(frozen=True, slots=True)

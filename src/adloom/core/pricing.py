@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from adloom.core.campaign import Budget, Prices, Row
 from adloom.core.errors import SettingInvalid
@@ -61,11 +61,6 @@ def kind_fields(kind: Kind) -> dict[str, str | int | bool]:
     if kind.searches:
         fields["searches"] = True
     return fields
-
-
-def kind_in(intent: Mapping[str, Any]) -> Kind:
-    """The kind of what an ``intent`` record buys. Older versions did not write references down."""
-    return Kind(intent["model"], intent["quality"], intent.get("references", 0), intent.get("searches", False))
 
 
 def price_per_image(model: str, quality: str, prices: Prices) -> Decimal:

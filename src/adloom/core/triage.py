@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adloom.core.facts import RefusalKind
+from adloom.core.records import RefusalKind
 
 MODERATION_CODES = frozenset(
     {"content_policy_violation", "sensitive_content", "moderation_blocked", "input_moderation_failed"}

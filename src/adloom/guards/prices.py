@@ -16,9 +16,10 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 
 from adloom.core.exits import Stop, StopReason
-from adloom.core.facts import Attempt, CallFacts, Record
+from adloom.core.facts import Attempt, CallFacts
 from adloom.core.order import Order
-from adloom.core.pricing import has_moved, is_dearer, is_same_price, kind_in, search_credits, surcharge
+from adloom.core.pricing import has_moved, is_dearer, is_same_price, search_credits, surcharge
+from adloom.core.records import Intent
 from adloom.guards.gate import Gate
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class PriceWatch:
         """Learn from a call of an earlier run."""
         for attempt in facts.attempts:
             if attempt.intent is not None and _above_reserve(attempt):
-                self._unsure.add((attempt.intent["model"], attempt.intent["quality"]))
+                self._unsure.add(attempt.intent.kind[:2])
 
     @asynccontextmanager
     async def turn(self, order: Order) -> AsyncIterator[None]:
@@ -146,11 +147,11 @@ class PriceWatch:
         if intent is None or completed is None or accepted is None:
             return
         self._out.pop(call, None)
-        charged = Decimal(completed["credits"])
+        charged = completed.credits
         above = _above_reserve(attempt)
-        told = accepted.get("credits_told", True)
-        if attempt.links and (not told or (intent["model"], intent["quality"]) in self._unsure):
-            self._read_only_charge(intent, charged, len(attempt.links), told=completed["told"])
+        told = accepted.credits_told is not False
+        if attempt.links and (not told or intent.kind[:2] in self._unsure):
+            self._read_only_charge(intent, charged, len(attempt.links), told=completed.told)
         if above and told:
             self._stop_for_charge(intent, charged, charged - above)
         self._excess += above
@@ -161,19 +162,18 @@ class PriceWatch:
             )
             self._gate.close(Stop(StopReason.BUDGET, message, "Ask EvoLink why; raise the budget to go on."))
 
-    def _read_only_charge(self, intent: Record, charged: Decimal, images: int, *, told: bool) -> None:
+    def _read_only_charge(self, intent: Intent, charged: Decimal, images: int, *, told: bool) -> None:
         """The charge of a task whose reserve was not told, or is not believed."""
-        model, quoted, n = intent["model"], Decimal(intent["credits"]), len(intent["variants"])
-        kind = (model, intent["quality"])
+        kind, quoted, n = intent.kind[:2], intent.credits, len(intent.variants)
         if not told:
-            log.warning("the API reports no price for %s; it is bought at the list price", model)
+            log.warning("the API reports no price for %s; it is bought at the list price", intent.model)
             self._window(kind).open()
             return
         by_asked = not has_moved(quoted, charged)  # some bill the images asked for, some those that were made
         price = charged / n if by_asked else charged / images
         self._step(kind, -1, price)
         if is_dearer(quoted / n, price):
-            self._stop_for_price(kind, price, quoted / n, surcharge(kind_in(intent)))
+            self._stop_for_price(kind, price, quoted / n, surcharge(intent.kind))
         elif has_moved(quoted / n, price):
             self._note_cheaper(kind, price, quoted / n)
 
@@ -201,10 +201,10 @@ class PriceWatch:
         remedy = f"Set `prices: {{{kind[0]}: {price}}}` in the campaign and run it again."
         self._gate.close(Stop(StopReason.PRICE, message, remedy))
 
-    def _stop_for_charge(self, intent: Record, charged: Decimal, reserved: Decimal) -> None:
+    def _stop_for_charge(self, intent: Intent, charged: Decimal, reserved: Decimal) -> None:
         others = sum(self._out.values(), start=Decimal(0))
         message = (
-            f"{charged:f} credits were charged for a call of {intent['row']} for which {reserved:f} were reserved; "
+            f"{charged:f} credits were charged for a call of {intent.row} for which {reserved:f} were reserved; "
             f"{len(self._out)} other purchases were in flight, with {others:f} credits reserved for them"
         )
         self._gate.close(Stop(StopReason.PRICE, message, "Ask EvoLink why, before you run it again."))
@@ -222,7 +222,7 @@ def _above_reserve(attempt: Attempt) -> Decimal:
     """By how much a finished task's charge passes what the ledger holds as its reserve; 0 where it does not."""
     if attempt.completed is None or attempt.accepted is None:
         return Decimal(0)
-    charged, reserved = Decimal(attempt.completed["credits"]), Decimal(attempt.accepted["credits"])
-    if attempt.intent is not None and (searching := search_credits(kind_in(attempt.intent))):
-        charged -= min(searching * len(attempt.intent["variants"]), max(Decimal(0), charged - reserved))
+    charged, reserved = attempt.completed.credits, attempt.accepted.credits
+    if attempt.intent is not None and (searching := search_credits(attempt.intent.kind)):
+        charged -= min(searching * len(attempt.intent.variants), max(Decimal(0), charged - reserved))
     return Decimal(0) if is_same_price(reserved, charged) else max(Decimal(0), charged - reserved)

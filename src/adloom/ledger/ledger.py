@@ -14,7 +14,8 @@ from datetime import datetime
 from typing import Any
 
 from adloom.core.errors import StoreUnavailable
-from adloom.core.facts import SCHEMA, CallFacts, ImageFate, Record, fold, task_name
+from adloom.core.facts import SCHEMA, CallFacts, fold, task_name
+from adloom.core.records import ImageFate, Record
 from adloom.ledger.edition import Edition, from_json, to_json, utc
 from adloom.ledger.packing import Entry, Records
 from adloom.ports import Clock, Store

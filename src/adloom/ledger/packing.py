@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from adloom.core.facts import Record
+from adloom.core.records import Record
 
 UNPACKED_CALLS = 1000
 """More than are in flight in one process, so that a call that is worked on is rarely packed (12 MB)."""

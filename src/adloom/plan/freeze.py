@@ -19,10 +19,11 @@ from typing import Any
 from adloom.core.campaign import CampaignSource, Prices
 from adloom.core.decision import NOTHING_DECIDED, Decision
 from adloom.core.errors import PlanRefused
-from adloom.core.facts import CallFacts, Decided, Stage
+from adloom.core.facts import CallFacts, Stage
 from adloom.core.identity import row_digest
 from adloom.core.origin import SANDBOX, UNKNOWN, Buying, Origin
 from adloom.core.outcomes import Outcome
+from adloom.core.records import Decided
 from adloom.core.selection import EVERYTHING, Again, Choice
 from adloom.ledger.edition import Edition, to_json, utc
 from adloom.ledger.ledger import Ledger
@@ -262,9 +263,8 @@ async def _withdraw(store: Store, edition: Edition, ledger: Ledger, old: Revisio
 
 def _may_be_bought_again(facts: CallFacts) -> bool:
     """Whether a run of an older plan may be about to buy the next attempt: a top-up belongs to its parent's chain."""
-    return facts.stage is Stage.UNBOUGHT and facts.intent is not None and not facts.intent["parent"]
+    return facts.stage is Stage.UNBOUGHT and facts.intent is not None and not facts.intent.parent
 
 
 def _is_withdrawn_for(facts: CallFacts, new: Revision) -> bool:
-    intent = facts.latest.intent if facts.attempts and facts.latest.withdrawn else None
-    return intent is not None and intent["outcome"] == Decided.WITHDRAWN and intent.get("revision", 0) >= new.number
+    return bool(facts.attempts) and facts.latest.withdrawn_by >= new.number

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from decimal import Decimal
 
 from adloom.core.callbacks import CallbackAddresses, Secret
 from adloom.core.campaign import Grouping, Row
-from adloom.core.facts import CallFacts, Record, Stage
+from adloom.core.facts import CallFacts, Stage
 from adloom.core.identity import top_up_id
 from adloom.core.order import Order
 from adloom.core.outcomes import TopUp, missing
 from adloom.core.planned import PlannedRow
 from adloom.core.pricing import kind_of, price_of
+from adloom.core.records import Intent
 from adloom.plan.outlook import Outlook
 from adloom.plan.planner import is_asked_for
 from adloom.plan.revision import Revision, planned_rows
@@ -98,14 +98,13 @@ class Agenda:
 
     def _began(self, order: Order) -> str:
         intent = self._ledger.facts(order.call).intent
-        return str(intent["time"]) if intent else ""
+        return intent.time.isoformat() if intent else ""
 
     def _fresh(self, planned: PlannedRow) -> Iterator[Order]:
         price = price_of(kind_of(planned.row), self._revision.prices)
         for call in planned.calls:
             if is_asked_for(call, self._only) and self._ledger.facts(call.id).stage is Stage.UNBOUGHT:
-                variants = tuple(variant.record() for variant in call.variants)
-                yield Order(call.id, planned.row, variants, price * len(variants), self._callbacks)
+                yield Order(call.id, planned.row, call.variants, price * len(call.variants), self._callbacks)
 
     def _order_of(self, facts: CallFacts, row: Row) -> Order:
         intent = facts.intent
@@ -113,13 +112,13 @@ class Agenda:
         return Order(
             facts.call,
             row,
-            tuple(intent["variants"]),
-            Decimal(intent["credits"]),
+            intent.variants,
+            intent.credits,
             self._callbacks,
-            intent["parent"],
-            intent["round"],
-            intent["fruitless"],
-            fallback_model="" if intent["model"] == row.model else intent["model"],
+            intent.parent,
+            intent.round,
+            intent.fruitless,
+            fallback_model="" if intent.model == row.model else intent.model,
         )
 
 
@@ -140,24 +139,24 @@ def _goes_on(facts: CallFacts) -> bool:
     """Whether a call that was begun is not over: a top-up that was free belongs to nobody but its parent's chain."""
     if facts.intent is None:
         return False
-    free_top_up = facts.stage is Stage.UNBOUGHT and bool(facts.intent["parent"])
+    free_top_up = facts.stage is Stage.UNBOUGHT and bool(facts.intent.parent)
     return facts.stage in _UNFINISHED or missing(facts) is not None or free_top_up
 
 
-def _row_of(intent: Record) -> Row:
+def _row_of(intent: Intent) -> Row:
     """A row that the plan no longer has, as far as the purchase that was made for it tells."""
     return Row(
-        job=intent["job"],
+        job=intent.job,
         identity="",
-        name=intent["row"],
-        label=intent["label"],
+        name=intent.row,
+        label=intent.label,
         prompt="",
         variables={},
-        model=intent["model"],
+        model=intent.model,
         size="",
-        quality=intent["quality"],
+        quality=intent.kind.quality,
         priority="",
         references=(),
         grouping=Grouping.SET,
-        variants=len(intent["variants"]),
+        variants=len(intent.variants),
     )

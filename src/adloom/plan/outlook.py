@@ -14,7 +14,7 @@ from adloom.core.facts import CallFacts, Money, Stage, money_of
 from adloom.core.identity import top_up_id
 from adloom.core.origin import SANDBOX, UNKNOWN, Buying, Origin
 from adloom.core.outcomes import Outcome, missing, outcomes
-from adloom.core.pricing import Kind, cap_credits, kind_in, price_of
+from adloom.core.pricing import Kind, cap_credits, price_of
 from adloom.core.selection import WHOLE, Again, Choice, Selection, choose
 from adloom.ledger.decisions import read_decisions
 from adloom.ledger.edition import Edition
@@ -252,7 +252,7 @@ def _owed(calls: Sequence[CallFacts], ledger: Ledger) -> Decimal:
     total = Decimal(0)
     for facts in calls:
         if facts.intent is not None and (images := _owed_images(facts, ledger)):
-            total += Decimal(facts.intent["credits"]) / len(facts.intent["variants"]) * images
+            total += facts.intent.credits / len(facts.intent.variants) * images
     return total
 
 
@@ -268,6 +268,6 @@ def _outstanding(calls: Sequence[CallFacts], ledger: Ledger) -> Counter[Kind]:
     found: Counter[Kind] = Counter()
     for facts in calls:
         if facts.intent is not None:
-            reserved = len(facts.intent["variants"]) if money_of(facts).reserved else 0
-            found[kind_in(facts.intent)] += reserved + _owed_images(facts, ledger)
+            reserved = len(facts.intent.variants) if money_of(facts).reserved else 0
+            found[facts.intent.kind] += reserved + _owed_images(facts, ledger)
     return found

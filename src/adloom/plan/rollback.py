@@ -210,14 +210,16 @@ class _Known:
     def of(cls, calls: list[CallFacts]) -> _Known:
         bought = [facts for facts in calls if facts.intent is not None]
         attempts = [attempt for facts in calls for attempt in facts.attempts]
-        keys = {v["key"] for a in attempts if a.intent is not None for v in a.intent.get("variants", ())}
+        keys = {variant.key for attempt in attempts if attempt.intent for variant in attempt.intent.variants}
         tally = Tally()
         for facts in calls:
             tally.add_call(facts)
         totals = tally.totals(0)
         return cls(
             calls=frozenset(facts.call for facts in bought),
-            tasks=frozenset(t for a in attempts for t in (*a.tasks, a.task, *(r["task"] for r in a.disowned))),
+            tasks=frozenset(
+                t for a in attempts for t in (*a.tasks, a.task, *(disowned.task for disowned in a.disowned))
+            ),
             variants=frozenset(key[:digits] for key in keys for digits in (6, 12, 64)),
             totals={name: Decimal(str(totals[name])) for name in LOSABLE},
         )

@@ -16,7 +16,7 @@ from enum import StrEnum
 from random import Random
 
 from adloom.core.errors import AdloomError, RecordUnreadable, StoreRefused, StoreUnavailable
-from adloom.core.facts import Image, ImageFate, images_of
+from adloom.core.records import Image, ImageFate
 from adloom.gallery.chooser.write import NAME as REVIEW_PAGE
 from adloom.gallery.chooser.write import tells_of_a_run
 from adloom.ledger.decisions import holds_decision
@@ -232,7 +232,7 @@ def _image_sums(ledger: Ledger) -> dict[str, str]:
 
 def _images(ledger: Ledger, call: str) -> Iterable[Image]:
     for attempt in ledger.facts(call).attempts:
-        seconds = (image for record in attempt.seconds.values() for image in images_of(record))
+        seconds = (image for second in attempt.seconds.values() for image in second.images)
         yield from (image for image in (*attempt.images, *seconds) if image.fate is not ImageFate.LOST)
 
 

@@ -14,12 +14,12 @@ from decimal import Decimal
 from typing import Any
 
 from adloom.core.campaign import Row
-from adloom.core.facts import Decided, Image, ImageFate, RefusalKind, images_record
 from adloom.core.identity import top_up_id
 from adloom.core.order import idempotency_key
 from adloom.core.outcomes import Status, missing
 from adloom.core.planned import Variant
 from adloom.core.pricing import kind_fields, kind_of, price_of
+from adloom.core.records import Decided, Image, ImageFate, RefusalKind, images_record
 from adloom.ledger.edition import Edition, from_json, parse_json, to_json
 from adloom.ledger.ledger import SEALED, Ledger
 from adloom.plan.revision import Revision, planned_rows, read_newest, read_revision
@@ -101,9 +101,9 @@ class Rebuilder:
         """Write down a task of a purchase that is known, if its own record is lost."""
         facts = self._ledger.facts(call)
         for known in facts.attempts:
-            disowned = {record["task"] for record in known.disowned}
+            disowned = {disowned.task for disowned in known.disowned}
             if known.number == attempt and known.intent is not None and task and task not in {*known.tasks, *disowned}:
-                await self._ledger.accept(call, attempt, task, known.intent["credits"], via="rebuilt")
+                await self._ledger.accept(call, attempt, task, str(known.intent.credits), via="rebuilt")
                 self.accepted += 1
 
     async def _planned(self, newest: Revision) -> dict[str, tuple[Row, tuple[Variant, ...]]]:

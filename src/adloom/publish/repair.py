@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adloom.core.errors import StoreRefused, StoreUnavailable
-from adloom.core.facts import Attempt, ImageFate
+from adloom.core.facts import Attempt
 from adloom.core.identity import thumb_key
+from adloom.core.records import ImageFate
 from adloom.gallery import write_gallery
 from adloom.gallery.chooser.write import write_review_page
 from adloom.gallery.thumbs import shrink

@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
-from adloom.core.facts import Attempt, CallFacts, ImageFate
+from adloom.core.facts import Attempt, CallFacts
 from adloom.core.links import unsigned
 from adloom.core.outcomes import Outcome, Status, outcomes
 from adloom.core.planned import PlannedRow
+from adloom.core.records import ImageFate
 from adloom.ledger.edition import Edition, to_json
 from adloom.ledger.ledger import SEAL_SCHEMA, SEALED, Ledger
 from adloom.plan.revision import Revision, Shard, read_shard
@@ -46,8 +47,8 @@ async def finished_seals(
     known = outcomes(facts)
     calls_of: dict[str, set[str]] = {}
     for one in facts:
-        for variant in one.intent["variants"] if one.intent else ():
-            calls_of.setdefault(variant["key"], set()).add(one.call)
+        for variant in one.intent.variants if one.intent else ():
+            calls_of.setdefault(variant.key, set()).add(one.call)
     for shard in shards:
         rows = await read_shard(store, edition, shard)
         if all(_is_over(planned, known) for planned in rows):

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal
 from statistics import median
 from typing import Any, NamedTuple
@@ -136,11 +135,11 @@ class Counting:
         if intent is None or not any(attempt.sends for attempt in facts.attempts):
             return
         seconds = [
-            (_time(attempt.completed["time"]) - _time(attempt.intent["time"])).total_seconds()
+            (attempt.completed.time - attempt.intent.time).total_seconds()
             for attempt in facts.attempts
             if attempt.completed is not None and attempt.intent is not None
         ]
-        for group in self._groups(intent["job"], intent["row"], intent["model"]):
+        for group in self._groups(intent.job, intent.row, intent.model):
             figures = self.report.of(group)
             figures.calls += 1
             figures.money += money
@@ -176,7 +175,3 @@ class Counting:
         yield Group("model", model)
         for axis, value in values.items():
             yield Group(f"axis {self.campaign}/{axis}", value)
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)

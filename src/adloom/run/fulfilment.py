@@ -11,7 +11,6 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from adloom.archive.archiver import Archiver
 from adloom.collect.collector import Collector
@@ -19,9 +18,10 @@ from adloom.collect.completion import Unreachable
 from adloom.core.breaker import Breaker
 from adloom.core.errors import AdloomError
 from adloom.core.exits import Stop, StopReason
-from adloom.core.facts import RefusalKind, Stage
+from adloom.core.facts import Stage
 from adloom.core.order import Order
 from adloom.core.outcomes import missing
+from adloom.core.records import RefusalKind
 from adloom.core.triage import NEXT_ATTEMPT_INTERVALS
 from adloom.guards.gate import Gate, GateClosed
 from adloom.guards.pace import Throttle
@@ -209,7 +209,7 @@ class Fulfilment:
         """Let the breaker know how a task ended, and the price watch of its charge once that is told or final."""
         attempt = self._ledger.facts(call).latest
         self._steps.breaker.note(attempt)
-        told = attempt.completed is not None and (attempt.completed["told"] or attempt.shows_all)
+        told = attempt.completed is not None and (attempt.completed.told or attempt.shows_all)
         if told and attempt.task not in self._charges_read:
             self._charges_read.add(attempt.task)
             self._steps.prices.read_charge(call, attempt)
@@ -236,7 +236,7 @@ class Fulfilment:
             return
         accepted = facts.latest.accepted
         assert accepted is not None  # noqa: S101 - that is what the stage means
-        await self._steps.collector.collect(order.call, datetime.fromisoformat(accepted["time"]).timestamp())
+        await self._steps.collector.collect(order.call, accepted.unix_s)
         if self._ledger.facts(order.call).stage is Stage.UNKNOWN:  # the task turned out to be another call's
             self._steps.ladder.inherit(order)
         self._note_end(order.call)
@@ -251,7 +251,7 @@ class Fulfilment:
             await self._ledger.refresh(child.call)
             return child
         settled = next((attempt.settled for attempt in reversed(facts.attempts) if attempt.settled is not None), None)
-        if facts.stage is Stage.UNBOUGHT and settled is not None and settled["kind"] == RefusalKind.TASK:
+        if facts.stage is Stage.UNBOUGHT and settled is not None and settled.kind == RefusalKind.TASK:
             wait = order.call, facts.task_attempts
             self._waits[wait] += 1
             if self._waits[wait] > WAITS_FOR_A_FORMER_TASK:

@@ -12,7 +12,6 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from adloom.archive.archiver import IMAGES_AT_ONCE, Archiver
 from adloom.collect.collector import Collector
@@ -167,8 +166,7 @@ async def _fetch(world: World, ledger: Ledger, edition: Edition, calls: Sequence
         facts = ledger.facts(call)
         try:
             if facts.stage is Stage.ACCEPTED and facts.latest.accepted is not None:
-                accepted_at = datetime.fromisoformat(facts.latest.accepted["time"]).timestamp()
-                await collector.collect(call, accepted_at)
+                await collector.collect(call, facts.latest.accepted.unix_s)
             if ledger.facts(call).stage in (Stage.FAILING, Stage.UNSHOWN):
                 await collector.read_on(call, archiver.archive)
             if ledger.facts(call).stage is Stage.COMPLETED:
@@ -196,4 +194,4 @@ async def _fetch(world: World, ledger: Ledger, edition: Edition, calls: Sequence
 
 def _link_age_s(facts: CallFacts, now: float) -> float:
     completed = facts.latest.completed
-    return 0 if completed is None else now - datetime.fromisoformat(completed["time"]).timestamp()
+    return 0 if completed is None else now - completed.unix_s

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 
 from adloom.core.errors import InputError
-from adloom.core.facts import CallFacts, Decided, Stage, money_of
+from adloom.core.facts import CallFacts, Stage, money_of
+from adloom.core.records import Decided
 from adloom.ledger.claims import claim_task
 from adloom.ledger.edition import utc
 from adloom.ledger.ledger import Ledger
@@ -51,12 +51,12 @@ def _held(facts: CallFacts, now: float) -> Held | None:
         return None
     money = money_of(facts)
     records = (*(attempt.unknown[send] for send in sorted(attempt.unknown)), attempt.held)  # why, then that it is
-    reason = next((record["reason"] for record in records if record is not None), "")
+    reason = next((record.reason for record in records if record is not None), "")
     return Held(
         call=facts.call,
-        job=intent["job"],
-        row=intent["row"],
-        images=len(intent["variants"]),
+        job=intent.job,
+        row=intent.row,
+        images=len(intent.variants),
         age_s=now - _last_sent(facts),
         credits_at_risk=money.at_risk if facts.stage is Stage.UNSHOWN else money.reserved,
         task=attempt.tasks[0] if attempt.tasks else "",
@@ -66,8 +66,7 @@ def _held(facts: CallFacts, now: float) -> Held | None:
 
 def _last_sent(facts: CallFacts) -> float:
     attempt = facts.latest
-    times = [record["time"] for record in (attempt.intent, *attempt.unknown.values()) if record is not None]
-    return max(datetime.fromisoformat(time).timestamp() for time in times)
+    return max(fact.unix_s for fact in (attempt.intent, *attempt.unknown.values()) if fact is not None)
 
 
 async def adopt(ledger: Ledger, store: Store, api: ImageApi, call: str, task: str, by: str) -> None:
@@ -88,7 +87,7 @@ async def adopt(ledger: Ledger, store: Store, api: ImageApi, call: str, task: st
     if task in owners or not await claim_task(store, ledger, facts, task, by=by):
         raise InputError(f"task {task} belongs to {owners.get(task, 'another call')}", remedy="Adopt another task.")
     intent = facts.latest.intent
-    await ledger.accept(call, facts.latest.number, task, intent["credits"] if intent else "0", via=f"adopted by {by}")
+    await ledger.accept(call, facts.latest.number, task, str(intent.credits) if intent else "0", via=f"adopted by {by}")
 
 
 async def release(ledger: Ledger, clock: Clock, call: str, reason: str, by: str) -> None:

@@ -30,9 +30,10 @@ from adloom.core.errors import (
     Throttled,
 )
 from adloom.core.exits import Sent, Stop, StopReason
-from adloom.core.facts import Decided, Record, RefusalKind, Stage
+from adloom.core.facts import Stage
 from adloom.core.fallback import Fallback
 from adloom.core.order import Order
+from adloom.core.records import Decided, Intent, RefusalKind
 from adloom.core.task import Accepted
 from adloom.guards.gate import Gate, GateClosed
 from adloom.guards.pace import Throttle
@@ -190,10 +191,10 @@ class Spender:
         await self._withdraw(order, latest.number, latest.sends + 1)
         return latest.number + 1, 1
 
-    def _can_go_on(self, order: Order, intent: Record) -> bool:
-        urls = json.loads(intent["body"]).get("image_urls", [])
-        same = intent["account"] == self._buyer.account and intent["model"] == order.model
-        return bool(same) and urls == order.image_urls()
+    def _can_go_on(self, order: Order, intent: Intent) -> bool:
+        urls = json.loads(intent.body).get("image_urls", [])
+        same = intent.account == self._buyer.account and intent.model == order.model
+        return same and bool(urls == order.image_urls())
 
     async def _decide_to_send(self, order: Order, attempt: int, send: int) -> bool:
         """Make the intention durable; then look once more whether anyone has said anything about the call since.
@@ -243,7 +244,7 @@ class Spender:
         self.sent.left += 1
         self.sent.may_have_cost += 1  # until an answer proves otherwise
         try:
-            accepted = await self._api.submit(intent["body"].encode(), intent["idempotency_key"])
+            accepted = await self._api.submit(intent.body.encode(), intent.idempotency_key)
         except OutcomeUnknown as error:
             await self._record_unknown(order, attempt, send, error.message, conflict=isinstance(error, KeyConflict))
             return error
@@ -344,7 +345,7 @@ async def repeat(ledger: Ledger, api: ImageApi, call: str) -> str:
     if intent is None or not attempt.tasks:
         raise InputError(f"call {call} has no answer to repeat", remedy="Run the probe again.")
     await ledger.decide(call, f"a{attempt.number}-send-{attempt.sends + 1}", {"outcome": Decided.BOUGHT, "probe": True})
-    accepted = await api.submit(intent["body"].encode(), intent["idempotency_key"])
-    await ledger.accept(call, attempt.number, accepted.task_id, intent["credits"], replayed=accepted.replayed)
+    accepted = await api.submit(intent.body.encode(), intent.idempotency_key)
+    await ledger.accept(call, attempt.number, accepted.task_id, str(intent.credits), replayed=accepted.replayed)
     await hold(ledger, call, attempt.number, accepted.task_id)
     return accepted.task_id

@@ -20,7 +20,6 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 
 from adloom.core.callbacks import inbox
@@ -67,11 +66,11 @@ class Rungs:
     def may_resend(self, facts: CallFacts, account: str, now: float) -> bool:
         """Whether the same key may be sent again for an unknown call."""
         attempt = facts.latest
-        if attempt.intent is None or attempt.intent["account"] != account or attempt.sends > RESENDS:
+        if attempt.intent is None or attempt.intent.account != account or attempt.sends > RESENDS:
             return False
-        if any(record.get("conflict") for record in attempt.unknown.values()):
+        if any(unknown.conflict for unknown in attempt.unknown.values()):
             return False
-        age_s = now - datetime.fromisoformat(attempt.intent["time"]).timestamp()
+        age_s = now - attempt.intent.unix_s
         young = -WINDOW_S <= age_s < RESEND_WITHIN_S  # an intent of the future: the clock was set back, who knows when
         return young and self.capabilities.replays_keys(account, now)
 
@@ -231,9 +230,9 @@ class Ladder:
     async def _eliminate(self, order: Order, facts: CallFacts) -> None:
         """Adopt the one task of the list that can only be this purchase."""
         intent = facts.latest.intent
-        if intent is None or intent["account"] != self._api.account:
+        if intent is None or intent.account != self._api.account:
             return
-        sent = datetime.fromisoformat(intent["time"]).timestamp()
+        sent = intent.unix_s
         try:
             listed = await self._api.list_tasks(int(sent - WINDOW_S))
         except (ReadFailed, AccountStopped) as error:
@@ -283,7 +282,7 @@ class Ladder:
         call = fold(folder.rsplit("/", 1)[1], records)
         if call.stage not in (Stage.SENDING, Stage.UNKNOWN) or call.latest.intent is None:
             return False
-        rival_sent = datetime.fromisoformat(call.latest.intent["time"]).timestamp()
+        rival_sent = call.latest.intent.unix_s
         return sent - LATE_S - 2 * WINDOW_S <= rival_sent <= sent + LATE_S + 2 * WINDOW_S
 
     async def _adopt(self, order: Order, facts: CallFacts, task_id: str, *, via: str) -> None:
@@ -298,6 +297,6 @@ def _fits(task: Task, order: Order, facts: CallFacts) -> bool:
         return False
     if facts.latest.intent is None or task.created_at is None:
         return True
-    sent = datetime.fromisoformat(facts.latest.intent["time"]).timestamp()
+    sent = facts.latest.intent.unix_s
     last_sent = sent + (RESEND_WITHIN_S if facts.latest.sends > 1 else 0)
     return sent - WINDOW_S <= task.created_at <= last_sent + LATE_S
