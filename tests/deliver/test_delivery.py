@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 from support.desk import Desk, open_desk
-from support.masters import exiftool, needs_exiftool, opened
+from support.masters import exiftool, needs_exiftool, opened, picture, saved
 from support.s3_server import BUCKET, S3Server
 
 from adloom.deliver.channels import shipped_channels
@@ -219,3 +219,65 @@ def test_a_delivery_to_a_bucket_is_the_one_to_a_folder(desk: Desk, s3: S3Server)
         if path.suffix == ".jpg":
             assert found["ContentType"] == "image/jpeg"
     assert keys == []
+
+
+def _forge(folder: Path, change: dict[str, object]) -> None:
+    """Rewrite the first line of the table, and all hashes that vouch for it."""
+    lines = _lines(folder)
+    lines[0] |= change
+    text = "".join(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines).encode()
+    (folder / "delivery.jsonl").write_bytes(text)
+    head = json.loads((folder / "delivery.json").read_text())
+    head["files"]["delivery.jsonl"]["sha256"] = hashlib.sha256(text).hexdigest()
+    (folder / "delivery.json").write_text(json.dumps(head))
+
+
+def _verified(desk: Desk) -> list[str]:
+    done = desk.run("verify", str(desk.edition), "--json")
+    found = json.loads(done.stdout.splitlines()[-1])["findings"]
+    assert done.returncode == (3 if found else 0)
+    return [f"{each['key']}: {each['damage']} {each['detail']}" for each in found]
+
+
+def test_verify_finds_what_was_done_to_a_delivery(desk: Desk):
+    desk.run("deliver", str(desk.edition), *CHANNELS)
+    folder = desk.edition / "delivery"
+    first, second, third = (folder / str(line["key"]) for line in _lines(folder)[:3])
+    assert _verified(desk) == []
+    flipped, swapped = bytearray(first.read_bytes()), second.read_bytes()
+    flipped[-20] ^= 1
+    first.write_bytes(flipped)
+    second.write_bytes(third.read_bytes())
+    third.unlink()
+    (folder / "meta-feed-square" / "smuggled.jpg").write_bytes(swapped)
+    found = _verified(desk)
+    for name, damage in ((first, "changed"), (second, "changed"), (third, "missing")):
+        assert f"delivery/{name.relative_to(folder)}: {damage} `adloom deliver` makes it again" in found
+    assert "delivery/meta-feed-square/smuggled.jpg: added " in found
+    assert len(found) == 4
+    (folder / "meta-feed-square" / "smuggled.jpg").unlink()
+    desk.run("deliver", str(desk.edition), *CHANNELS)
+    assert _verified(desk) == []
+
+
+def test_verify_finds_a_file_whose_record_was_forged_with_it(desk: Desk):
+    desk.run("deliver", str(desk.edition), *CHANNELS)
+    folder = desk.edition / "delivery"
+    path = folder / str(_lines(folder)[0]["key"])
+    honest = path.read_bytes()
+    for forged, said in (
+        (saved(opened(honest), quality=90), "its marks are gone"),
+        (saved(picture(1080, 1080), quality=90, xmp=opened(honest).info["xmp"]), "its master does not make it"),
+    ):
+        path.write_bytes(forged)
+        sha256 = hashlib.sha256(forged).hexdigest()
+        _forge(folder, {"sha256": sha256, "unsigned_sha256": sha256, "size_bytes": len(forged)})
+        (found,) = _verified(desk)
+        assert said in found
+
+
+def test_verify_finds_a_table_that_was_changed(desk: Desk):
+    desk.run("deliver", str(desk.edition), *CHANNELS)
+    table = desk.edition / "delivery" / "delivery.csv"
+    table.write_bytes(table.read_bytes() + b"more\r\n")
+    assert [found.split()[0] for found in _verified(desk)] == ["delivery/delivery.csv:"]

@@ -1,5 +1,6 @@
 """Signed deliveries as a person makes and reads them: keys new, deliver, inspect; and what cannot be signed with."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -75,6 +76,23 @@ def test_a_changed_file_is_said_to_be_invalid(desk: Desk):
     told = json.loads(done.stdout)
     assert (done.returncode, told["valid"], told["trusted"]) == (3, False, False)
     assert "valid     NO: the file is not what was signed" in done.stderr
+
+
+def test_verify_takes_a_signed_delivery_for_right_and_finds_a_lost_signature(desk: Desk):
+    desk.run("deliver", "campaign.yaml")
+    folder = desk.edition / "delivery"
+    assert desk.run("verify", "campaign.yaml").returncode == 0
+    del desk.environment["ADLOOM_C2PA_CERTIFICATE"], desk.environment["ADLOOM_C2PA_KEY"]
+    desk.run("deliver", "campaign.yaml", "--to", "unsigned")
+    lines = [json.loads(line) for line in (folder / "delivery.jsonl").read_text().splitlines()]
+    key = lines[0]["key"]
+    bare = (desk.folder / "unsigned" / key).read_bytes()
+    assert hashlib.sha256(bare).hexdigest() == lines[0]["unsigned_sha256"]
+    (folder / key).write_bytes(bare)
+    lines[0]["sha256"] = lines[0]["unsigned_sha256"]
+    (folder / "delivery.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = desk.run("verify", "campaign.yaml")
+    assert (done.returncode, f"delivery/{key}: changed (its signature is gone" in done.stdout) == (3, True)
 
 
 @needs_exiftool

@@ -64,8 +64,9 @@ async def status_of(target: str | None, archive: str | None, edition: str, *, as
 async def verify_edition(  # noqa: D103 - the command's own help says it
     target: str, archive: str | None, edition: str, sample: str, *, mend: bool, lost: str | None, as_json: bool
 ) -> int:
+    from adloom.deliver.check import check_delivery  # noqa: PLC0415
     from adloom.edges.pictures import PictureDecoder  # noqa: PLC0415
-    from adloom.publish.checksums import Damage, verify  # noqa: PLC0415
+    from adloom.publish.checksums import Damage, Verdict, verify  # noqa: PLC0415
     from adloom.publish.repair import repair  # noqa: PLC0415
     from adloom.targets import new_ledger, open_target  # noqa: PLC0415
     from adloom.wiring import give_up, rebuild_ledger  # noqa: PLC0415
@@ -94,6 +95,10 @@ async def verify_edition(  # noqa: D103 - the command's own help says it
         given_up = await give_up(store, found, _given(lost), _person())
         verdict = await verify(store, found, new_ledger(store, found), share=share)
         lines = [f"declared lost: {given_up}; the money counts as spent", *map(str, verdict.findings)]
+    if (delivered := await check_delivery(store, found, share=share)) is not None:
+        lines += [str(finding) for finding in delivered.findings]
+        findings = (*verdict.findings, *delivered.findings)
+        verdict = Verdict(findings, verdict.objects + delivered.objects, verdict.hashed + delivered.hashed)
     count = f"{verdict.objects} objects, {verdict.hashed} hashed, {len(verdict.findings)} damaged or unexpected"
     answer = {
         "objects": verdict.objects,

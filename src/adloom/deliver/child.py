@@ -5,9 +5,10 @@ to no file. A request is one line of JSON (``do``, what it needs, and ``size``) 
 same form. ``{"failed": reason}`` answers what cannot be done. The first line is ``{"ready": true}``. It ends when stdin
 does.
 
-``open`` decodes a master, ``make`` cuts and encodes a rendition of it. ``identity``, ``parent`` and ``sign`` are for a
-second child that is given the key and decodes nothing. ``inspect`` reads what a file carries. Where a command signs
-instead of a key, ``sign`` asks its parent: ``{"ask": "signature"}`` and the bytes to sign, answered like a request.
+``open`` decodes a master, ``make`` cuts and encodes a rendition of it, ``remake`` does so once more to compare.
+``identity``, ``parent`` and ``sign`` are for a second child that is given the key and decodes nothing. ``inspect``
+reads what a file carries. Where a command signs instead of a key, ``sign`` asks its parent: ``{"ask": "signature"}``
+and the bytes to sign, answered like a request.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from adloom.core.crop import Crop, Focus, Pixels, crop, kept, serves
 from adloom.deliver import credentials
 from adloom.deliver.carried import carried
 from adloom.deliver.encode import FLOOR_QUALITY, DoesNotFit, encode, fit
-from adloom.deliver.pixels import Master, Unusable, cut, open_master
+from adloom.deliver.pixels import Master, Unusable, cut, open_master, xmp_of
 from adloom.deliver.saliency import salient_point
 from adloom.edges.picture_child import LIMITS, leave_the_network, limit, limit_cpu
 
@@ -87,6 +88,18 @@ class Bench:
         made = fit(image, request["kind"], request["xmp"].encode(), request["most_bytes"], Gate(request["gate"]))
         told = {"quality": made.quality, "crop": list(part), "kept": kept(master, wanted), "warning": made.warning}
         return told, made.content
+
+    def do_remake(self, request: Request, content: bytes) -> Answer:
+        """Make a rendition of the master that is open once more, with the marks of the file that was made of it."""
+        if self._master is None:
+            raise Unusable("no master is open")
+        part, wanted = Crop(*request["crop"]), Pixels(request["width_px"], request["height_px"])
+        master = self._master.pixels
+        if part.x < 0 or part.y < 0 or part.x + part.width > master.width or part.y + part.height > master.height:
+            raise Unusable("the crop is not inside the master")
+        kind = request["kind"]
+        image = cut(self._master, part, wanted, opaque=kind == "jpeg")
+        return {}, encode(image, kind, request["quality"], xmp_of(content))
 
     def do_identity(self, request: Request, _: bytes) -> Answer:
         """Take the identity to sign with, and prove that it makes a valid signature."""

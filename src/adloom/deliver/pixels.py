@@ -58,6 +58,18 @@ def open_master(content: bytes) -> Master:
     return Master(_plain(upright), profile if usable and isinstance(profile, bytes) else b"")
 
 
+def xmp_of(content: bytes) -> bytes:
+    """The XMP packet of a file, empty where there is none. Raises Unusable for what is no image."""
+    try:
+        with Image.open(BytesIO(content), formats=FORMATS) as image:
+            found = image.info.get("xmp") or b""
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a reader raises, these bytes are no rendition
+        raise Unusable(f"it does not open ({type(error).__name__})") from error
+    return found if isinstance(found, bytes) else str(found).encode()
+
+
 def _plain(image: Image.Image) -> Image.Image:
     """The image in a mode that can be scaled: RGB, RGBA or CMYK."""
     if image.mode.startswith("I;16"):
