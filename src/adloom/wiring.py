@@ -12,9 +12,10 @@ from dataclasses import replace
 from functools import partial
 from random import Random
 
-from adloom.campaign.references import read_file
+from adloom.campaign.references import hosted_form, read_file
 from adloom.core.errors import AdloomError, CampaignInvalid, Problem
 from adloom.core.exits import StopReason
+from adloom.core.limits import STRICT
 from adloom.core.order import Order
 from adloom.deliver.edition import Delivered, DeliverRequest, deliver_edition
 from adloom.edges.evolink.client import EvoLink
@@ -84,7 +85,9 @@ def _lacking(request: RunRequest, settings: Settings) -> list[Problem]:
 
 
 @asynccontextmanager
-async def open_world(settings: Settings, store: Store, source: str | None = None) -> AsyncIterator[World]:
+async def open_world(
+    settings: Settings, store: Store, source: str | None = None, profile: str = STRICT.name
+) -> AsyncIterator[World]:
     """Everything outside that a run of the campaign ``source`` works with, closed at the end.
 
     Who buys nothing has no campaign: reference files are needed for purchases alone.
@@ -104,7 +107,9 @@ async def open_world(settings: Settings, store: Store, source: str | None = None
             poll_interval_s=settings.poll_interval_s,
             dedicated_key=settings.dedicated_key,
             callback_secret=next(iter(settings.callback_secrets), None),
-            files=None if source is None else ReferenceFiles(file_host, partial(read_file, source)),
+            files=None
+            if source is None
+            else ReferenceFiles(file_host, partial(read_file, source), partial(hosted_form, profile=profile)),
         )
     finally:
         await api.aclose()
@@ -127,7 +132,7 @@ async def execute(
     fulfil: Fulfil = run_direct,
 ) -> Result:
     """Run what was looked at: reserve, buy, collect, archive, publish. ``started`` is given the run once it exists."""
-    async with open_world(settings, store, outlook.source.campaign.source) as world:
+    async with open_world(settings, store, outlook.source.campaign.source, outlook.source.campaign.profile) as world:
         run = await Run.start(world, outlook)
         started(run)
         async with live_page(world, run, outlook.ledger):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -26,6 +27,12 @@ class ReferenceFiles:
 
     host: FileHost
     read: Callable[[str], Awaitable[bytes]]
+    hosted_form: Callable[[bytes], bytes] = bytes
+    """What is hosted for a file's bytes: themselves, or a PNG made from them. It may take seconds."""
+
+    async def to_host(self, reference: Reference) -> bytes:
+        """The bytes to host for what was planned. Raises InputError when the file has others now."""
+        return await asyncio.to_thread(self.hosted_form, await self.content(reference))
 
     async def content(self, reference: Reference) -> bytes:
         """The bytes that were planned. Raises InputError when the file has others now."""

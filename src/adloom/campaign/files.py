@@ -140,6 +140,8 @@ class FileCampaign:
             report.add(Place(self.head.source), "the campaign has no rows", allowed)
         if cheapest is not None:
             self._fall_back_on(cheapest.chosen(self.head.prices), report)
+        for name, kind in self.settings.converted.items():
+            report.warn(f"{name} is a {kind} image: it is hosted as a PNG")
         self.warnings = report.warnings
         report.close()
 

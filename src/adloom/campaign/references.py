@@ -28,12 +28,16 @@ from adloom.core.errors import InputError
 from adloom.core.limits import PROFILES, ReferenceLimits
 from adloom.core.quoting import shown
 from adloom.edges.addresses import BadAddress, check_url
+from adloom.edges.conversion import CONVERTIBLE, NotConverted, to_png
 
 HOSTABLE = ("jpeg", "png", "gif", "webp")
 """What EvoLink's file service takes (its file API page, 2026-10); bmp and tiff can only be given as addresses."""
 
 NAMES_LOOKED_UP = 20
 """Unknown names for which the nearest known one is looked up; whoever has more has not mistyped them."""
+
+AS_THEY_ARE = {"jpeg", "png"}
+"""Formats that are hosted as they are in every profile."""
 
 LARGEST_BYTES = max(profile.references.size_bytes for profile in PROFILES.values())
 _MAGIC = (
@@ -70,6 +74,8 @@ class ReferenceReader:
         self._loopback_urls = read_from.loopback_urls
         self._files: dict[str, Reference] = {}
         self._opaque: set[str] = set()
+        self.converted: dict[str, str] = {}
+        """The format of each file that is converted before it is hosted, as people call the file."""
         self._given_up: set[str] = set()
         self._wrong: set[str] = set()
 
@@ -156,13 +162,36 @@ class ReferenceReader:
         """Who a picture is, after its type and its pixels were found to be allowed."""
         formats = [name for name in self._limits.formats if name in HOSTABLE]
         kind = _image_type(content)
-        if kind not in formats:
+        if kind not in formats and not self._is_converted(kind):
             what = f"is a {kind} image" if kind else "is not an image of a known type"
-            raise BadReference(f"{shown(text)} {what}", "one of " + ", ".join(formats))
+            others = CONVERTIBLE if self._converts else ()
+            raise BadReference(f"{shown(text)} {what}", "one of " + ", ".join((*formats, *others)))
         name = f"sha256:{hashlib.sha256(content).hexdigest()}"
         if not self._check_pixels(content, text, kind):
             self._opaque.add(name)
+        if self._is_converted(kind):
+            self._check_conversion(content, text, kind)
         return name
+
+    @property
+    def _converts(self) -> bool:
+        """Whether other formats are converted: where the profile takes no more than JPEG and PNG."""
+        return set(self._limits.formats) == AS_THEY_ARE
+
+    def _is_converted(self, kind: str) -> bool:
+        return self._converts and kind in CONVERTIBLE
+
+    def _check_conversion(self, content: bytes, text: str, kind: str) -> None:
+        """Convert a file as it will be when it is hosted. Raises BadReference where that cannot be."""
+        try:
+            size_bytes = len(to_png(content))
+        except NotConverted as error:
+            raise BadReference(f"{shown(text)} is a damaged {kind} image", "a picture that opens") from error
+        if size_bytes > self._limits.size_bytes:
+            size = f"{size_bytes / 1e6:.1f} MB as a PNG"
+            allowed = f"at most {self._limits.size_bytes / 1e6:g} MB, or a JPEG"
+            raise BadReference(f"{shown(text)} has {size}, which it is converted to", allowed)
+        self.converted[text] = kind
 
     def _check_pixels(self, content: bytes, text: str, kind: str) -> bool:
         """Check an image and tell whether it may have transparent pixels. Raises BadReference."""
@@ -182,9 +211,19 @@ class ReferenceReader:
             raise BadReference(pixels, f"at least {limits.least_side_px} on each side")
         if max(width, height) > limits.ratio * min(width, height):
             raise BadReference(pixels, f"no side more than {limits.ratio} times the other")
-        if frames > 1:
+        if frames > 1 and not (kind == "gif" and self._is_converted(kind)):
             raise BadReference(f"{shown(text)} is animated", "a still picture")
         return is_transparent
+
+
+def hosted_form(content: bytes, profile: str) -> bytes:
+    """The bytes that are hosted for a reference file, found good before. Raises InputError without them."""
+    if set(PROFILES[profile].references.formats) != AS_THEY_ARE or _image_type(content) not in CONVERTIBLE:
+        return content
+    try:
+        return to_png(content)
+    except NotConverted as error:
+        raise InputError(f"a reference cannot be converted: {error}", remedy="Save it as a PNG or JPEG.") from error
 
 
 async def read_file(source: str, name: str) -> bytes:

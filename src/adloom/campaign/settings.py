@@ -105,6 +105,11 @@ class SettingsReader:
         """The ratios that may be asked for, but for ``auto``."""
         return tuple(ratio for ratio in self._profile.ratios if ratio != "auto")
 
+    @property
+    def converted(self) -> Mapping[str, str]:
+        """The format of each reference file that is converted before it is hosted, by its name."""
+        return self._references.converted
+
     def read(self, settings: Settings) -> Making:
         """The settings as values, with everything that is wrong with them."""
         return self._checked(tuple(settings[name] for name in STANDARD))

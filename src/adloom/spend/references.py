@@ -122,7 +122,7 @@ class Hosting:
             raise InputError(
                 f"{reference.shown}: this run cannot host files", remedy="Give an address instead of the file."
             )
-        host, content = self._files.host, await self._files.content(reference)
+        host, content = self._files.host, await self._files.to_host(reference)
         async with self._places:
             await self._make_sure_of_room(host, reference.content)
             since = self._clock.now()
