@@ -2,15 +2,18 @@
 
 import io
 import json
+import re
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 from PIL import Image
-from support.desk import Desk
+from support.desk import Desk, ended
 from support.s3_proxy import Proxy, running_proxy
 from support.s3_server import BUCKET, S3Server, running_s3_server
 from support.shop import campaign_text
@@ -233,3 +236,25 @@ def test_a_campaign_that_is_in_no_bucket_is_said_with_its_address(s3_desk: Desk,
     assert done.returncode == 2
     assert source in done.stderr
     assert said in done.stderr
+
+
+def test_an_edition_in_s3_is_chosen_from_by_file_and_on_its_served_page(s3_desk: Desk):
+    source = s3_desk.write(campaign_text(TWO_CALLS))
+    assert s3_desk.run("run", source).returncode == 0
+    told = json.loads(s3_desk.run("review", source, "--json").stdout.splitlines()[-1])
+    assert told["counts"]["waiting"] == told["counts"]["images"] == WANTED // 2
+    page = s3_desk.start("review", source, "--serve", "--by", "ann")
+    assert page.stdout is not None
+    url = page.stdout.readline().strip()
+    html = httpx.get(url).text
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', html)
+    image, key = next((each[3], each[5]) for each in json.loads(data)["images"])
+    assert httpx.get(url + key).headers["content-type"] == "image/jpeg"
+    origin = url.rpartition("/")[0].rpartition("/")[0]
+    said = {"id": image, "decision": "rejected", "change": "brighter"}
+    assert httpx.post(url + "decide", json=said, headers={"Origin": origin}).status_code == 200
+    page.send_signal(signal.SIGINT)
+    assert ended(page).returncode == 0
+    assert s3_desk.run("run", source, "--only", "rejected").returncode == 0
+    assert s3_desk.bought("brighter") == 1
+    assert s3_desk.run("verify", source).returncode == 0
