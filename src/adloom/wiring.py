@@ -156,9 +156,8 @@ async def _derive_rest(store: Store, edition: Edition, ledger: Ledger, decoder: 
     What cannot be made now is said in one line and ends nothing: what was paid for is published by now.
     """
     gallery = review = ""
-    calls = [ledger.facts(call) for call in ledger.calls()]
     try:
-        gallery = await write_gallery(store, edition, calls, decoder)
+        gallery = await write_gallery(store, edition, ledger, decoder)
         review = await write_review_page(store, edition, ledger)
     except Exception as error:  # noqa: BLE001 - whatever is odd about an image or a prompt, it is one page
         log.warning("the page of %s was not written (%s); `adloom gallery` writes it", edition.prefix, _in_short(error))
@@ -183,7 +182,7 @@ async def rewrite_gallery(store: Store, edition: Edition) -> str:
     ledger = new_ledger(store, edition)
     await ledger.load()
     async with PictureDecoder() as decoder:
-        address = await write_gallery(store, edition, [ledger.facts(call) for call in ledger.calls()], decoder)
+        address = await write_gallery(store, edition, ledger, decoder)
     await write_review_page(store, edition, ledger)
     await write_checksums(store, edition, ledger)
     return address

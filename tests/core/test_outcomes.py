@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fakes import a_fact, an_image, an_intent, few
 
+from adloom.core import outcomes as module
 from adloom.core.facts import fold
-from adloom.core.outcomes import Status, TopUp, missing, outcomes
+from adloom.core.outcomes import AT_HAND, Outcomes, Status, TopUp, missing
 from adloom.core.planned import Variant
 
 KEYS = ["k1", "k2", "k3", "k4"]
@@ -20,6 +21,22 @@ ALL = _variants(1, 2, 3, 4)
 
 
 DAY_S = 24 * 3600
+
+
+def outcomes(calls):
+    """All at once, which is the same as each when it is asked for."""
+    found = module.outcomes(calls)
+    known = {facts.call: facts for facts in calls}
+    lazily = Outcomes(known.__getitem__, known)
+    assert (dict(lazily), len(lazily)) == (found, len(found))
+    assert [key in lazily for key in KEYS] == [key in found for key in KEYS]
+    return found
+
+
+def test_outcomes_of_many_calls_are_derived_one_after_another():
+    names = [f"c-{number:03}" for number in range(3 * AT_HAND)]
+    calls = [_bought(name, variants=[Variant(name, 1, 1)], links="a") for name in names]
+    assert [outcomes(calls)[name].call for name in names] == names
 
 
 def _bought(call, *, variants=ALL, links=(), images=(), shown=None, more=None, **intent):

@@ -21,7 +21,7 @@ from adloom.core.manifest import overall_status
 from adloom.core.outcomes import Status
 from adloom.core.selection import Selection
 from adloom.edges.pictures import PictureDecoder
-from adloom.gallery import write
+from adloom.gallery import choosing, write
 from adloom.gallery.render import STATUS_WORDS
 from adloom.run.text import result_lines, result_summary
 from adloom.targets import edition_of, open_source, open_store, open_target
@@ -213,6 +213,7 @@ async def test_rows_of_which_nothing_is_bought_yet_are_counted_and_fill_no_pages
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(write, "IMAGES_PER_PAGE", 5)
+    monkeypatch.setattr(choosing, "IMAGES_PER_PAGE", 5)
     later = "  - {id: later, prompt: 'a {{ n }} jug', matrix: {n: [a, b, c]}}\n"
     shop.write(many_rows(20, variants=2) + later)
     await shop.run(selection=Selection(first=3))
@@ -223,6 +224,10 @@ async def test_rows_of_which_nothing_is_bought_yet_are_counted_and_fill_no_pages
     assert "6 of 40" in found[0].text
     assert [link for link in found[0].links() if link.startswith("#job/") or ".html#job/" in link] == ["#job/many"]
     assert "0 of 3" in found[0].text
+    to_choose_from = (shop.edition() / "review.html").read_text()
+    assert "colour 2" in to_choose_from
+    assert "colour 3" not in to_choose_from
+    assert "jug" not in to_choose_from
 
 
 async def test_a_page_that_a_smaller_plan_no_longer_fills_leads_to_the_first(

@@ -11,6 +11,7 @@ from support.fakes import (
     ScriptedApi,
     a_row,
     a_world,
+    an_intent,
     look_at,
     run_all,
 )
@@ -90,8 +91,7 @@ async def a_settled_ledger(store: MemoryStore, clock: ManualClock, edition: Edit
     """A ledger of one purchase that was refused, so that nothing of it is out there."""
     ledger = Ledger(store, edition, clock, "writer")
     await ledger.load()
-    intent = {"outcome": "bought", "account": "a", "model": "m", "credits": "1", "variants": [], "body": "{}"}
-    await ledger.note("c-1", "a1-intent", intent)
+    await ledger.note("c-1", "a1-intent", an_intent(1))
     await ledger.note("c-1", "a1-settled", {"outcome": "free", "kind": "rejected", "final": True, "reason": ""})
     return ledger
 
@@ -176,8 +176,7 @@ async def test_what_a_run_bought_after_the_ledger_was_read_is_read_before_anythi
     await Opening(store, OTHER, "run-1", clock).ensure()
     late = Ledger(store, OTHER, clock, "run-1")
     await late.load()
-    intent = {"outcome": "bought", "account": "a", "model": "m", "credits": "1", "variants": [], "body": "{}"}
-    await late.note("c-2", "a1-intent", intent)
+    await late.note("c-2", "a1-intent", an_intent(1))
     await beat(store, OTHER, clock, "run-1", ended=True)
     assert not await close_if_over(ledger, clock, lives)
     assert await open_editions(store, clock.now()) == [OTHER]

@@ -42,7 +42,7 @@ async def simulated(seed: int, world: World) -> Sample:
     store.objects = dict(world.objects)
     ledger = new_ledger(store, SIMULATED)
     await ledger.load()
-    await write_gallery(store, SIMULATED, [ledger.facts(call) for call in ledger.calls()], None)
+    await write_gallery(store, SIMULATED, ledger, None)
     await write_checksums(store, SIMULATED, ledger)
     links_live = seed % 2 == 0
 

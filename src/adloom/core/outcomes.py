@@ -6,10 +6,11 @@ archived image beats everything; otherwise the latest round speaks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
+from typing import TypeAlias
 
 from adloom.core.facts import Attempt, CallFacts, Stage
 from adloom.core.planned import Variant
@@ -60,24 +61,102 @@ class TopUp:
     variants: tuple[Variant, ...]
 
 
+AT_HAND = 64
+"""Variants of one row stand together, so few calls are asked about at a time."""
+
 FRUITLESS_CALLS = 2
 """A call that brings nothing is asked for once more; after the second its variants are short."""
 
 
 def outcomes(calls: Iterable[CallFacts]) -> dict[str, Outcome]:
     """The outcome of every variant that any call asked for, by variant key."""
-    found: dict[str, tuple[int, Outcome]] = {}
+    found: dict[str, _End] = {}
     shared: dict[str, str] = {}
     for facts in sorted(calls, key=lambda facts: facts.call):
-        shared |= {disowned.task: facts.call for attempt in facts.attempts for disowned in attempt.disowned}
-        if (intent := facts.intent) is None:
-            continue
-        changes = {variant.key: variant.change for variant in intent.variants if variant.change}
-        for key, outcome in _call_outcomes(facts, intent).items():
-            rank = 1_000_000 if outcome.status is Status.ARCHIVED else intent.round
-            if key not in found or rank > found[key][0] or (rank == found[key][0] and outcome.covered):
-                found[key] = (rank, replace(outcome, change=changes[key]) if key in changes else outcome)
+        shared |= _shared_tasks(facts)
+        for key, end in _ends(facts).items():
+            found[key] = _better(found.get(key), end)
     return {key: _flagged(outcome, shared.get(outcome.task, "")) for key, (_, outcome) in found.items()}
+
+
+_End: TypeAlias = tuple[int, Outcome]
+"""What one call came to for a variant, and the rank by which it beats other calls for it."""
+
+
+def _ends(facts: CallFacts) -> dict[str, _End]:
+    if (intent := facts.intent) is None:
+        return {}
+    changes = {variant.key: variant.change for variant in intent.variants if variant.change}
+    return {
+        key: (
+            1_000_000 if outcome.status is Status.ARCHIVED else intent.round,
+            replace(outcome, change=changes[key]) if key in changes else outcome,
+        )
+        for key, outcome in _call_outcomes(facts, intent).items()
+    }
+
+
+def _better(former: _End | None, later: _End) -> _End:
+    """Of two calls, the latter by its id, the one that speaks."""
+    beats = former is None or later[0] > former[0] or (later[0] == former[0] and later[1].covered)
+    return later if former is None or beats else former
+
+
+def _shared_tasks(facts: CallFacts) -> dict[str, str]:
+    return {disowned.task: facts.call for attempt in facts.attempts for disowned in attempt.disowned}
+
+
+class Outcomes(Mapping[str, Outcome]):
+    """The same as ``outcomes``, each derived when it is asked for: of 100,000 calls only their variants stay in memory.
+
+    ``facts_of`` tells the facts of a call, which must not change meanwhile. ``also`` is given those of every call once.
+    """
+
+    def __init__(
+        self,
+        facts_of: Callable[[str], CallFacts],
+        calls: Iterable[str],
+        also: Callable[[CallFacts], None] = lambda _: None,
+    ) -> None:
+        self._facts_of = facts_of
+        self._shared: dict[str, str] = {}
+        self._calls: dict[str, tuple[str, ...]] = {}
+        self._derived: dict[str, dict[str, _End]] = {}
+        for call in sorted(calls):
+            facts = facts_of(call)
+            also(facts)
+            self._shared |= _shared_tasks(facts)
+            for variant in facts.intent.variants if facts.intent else ():
+                self._calls[variant.key] = (*self._calls.get(variant.key, ()), call)
+
+    def __getitem__(self, key: str) -> Outcome:
+        best: _End | None = None
+        for call in self._calls[key]:
+            best = _better(best, self._ends_of(call)[key])
+        if best is None:
+            raise KeyError(key)
+        return _flagged(best[1], self._shared.get(best[1].task, ""))
+
+    def _ends_of(self, call: str) -> dict[str, _End]:
+        """The ends of a call's variants; those of the calls asked about last are at hand."""
+        if call not in self._derived:
+            if len(self._derived) >= AT_HAND:
+                self._derived.clear()
+            self._derived[call] = _ends(self._facts_of(call))
+        return self._derived[call]
+
+    def calls_of(self, key: str) -> tuple[str, ...]:
+        """The calls that asked for a variant, in order."""
+        return self._calls.get(key, ())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._calls)
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._calls
 
 
 def _flagged(outcome: Outcome, other: str) -> Outcome:

@@ -11,7 +11,7 @@ from adloom.core.decision import Decision, Verdict
 from adloom.core.errors import InputError
 from adloom.core.manifest import lines_of_takes
 from adloom.core.origin import Origin
-from adloom.core.outcomes import Status, outcomes
+from adloom.core.outcomes import Outcomes, Status
 from adloom.core.planned import Variant
 from adloom.core.pricing import kind_of, price_of
 from adloom.gallery.view import IMAGES_PER_PAGE, is_shown
@@ -103,7 +103,7 @@ async def read_choosing(store: Store, edition: Edition, ledger: Ledger) -> Choos
             f"{store.address}/{edition.prefix.rstrip('/')} holds no plan, so there is nothing to choose from",
             remedy="Run the campaign first: adloom run <campaign file>.",
         )
-    known = outcomes([ledger.facts(call) for call in ledger.calls()])
+    known = Outcomes(ledger.facts, ledger.calls())
     decisions = await read_facts(store, edition)
     standing = decisions.standing
     found: list[Candidate] = []

@@ -6,29 +6,29 @@ Where an edition fills more than one page, rows for which nothing was bought yet
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from adloom.core.errors import InputError
-from adloom.core.facts import CallFacts
 from adloom.core.identity import thumb_key
 from adloom.core.manifest import Tally, overall_status
-from adloom.core.outcomes import Outcome, outcomes
+from adloom.core.outcomes import Outcome, Outcomes
 from adloom.core.planned import PlannedRow
 from adloom.gallery.render import Head, render_leftover, render_page
 from adloom.gallery.thumbs import existing_thumbs, make_thumbs
 from adloom.gallery.view import IMAGES_PER_PAGE, Contents, is_shown, page_name, row_view
 from adloom.ledger.edition import Edition, from_json
+from adloom.ledger.ledger import Ledger
 from adloom.plan.revision import Revision, planned_rows, read_newest
 from adloom.ports import Decoder, Store
 
 _MEDIA_TYPE = "text/html; charset=utf-8"
 
 
-async def write_gallery(store: Store, edition: Edition, calls: Sequence[CallFacts], decoder: Decoder | None) -> str:
+async def write_gallery(store: Store, edition: Edition, ledger: Ledger, decoder: Decoder | None) -> str:
     """Write every page of an edition and the thumbnails that it lacks; the address of the first page.
 
-    ``calls`` are all that the ledger knows. Without a decoder no thumbnail is made; those that there are already are
+    ``ledger`` is loaded already. Without a decoder no thumbnail is made; those that there are already are
     shown. Raises InputError when the edition has no plan yet.
     """
     revision = await read_newest(store, edition)
@@ -37,7 +37,8 @@ async def write_gallery(store: Store, edition: Edition, calls: Sequence[CallFact
             f"{store.address}/{edition.prefix.rstrip('/')} contains no plan, so there is nothing to show",
             remedy="Run the campaign first: adloom run <campaign file>.",
         )
-    known = outcomes(calls)
+    tally = Tally()
+    known = Outcomes(ledger.facts, ledger.calls(), tally.add_call)
     contents = Contents()
     thumbs = await existing_thumbs(store, edition)
     lacking: list[Mapping[str, Any]] = []
@@ -45,7 +46,8 @@ async def write_gallery(store: Store, edition: Edition, calls: Sequence[CallFact
         lacking += [_thumb_order(line) for line in contents.add(rows, known) if thumb_key(line["key"]) not in thumbs]
     if decoder is not None:
         thumbs |= await make_thumbs(store, edition, lacking, decoder)
-    head = await _head(store, edition, revision, calls, contents)
+    tally.found = contents.found
+    head = await _head(store, edition, revision, tally)
     await _write_pages(store, edition, revision, known, (head, contents, thumbs))
     return store.link(edition.key(page_name(1)))
 
@@ -54,19 +56,14 @@ def _thumb_order(line: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"key": line["key"], "sha256": line["sha256"]}
 
 
-async def _head(
-    store: Store, edition: Edition, revision: Revision, calls: Iterable[CallFacts], contents: Contents
-) -> Head:
+async def _head(store: Store, edition: Edition, revision: Revision, tally: Tally) -> Head:
     """The edition as a whole: the manifest's word where it is still true, else what plan and ledger say."""
-    tally = Tally(found=contents.found)
-    for facts in calls:
-        tally.add_call(facts)
     totals = tally.totals(revision.wanted)
     key = edition.key("manifest.json")
     content = await store.read(key)
     manifest = from_json(content, key) if content is not None else {}
     is_current = manifest.get("totals") == totals
-    status = manifest["status"] if is_current else overall_status(contents.found, ())
+    status = manifest["status"] if is_current else overall_status(tally.found, ())
     return Head(
         edition.campaign,
         edition.edition,

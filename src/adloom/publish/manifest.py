@@ -22,7 +22,7 @@ from adloom.core.manifest import (
     lines_of_takes,
     overall_status,
 )
-from adloom.core.outcomes import Outcome, Status, outcomes
+from adloom.core.outcomes import Outcome, Outcomes, Status
 from adloom.core.planned import PlannedRow
 from adloom.core.selection import EVERYTHING, Choice
 from adloom.ledger.decisions import read_facts
@@ -112,15 +112,13 @@ async def derive(  # noqa: PLR0913 - all that a manifest depends on
 
     Decisions whose fact ``without`` takes, by its name in the edition, are left out, as are those that cannot be read.
     """
-    calls = [ledger.facts(call) for call in ledger.calls()]
     tally = Tally()
-    for facts in calls:
-        tally.add_call(facts)
+    known = Outcomes(ledger.facts, ledger.calls(), tally.add_call)
     for loss in ledger.losses:
         tally.add_loss(loss["totals"])
     facts_of_choice = (await read_facts(store, edition)).facts
     decisions = standing(fact for name, fact in facts_of_choice.items() if not without(name))
-    assets = _Assets(outcomes(calls), choice, decisions)
+    assets = _Assets(known, choice, decisions)
     async for planned in planned_rows(store, edition, revision):
         assets.add(planned)
     tally.found.update(assets.found)

@@ -204,8 +204,7 @@ class _Repairer:
             if "review.html" in wrong:
                 await write_review_page(self.store, self.edition, ledger)
             if any(key.startswith("gallery") for key in wrong):
-                calls = [ledger.facts(call) for call in ledger.calls()]
-                await write_gallery(self.store, self.edition, calls, self.decoder)
+                await write_gallery(self.store, self.edition, ledger, self.decoder)
             self.mended += sorted(wrong)
         if self.mended:
             leave_out = frozenset(finding.key for finding in self.left)

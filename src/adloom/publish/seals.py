@@ -16,7 +16,7 @@ from typing import Any
 
 from adloom.core.facts import Attempt, CallFacts
 from adloom.core.links import unsigned
-from adloom.core.outcomes import Outcome, Status, outcomes
+from adloom.core.outcomes import Outcome, Outcomes, Status
 from adloom.core.planned import PlannedRow
 from adloom.core.records import ImageFate
 from adloom.ledger.edition import Edition, to_json
@@ -43,16 +43,11 @@ async def finished_seals(
     store: Store, edition: Edition, ledger: Ledger, shards: Iterable[Shard]
 ) -> AsyncIterator[tuple[str, bytes]]:
     """The seal of each of these shards that is finished, by its name in the edition."""
-    facts = [ledger.facts(call) for call in ledger.calls()]
-    known = outcomes(facts)
-    calls_of: dict[str, set[str]] = {}
-    for one in facts:
-        for variant in one.intent.variants if one.intent else ():
-            calls_of.setdefault(variant.key, set()).add(one.call)
+    known = Outcomes(ledger.facts, ledger.calls())
     for shard in shards:
         rows = await read_shard(store, edition, shard)
         if all(_is_over(planned, known) for planned in rows):
-            calls = {call for p in rows for variant in p.variants for call in calls_of.get(variant.key, ())}
+            calls = {call for p in rows for variant in p.variants for call in known.calls_of(variant.key)}
             seal = {"schema": SEAL_SCHEMA, "calls": {call: _sealed(ledger, call) for call in sorted(calls)}}
             yield _name(shard), to_json(seal)
 
