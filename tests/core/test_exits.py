@@ -14,6 +14,7 @@ BY_PRECEDENCE = (
     ({StopReason.BUDGET}, {}, 4),
     ({StopReason.PRICE}, {}, 4),
     ({StopReason.UNCONFIRMED}, {}, 2),
+    ({StopReason.INPUT_CHANGED}, {}, 2),
     (set(), {Status.HELD: 1}, 6),
     (set(), {Status.SHORT: 1}, 3),
     (set(), {Status.REFUSED: 1}, 3),

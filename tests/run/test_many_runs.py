@@ -330,8 +330,7 @@ async def _begin(store, clock, row, tasks):
     """What a run left that died once its purchase was accepted: under every one of these tasks."""
     ledger = await a_ledger(store, clock, "run-dead")
     call = next(Planner({}, {}).plan([row])).calls[0]
-    variants = tuple({"key": v.key, "number": v.number, "take": v.take} for v in call.variants)
-    order = Order(call.id, row, variants, PRICE * len(variants))
+    order = Order(call.id, row, call.variants, PRICE * len(call.variants))
     await ledger.decide(
         call.id, "a1-intent", order.intent(edition_token="t", attempt=1, account="fingerprint", revision=1)
     )

@@ -17,6 +17,7 @@ from adloom.core.campaign import Reference
 from adloom.core.errors import AccountStopped, InputError, ReadFailed, RequestRefused, StoreUnavailable
 from adloom.core.exits import Stop, StopReason
 from adloom.core.order import Order
+from adloom.core.planned import Variant
 from adloom.guards.gate import Gate, GateClosed
 from adloom.ports import HostedFile
 from adloom.publish.checksums import verify
@@ -181,8 +182,8 @@ async def test_a_file_that_changes_between_plan_and_run_is_an_error_before_anyth
 
 async def test_a_file_that_changes_under_a_run_stops_its_buying(filed: Shop):
     result = await filed.run(started=lambda _: (filed.folder / "bottle.png").write_bytes(picture("navy")))
-    assert result.exit_code == 7
-    assert [stop.reason for stop in result.stops] == [StopReason.NEWER_PLAN]
+    assert result.exit_code == 2
+    assert [stop.reason for stop in result.stops] == [StopReason.INPUT_CHANGED]
     assert (uploads(filed), posts(filed)) == (0, 0)
 
 
@@ -323,7 +324,7 @@ def bench() -> Bench:
 
 
 def an_order(*files: Reference) -> Order:
-    return Order("c-1", a_row(references=files), ({"key": "k", "number": 1, "take": 1},), 1)
+    return Order("c-1", a_row(references=files), (Variant("k", 1, 1),), 1)
 
 
 async def urls(hosting: Hosting, *files: Reference) -> list[str]:
@@ -496,5 +497,5 @@ async def test_a_changed_file_is_never_uploaded(bench: Bench):
     bench.contents["0.png"] = b"another picture"
     with pytest.raises(GateClosed):
         await urls(bench.run(), file)
-    assert bench.gate.stops[0].reason is StopReason.NEWER_PLAN
+    assert bench.gate.stops[0].reason is StopReason.INPUT_CHANGED
     assert bench.host.names == []

@@ -18,6 +18,8 @@ class StopReason(StrEnum):
     BUDGET = "budget"
     PRICE = "price"
     NEWER_PLAN = "newer plan"
+    INPUT_CHANGED = "input changed"
+    """A file that the campaign names is not the one that the run was planned with."""
     UNFINISHED = "unfinished"
     UNCONFIRMED = "unconfirmed"
     """Nobody has agreed to the price."""
@@ -66,6 +68,7 @@ _BY_STOP = {
     StopReason.BUDGET: EXIT_BUDGET,
     StopReason.PRICE: EXIT_BUDGET,
     StopReason.NEWER_PLAN: EXIT_OUTAGE,
+    StopReason.INPUT_CHANGED: EXIT_INPUT,
     StopReason.UNFINISHED: EXIT_OUTAGE,
     StopReason.UNCONFIRMED: EXIT_INPUT,
     StopReason.OLDER_LEDGER: EXIT_INPUT,

@@ -99,6 +99,12 @@ class Owners:
         self._seen: dict[str, tuple[bytes | None, float]] = {}
         self._dead: set[str] = set()
 
+    def through(self, store: Store) -> Owners:
+        """The same watch, with all that it has seen, reading through another way to the same store."""
+        same = Owners(store, self._edition, self._clock, me=self._me, is_surely_dead=self._is_surely_dead)
+        same._seen, same._dead = self._seen, self._dead
+        return same
+
     async def is_dead(self, token: str) -> bool:
         """Whether a run is dead. This run itself is alive."""
         if token == self._me:

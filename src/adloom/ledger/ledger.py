@@ -31,6 +31,9 @@ UPLOADS = "uploads"
 """The folder of the ledger that says where reference files are hosted."""
 NOT_CALLS = frozenset({SEALED, UPLOADS})
 
+FOLDED_CALLS = 1000
+"""As many as ``packing`` keeps unpacked."""
+
 
 class Ledger:
     """The facts of one edition, written by one run (``writer``). In memory they are packed: see ``records``."""
@@ -41,6 +44,8 @@ class Ledger:
         self._clock = clock
         self._writer = writer
         self._records = Records()
+        self._folded: dict[str, CallFacts] = {}
+        """States of calls that no record was added to since they were asked for."""
         self._written = 0
         """Counts this writer's records, so that no two records anywhere are equal."""
         self._accepted: dict[str, tuple[str, ...]] = {}
@@ -69,6 +74,7 @@ class Ledger:
     async def load(self, *, trust_seals: bool = True) -> None:
         """Read every fact of the edition: those of sealed calls from their seals, if these are to be trusted."""
         self._records = Records()
+        self._folded.clear()
         self._accepted.clear()
         if trust_seals:
             await self._load_seals()
@@ -131,7 +137,11 @@ class Ledger:
 
     def facts(self, call: str) -> CallFacts:
         """The state of a call by what this process has read and written."""
-        return fold(call, {name: entry.record for name, entry in self._records.of(call).items()})
+        if call not in self._folded:
+            if len(self._folded) >= FOLDED_CALLS:
+                self._folded.clear()
+            self._folded[call] = fold(call, {name: entry.record for name, entry in self._records.of(call).items()})
+        return self._folded[call]
 
     def calls(self) -> tuple[str, ...]:
         """Every call that has a fact."""
@@ -195,6 +205,7 @@ class Ledger:
 
     def _keep(self, call: str, name: str, entry: Entry) -> None:
         self._records.put(call, name, entry)
+        self._folded.pop(call, None)
         if "-accepted." in name:
             task = name.split("-accepted.", 1)[1]
             self._accepted[task] = tuple({*self._accepted.get(task, ()), call})

@@ -63,6 +63,10 @@ class Steps:
     archiver: Archiver
 
 
+class OwnedElsewhere(Exception):
+    """Another run that lives is at the call: it is looked at again later."""
+
+
 class Fulfilment:
     """The calls of one run. ``surprised`` tells whether one met an error that nobody expected."""
 
@@ -145,7 +149,7 @@ class Fulfilment:
         """Do a part of one call's way; what ends it early ends nothing else."""
         try:
             await work
-        except GateClosed:
+        except (GateClosed, OwnedElsewhere):
             pass
         except Unreachable:
             log.warning("call %s is left for a later run: the API cannot be read", call)
@@ -224,7 +228,7 @@ class Fulfilment:
         owner = facts.latest.owner
         if owner != self._ledger.writer and not self._waited_long and not await self._steps.owners.is_dead(owner):
             self._others.append(order)
-            raise GateClosed
+            raise OwnedElsewhere
         if facts.stage is Stage.SENDING:
             facts = await self._ledger.refresh(order.call)  # the dead can have said more since this run read
         if facts.stage is Stage.SENDING:

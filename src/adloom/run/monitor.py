@@ -22,20 +22,13 @@ log = logging.getLogger(__name__)
 class Vigil:
     """The watch that one run keeps. ``run`` is its one loop."""
 
-    def __init__(self, world: World, reserved: Reservation, gate: Gate, throttle: Throttle) -> None:
+    def __init__(self, world: World, reserved: Reservation, gate: Gate, throttle: Throttle, owners: Owners) -> None:
         self._world = world
         self._reserved = reserved
         self._gate = gate
         self._throttle = throttle
         self._turn = 0
-        outlook = reserved.outlook
-        self._owners = Owners(
-            world.store,
-            outlook.edition,
-            world.clock,
-            me=outlook.ledger.writer,
-            is_surely_dead=world.is_surely_dead,
-        )
+        self._owners = owners
 
     async def begin(self) -> None:
         """Look up before the first purchase. Where others buy already, wait until they too have seen this run."""

@@ -88,7 +88,10 @@ class Run:
         self.gate = Gate()
         self.edition = outlook.edition
         self._throttle = Throttle(outlook.pace, self.gate, world.clock)
-        self._vigil = Vigil(world, reserved, self.gate, self._throttle)
+        self._owners = Owners(
+            world.store, self.edition, world.clock, me=outlook.ledger.writer, is_surely_dead=world.is_surely_dead
+        )
+        self._vigil = Vigil(world, reserved, self.gate, self._throttle, self._owners)
         direct = world.store  # whether callbacks can be listed is not a reason to stop buying
         steady = SteadyStore(world.store, self.gate, world.clock, world.random, world.poll_interval_s)
         world = self._world = replace(world, store=steady)
@@ -139,9 +142,7 @@ class Run:
             failures=collector.failures,
         )
         return Steps(
-            owners=Owners(
-                world.store, self.edition, world.clock, me=ledger.writer, is_surely_dead=world.is_surely_dead
-            ),
+            owners=self._owners.through(world.store),
             throttle=self._throttle,
             hosting=Hosting(world, self.edition, self.gate, planned=outlook.surveyed.files, writer=ledger.writer),
             prices=prices,

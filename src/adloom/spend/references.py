@@ -110,7 +110,7 @@ class Hosting:
         except ApiError as error:
             self._stop(StopReason.OUTAGE, reference, error)
         except InputError as error:
-            self._stop(StopReason.NEWER_PLAN, reference, error)
+            self._stop(StopReason.INPUT_CHANGED, reference, error)
 
     def _stop(self, reason: StopReason, reference: Reference, error: AdloomError) -> NoReturn:
         message = f"{reference.shown} is not hosted: {error.message}"
