@@ -4,6 +4,7 @@ A form's fields are flat and have defaults, choices and bounds; its help is the 
 place where Prefect looks for it. No field is a secret: key and archive are those of the worker's environment.
 """
 
+import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from adloom.campaign.files import Defaults
+from adloom.campaign.workbook.reader import is_workbook
 from adloom.core.campaign import Budget
 from adloom.core.errors import AdloomError, CampaignInvalid, SettingInvalid
 from adloom.core.identity import slug
@@ -39,7 +41,14 @@ PASTED_CHARACTERS = 100_000
 
 Only: TypeAlias = Literal["what is missing", "failed", "short", "refused", "rejected"]
 Size: TypeAlias = Literal["auto", "1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9"]
-Quality: TypeAlias = Literal["1K", "2K", "4K"]
+Quality: TypeAlias = Literal["1K", "1.5K", "2K", "3K", "4K"]
+Model: TypeAlias = Literal[
+    "doubao-seedream-4.0",
+    "doubao-seedream-4.5",
+    "doubao-seedream-5.0-lite",
+    "doubao-seedream-5.0-flash",
+    "doubao-seedream-5.0-pro",
+]
 Dollars: TypeAlias = Annotated[float, Field(ge=0)]
 Runs: TypeAlias = Annotated[int, Field(ge=1, le=16)]
 
@@ -63,6 +72,8 @@ async def run_campaign(
     dry_run: bool = True,
     only: Only = "what is missing",
     first_rows: Annotated[int, Field(ge=0)] = 0,
+    job: str = "",
+    where: str = "",
     approve_above_usd: Dollars = 20,
     runs: Runs = 1,
 ) -> State[Any]:
@@ -78,6 +89,8 @@ async def run_campaign(
         dry_run: On: show what would be bought and what it would cost, and send nothing.
         only: Request images again that ended as failed, short or refused, or that were rejected. They are paid for.
         first_rows: Only the first N rows of the campaign, as a preview. 0: all.
+        job: Only this job of the campaign; several are separated by commas. Empty: all.
+        where: Only rows for which this is true, such as locale == "zh-CN". Empty: all.
         approve_above_usd: Above this amount the run waits for approval before the first purchase. 0: never.
         runs: How many flow runs share the work, each on a free worker. For thousands of images.
     """
@@ -88,7 +101,7 @@ async def run_campaign(
         wish = Wish(
             budget=Budget(usd=Decimal(str(budget_usd))) if budget_usd else None,
             only=frozenset() if only == "what is missing" else frozenset({again(only)}),
-            selection=Selection(first=first_rows or None),
+            selection=selection_of(job, where, first_rows),
             ceiling=limits.ceiling,
         )
         name = edition.strip() or await edition_of_flow_run()
@@ -105,7 +118,9 @@ async def run_csv(
     csv_text: Annotated[str, Field(max_length=PASTED_CHARACTERS)] = "",
     name: str = "",
     prompt: str = "",
+    model: Model = "doubao-seedream-4.0",
     size: Size = "auto",
+    pixels: str = "",
     quality: Quality = "2K",
     variants: Annotated[int, Field(ge=1, le=1000)] = 1,
     budget_usd: Annotated[float, Field(gt=0)] = 5,
@@ -117,14 +132,17 @@ async def run_csv(
     """Buy the images of a CSV: one row is one prompt, other columns are variables of the prompt template.
 
     Args:
-        csv_file: Path of a .csv file in campaigns/ or in another place that the worker allows. Empty: the text pasted
-            below.
+        csv_file: Path of a .csv or .xlsx file in campaigns/ or in another place that the worker allows. Empty: the text
+            pasted below.
         csv_text: The CSV itself, pasted from a spreadsheet, with its header line, for small jobs. Give a large one as a
             file.
         name: The name of a pasted CSV, such as lip-balm-banners. The same name again, in the same edition, buys only
             what is missing.
+            Empty: a name made from its text.
         prompt: The prompt of rows without one, with columns in double braces, as in "{{ product }} on marble".
+        model: The model of rows that do not name one.
         size: The shape of images whose row does not name one.
+        pixels: Exact pixels such as 2048x1152, in place of the shape. Empty: the shape and quality.
         quality: The quality of images whose row does not name one.
         variants: Images per row where the row gives no number.
         budget_usd: The most that this edition may cost in US dollars.
@@ -133,7 +151,9 @@ async def run_csv(
         approve_above_usd: Above this amount the run waits for approval before the first purchase. 0: never.
         runs: How many flow runs share the work of a csv_file, each on a free worker. For thousands of images.
     """
-    defaults = Defaults(size=size, quality=quality, variants=variants, prompt=prompt.strip() or None)
+    defaults = Defaults(
+        model=model, size=pixels.strip() or size, quality=quality, variants=variants, prompt=prompt.strip() or None
+    )
     try:
         limits = form_limits()
         if csv_text.strip() and runs > 1:
@@ -152,9 +172,17 @@ async def run_csv(
         return bad_input(error)
 
 
+def selection_of(job: str, where: str, first_rows: int) -> Selection:
+    """What the fields of a form select."""
+    jobs = tuple(name.strip() for name in job.split(",") if name.strip())
+    return Selection(jobs, where.strip(), first_rows or None)
+
+
 @contextmanager
 def csv_source(file: str, text: str, name: str, limits: FormLimits) -> Iterator[str]:
     """The file that a CSV job is read from. A pasted one is named after the job: its rows are known by that name.
+
+    One without a name gets it from its text, so that the same text again buys nothing.
 
     Raises SettingInvalid for a form that does not say which, or names a file that it may not.
     """
@@ -162,12 +190,15 @@ def csv_source(file: str, text: str, name: str, limits: FormLimits) -> Iterator[
         which = "both csv_file and csv_text are" if file else "neither csv_file nor csv_text is"
         raise SettingInvalid(f"{which} filled in", remedy="Fill in one of them.")
     if file:
-        if not file.lower().endswith(".csv"):
-            raise SettingInvalid(f"csv_file: {file[:80]!r} is not a .csv file", remedy="Save the spreadsheet as CSV.")
+        if not file.lower().endswith(".csv") and not is_workbook(Path(file)):
+            raise SettingInvalid(
+                f"csv_file: {file[:80]!r} is not a .csv or .xlsx file", remedy="Save the spreadsheet as one of them."
+            )
         limits.check_source("csv_file", file)
         yield file
         return
-    if not name or slug(name, 63) != name:
+    name = name or f"pasted-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    if slug(name, 63) != name:
         meant = f", such as {slug(name, 63)}" if slug(name, 63) else ", such as lip-balm-banners"
         raise SettingInvalid(
             f"name: {name[:80]!r} is not a valid job name", remedy=f"Use lower-case letters, digits and dashes{meant}."

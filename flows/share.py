@@ -67,6 +67,8 @@ async def buy_share(
     budget_usd: Annotated[float, Field(ge=0)] = 0,
     only: str = "",
     first_rows: int = 0,
+    job: str = "",
+    where: str = "",
     defaults: Defaults = NO_DEFAULTS,
 ) -> State[Any]:
     """Buy a share of an edition. Started by the flow run of the whole, not by people.
@@ -79,6 +81,8 @@ async def buy_share(
         budget_usd: As in the run of the whole.
         only: As in the run of the whole; empty for what is missing.
         first_rows: As in the run of the whole.
+        job: As in the run of the whole.
+        where: As in the run of the whole.
         defaults: What the rows of a CSV have that do not say otherwise: size, quality, variants, prompt.
     """
     try:
@@ -88,7 +92,7 @@ async def buy_share(
         wish = Wish(
             budget=Budget(usd=Decimal(str(budget_usd))) if budget_usd else None,
             only=frozenset({again(only)}) if only else frozenset(),
-            selection=Selection(first=first_rows or None),
+            selection=Selection(tuple(filter(None, job.split(","))), where, first_rows or None),
             share=Share(number, runs),
             ceiling=limits.ceiling,
         )

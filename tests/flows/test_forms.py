@@ -14,8 +14,9 @@ from prefect.utilities.schema_tools.validation import validate
 
 from adloom.campaign.files import open_campaign
 from adloom.core.errors import CampaignInvalid, SettingInvalid
-from adloom.core.limits import DEFAULT_MODEL, MODELS, PROFILES
-from adloom.flows.campaign import PASTED_CHARACTERS, csv_source, run_campaign, run_csv
+from adloom.core.limits import DEFAULT_MODEL, MODELS, PROFILES, QUALITIES
+from adloom.core.selection import Selection
+from adloom.flows.campaign import PASTED_CHARACTERS, csv_source, run_campaign, run_csv, selection_of
 from adloom.orchestration.form_limits import FormLimits
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +81,9 @@ def test_nothing_that_a_clean_clone_schedules_spends_money():
 def test_the_choices_are_those_of_the_api():
     fields = form(run_csv)["properties"]
     assert tuple(fields["size"]["enum"]) == PROFILES["strict"].ratios
-    assert tuple(fields["quality"]["enum"]) == MODELS[DEFAULT_MODEL].qualities
+    assert tuple(fields["quality"]["enum"]) == QUALITIES
+    assert fields["quality"]["default"] == MODELS[DEFAULT_MODEL].default_quality
+    assert tuple(fields["model"]["enum"]) == tuple(MODELS)
     files = sorted(f"campaigns/{path.name}" for path in (ROOT / "campaigns").glob("*.yaml"))
     assert form(run_campaign)["properties"]["campaign"]["enum"] == files
 
@@ -93,6 +96,7 @@ def test_the_choices_are_those_of_the_api():
         (run_campaign, {"only": "everything"}),
         (run_campaign, {"first_rows": "many"}),
         (run_csv, {"variants": 0}),
+        (run_csv, {"model": "doubao-seedream-9"}),
         (run_csv, {"budget_usd": 0}),
         (run_csv, {"size": "969"}),
         (run_csv, {"csv_text": "x" * (PASTED_CHARACTERS + 1)}),
@@ -108,8 +112,7 @@ def test_a_wrong_entry_is_refused_by_the_form(flow: Flow[Any, Any], entry: dict[
     [
         ("", "", "", "neither csv_file nor csv_text is filled in"),
         ("a.csv", "id,prompt\n", "", "both csv_file and csv_text are filled in"),
-        ("a.xlsx", "", "", "is not a .csv file"),
-        ("", "id,prompt\n", "", "is not a valid job name"),
+        ("a.ods", "", "", "is not a .csv or .xlsx file"),
         ("", "id,prompt\n", "Lip Balm", "such as lip-balm"),
         ("", "id,prompt\n", "../../etc", "is not a valid job name"),
     ],
@@ -146,3 +149,25 @@ def test_a_pasted_csv_is_read_under_its_own_name_wherever_it_lies():
         assert Path(first).name == Path(second).name == "cups.csv"
         assert Path(first).read_text(encoding="utf-8") == "id,prompt\na,一个杯子\n"
     assert not Path(first).exists()
+
+
+def test_a_pasted_csv_without_a_name_gets_one_from_its_text():
+    with (
+        csv_source("", "prompt\na cup\n", "", FormLimits()) as first,
+        csv_source("", "prompt\na cup\n", "", FormLimits()) as again,
+        csv_source("", "prompt\na mug\n", "", FormLimits()) as other,
+    ):
+        names = [Path(path).name for path in (first, again, other)]
+    assert names[0] == names[1] != names[2]
+    assert names[0].startswith("pasted-")
+
+
+def test_a_form_selects_jobs_and_rows_as_the_command_line_does():
+    assert selection_of(" hero, grid", 'locale == "en"', 3) == Selection(("hero", "grid"), 'locale == "en"', 3)
+    assert selection_of("", "", 0) == Selection()
+
+
+async def test_a_csv_job_takes_its_model_and_pixels_from_the_form(tmp_path, monkeypatch):
+    monkeypatch.setenv("ADLOOM_ARCHIVE", str(tmp_path))
+    state = await run_csv.fn(csv_text="prompt\na cup\n", model="doubao-seedream-5.0-pro", pixels="3072x3072")
+    assert "the size 3072x3072 has 9,437,184 pixels (921,600 to 4,624,220 for doubao-seedream-5.0-pro" in str(state)

@@ -29,6 +29,8 @@ async def start_others(request: RunRequest, runs: int) -> None:
         "budget_usd": float(budget.usd) if budget and budget.usd else 0,
         "only": min(request.wish.only) if request.wish.only else "",
         "first_rows": request.wish.selection.first or 0,
+        "job": ",".join(request.wish.selection.jobs),
+        "where": request.wish.selection.where,
         "defaults": asdict(request.defaults),
         "runs": runs,
     }
