@@ -1,4 +1,4 @@
-"""The ``words`` of a campaign file: what a team forbids or asks for in prompts, also from text files beside it."""
+"""The ``words`` of a campaign file: what a team forbids or asks for in prompts, also from text files next to it."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def export(
     edition: EditionName = "main",
     as_json: AsJson = False,
 ) -> None:
-    """Put an edition's images into a workbook: thumbnail, status, decision, link, cost, reason, beside your columns."""
+    """Put an edition's images into a workbook: thumbnail, status, decision, link, cost, reason, your columns."""
     end(lambda: export_edition(target, book, sheet, archive, edition, as_json=as_json), as_json=as_json)
 
 

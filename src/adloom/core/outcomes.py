@@ -171,7 +171,7 @@ def missing(facts: CallFacts) -> TopUp | None:
     if intent is None or facts.stage is not Stage.ARCHIVED:
         return None
     fruitless = 0 if facts.latest.links else intent.fruitless + 1
-    absent = intent.variants[facts.latest.images_paid :]  # what is billed and was never shown is no shortfall
+    absent = intent.variants[facts.latest.images_paid :]  # what is billed and was never shown is not a shortfall
     if not absent or fruitless >= FRUITLESS_CALLS:
         return None
     return TopUp(facts.call, intent.round + 1, fruitless, absent)

@@ -338,7 +338,7 @@ def _image_of(entry: Record, seen: Record) -> Image:
 def images_record(images: Iterable[Image]) -> dict[str, Any]:
     """Images as an ``archived`` record has them.
 
-    What was seen of them stands beside them, under ``seen`` by index: versions that do not know it read on.
+    What was seen of them is next to them, under ``seen`` by index: versions that do not know it read on.
     """
     entries = [asdict(image) for image in images]
     seen = {str(entry["index"]): {name: value for name in _SEEN if (value := entry.pop(name))} for entry in entries}

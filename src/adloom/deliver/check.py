@@ -1,4 +1,4 @@
-"""A delivery held against its record, its masters and its own marks: what ``verify`` says of it.
+"""A delivery compared with its record, its masters and its own marks: what ``verify`` says of it.
 
 ``delivery.json`` has the hash of the table, and the table that of every file. That finds what changed since; whoever
 changes files and table alike is found by making each file again from its master, which gives the bytes that the table
@@ -81,7 +81,7 @@ async def _record(place: Place) -> tuple[Mapping[str, Any], list[Mapping[str, An
 
 
 class _Check:
-    """Files held against their lines; a master is decoded once for all of its files."""
+    """Files compared with their lines; a master is decoded once for all of its files."""
 
     def __init__(self, store: Store, edition: Edition, place: Place, child: Child, remakes: bool) -> None:  # noqa: FBT001
         self._store = store

@@ -92,7 +92,7 @@ class Inspection:
 
 
 async def inspect(path: Path, anchor: Path | None) -> Inspection:
-    """Read a file in a process of its own. Raises InputError for what is no file or no certificate."""
+    """Read a file in a process of its own. Raises InputError for what is not a file or not a certificate."""
     content = _read(path)
     if len(content) > LARGEST_BYTES:
         raise InputError(f"{path} has more than {LARGEST_BYTES // 1024**2} MiB", remedy="Name an image.")

@@ -59,7 +59,7 @@ def open_master(content: bytes) -> Master:
 
 
 def xmp_of(content: bytes) -> bytes:
-    """The XMP packet of a file, empty where there is none. Raises Unusable for what is no image."""
+    """The XMP packet of a file, empty where there is none. Raises Unusable for what is not an image."""
     try:
         with Image.open(BytesIO(content), formats=FORMATS) as image:
             found = image.info.get("xmp") or b""

@@ -16,7 +16,7 @@ LONGEST_S = 60
 
 
 class NotConverted(Exception):
-    """The file is no image that can be converted."""
+    """The file is not an image that can be converted."""
 
 
 def to_png(content: bytes) -> bytes:

@@ -67,7 +67,7 @@ class Exported:
 def export_sheet(path: Path, name: str, rows: Iterable[SheetRow]) -> Exported:
     """Write the rows into the sheet of that name, which is made where it is missing, as is the workbook.
 
-    The file is replaced as a whole or not at all. Raises InputError when it is no workbook, or when the sheet is
+    The file is replaced as a whole or not at all. Raises InputError when it is not a workbook, or when the sheet is
     another one than adloom's.
     """
     workbook, sheet = _open(path, name)
@@ -136,7 +136,7 @@ def _head(sheet: Worksheet, columns: dict[str, int], name: str) -> int:
 
 
 def _known(sheet: Worksheet, columns: Mapping[str, int]) -> dict[Place, int]:
-    """The rows that are images already. What is no image, such as a total below, stays where it is."""
+    """The rows that are images already. What is not an image, such as a total below, stays where it is."""
     found: dict[Place, int] = {}
     for number in range(2, sheet.max_row + 1):
         job, row, variant, take = (sheet.cell(number, columns[name]).value for name in KEY)
