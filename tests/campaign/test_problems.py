@@ -216,7 +216,7 @@ def test_a_broken_head_cannot_be_used_and_says_everything(tmp_path):
     assert [problem.line for problem in caught.value.problems] == [2, 4]
 
 
-@pytest.mark.timeout(10)  # made, it would take hours
+@pytest.mark.timeout(60)  # made, it would take hours
 def test_a_matrix_that_explodes_is_counted_but_never_made(tmp_path):
     path = tmp_path / "c.yaml"
     axis = "[" + ", ".join(map(str, range(100))) + "]"
@@ -236,14 +236,14 @@ def test_a_matrix_that_explodes_is_counted_but_never_made(tmp_path):
     ],
     ids=["aliases", "lists", "mappings", "nodes", "bytes"],
 )
-@pytest.mark.timeout(10)  # half a second, as measured; unfolded, these would take hours or all memory
+@pytest.mark.timeout(60)  # half a second, as measured; unfolded, these would take hours or all memory
 def test_yaml_bombs_are_refused_quickly(tmp_path, text, message):
     path = tmp_path / "c.yaml"
     path.write_text(text)
     assert message in "\n".join(problems(path))
 
 
-@pytest.mark.timeout(20)  # a second, as measured; every pattern held against every row, it would take a minute
+@pytest.mark.timeout(50)  # a second, as measured; every pattern held against every row, it would take a minute
 def test_thousands_of_exclusions_cost_a_row_no_more_than_one(tmp_path):
     (tmp_path / "rows.csv").write_text("prompt,sku\n" + "".join(f"cup {n},{n}\n" for n in range(20_000)))
     excluded = ", ".join(f"{{sku: '{number}'}}" for number in range(9_000))
@@ -266,7 +266,7 @@ def test_exclusions_with_too_many_names_are_refused(tmp_path):
     ]
 
 
-@pytest.mark.timeout(20)  # half a second, as measured; minutes, when every name is held against every other
+@pytest.mark.timeout(60)  # half a second, as measured; minutes, when every name is held against every other
 def test_thousands_of_unknown_references_are_told_with_hints_for_the_first_of_them(tmp_path):
     known = "".join(f"  name{number}: https://example.com/{number}.png\n" for number in range(20_000))
     unknown = "".join(f"name{number}x cup {number}\n".replace(" ", ",", 1) for number in range(3_000))
@@ -278,7 +278,7 @@ def test_thousands_of_unknown_references_are_told_with_hints_for_the_first_of_th
     assert len([each for each in found if "did you mean" in each]) == 20
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_a_template_that_multiplies_is_told_with_its_line(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text(

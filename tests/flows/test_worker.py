@@ -19,7 +19,7 @@ from support.wire import Wire, laid_wire
 from adloom.orchestration.automations import watch_runs
 
 ROWS = 30
-ANSWERS_AFTER_S = 0.5
+ANSWERS_AFTER_S = 0.25
 FIRES_IN_S = 20
 """Until then the server's scheduler has looked for new schedules."""
 

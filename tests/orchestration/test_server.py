@@ -77,7 +77,7 @@ print("server's code is here", "prefect.server.api.server" in sys.modules)
 """
 
 
-@pytest.mark.timeout(300)  # a server starts up
+@pytest.mark.timeout(900)  # a server starts up
 def test_the_embedded_server_answers_its_own_run_alone(tmp_path: Path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     environment |= {"PREFECT_HOME": str(tmp_path), "HTTP_PROXY": "http://127.0.0.1:9"}  # nobody is there

@@ -93,6 +93,9 @@ class Source:
     def warnings(self) -> tuple[str, ...]:
         return ()
 
+    def knows(self, is_bought: Callable[[str], bool]) -> None:
+        """Nothing here depends on what was bought before."""
+
 
 def a_row(seed: int, number: int, variants: int, references: int, grouping: Grouping) -> Row:
     """A row whose prompt carries a token that no other row of any seed has."""
@@ -624,8 +627,9 @@ class Checks:
         if self.world.price_moved or guessed:  # images that nobody asked for are estimated at their price
             return
         committed = sum((money_of(facts).committed for facts in self.calls.values()), start=Decimal(0))
-        if committed > max(self.world.caps):
-            self.world.problem(f"I6 {committed} credits are committed, the highest cap was {max(self.world.caps)}")
+        cap = max(self.world.caps, default=Decimal(0))
+        if committed > cap:
+            self.world.problem(f"I6 {committed} credits are committed, the highest cap was {cap}")
         if self.world.exposure() > committed:
             self.world.problem(f"I6 the API charged {self.world.exposure()}, the ledger knows of {committed}")
 

@@ -6,7 +6,6 @@ import pytest
 from torture import readers
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("kind", readers.READERS)
 def test_a_damaged_file_is_read_or_refused_in_little_memory(kind: str):
     found = readers.in_a_child(kind, 300, seed=7)
