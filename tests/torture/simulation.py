@@ -93,9 +93,6 @@ class Source:
     def warnings(self) -> tuple[str, ...]:
         return ()
 
-    def knows(self, is_bought: Callable[[str], bool]) -> None:
-        """Nothing here depends on what was bought before."""
-
 
 def a_row(seed: int, number: int, variants: int, references: int, grouping: Grouping) -> Row:
     """A row whose prompt carries a token that no other row of any seed has."""
