@@ -27,7 +27,8 @@ from adloom.core.selection import Selection, again
 from adloom.orchestration.approval import ask_for_approval
 from adloom.orchestration.artifacts import Board
 from adloom.orchestration.editions import edition_of_flow_run
-from adloom.orchestration.form_limits import CAMPAIGNS, FormLimits, form_limits
+from adloom.orchestration.form_files import FILES, CampaignFile
+from adloom.orchestration.form_limits import FormLimits, form_limits
 from adloom.orchestration.purchase import Prepared, buy, interrupt_on_sigterm
 from adloom.orchestration.shares import shares_of, start_others
 from adloom.orchestration.states import bad_input
@@ -51,16 +52,6 @@ Model: TypeAlias = Literal[
 ]
 Dollars: TypeAlias = Annotated[float, Field(ge=0)]
 Runs: TypeAlias = Annotated[int, Field(ge=1, le=16)]
-
-
-def campaign_files() -> list[str]:
-    """The campaign files in the folder of this deployment, by their paths."""
-    return sorted(path.as_posix() for path in Path(CAMPAIGNS).glob("*.y*ml"))
-
-
-FILES = campaign_files() or [""]
-CampaignFile: TypeAlias = Annotated[str, Field(json_schema_extra={"enum": FILES})]
-"""A list to choose from in the form, frozen when the deployment is made; the run takes any that a form may name."""
 
 
 @flow(name="campaign", retries=0, persist_result=False)

@@ -139,7 +139,24 @@ async def execute(
             await run.work(lambda orders: fulfil(run, orders))
             result = await run.finish()
         gallery, review = await _show_and_prove(world, outlook, result)
-        return replace(result, gallery=gallery, review=review)
+        notes = (*result.notes, *await _delivered(world, outlook, result))
+        return replace(result, gallery=gallery, review=review, notes=notes)
+
+
+async def _delivered(world: World, outlook: Outlook, result: Result) -> tuple[str, ...]:
+    """Deliver where the campaign's head asks for it, and say what that came to.
+
+    A delivery that cannot be made ends nothing: the command `deliver` makes it later.
+    """
+    reasons = {stop.reason for stop in result.stops}
+    if not outlook.source.campaign.delivery.after_run or reasons & {StopReason.INTERRUPTED, StopReason.OLDER_LEDGER}:
+        return ()
+    try:
+        done = await deliver_edition(new_ledger(world.store, outlook.edition), outlook.source, DeliverRequest())
+    except AdloomError as error:
+        return (f"not delivered: {error.message}; the command deliver tries again",)
+    refused = f", {done.result.refused} refused" if done.result.refused else ""
+    return (f"delivered {done.result.made} files, {done.result.kept} were there{refused}: {done.address}",)
 
 
 async def _show_and_prove(world: World, outlook: Outlook, result: Result) -> tuple[str, str]:
