@@ -70,6 +70,8 @@ def test_a_campaign_runs_as_a_flow_with_its_name_its_tasks_and_its_result(
     assert "| purchases sent | 3 |" in shown["spring-result"]["data"]
     assert "manifest.json" in shown["spring-manifest"]["data"]
     assert "gallery.html" in shown["spring-gallery"]["data"]
+    assert "review.html" in shown["spring-review"]["data"]
+    assert "6 images wait for a decision" in shown["spring-result"]["data"]
     assert shown["spring-progress"]["description"].startswith("6/6 images archived · 3 calls · 0 in flight · $0.1")
     sheet = shown["spring-contact-sheet"]["data"]
     assert sheet.startswith("![contact sheet](data:image/jpeg;base64,")
