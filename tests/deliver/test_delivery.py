@@ -281,3 +281,15 @@ def test_verify_finds_a_table_that_was_changed(desk: Desk):
     table = desk.edition / "delivery" / "delivery.csv"
     table.write_bytes(table.read_bytes() + b"more\r\n")
     assert [found.split()[0] for found in _verified(desk)] == ["delivery/delivery.csv:"]
+
+
+def test_the_page_shows_each_image_with_its_files_and_why_some_are_refused(desk: Desk):
+    desk.run("deliver", str(desk.edition), *CHANNELS)
+    page = (desk.edition / "delivery" / "delivery.html").read_text()
+    assert (
+        '<a class="frame" href="meta-feed-square/hero-red-v1.jpg"><img src="meta-feed-square/hero-red-v1.jpg"' in page
+    )
+    assert "google-landscape: 1200×628, " in page
+    assert "cannot be cut from it without enlarging" in page
+    assert 'style="top:10.0%;bottom:10.0%;left:10.0%;right:10.0%"' in page
+    assert page.count("<section>") == 5

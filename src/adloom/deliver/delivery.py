@@ -35,6 +35,7 @@ from adloom.core.rendition import (
 from adloom.deliver.carried import carried
 from adloom.deliver.children import CannotBeDone
 from adloom.deliver.encode import EXTENSIONS, MEDIA_TYPES
+from adloom.deliver.page import pages
 from adloom.deliver.signing import Signing
 from adloom.deliver.workshop import MAKER, Workshop
 from adloom.deliver.xmp import Marks, packet
@@ -298,8 +299,11 @@ async def _write_record(delivery: Delivery, result: Result) -> None:
     types = {"delivery.jsonl": "application/x-ndjson", "delivery.csv": "text/csv; charset=utf-8"}
     for name, content in files.items():
         await replace_if_other(place, name, content, types[name])
-    head = json.dumps(_head(delivery, result, files), ensure_ascii=False, indent=2).encode() + b"\n"
-    await replace_if_other(place, "delivery.json", head, "application/json")
+    head = _head(delivery, result, files)
+    for name, content in pages(head, result.lines, delivery.channels):
+        await replace_if_other(place, name, content, "text/html; charset=utf-8")
+    content = json.dumps(head, ensure_ascii=False, indent=2).encode() + b"\n"
+    await replace_if_other(place, "delivery.json", content, "application/json")
 
 
 def _head(delivery: Delivery, result: Result, files: Mapping[str, bytes]) -> dict[str, Any]:
