@@ -10,7 +10,7 @@ CATCHING = {
     "a_charge_above_its_reserve_is_paid_and_forgotten": (668, 847),
     "a_5xx_is_free": (12, 52, 63),
     "a_kept_charge_is_taken_for_free": (80, 132, 210),
-    "a_newer_plan_is_not_looked_for": (170, 260, 61),
+    "a_newer_plan_is_not_looked_for": (5134,),
     "a_task_is_claimed_after_its_use": (5, 124, 186),
     "a_time_out_was_not_sent": (24, 45),
     "a_top_up_asks_for_everything_again": (8, 39, 58),
