@@ -39,10 +39,10 @@ CATCHING = {
     "tasks_are_not_claimed": (75,),
     "the_bill_is_ignored": (175, 243),
     "the_cap_is_ignored": (33, 35, 2),
-    "the_ledger_is_read_before_the_manifest": (188,),
+    "the_ledger_is_read_before_the_manifest": (288, 336),
     "the_first_reading_of_the_results_is_believed": (1, 2, 7),
     "the_first_price_is_not_waited_for": (6, 15, 18),
-    "the_purchase_of_a_dead_owner_is_free": (61, 178, 63, 153),
+    "the_purchase_of_a_dead_owner_is_free": (260, 301),
     "two_readings_that_show_nothing_are_a_shortfall": (1, 2, 7),
     "what_is_not_shown_in_five_minutes_is_given_up": (2, 75, 92),
 }
