@@ -25,17 +25,17 @@ from adloom.core.errors import AdloomError, CampaignInvalid, SettingInvalid
 from adloom.core.identity import slug
 from adloom.core.selection import Selection, again
 from adloom.orchestration.approval import ask_for_approval
-from adloom.orchestration.artifacts import Board
+from adloom.orchestration.artifacts import Artifacts
 from adloom.orchestration.editions import edition_of_flow_run
 from adloom.orchestration.form_files import FILES, CampaignFile
 from adloom.orchestration.form_limits import FormLimits, form_limits
 from adloom.orchestration.purchase import Prepared, buy, interrupt_on_sigterm
 from adloom.orchestration.shares import shares_of, start_others
 from adloom.orchestration.states import bad_input
-from adloom.plan.outlook import Share, Wish
+from adloom.plan.assessment import Share, Wish
 from adloom.plan.text import plan_lines
 from adloom.targets import RunRequest, open_store, settings_for
-from adloom.wiring import outlook_of
+from adloom.wiring import assessment_of
 
 PASTED_CHARACTERS = 100_000
 """Prefect's server takes 512 KiB of parameters; a letter can need six bytes there. More rows come as a file."""
@@ -215,16 +215,16 @@ class _Asked(NamedTuple):
 async def _plan_or_buy(request: RunRequest, asked: _Asked) -> State[Any]:
     settings = settings_for(request)
     store = open_store(settings.archive)
-    outlook = await outlook_of(request, settings, store, to_run=not asked.dry_run)
-    board = Board(outlook.edition, is_sandbox=settings.loopback)
+    assessment = await assessment_of(request, settings, store, to_run=not asked.dry_run)
+    board = Artifacts(assessment.edition, is_sandbox=settings.loopback)
     await board.name_run()
-    lines = plan_lines(outlook)
+    lines = plan_lines(assessment)
     await board.show_plan(lines)
     if asked.dry_run:
         return Completed(name="Planned", message="\n".join((*lines, "Nothing was sent: switch dry_run off to buy.")))
-    if (declined := await ask_for_approval(outlook, asked.approve_above_usd)) is not None:
+    if (declined := await ask_for_approval(assessment, asked.approve_above_usd)) is not None:
         return declined
-    if (shares := shares_of(outlook, asked.runs)) > 1:
+    if (shares := shares_of(assessment, asked.runs)) > 1:
         await start_others(request, shares)
-        outlook = replace(outlook, wish=replace(outlook.wish, share=Share(0, shares)))
-    return await buy(Prepared(settings, store, outlook, interrupt_on_sigterm))
+        assessment = replace(assessment, wish=replace(assessment.wish, share=Share(0, shares)))
+    return await buy(Prepared(settings, store, assessment, interrupt_on_sigterm))

@@ -22,9 +22,9 @@ from adloom.core.selection import Selection, again
 from adloom.orchestration.form_limits import form_limits
 from adloom.orchestration.purchase import Prepared, buy, interrupt_on_sigterm
 from adloom.orchestration.states import bad_input
-from adloom.plan.outlook import Share, Wish
+from adloom.plan.assessment import Share, Wish
 from adloom.targets import RunRequest, open_store, settings_for
-from adloom.wiring import outlook_of
+from adloom.wiring import assessment_of
 
 NO_DEFAULTS = Defaults()
 MAY_BUY = (StateType.RUNNING, StateType.COMPLETED, StateType.FAILED, StateType.CRASHED)
@@ -100,7 +100,7 @@ async def buy_share(
         request = RunRequest(campaign, None, edition, wish, defaults, references)
         settings = settings_for(request)
         store = open_store(settings.archive)
-        outlook = await outlook_of(request, settings, store, to_run=True)
-        return await buy(Prepared(settings, store, outlook, interrupt_on_sigterm))
+        assessment = await assessment_of(request, settings, store, to_run=True)
+        return await buy(Prepared(settings, store, assessment, interrupt_on_sigterm))
     except AdloomError as error:
         return bad_input(error)

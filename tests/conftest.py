@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from support.desk import Desk, open_desk
+from support.desk import CliRig, open_desk
 from support.s3_server import S3Server, running_s3_server
-from support.shop import DecoderInPlace, Shop, open_shop
+from support.shop import DecoderInPlace, SandboxRig, open_shop
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -36,14 +36,14 @@ def _turn(item: pytest.Item) -> int:
 
 
 @pytest.fixture
-async def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shop]:
+async def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SandboxRig]:
     monkeypatch.setattr("adloom.wiring.PictureDecoder", DecoderInPlace)
     async with open_shop(tmp_path) as shop:
         yield shop
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def desk(tmp_path: Path) -> Iterator[CliRig]:
     with open_desk(tmp_path) as desk:
         yield desk
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from support.desk import Desk
+from support.desk import CliRig
 from support.shop import one_row
 
 from adloom import api
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def here(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def here(desk: CliRig, monkeypatch: pytest.MonkeyPatch) -> Iterator[CliRig]:
     for name, value in desk.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(desk.folder)
@@ -34,14 +34,14 @@ def test_the_example_of_the_readme_buys_from_the_sandbox(tmp_path: Path):
     assert len(list(tmp_path.glob("archive/*/main/assets/*/*"))) == 2
 
 
-def test_a_plan_sends_and_writes_nothing(here: Desk):
+def test_a_plan_sends_and_writes_nothing(here: CliRig):
     planned = api.plan(here.write(one_row(3)), "elsewhere")
     assert (planned["images"], planned["usd"]) == (3, pytest.approx(3 * 1.53 / 68))
     assert here.state()["posts_received"] == 0
     assert not (here.folder / "elsewhere").exists()
 
 
-def test_a_run_buys_once_and_a_second_one_nothing(here: Desk):
+def test_a_run_buys_once_and_a_second_one_nothing(here: CliRig):
     source = here.write(one_row(2))
     first, second = api.run(source), api.run(source)
     assert [each["exit_code"] for each in (first, second)] == [0, 0]
@@ -49,7 +49,7 @@ def test_a_run_buys_once_and_a_second_one_nothing(here: Desk):
     assert here.bought("table") == 2
 
 
-def test_without_a_budget_nothing_is_sent(here: Desk):
+def test_without_a_budget_nothing_is_sent(here: CliRig):
     source = here.write(one_row(2).replace("budget: {usd: 50}\n", ""))
     with pytest.raises(api.AdloomError, match="no budget"):
         api.run(source)
@@ -63,7 +63,7 @@ def test_a_budget_that_is_no_amount_is_refused(usd: Decimal | int):
         api.plan("mugs.yaml", budget_usd=usd)
 
 
-async def test_a_program_with_an_event_loop_calls_it_in_a_thread(here: Desk):
+async def test_a_program_with_an_event_loop_calls_it_in_a_thread(here: CliRig):
     planned = await asyncio.to_thread(api.plan, here.write(one_row(1)))
     assert planned["images"] == 1
 

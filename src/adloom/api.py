@@ -14,12 +14,12 @@ from typing import Any
 
 from adloom.core.campaign import Budget
 from adloom.core.errors import AdloomError, SettingInvalid
-from adloom.plan.outlook import Wish
+from adloom.plan.assessment import Wish
 from adloom.plan.text import plan_summary
 from adloom.run.text import result_summary
 from adloom.sandbox_process import embedded_sandbox
 from adloom.targets import RunRequest, open_store, settings_for
-from adloom.wiring import execute, outlook_of
+from adloom.wiring import assessment_of, execute
 
 __all__ = ["AdloomError", "plan", "run"]
 
@@ -69,7 +69,7 @@ async def _plan(request: RunRequest) -> dict[str, Any]:
     settings = settings_for(request)
     store = open_store(settings.archive)
     try:
-        return plan_summary(await outlook_of(request, settings, store, to_run=False))
+        return plan_summary(await assessment_of(request, settings, store, to_run=False))
     finally:
         await store.aclose()
 
@@ -78,5 +78,5 @@ async def _run(request: RunRequest) -> dict[str, Any]:
     settings = settings_for(request)
     with embedded_sandbox(settings) if request.wish.sandbox else nullcontext(settings) as settings:
         store = open_store(settings.archive)
-        outlook = await outlook_of(request, settings, store, to_run=True)
-        return result_summary(await execute(settings, store, outlook))
+        assessment = await assessment_of(request, settings, store, to_run=True)
+        return result_summary(await execute(settings, store, assessment))

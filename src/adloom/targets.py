@@ -18,7 +18,7 @@ from adloom.edges.folder import FolderStore
 from adloom.edges.settings import Settings, read_settings
 from adloom.ledger.edition import Edition
 from adloom.ledger.ledger import Ledger
-from adloom.plan.outlook import Wish
+from adloom.plan.assessment import Wish
 from adloom.ports import Store
 
 CAMPAIGN_FILES = (".yaml", ".yml", ".csv", ".xlsx")

@@ -21,14 +21,14 @@ from adloom.deliver.edition import Delivered, DeliverRequest, deliver_edition
 from adloom.edges.evolink.client import EvoLink
 from adloom.edges.evolink.files import EvoLinkFiles
 from adloom.edges.pictures import PictureDecoder
-from adloom.edges.processes import is_surely_dead, this_process
+from adloom.edges.processes import is_gone, this_process
 from adloom.edges.settings import Settings
 from adloom.gallery import write_gallery
 from adloom.gallery.chooser.write import write_review_page
 from adloom.ledger.edition import Edition
 from adloom.ledger.ledger import Ledger
+from adloom.plan.assessment import Assessment, assess
 from adloom.plan.freeze import has_bought, refuse_mixture
-from adloom.plan.outlook import Outlook, look
 from adloom.plan.revision import read_newest
 from adloom.plan.rollback import Lack, accept_loss, read_past
 from adloom.ports import Decoder, Store
@@ -55,7 +55,7 @@ log = logging.getLogger(__name__)
 Fulfil = Callable[[Run, Sequence[Order]], Awaitable[None]]
 
 
-async def outlook_of(request: RunRequest, settings: Settings, store: Store, *, to_run: bool) -> Outlook:
+async def assessment_of(request: RunRequest, settings: Settings, store: Store, *, to_run: bool) -> Assessment:
     """Hold a campaign against its archive. Everything that keeps it from running is in one report.
 
     Raises CampaignInvalid, SettingInvalid, or PlanRefused for a run of an edition that was bought from another API; a
@@ -68,14 +68,14 @@ async def outlook_of(request: RunRequest, settings: Settings, store: Store, *, t
         if to_run and request.wish.budget is None and source.campaign.budget is None:
             lacking.append(Problem(request.source, 0, 0, "no budget", "add `budget: {usd: 12.00}` or --budget-usd 12"))
         wish = replace(request.wish, origin=settings.origin)
-        outlook = await look(store, WallClock(), source, edition, wish)
+        assessment = await assess(store, WallClock(), source, edition, wish)
     except CampaignInvalid as error:
         raise CampaignInvalid((*error.problems, *lacking)) from None
     if lacking:
         raise CampaignInvalid(tuple(lacking))
-    if to_run and outlook.bought_from is not None:
-        refuse_mixture(outlook.bought_from, wish.buying, has_bought=has_bought(outlook.ledger))
-    return outlook
+    if to_run and assessment.bought_from is not None:
+        refuse_mixture(assessment.bought_from, wish.buying, has_bought=has_bought(assessment.ledger))
+    return assessment
 
 
 def _lacking(request: RunRequest, settings: Settings) -> list[Problem]:
@@ -103,7 +103,7 @@ async def open_world(
             clock=WallClock(),
             random=Random(),
             process=this_process(),
-            is_surely_dead=is_surely_dead,
+            is_gone=is_gone,
             poll_interval_s=settings.poll_interval_s,
             dedicated_key=settings.dedicated_key,
             callback_secret=next(iter(settings.callback_secrets), None),
@@ -126,45 +126,49 @@ async def run_direct(run: Run, orders: Sequence[Order]) -> None:
 async def execute(
     settings: Settings,
     store: Store,
-    outlook: Outlook,
+    assessment: Assessment,
     *,
     started: Callable[[Run], None] = lambda _: None,
     fulfil: Fulfil = run_direct,
 ) -> Result:
     """Run what was looked at: reserve, buy, collect, archive, publish. ``started`` is given the run once it exists."""
-    async with open_world(settings, store, outlook.source.campaign.source, outlook.source.campaign.profile) as world:
-        run = await Run.start(world, outlook)
+    async with open_world(
+        settings, store, assessment.source.campaign.source, assessment.source.campaign.profile
+    ) as world:
+        run = await Run.start(world, assessment)
         started(run)
-        async with live_page(world, run, outlook.ledger):
+        async with live_page(world, run, assessment.ledger):
             await run.work(lambda orders: fulfil(run, orders))
             result = await run.finish()
-        gallery, review = await _show_and_prove(world, outlook, result)
-        notes = (*result.notes, *await _delivered(world, outlook, result))
+        gallery, review = await _show_and_prove(world, assessment, result)
+        notes = (*result.notes, *await _delivered(world, assessment, result))
         return replace(result, gallery=gallery, review=review, notes=notes)
 
 
-async def _delivered(world: World, outlook: Outlook, result: Result) -> tuple[str, ...]:
+async def _delivered(world: World, assessment: Assessment, result: Result) -> tuple[str, ...]:
     """Deliver where the campaign's head asks for it, and say what that came to.
 
     A delivery that cannot be made ends nothing: the command `deliver` makes it later.
     """
     reasons = {stop.reason for stop in result.stops}
-    if not outlook.source.campaign.delivery.after_run or reasons & {StopReason.INTERRUPTED, StopReason.OLDER_LEDGER}:
+    if not assessment.source.campaign.delivery.after_run or reasons & {StopReason.INTERRUPTED, StopReason.OLDER_LEDGER}:
         return ()
     try:
-        done = await deliver_edition(new_ledger(world.store, outlook.edition), outlook.source, DeliverRequest())
+        done = await deliver_edition(new_ledger(world.store, assessment.edition), assessment.source, DeliverRequest())
     except AdloomError as error:
         return (f"not delivered: {error.message}; the command deliver tries again",)
     refused = f", {done.result.refused} refused" if done.result.refused else ""
     return (f"delivered {done.result.made} files, {done.result.kept} were there{refused}: {done.address}",)
 
 
-async def _show_and_prove(world: World, outlook: Outlook, result: Result) -> tuple[str, str]:
+async def _show_and_prove(world: World, assessment: Assessment, result: Result) -> tuple[str, str]:
     """The pages and the checksums of a run that has ended; the addresses of the pages, empty without them."""
     interrupted = any(stop.reason is StopReason.INTERRUPTED for stop in result.stops)
     if any(stop.reason is StopReason.OLDER_LEDGER for stop in result.stops):
         return "", ""
-    return await _derive_rest(world.store, outlook.edition, outlook.ledger, None if interrupted else world.decoder)
+    return await _derive_rest(
+        world.store, assessment.edition, assessment.ledger, None if interrupted else world.decoder
+    )
 
 
 async def _derive_rest(store: Store, edition: Edition, ledger: Ledger, decoder: Decoder | None) -> tuple[str, str]:

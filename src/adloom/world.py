@@ -60,7 +60,7 @@ class World:
     clock: Clock
     random: Random
     process: Process
-    is_surely_dead: Callable[[Process], bool]
+    is_gone: Callable[[Process], bool]
     poll_interval_s: float = DEFAULT_INTERVAL_S
     dedicated_key: bool = False
     callback_secret: Secret | None = None

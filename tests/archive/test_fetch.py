@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from support.shop import Hurried, Shop, campaign_text, hurry, one_row
+from support.shop import Hurried, SandboxRig, campaign_text, hurry, one_row
 
 from adloom.core.outcomes import Status
 from adloom.ledger.edition import Edition
@@ -41,7 +41,7 @@ OFF |= {"renewed_link_life_s": 0}
 
 
 @pytest.fixture(params=[0.2, 3.0])
-def slow_shop(request: pytest.FixtureRequest, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
+def slow_shop(request: pytest.FixtureRequest, shop: SandboxRig, monkeypatch: pytest.MonkeyPatch) -> SandboxRig:
     """A shop at an interval that people use, on a clock that runs fast."""
     hurry(monkeypatch, 10 if request.param < 1 else 100)
     return shop.with_settings(poll_interval_s=request.param)
@@ -51,17 +51,17 @@ def later(hours: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Hurried, "ahead_s", hours * 3600)
 
 
-def posts(shop: Shop) -> int:
+def posts(shop: SandboxRig) -> int:
     return int(str(shop.sandbox.state()["posts_received"]))
 
 
-def totals(shop: Shop, result) -> tuple[int, ...]:
+def totals(shop: SandboxRig, result) -> tuple[int, ...]:
     found = result.published.manifest["totals"]
     return tuple(found[name] for name in ("archived", "short", "refused", "failed", "held", "open"))
 
 
 @pytest.mark.parametrize("switches", BRIEF, ids=str)
-async def test_what_passes_within_a_second_costs_no_image(slow_shop: Shop, switches: dict[str, object]):
+async def test_what_passes_within_a_second_costs_no_image(slow_shop: SandboxRig, switches: dict[str, object]):
     slow_shop.write(one_row(6))
     slow_shop.sandbox.change(**switches)
     runs = 1
@@ -74,7 +74,9 @@ async def test_what_passes_within_a_second_costs_no_image(slow_shop: Shop, switc
 
 
 @pytest.mark.parametrize("switches", FOR_EVER, ids=str)
-async def test_what_lasts_for_a_run_leaves_its_images_open_for_the_next(slow_shop: Shop, switches: dict[str, object]):
+async def test_what_lasts_for_a_run_leaves_its_images_open_for_the_next(
+    slow_shop: SandboxRig, switches: dict[str, object]
+):
     slow_shop.write(one_row(4))
     slow_shop.sandbox.change(**switches)
     first = await slow_shop.run()
@@ -88,7 +90,7 @@ async def test_what_lasts_for_a_run_leaves_its_images_open_for_the_next(slow_sho
 
 
 @pytest.mark.parametrize("slow_shop", [0.2], indirect=True)
-async def test_eighty_images_behind_a_firewall_are_all_collected_by_a_later_run(slow_shop: Shop):
+async def test_eighty_images_behind_a_firewall_are_all_collected_by_a_later_run(slow_shop: SandboxRig):
     shop = slow_shop
     Hurried.speed *= 10
     shop.write(EIGHTY)
@@ -114,7 +116,7 @@ async def nothing(_link: str) -> bytes | None:
     return None
 
 
-async def test_the_sweep_collects_what_a_run_could_not(shop: Shop):
+async def test_the_sweep_collects_what_a_run_could_not(shop: SandboxRig):
     shop.write(one_row(3))
     shop.sandbox.change(young_link_s=99999)
     assert (await shop.run()).exit_code == 7
@@ -126,7 +128,7 @@ async def test_the_sweep_collects_what_a_run_could_not(shop: Shop):
 
 @pytest.mark.parametrize("switches", FOR_EVER[:3:2], ids=str)
 async def test_what_never_passes_is_failed_once_its_links_have_had_their_time(
-    slow_shop: Shop, switches: dict[str, object], monkeypatch: pytest.MonkeyPatch
+    slow_shop: SandboxRig, switches: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ):
     slow_shop.write(one_row(2))
     slow_shop.sandbox.change(**switches)
@@ -148,7 +150,9 @@ async def test_what_never_passes_is_failed_once_its_links_have_had_their_time(
 
 @pytest.mark.parametrize("form", ["path", "query", "signature"])
 @pytest.mark.parametrize("refused", [1, 2])
-async def test_fresh_links_in_another_order_give_every_variant_its_own_picture(shop: Shop, form: str, refused: int):
+async def test_fresh_links_in_another_order_give_every_variant_its_own_picture(
+    shop: SandboxRig, form: str, refused: int
+):
     shop.write(one_row(6))
     shop.sandbox.change(reverse_later_results=True, link_form=form)
     shop.sandbox.script(route="image", fault="status", status=403, times=refused)
@@ -157,7 +161,7 @@ async def test_fresh_links_in_another_order_give_every_variant_its_own_picture(s
     assert (posts(shop), shop.bought()) == (1, 6)
 
 
-async def test_a_link_that_is_refused_is_read_anew_only_after_a_wait(slow_shop: Shop):
+async def test_a_link_that_is_refused_is_read_anew_only_after_a_wait(slow_shop: SandboxRig):
     slow_shop.write(one_row(8))
     slow_shop.sandbox.change(young_link_s=99999)
     await slow_shop.run()
@@ -166,7 +170,7 @@ async def test_a_link_that_is_refused_is_read_anew_only_after_a_wait(slow_shop: 
     assert requests["task"] + requests["batch"] <= 8 * 7 + 4
 
 
-async def test_an_ordinary_run_asks_for_nothing_more_than_before(shop: Shop):
+async def test_an_ordinary_run_asks_for_nothing_more_than_before(shop: SandboxRig):
     shop.write(one_row(6))
     shop.sandbox.change(task_seconds=0)
     assert (await shop.run()).exit_code == 0
@@ -177,7 +181,7 @@ async def test_an_ordinary_run_asks_for_nothing_more_than_before(shop: Shop):
 
 @pytest.mark.parametrize("form", ["path", "query", "signature"])
 @pytest.mark.parametrize("turned", [False, True])
-async def test_late_results_under_new_signatures_are_the_same_images(shop: Shop, form: str, turned: bool):  # noqa: FBT001
+async def test_late_results_under_new_signatures_are_the_same_images(shop: SandboxRig, form: str, turned: bool):  # noqa: FBT001
     shop.write(one_row(6))
     shop.sandbox.change(late_results_rate=1, late_results="partial", late_results_readings=3)
     shop.sandbox.change(renewed_link_life_s=60, link_form=form, reverse_later_results=turned)
@@ -188,7 +192,7 @@ async def test_late_results_under_new_signatures_are_the_same_images(shop: Shop,
     assert not list((shop.edition() / "extras").glob("*"))
 
 
-async def test_a_short_set_under_new_signatures_is_topped_up(shop: Shop):
+async def test_a_short_set_under_new_signatures_is_topped_up(shop: SandboxRig):
     shop.write(one_row(6))
     shop.sandbox.script(route="outcome", fault="completed", images=4)
     shop.sandbox.change(renewed_link_life_s=60, show_credits_used=False, show_billing=False)
@@ -197,7 +201,7 @@ async def test_a_short_set_under_new_signatures_is_topped_up(shop: Shop):
     assert len({line["sha256"] for line in shop.lines()}) == 6
 
 
-async def test_a_result_above_64_mib_is_archived_as_received(shop: Shop):
+async def test_a_result_above_64_mib_is_archived_as_received(shop: SandboxRig):
     shop.write(one_row(1))
     shop.sandbox.change(picture_bytes=66 * 2**20)
     assert (await shop.run()).exit_code == 0

@@ -5,7 +5,7 @@ import logging
 from dataclasses import fields, replace
 
 import pytest
-from support.shop import Shop, one_row
+from support.shop import SandboxRig, one_row
 
 from adloom import wiring as session
 from adloom.core.errors import StoreUnavailable
@@ -15,7 +15,7 @@ from adloom.core.records import Image, ImageFate, images_of, images_record
 @pytest.mark.parametrize(
     ("kind", "media_type", "flags"), [("animated", "image/webp", {"animated"}), ("line_break", "image/jpeg", set())]
 )
-async def test_an_odd_but_whole_picture_is_archived_as_received(shop: Shop, kind, media_type, flags):
+async def test_an_odd_but_whole_picture_is_archived_as_received(shop: SandboxRig, kind, media_type, flags):
     shop.sandbox.change(picture_damage_rate=1.0, picture_damage_kinds=(kind,))
     shop.write(one_row(2))
     assert (await shop.run()).exit_code == 0
@@ -29,7 +29,7 @@ async def test_an_odd_but_whole_picture_is_archived_as_received(shop: Shop, kind
     assert written == [(shop.edition() / name).read_bytes() for name in ("assets.jsonl", "assets.csv", "gallery.html")]
 
 
-async def test_a_jpeg_that_was_padded_to_its_end_is_never_archived_as_good(shop: Shop):
+async def test_a_jpeg_that_was_padded_to_its_end_is_never_archived_as_good(shop: SandboxRig):
     shop.sandbox.change(picture_damage_rate=1.0, picture_damage_kinds=("padded",))
     shop.write(one_row(1))
     await shop.run()
@@ -38,7 +38,7 @@ async def test_a_jpeg_that_was_padded_to_its_end_is_never_archived_as_good(shop:
     assert shop.bought() == 1
 
 
-async def test_blank_pictures_and_near_duplicates_are_flagged_and_never_refused(shop: Shop):
+async def test_blank_pictures_and_near_duplicates_are_flagged_and_never_refused(shop: SandboxRig):
     shop.sandbox.change(fast_pictures=False)
     shop.write(one_row(4))
     shop.sandbox.script(route="image", fault="blank")
@@ -48,7 +48,7 @@ async def test_blank_pictures_and_near_duplicates_are_flagged_and_never_refused(
     assert (page.count("· blank"), page.count("· near duplicate")) == (1, 0)
 
 
-async def test_the_same_picture_in_other_bytes_is_flagged_from_the_second_on(shop: Shop):
+async def test_the_same_picture_in_other_bytes_is_flagged_from_the_second_on(shop: SandboxRig):
     shop.write(one_row(3))  # plain pictures of the sandbox differ in a comment alone
     assert (await shop.run()).exit_code == 0
     lines = shop.lines()
@@ -69,7 +69,7 @@ def test_what_was_seen_of_images_stands_beside_what_older_versions_read():
 
 
 async def test_notes_that_strangers_wrote_into_an_image_keep_nobody_from_seeing_it(
-    shop: Shop, caplog: pytest.LogCaptureFixture
+    shop: SandboxRig, caplog: pytest.LogCaptureFixture
 ):
     """Readers of metadata stumble over such images, and a run once ended with a traceback, for ever."""
     shop.sandbox.change(picture_damage_rate=1.0, picture_damage_kinds=("annotated",))
@@ -86,7 +86,7 @@ async def test_notes_that_strangers_wrote_into_an_image_keep_nobody_from_seeing_
 @pytest.mark.parametrize("error", [ValueError("odd"), RecursionError(), StoreUnavailable("the disk is away")])
 @pytest.mark.parametrize("what", ["write_gallery", "write_checksums"])
 async def test_a_page_that_cannot_be_made_is_said_in_one_line_and_ends_nothing(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str, error: Exception
+    shop: SandboxRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str, error: Exception
 ):
     async def fail(*_: object, **__: object) -> str:
         raise error

@@ -17,7 +17,7 @@ from adloom.core.process import Process
 from adloom.edges.settings import SecretText, Settings
 from adloom.sandbox import SandboxSettings, running_sandbox
 from adloom.targets import RunRequest, open_store
-from adloom.wiring import execute, outlook_of
+from adloom.wiring import assessment_of, execute
 
 ENDINGS: tuple[Mapping[str, Any], ...] = (
     {"route": "outcome", "match": "one too many", "fault": "completed", "images": 3},
@@ -50,7 +50,7 @@ async def make(folder: Path) -> None:
         for name in ("finished.yaml", "waiting.yaml"):
             store = open_store(settings.archive)
             request = RunRequest(str(folder / name), settings.archive)
-            result = await execute(settings, store, await outlook_of(request, settings, store, to_run=True))
+            result = await execute(settings, store, await assessment_of(request, settings, store, to_run=True))
             sys.stdout.write(f"{name}: exit {result.exit_code}, {result.published.manifest['totals']}\n")
 
 

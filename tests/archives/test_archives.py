@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.shop import Shop
+from support.shop import SandboxRig
 
 from adloom.core.errors import RecordUnreadable
 from adloom.edges.pictures import PictureDecoder
@@ -22,25 +22,25 @@ ENDS = {"finished": 3, "waiting": 6}
 
 
 @pytest.fixture(params=VERSIONS)
-def old(request: pytest.FixtureRequest, shop: Shop) -> Shop:
+def old(request: pytest.FixtureRequest, shop: SandboxRig) -> SandboxRig:
     """A shop with the archive and the campaigns of a version."""
     shutil.copytree(HERE / request.param, shop.folder / "old")
     return shop.with_settings(archive=str(shop.folder / "old" / "store"))
 
 
-def campaign(old: Shop, name: str) -> Path:
+def campaign(old: SandboxRig, name: str) -> Path:
     old.campaign = old.folder / "old" / f"{name}.yaml"
     return old.edition(name)
 
 
-async def findings(old: Shop, name: str) -> list[str]:
+async def findings(old: SandboxRig, name: str) -> list[str]:
     store, edition = open_store(old.settings.archive), Edition(name, "main")
     verdict = await verify(store, edition, new_ledger(store, edition))
     return [str(finding) for finding in verdict.findings]
 
 
 @pytest.mark.parametrize("name", ENDS)
-async def test_an_old_archive_resumes_without_a_purchase_and_is_as_it_was(old: Shop, name: str):
+async def test_an_old_archive_resumes_without_a_purchase_and_is_as_it_was(old: SandboxRig, name: str):
     edition = campaign(old, name)
     before = (edition / "assets.jsonl").read_bytes(), (edition / "assets.csv").read_bytes()
     assert await findings(old, name) == []
@@ -51,7 +51,7 @@ async def test_an_old_archive_resumes_without_a_purchase_and_is_as_it_was(old: S
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xff\xd8 nonsense", None])
-async def test_a_damaged_thumbnail_of_an_old_archive_is_made_anew(old: Shop, damage: bytes | None):
+async def test_a_damaged_thumbnail_of_an_old_archive_is_made_anew(old: SandboxRig, damage: bytes | None):
     """The version that made it made others than this one does."""
     edition = campaign(old, "finished")
     thumbnail = next(iter(sorted(edition.glob("thumbs/**/*.jpg"))))
@@ -69,7 +69,7 @@ async def test_a_damaged_thumbnail_of_an_old_archive_is_made_anew(old: Shop, dam
     assert await findings(old, "finished") == []
 
 
-async def test_every_outcome_of_an_old_archive_is_still_told(old: Shop):
+async def test_every_outcome_of_an_old_archive_is_still_told(old: SandboxRig):
     campaign(old, "finished")
     totals = (await old.run()).published.manifest["totals"]
     assert {name: totals[name] for name in ("archived", "short", "refused", "failed", "held", "open")} == {
@@ -79,7 +79,7 @@ async def test_every_outcome_of_an_old_archive_is_still_told(old: Shop):
     assert len(list(old.edition("finished").glob("ledger/sealed/*"))) == 1
 
 
-async def test_a_purchase_that_an_old_archive_holds_stays_held(old: Shop):
+async def test_a_purchase_that_an_old_archive_holds_stays_held(old: SandboxRig):
     campaign(old, "waiting")
     old = old.with_settings(dedicated_key=True)
     campaign(old, "waiting")
@@ -93,7 +93,7 @@ async def test_a_purchase_that_an_old_archive_holds_stays_held(old: Shop):
 
 
 @pytest.mark.parametrize("pattern", ["ledger/c-*/a1-intent.json", "plan-r1.json"])
-async def test_a_record_of_a_newer_version_is_refused_with_what_to_do(old: Shop, pattern: str):
+async def test_a_record_of_a_newer_version_is_refused_with_what_to_do(old: SandboxRig, pattern: str):
     edition = campaign(old, "waiting")
     path = next(iter(sorted(edition.glob(pattern))))
     record = json.loads(path.read_bytes())
@@ -106,7 +106,7 @@ async def test_a_record_of_a_newer_version_is_refused_with_what_to_do(old: Shop,
     assert old.sandbox.state()["posts_received"] == 0
 
 
-async def test_a_seal_of_a_newer_version_is_passed_over_for_the_records_themselves(old: Shop):
+async def test_a_seal_of_a_newer_version_is_passed_over_for_the_records_themselves(old: SandboxRig):
     edition = campaign(old, "finished")
     (seal,) = edition.glob("ledger/sealed/*.json")
     seal.write_text(json.dumps({**json.loads(seal.read_bytes()), "schema": "adloom.seal/3", "calls": "otherwise"}))

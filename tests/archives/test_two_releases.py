@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from support.desk import Desk
+from support.desk import CliRig
 from support.shop import campaign_text
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +57,7 @@ def campaign(colours: list[str]) -> str:
 class Releases:
     """Runs of both releases on one archive."""
 
-    def __init__(self, desk: Desk, former: Path) -> None:
+    def __init__(self, desk: CliRig, former: Path) -> None:
         self.desk = desk
         self._sources = {"former": former, "present": ROOT / "src"}
         self.campaign = desk.write(campaign(COLOURS))
@@ -90,7 +90,7 @@ class Releases:
 
 
 @pytest.fixture
-def releases(desk: Desk, former: Path) -> Releases:
+def releases(desk: CliRig, former: Path) -> Releases:
     desk.change(task_seconds=0.3)
     return Releases(desk, former)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from support.desk import Desk
+from support.desk import CliRig
 
 from adloom.campaign.files import open_campaign
 from adloom.campaign.references import hosted_form
@@ -73,7 +73,7 @@ def test_a_file_that_is_too_large_as_a_png_is_an_error_before_anything_is_sent(t
         _rows(tmp_path, out.getvalue(), "a.webp")
 
 
-def test_the_api_gets_the_png(desk: Desk):
+def test_the_api_gets_the_png(desk: CliRig):
     (desk.folder / "a.webp").write_bytes(_image("webp"))
     source = desk.write(CAMPAIGN % ("strict", "a.webp"))
     desk.change(profile="strict")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from support.desk import Desk
+from support.desk import CliRig
 
 from adloom.campaign.files import open_campaign
 
@@ -36,7 +36,7 @@ def test_without_one_there_is_a_warning(tmp_path):
     assert "no other model" in warning
 
 
-def test_the_plan_says_which_and_at_what_worst_price_and_a_run_uses_it(desk: Desk):
+def test_the_plan_says_which_and_at_what_worst_price_and_a_run_uses_it(desk: CliRig):
     desk.write(CAMPAIGN % 1)
     planned = desk.run("plan", str(desk.folder / "campaign.yaml"))
     assert "fallback  doubao-seedream-5.0-flash (the cheapest that takes every row): at most" in planned.stdout

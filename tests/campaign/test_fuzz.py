@@ -1,6 +1,6 @@
 """Damaged campaigns are read or refused in words that a terminal can show, never anything else.
 
-`tests/fuzz/readers.py` looks for the same with a fuzzer that is guided by coverage, for as long as one likes.
+`tests/fuzz/readers.py` formats for the same with a fuzzer that is guided by coverage, for as long as one likes.
 """
 
 from __future__ import annotations

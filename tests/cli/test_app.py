@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from support.desk import ADLOOM, Desk, ended
+from support.desk import ADLOOM, CliRig, ended
 from support.shop import campaign_text, one_row
 from typer.testing import CliRunner
 
@@ -18,7 +18,7 @@ LETTERS = ", ".join("abcdefghijklmnop")
 MANY = "  - {id: many, prompt: 'mug {{ n }}', variants: 1, matrix: {n: [" + LETTERS + "]}}\n"
 
 
-def test_a_run_ends_with_one_json_object_about_the_manifest(desk: Desk):
+def test_a_run_ends_with_one_json_object_about_the_manifest(desk: CliRig):
     done = ended(desk.start("run", desk.write(one_row(3)), "--json"))
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout.splitlines()[-1])
@@ -28,14 +28,14 @@ def test_a_run_ends_with_one_json_object_about_the_manifest(desk: Desk):
     assert "sk-test-canary" not in done.stdout + done.stderr
 
 
-def test_a_csv_is_a_campaign_by_itself(desk: Desk):
+def test_a_csv_is_a_campaign_by_itself(desk: CliRig):
     source = desk.write("id,prompt,variants\na,red mug,2\nb,blue mug,1\n", "mugs.csv")
     done = desk.run("run", source, "--budget-usd", "1", "--size", "1:1", "--quality", "1K", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["totals"]["archived"] == 3
 
 
-def test_a_plan_needs_neither_key_nor_budget_and_sends_nothing(desk: Desk):
+def test_a_plan_needs_neither_key_nor_budget_and_sends_nothing(desk: CliRig):
     text = one_row(31, references=10).replace("budget: {usd: 50}\n", "")
     done = desk.run("plan", desk.write(text), "--json", EVOLINK_API_KEY=None)
     assert done.returncode == 0, done.stderr
@@ -46,21 +46,21 @@ def test_a_plan_needs_neither_key_nor_budget_and_sends_nothing(desk: Desk):
     assert not (desk.folder / "archive").exists()
 
 
-def test_a_plan_over_its_budget_warns_and_exits_0(desk: Desk):
+def test_a_plan_over_its_budget_warns_and_exits_0(desk: CliRig):
     source = desk.write(campaign_text("  - {id: mug, prompt: a mug, variants: 9}\n", budget="{usd: 0.1}"))
     done = desk.run("plan", source)
     assert done.returncode == 0
     assert "WARNING" in done.stdout
 
 
-def test_a_plan_says_what_is_archived_already(desk: Desk):
+def test_a_plan_says_what_is_archived_already(desk: CliRig):
     source = desk.write(one_row(2))
     assert desk.run("run", source).returncode == 0
     desk.write(one_row(5))
     assert "already   2 archived" in desk.run("plan", source).stdout
 
 
-def test_everything_that_is_missing_is_in_one_report(desk: Desk):
+def test_everything_that_is_missing_is_in_one_report(desk: CliRig):
     text = one_row(1).replace("budget: {usd: 50}\n", "").replace("1:1", "7:9")
     done = desk.run("run", desk.write(text), EVOLINK_API_KEY=None)
     assert done.returncode == 2
@@ -71,7 +71,7 @@ def test_everything_that_is_missing_is_in_one_report(desk: Desk):
 
 
 @pytest.mark.parametrize("option", [("--budget-usd", "much"), ("--only", "blue"), ("--edition", "../up")])
-def test_an_option_that_cannot_be_used_is_refused_with_what_to_write(desk: Desk, option: tuple[str, str]):
+def test_an_option_that_cannot_be_used_is_refused_with_what_to_write(desk: CliRig, option: tuple[str, str]):
     done = desk.run("run", desk.write(one_row(1)), *option)
     assert done.returncode == 2
     assert option[1] in done.stderr
@@ -79,7 +79,7 @@ def test_an_option_that_cannot_be_used_is_refused_with_what_to_write(desk: Desk,
     assert desk.state()["posts_received"] == 0
 
 
-def test_a_rejected_key_exits_5_with_what_to_do(desk: Desk):
+def test_a_rejected_key_exits_5_with_what_to_do(desk: CliRig):
     desk.change(key_states={"sk-test-canary": "revoked"})
     done = desk.run("run", desk.write(one_row(1)))
     assert done.returncode == 5
@@ -87,14 +87,14 @@ def test_a_rejected_key_exits_5_with_what_to_do(desk: Desk):
     assert desk.charges() == []
 
 
-def test_a_budget_that_is_too_small_exits_4_and_sends_nothing(desk: Desk):
+def test_a_budget_that_is_too_small_exits_4_and_sends_nothing(desk: CliRig):
     done = desk.run("run", desk.write(one_row(9)), "--budget-usd", "0.05")
     assert done.returncode == 4
     assert "Raise the budget" in done.stdout
     assert desk.state()["posts_received"] == 0
 
 
-def test_an_archive_that_cannot_be_written_exits_2_and_sends_nothing(desk: Desk):
+def test_an_archive_that_cannot_be_written_exits_2_and_sends_nothing(desk: CliRig):
     (desk.folder / "taken").write_text("a file where the folder should be")
     done = desk.run("run", desk.write(one_row(1)), "--archive", str(desk.folder / "taken"))
     assert done.returncode == 2
@@ -102,7 +102,7 @@ def test_an_archive_that_cannot_be_written_exits_2_and_sends_nothing(desk: Desk)
     assert desk.state()["posts_received"] == 0
 
 
-def test_an_api_that_is_not_there_exits_7_with_nothing_held(desk: Desk):
+def test_an_api_that_is_not_there_exits_7_with_nothing_held(desk: CliRig):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -113,7 +113,7 @@ def test_an_api_that_is_not_there_exits_7_with_nothing_held(desk: Desk):
     assert len(desk.charges()) == 1
 
 
-def test_killed_in_the_middle_a_run_resumes_and_buys_nothing_twice(desk: Desk):
+def test_killed_in_the_middle_a_run_resumes_and_buys_nothing_twice(desk: CliRig):
     desk.change(task_seconds=[0.2, 0.6])
     source = desk.write(campaign_text(MANY.replace("variants: 1", "variants: 3")))
     process = desk.start("run", source, "--in-flight", "4")
@@ -133,7 +133,7 @@ def test_killed_in_the_middle_a_run_resumes_and_buys_nothing_twice(desk: Desk):
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_the_buying_and_keeps_what_is_in_flight(desk: Desk, signal_number: int):
+def test_a_signal_stops_the_buying_and_keeps_what_is_in_flight(desk: CliRig, signal_number: int):
     desk.change(task_seconds=0.5)
     source = desk.write(campaign_text(MANY))
     process = desk.start("run", source, "--in-flight", "2", "--json")
@@ -150,7 +150,7 @@ def test_a_signal_stops_the_buying_and_keeps_what_is_in_flight(desk: Desk, signa
     assert len(desk.charges()) == 16
 
 
-def test_help_and_plan_and_direct_runs_never_import_prefect_and_help_not_pandas_either(desk: Desk):
+def test_help_and_plan_and_direct_runs_never_import_prefect_and_help_not_pandas_either(desk: CliRig):
     source = desk.write(one_row(1))
     probe = (
         "import sys; from adloom.cli.app import main\n"

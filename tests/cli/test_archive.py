@@ -5,7 +5,7 @@ import shutil
 from datetime import datetime
 from pathlib import Path
 
-from support.desk import Desk
+from support.desk import CliRig
 from support.shop import one_row
 
 
@@ -13,7 +13,7 @@ def answer_of(done: object) -> dict[str, object]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def lose_one_answer(desk: Desk) -> str:
+def lose_one_answer(desk: CliRig) -> str:
     """A campaign whose only purchase is unknown: the call's id."""
     desk.post("script", {"route": "submit", "fault": "drop", "after": True})
     assert desk.run("run", desk.write(one_row(2))).returncode == 6
@@ -21,7 +21,7 @@ def lose_one_answer(desk: Desk) -> str:
     return str(call["call"])
 
 
-def age(desk: Desk, seconds: float) -> None:
+def age(desk: CliRig, seconds: float) -> None:
     """Make every record of the ledger older, as if it had been written so long ago."""
     for path in (desk.edition / "ledger").rglob("*.json"):
         record = json.loads(path.read_text())
@@ -30,7 +30,7 @@ def age(desk: Desk, seconds: float) -> None:
         path.write_text(json.dumps(record))
 
 
-def test_status_shows_progress_and_money_of_one_edition_and_of_all(desk: Desk):
+def test_status_shows_progress_and_money_of_one_edition_and_of_all(desk: CliRig):
     desk.run("run", desk.write(one_row(2)))
     one = answer_of(desk.run("status", str(desk.edition), "--json"))
     assert one["totals"]["archived"] == 2
@@ -40,7 +40,7 @@ def test_status_shows_progress_and_money_of_one_edition_and_of_all(desk: Desk):
     assert "$0.04" in desk.run("status").stdout
 
 
-def test_a_held_purchase_is_shown_with_its_age_and_the_money_at_risk(desk: Desk):
+def test_a_held_purchase_is_shown_with_its_age_and_the_money_at_risk(desk: CliRig):
     lose_one_answer(desk)
     done = desk.run("resolve", str(desk.edition), "--json")
     (held,) = answer_of(done)["held"]
@@ -51,7 +51,7 @@ def test_a_held_purchase_is_shown_with_its_age_and_the_money_at_risk(desk: Desk)
     assert "held" in desk.run("status", str(desk.edition)).stdout
 
 
-def test_an_adopted_task_is_collected_by_the_next_run(desk: Desk):
+def test_an_adopted_task_is_collected_by_the_next_run(desk: CliRig):
     call = lose_one_answer(desk)
     task = str(desk.charges()[0]["task_id"])
     assert desk.run("resolve", str(desk.edition), call, "--adopt", "task-unified-1-nowhere0").returncode == 2
@@ -62,7 +62,7 @@ def test_an_adopted_task_is_collected_by_the_next_run(desk: Desk):
     assert desk.manifest()["totals"]["archived"] == 2
 
 
-def test_a_release_is_refused_early_needs_a_reason_and_lets_the_call_be_bought_again(desk: Desk):
+def test_a_release_is_refused_early_needs_a_reason_and_lets_the_call_be_bought_again(desk: CliRig):
     call = lose_one_answer(desk)
     early = desk.run("resolve", str(desk.edition), call, "--release", "--reason", "not in the console")
     assert early.returncode == 2
@@ -76,7 +76,7 @@ def test_a_release_is_refused_early_needs_a_reason_and_lets_the_call_be_bought_a
     assert len(desk.charges()) == 2
 
 
-def test_verify_says_what_is_damaged_and_repairs_what_it_can(desk: Desk):
+def test_verify_says_what_is_damaged_and_repairs_what_it_can(desk: CliRig):
     desk.run("run", desk.write(one_row(2)))
     assert desk.run("verify", str(desk.edition)).returncode == 0
     image = next(Path(desk.edition / "assets").rglob("*.jpg"))
@@ -89,7 +89,7 @@ def test_verify_says_what_is_damaged_and_repairs_what_it_can(desk: Desk):
     assert desk.run("verify", str(desk.edition), "--sample", "lots").returncode == 2
 
 
-def test_doctor_says_what_works_and_what_to_do(desk: Desk):
+def test_doctor_says_what_works_and_what_to_do(desk: CliRig):
     good = answer_of(desk.run("doctor", "--json"))
     assert all(check["works"] for check in good["checks"])
     done = desk.run("doctor", EVOLINK_API_KEY=None, PREFECT_API_URL="http://127.0.0.1:9/api")
@@ -98,7 +98,7 @@ def test_doctor_says_what_works_and_what_to_do(desk: Desk):
     assert "FAIL prefect" in done.stdout
 
 
-def test_a_probe_buys_at_most_two_images_and_records_what_it_saw(desk: Desk):
+def test_a_probe_buys_at_most_two_images_and_records_what_it_saw(desk: CliRig):
     assert "was not run" in desk.run("doctor", "--probe").stderr
     assert desk.charges() == []
     assert desk.run("doctor", "--probe", "--yes").returncode == 0
@@ -113,7 +113,7 @@ def test_a_probe_buys_at_most_two_images_and_records_what_it_saw(desk: Desk):
     assert len(desk.charges()) == 4
 
 
-def test_a_ledger_that_was_deleted_is_told_of_and_given_up_only_with_a_reason(desk: Desk):
+def test_a_ledger_that_was_deleted_is_told_of_and_given_up_only_with_a_reason(desk: CliRig):
     desk.run("run", desk.write(one_row(2)), "--yes")
     shutil.rmtree(desk.edition / "ledger")
     told = desk.run("verify", str(desk.edition))
@@ -134,7 +134,7 @@ def test_a_ledger_that_was_deleted_is_told_of_and_given_up_only_with_a_reason(de
     assert len(desk.charges()) == 2
 
 
-def test_a_ledger_that_was_deleted_is_rebuilt_without_a_purchase(desk: Desk):
+def test_a_ledger_that_was_deleted_is_rebuilt_without_a_purchase(desk: CliRig):
     desk.run("run", desk.write(one_row(2)), "--yes")
     shutil.rmtree(desk.edition / "ledger")
     mended = desk.run("verify", str(desk.edition), "--repair")

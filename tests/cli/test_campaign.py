@@ -6,13 +6,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from support.desk import Desk
+from support.desk import CliRig
 
 ROOT = Path(__file__).parents[2]
 CAMPAIGNS = sorted((ROOT / "campaigns").glob("*.yaml"))
 
 
-def test_plan_explains_a_row_and_sends_nothing(desk: Desk):
+def test_plan_explains_a_row_and_sends_nothing(desk: CliRig):
     source = str(ROOT / "campaigns" / "spring-launch.yaml")
     done = desk.run("plan", source, "--explain", "banners/newsletter-mask", "--json", EVOLINK_API_KEY=None)
     assert done.returncode == 0, done.stderr
@@ -24,7 +24,7 @@ def test_plan_explains_a_row_and_sends_nothing(desk: Desk):
     assert desk.state()["posts_received"] == 0
 
 
-def test_a_new_project_plans_and_runs_at_once(desk: Desk):
+def test_a_new_project_plans_and_runs_at_once(desk: CliRig):
     folder = desk.folder / "project"
     made = desk.run("init", str(folder))
     assert made.returncode == 0, made.stderr
@@ -41,7 +41,7 @@ def test_a_new_project_plans_and_runs_at_once(desk: Desk):
     assert any(prompt.startswith("Generate 2 different images: A red enamel mug on an oak table") for prompt in prompts)
 
 
-def test_a_project_overwrites_nothing(desk: Desk):
+def test_a_project_overwrites_nothing(desk: CliRig):
     folder = desk.folder / "project"
     folder.mkdir()
     (folder / "rows.csv").write_text("mine")
@@ -52,21 +52,21 @@ def test_a_project_overwrites_nothing(desk: Desk):
     assert (folder / "rows.csv").read_text() == "mine"
 
 
-def test_a_project_can_join_other_files(desk: Desk):
+def test_a_project_can_join_other_files(desk: CliRig):
     (desk.folder / "notes.txt").write_text("mine")
     assert desk.run("init", str(desk.folder)).returncode == 0
     assert (desk.folder / "campaign.yaml").exists()
 
 
 @pytest.mark.parametrize("path", CAMPAIGNS, ids=lambda path: path.name)
-def test_editors_are_pointed_to_a_schema_that_takes_the_checked_in_campaigns(desk: Desk, path: Path):
+def test_editors_are_pointed_to_a_schema_that_takes_the_checked_in_campaigns(desk: CliRig, path: Path):
     hint = path.read_text(encoding="utf-8").splitlines()[0]
     assert hint == "# yaml-language-server: $schema=campaign.schema.json"
     schema = json.loads((path.parent / "campaign.schema.json").read_text(encoding="utf-8"))
     jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema)
 
 
-def test_the_checked_in_schema_is_the_one_that_is_written(desk: Desk):
+def test_the_checked_in_schema_is_the_one_that_is_written(desk: CliRig):
     written = desk.folder / "schema.json"
     assert desk.run("schema", str(written)).returncode == 0
     assert written.read_text(encoding="utf-8") == (ROOT / "campaigns" / "campaign.schema.json").read_text(

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from support.desk import Desk
+from support.desk import CliRig
 from support.shop import campaign_text
 
 CAMPAIGN = """campaign: test
@@ -15,7 +15,7 @@ jobs:
 """
 
 
-def test_a_plan_says_what_an_edit_changes_and_the_run_buys_just_that(desk: Desk):
+def test_a_plan_says_what_an_edit_changes_and_the_run_buys_just_that(desk: CliRig):
     source = desk.write(CAMPAIGN)
     desk.write("id,prompt\na,cup a\nb,cup b\nc,cup c\nd,cup d\n", "rows.csv")
     assert desk.run("run", source).returncode == 0
@@ -43,7 +43,7 @@ def test_a_plan_says_what_an_edit_changes_and_the_run_buys_just_that(desk: Desk)
 @pytest.mark.parametrize(
     ("modes", "posts"), [(("keep", "merge"), [3, 3]), (("merge", "keep"), [2, 3]), (("merge", "merge"), [2, 2])]
 )
-def test_changing_what_becomes_of_duplicates_buys_nothing_again(desk: Desk, modes: tuple[str, str], posts: list[int]):
+def test_changing_what_becomes_of_duplicates_buys_nothing_again(desk: CliRig, modes: tuple[str, str], posts: list[int]):
     rows = "  - {id: a, prompt: a red cup, matrix: {x: [one, two]}}\n  - {id: b, prompt: a blue cup}\n"
     sent = []
     for mode in modes:

@@ -5,7 +5,7 @@ import socket
 import subprocess
 
 import pytest
-from support.desk import Desk
+from support.desk import CliRig
 from support.shop import one_row
 
 import adloom.run
@@ -30,14 +30,14 @@ def told(done: "subprocess.CompletedProcess[str]") -> tuple[bool, bool]:
         ({"route": "submit", "fault": "status", "status": 401}, 5, FREE),
     ],
 )
-def test_a_run_says_what_its_answers_prove(desk: Desk, script: object, exit_code: int, says: tuple[bool, bool]):
+def test_a_run_says_what_its_answers_prove(desk: CliRig, script: object, exit_code: int, says: tuple[bool, bool]):
     if script:
         desk.post("script", script)
     done = desk.run("run", desk.write(one_row(2)), "--json")
     assert (done.returncode, told(done)) == (exit_code, says)
 
 
-def test_a_request_that_cannot_leave_has_not_left(desk: Desk):
+def test_a_request_that_cannot_leave_has_not_left(desk: CliRig):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -45,13 +45,13 @@ def test_a_request_that_cannot_leave_has_not_left(desk: Desk):
     assert (done.returncode, told(done)) == (7, NOTHING)
 
 
-def test_a_run_that_finds_all_done_sends_nothing(desk: Desk):
+def test_a_run_that_finds_all_done_sends_nothing(desk: CliRig):
     source = desk.write(one_row(2))
     assert desk.run("run", source).returncode == 0
     assert told(desk.run("run", source, "--json")) == NOTHING
 
 
-def test_what_is_wrong_before_a_purchase_says_that_nothing_left(desk: Desk):
+def test_what_is_wrong_before_a_purchase_says_that_nothing_left(desk: CliRig):
     source = desk.write(one_row(2))
     for arguments in (("run", source, "--budget-usd", "much"), ("status", "nowhere"), ("plan", "nowhere.yaml")):
         done = desk.run(*arguments, "--json")
@@ -59,7 +59,7 @@ def test_what_is_wrong_before_a_purchase_says_that_nothing_left(desk: Desk):
         assert told(done) == NOTHING
 
 
-def test_an_error_after_purchases_says_that_money_may_have_moved(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+def test_an_error_after_purchases_says_that_money_may_have_moved(desk: CliRig, monkeypatch: pytest.MonkeyPatch):
     async def refuse(*_everything: object) -> None:
         raise StoreRefused("the archive is read-only now", remedy="Make it writable.")
 
@@ -69,7 +69,7 @@ def test_an_error_after_purchases_says_that_money_may_have_moved(desk: Desk, mon
     assert json.loads(done.stdout)["error"] == "the archive is read-only now"
 
 
-def test_a_probe_counts_what_it_buys(desk: Desk):
+def test_a_probe_counts_what_it_buys(desk: CliRig):
     desk.post("script", {"route": "submit", "fault": "drop", "after": True, "times": 9})
     done = desk.run("doctor", "--probe", "--yes", "--json")
     assert done.returncode == 2

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from support.desk import ADLOOM, Desk, ended
+from support.desk import ADLOOM, CliRig, ended
 from support.shop import campaign_text, one_row
 
 CUPS = "  - {{id: cup, prompt: 'a {{{{ x }}}} cup', variants: 2, matrix: {{x: [{}]}}}}\n"
@@ -17,11 +17,11 @@ def cups(*names: str) -> str:
     return campaign_text(CUPS.format(", ".join(names)))
 
 
-def unasked(desk: Desk, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def unasked(desk: CliRig, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return ended(desk.start_unasked("run", *arguments))
 
 
-def test_off_a_terminal_nothing_is_bought_before_somebody_says_yes(desk: Desk):
+def test_off_a_terminal_nothing_is_bought_before_somebody_says_yes(desk: CliRig):
     source = desk.write(one_row(3))
     done = unasked(desk, source)
     assert done.returncode == 2
@@ -34,13 +34,13 @@ def test_off_a_terminal_nothing_is_bought_before_somebody_says_yes(desk: Desk):
     assert desk.bought("table") == 3
 
 
-def test_the_price_is_shown_to_who_has_said_yes_too(desk: Desk):
+def test_the_price_is_shown_to_who_has_said_yes_too(desk: CliRig):
     done = desk.run("run", desk.write(one_row(3)), "--yes", "--json")
     assert "price     sandbox $0.07 (4.59 credits)" in done.stderr
     assert json.loads(done.stdout)["totals"]["archived"] == 3
 
 
-def test_what_is_paid_is_collected_without_a_yes_and_nothing_is_bought(desk: Desk):
+def test_what_is_paid_is_collected_without_a_yes_and_nothing_is_bought(desk: CliRig):
     desk.change(download_error_rate=1.0)
     source = desk.write(cups("red", "blue"))
     assert desk.run("run", source).returncode == 7
@@ -58,7 +58,7 @@ def test_what_is_paid_is_collected_without_a_yes_and_nothing_is_bought(desk: Des
     assert [charge["made"] for charge in desk.charges()] == [2, 2, 2]
 
 
-def test_what_a_paid_call_did_not_bring_is_not_asked_for_without_a_yes(desk: Desk):
+def test_what_a_paid_call_did_not_bring_is_not_asked_for_without_a_yes(desk: CliRig):
     desk.change(task_seconds=0.6)
     desk.post("script", {"route": "outcome", "fault": "completed", "images": 1})
     source = desk.write(one_row(2))
@@ -76,7 +76,7 @@ def test_what_a_paid_call_did_not_bring_is_not_asked_for_without_a_yes(desk: Des
     assert desk.bought("table") == 2
 
 
-def test_a_run_with_nothing_to_buy_needs_no_yes(desk: Desk):
+def test_a_run_with_nothing_to_buy_needs_no_yes(desk: CliRig):
     source = desk.write(one_row(2))
     assert desk.run("run", source).returncode == 0
     done = unasked(desk, source)
@@ -85,7 +85,7 @@ def test_a_run_with_nothing_to_buy_needs_no_yes(desk: Desk):
     assert len(desk.charges()) == 1
 
 
-def test_a_plan_over_its_budget_is_told_so_without_a_yes(desk: Desk):
+def test_a_plan_over_its_budget_is_told_so_without_a_yes(desk: CliRig):
     done = unasked(desk, desk.write(one_row(9)), "--budget-usd", "0.05")
     assert done.returncode == 4
     assert "Raise the budget" in done.stdout
@@ -93,7 +93,7 @@ def test_a_plan_over_its_budget_is_told_so_without_a_yes(desk: Desk):
 
 
 @pytest.mark.parametrize(("answer", "exit_code", "bought"), [("y", 0, 3), ("n", 2, 0)])
-def test_on_a_terminal_a_run_asks(desk: Desk, answer: str, exit_code: int, bought: int):
+def test_on_a_terminal_a_run_asks(desk: CliRig, answer: str, exit_code: int, bought: int):
     mine, theirs = pty.openpty()
     command = [str(ADLOOM), "run", desk.write(one_row(3))]
     with subprocess.Popen(

@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from support.desk import Desk
+from support.desk import CliRig
 
 MUGS = "id,prompt,locale,variants\n" + "".join(
     f"m{n},mug {n} on oak,{'zh-CN' if n % 3 == 0 else 'en'},2\n" for n in range(9)
@@ -15,13 +15,13 @@ def _answer(done) -> dict[str, object]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def _archived(desk: Desk) -> list[str]:
+def _archived(desk: CliRig) -> list[str]:
     lines = (desk.folder / "archive" / "mugs" / "main" / "assets.jsonl").read_text().splitlines()
     assert [json.loads(line)["row"] for line in lines] == [f"m{n}" for n in range(9) for _ in "12"]
     return sorted({line["row"] for line in map(json.loads, lines) if line["status"] == "archived"})
 
 
-def test_a_part_is_planned_bought_and_followed_by_the_rest(desk: Desk):
+def test_a_part_is_planned_bought_and_followed_by_the_rest(desk: CliRig):
     source = desk.write(MUGS, "mugs.csv")
     where = ("--where", 'locale == "zh-CN"', "--first", "2")
     planned = desk.run("plan", source, *where, "--json")
@@ -40,7 +40,7 @@ def test_a_part_is_planned_bought_and_followed_by_the_rest(desk: Desk):
     assert len(prompts) == len(set(prompts)) == 9
 
 
-def test_parts_that_run_at_once_and_one_that_is_killed_buy_nothing_twice(desk: Desk):
+def test_parts_that_run_at_once_and_one_that_is_killed_buy_nothing_twice(desk: CliRig):
     desk.change(task_seconds=[0.2, 0.5])
     source = desk.write(MUGS, "mugs.csv")
     killed = desk.start("run", source, "--budget-usd", "1", "--first", "6", "--in-flight", "2")
@@ -68,7 +68,7 @@ def test_parts_that_run_at_once_and_one_that_is_killed_buy_nothing_twice(desk: D
         (("--first", "1", "--sample", "1"), "cannot be combined"),
     ],
 )
-def test_a_selection_that_cannot_be_used_exits_2_and_sends_nothing(desk: Desk, options, told: str):
+def test_a_selection_that_cannot_be_used_exits_2_and_sends_nothing(desk: CliRig, options, told: str):
     source = desk.write(MUGS, "mugs.csv")
     for command in (("plan", source), ("run", source, "--budget-usd", "1")):
         done = desk.run(*command, *options)

@@ -268,7 +268,7 @@ async def test_a_new_task_does_not_wait_for_the_next_poll_of_an_old_one(poller, 
     watching.cancel()
 
 
-class Desk:
+class CliRig:
     """A ledger with one accepted call, and the collector that sees it through."""
 
     def __init__(self, ledger, poller, clock):
@@ -294,7 +294,7 @@ async def desk(poller, clock):
         "c-1", "a1-intent", {k: v for k, v in an_intent(3).items() if k not in ("schema", "time", "writer")}
     )
     await ledger.accept("c-1", 1, "t", "4.59")
-    return Desk(ledger, poller, clock)
+    return CliRig(ledger, poller, clock)
 
 
 async def test_a_completed_task_fixes_its_links_and_its_charge(desk, api):

@@ -34,7 +34,7 @@ INTERVAL_S = 3.0
 FOUR = ("u1", "u2", "u3", "u4")
 
 
-class Desk:
+class CliRig:
     """One accepted call for four images, and the readers that runs bring one after the other."""
 
     def __init__(self, store, clock, api, interval_s=INTERVAL_S):
@@ -42,7 +42,7 @@ class Desk:
         self.fetched = []
 
     @asynccontextmanager
-    async def run(self) -> AsyncIterator["Desk"]:
+    async def run(self) -> AsyncIterator["CliRig"]:
         self.ledger = await a_ledger(self.store, self.clock)
         poller = Poller(api=self.api, gate=Gate(), clock=self.clock, random=Random(1), interval_s=self.interval_s)
         loop = asyncio.create_task(poller.run())
@@ -87,7 +87,7 @@ async def desk(request):
     stamp = ("schema", "time", "writer")
     await ledger.decide("c-1", "a1-intent", {k: v for k, v in an_intent(4).items() if k not in stamp})
     await ledger.accept("c-1", 1, "t", str(PRICE * 4), credits_told=True)
-    return Desk(store, clock, ScriptedApi(clock), request.param)
+    return CliRig(store, clock, ScriptedApi(clock), request.param)
 
 
 async def test_what_shows_all_at_once_is_read_once(desk):
@@ -275,8 +275,8 @@ async def test_calls_that_wait_for_their_results_take_no_place_of_others(clock):
 
     api.state_of = state
     world = a_world(store, clock, api)
-    outlook = await look_at(world, FakeSource([a_row(f"r{n}") for n in range(20)]), in_flight=2)
-    result = await run_all(world, outlook)
+    assessment = await look_at(world, FakeSource([a_row(f"r{n}") for n in range(20)]), in_flight=2)
+    result = await run_all(world, assessment)
     assert result.exit_code == 0
     assert len(api.posts) == 20
     assert max(post.at for post in api.posts) < 200

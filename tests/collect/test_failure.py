@@ -224,7 +224,7 @@ async def test_an_interrupted_run_does_not_wait_for_a_second_reading(street):
 
 async def test_a_run_that_goes_on_with_a_failed_task_reads_it_twice_itself(street):
     street.says["task-001"] = [(FOREVER, failed("task-001"))]
-    world = a_world(street.store, street.clock, street.api, is_surely_dead=lambda _: True)
+    world = a_world(street.store, street.clock, street.api, is_gone=lambda _: True)
     run = await Run.start(world, await look_at(world, FakeSource([a_row(variants=2)])))
     working = asyncio.create_task(run.work())
     while not any("a1-failed" in key for key in street.store.objects):
@@ -245,7 +245,7 @@ async def test_failed_calls_take_no_place_of_others_while_they_wait(street):
         failed(task, "reserved") if task == "task-001" else completed(task, f"https://results.example/{task}/0")
     )
     world = a_world(street.store, street.clock, street.api)
-    outlook = await look_at(world, FakeSource([a_row(f"r{n}") for n in range(5)]), in_flight=1)
-    await run_all(world, outlook)
+    assessment = await look_at(world, FakeSource([a_row(f"r{n}") for n in range(5)]), in_flight=1)
+    await run_all(world, assessment)
     assert len(street.api.posts) == 5
     assert street.api.posts[-1].at < RELEASE_INTERVALS * DEFAULT_INTERVAL_S

@@ -1,7 +1,7 @@
 """Tasks that say that they are completed and do not show all their images yet, against the sandbox's charge log."""
 
 import pytest
-from support.shop import Hurried, Shop, campaign_text, hurry, one_row
+from support.shop import Hurried, SandboxRig, campaign_text, hurry, one_row
 
 from adloom.core.outcomes import Status
 from adloom.ledger.edition import Edition
@@ -14,7 +14,7 @@ SPEED = 10
 
 
 @pytest.fixture
-def shop(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
+def shop(shop: SandboxRig, monkeypatch: pytest.MonkeyPatch) -> SandboxRig:
     hurry(monkeypatch, SPEED)
     return shop.with_settings(poll_interval_s=0.2)
 
@@ -23,14 +23,14 @@ def single_images(rows: int) -> str:
     return campaign_text("".join(f"  - {{id: r{n}, prompt: 'mug number {n}', variants: 1}}\n" for n in range(rows)))
 
 
-async def run_at(shop: Shop, interval_s: float, **switches: object):
+async def run_at(shop: SandboxRig, interval_s: float, **switches: object):
     lasting = {name: value / SPEED for name, value in switches.items() if name.endswith("_s")}
     shop.sandbox.change(late_results_rate=1, **switches | lasting)
     return await shop.with_settings(poll_interval_s=interval_s).run()
 
 
 @pytest.mark.parametrize(("late", "seconds"), [("empty", 3), ("null", 0.5), ("missing", 0.5)])
-async def test_a_task_without_links_yet_is_bought_once_and_archived(shop: Shop, late: str, seconds: float):
+async def test_a_task_without_links_yet_is_bought_once_and_archived(shop: SandboxRig, late: str, seconds: float):
     shop.write(one_row(8))
     result = await run_at(shop, 0.2, late_results=late, late_results_s=seconds)
     assert result.exit_code == 0
@@ -38,7 +38,7 @@ async def test_a_task_without_links_yet_is_bought_once_and_archived(shop: Shop, 
     assert result.published.manifest["totals"]["archived"] == 8
 
 
-async def test_half_of_the_links_at_first_lose_none_and_buy_none(shop: Shop):
+async def test_half_of_the_links_at_first_lose_none_and_buy_none(shop: SandboxRig):
     shop.write(one_row(4))
     result = await run_at(shop, 0.2, late_results="partial", late_results_s=1.5)
     assert result.exit_code == 0
@@ -48,35 +48,35 @@ async def test_half_of_the_links_at_first_lose_none_and_buy_none(shop: Shop):
 
 
 @pytest.mark.parametrize("batch_status", [200, 403])
-async def test_rows_of_one_image_whose_results_are_late_are_bought_once(shop: Shop, batch_status: int):
+async def test_rows_of_one_image_whose_results_are_late_are_bought_once(shop: SandboxRig, batch_status: int):
     shop.write(single_images(8))
     result = await run_at(shop, 0.2, late_results_s=1, batch_status=batch_status)
     assert result.exit_code == 0
     assert shop.bought() == result.published.manifest["totals"]["archived"] == 8
 
 
-async def test_a_line_of_a_batch_without_results_is_not_believed(shop: Shop):
+async def test_a_line_of_a_batch_without_results_is_not_believed(shop: SandboxRig):
     shop.write(single_images(8))
     result = await run_at(shop, 0.2, late_results_s=600, late_results_in="batch")
     assert result.exit_code == 0
     assert shop.bought() == result.published.manifest["totals"]["archived"] == 8
 
 
-async def test_a_charge_that_is_told_late_buys_no_image_twice(shop: Shop):
+async def test_a_charge_that_is_told_late_buys_no_image_twice(shop: SandboxRig):
     shop.write(one_row(8))
     result = await run_at(shop, 0.2, late_results="partial", late_results_s=4, late_usage_s=2)
     assert result.exit_code == 0
     assert (len(shop.sandbox.charges()), shop.bought()) == (1, 8)
 
 
-async def test_at_the_default_interval_too(shop: Shop):
+async def test_at_the_default_interval_too(shop: SandboxRig):
     shop.write(one_row(8))
     result = await run_at(shop, 3, late_results_s=3)
     assert result.exit_code == 0
     assert (len(shop.sandbox.charges()), shop.bought()) == (1, 8)
 
 
-async def test_what_is_billed_and_never_shown_is_held_and_not_bought_again(shop: Shop):
+async def test_what_is_billed_and_never_shown_is_held_and_not_bought_again(shop: SandboxRig):
     shop.write(one_row(4))
     result = await run_at(shop, 0.2, late_results="partial", late_results_s=10**9)
     assert result.exit_code == 6
@@ -89,7 +89,7 @@ async def test_what_is_billed_and_never_shown_is_held_and_not_bought_again(shop:
     assert len(shop.sandbox.charges()) == 1
 
 
-async def test_a_later_run_fetches_what_a_former_one_held(shop: Shop):
+async def test_a_later_run_fetches_what_a_former_one_held(shop: SandboxRig):
     shop.write(one_row(4))
     await run_at(shop, 0.2, late_results="partial", late_results_s=10**9)
     shop.sandbox.change(late_results_s=0)
@@ -99,7 +99,7 @@ async def test_a_later_run_fetches_what_a_former_one_held(shop: Shop):
     assert (len(shop.sandbox.charges()), shop.bought()) == (1, 4)
 
 
-async def test_a_task_that_shows_everything_at_once_is_read_once(shop: Shop):
+async def test_a_task_that_shows_everything_at_once_is_read_once(shop: SandboxRig):
     shop.sandbox.change(task_seconds=0)
     shop.write(one_row(8))
     await shop.run()
@@ -107,7 +107,7 @@ async def test_a_task_that_shows_everything_at_once_is_read_once(shop: Shop):
     assert "batch" not in shop.sandbox.state()["requests"]
 
 
-async def test_what_the_bill_says_was_not_made_is_asked_for_at_once(shop: Shop):
+async def test_what_the_bill_says_was_not_made_is_asked_for_at_once(shop: SandboxRig):
     shop.write(one_row(6))
     shop.sandbox.script(route="outcome", fault="completed", images=4)
     result = await shop.run()
@@ -115,7 +115,7 @@ async def test_what_the_bill_says_was_not_made_is_asked_for_at_once(shop: Shop):
     assert [charge.n for charge in shop.sandbox.charges()] == [6, 2]
 
 
-async def test_without_a_bill_a_shortfall_is_believed_at_the_second_reading(shop: Shop):
+async def test_without_a_bill_a_shortfall_is_believed_at_the_second_reading(shop: SandboxRig):
     shop.sandbox.change(show_credits_used=False, show_billing=False)
     shop.sandbox.script(route="outcome", fault="completed", images=4)
     shop.write(one_row(6))
@@ -125,7 +125,7 @@ async def test_without_a_bill_a_shortfall_is_believed_at_the_second_reading(shop
     assert shop.bought() == 6
 
 
-async def test_a_waiting_task_keeps_nobody_from_buying(shop: Shop):
+async def test_a_waiting_task_keeps_nobody_from_buying(shop: SandboxRig):
     shop.sandbox.change(late_results_rate=1, late_results_readings=8)
     shop.write(single_images(6))
     result = await shop.run(in_flight=1)
@@ -136,7 +136,7 @@ async def test_a_waiting_task_keeps_nobody_from_buying(shop: Shop):
 
 
 @pytest.mark.parametrize("batch_status", [200, 403])
-async def test_tasks_that_read_failed_and_complete_a_second_later_are_bought_once(shop: Shop, batch_status: int):
+async def test_tasks_that_read_failed_and_complete_a_second_later_are_bought_once(shop: SandboxRig, batch_status: int):
     shop.write(single_images(8))
     shop.sandbox.change(failed_first_rate=1, failed_first_s=1 / SPEED, batch_status=batch_status)
     result = await shop.run()
@@ -145,7 +145,7 @@ async def test_tasks_that_read_failed_and_complete_a_second_later_are_bought_onc
     assert len(shop.sandbox.charges()) == 8
 
 
-async def test_a_failure_for_good_that_is_none_is_fetched_by_the_sweep(shop: Shop):
+async def test_a_failure_for_good_that_is_none_is_fetched_by_the_sweep(shop: SandboxRig):
     shop.write(one_row(4))
     shop.sandbox.change(failed_first_rate=1, failed_first_s=3600, failed_first_code="invalid_parameters")
     assert (await shop.run()).exit_code == 3

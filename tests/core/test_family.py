@@ -1,6 +1,6 @@
 import pytest
 
-from adloom.core.family import misfits
+from adloom.core.family import unsupported
 from adloom.core.limits import MODELS
 
 FOUR, FOUR_FIVE, LITE = (MODELS[f"doubao-seedream-{name}"] for name in ("4.0", "4.5", "5.0-lite"))
@@ -9,8 +9,8 @@ FOUR, FOUR_FIVE, LITE = (MODELS[f"doubao-seedream-{name}"] for name in ("4.0", "
 @pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: model.name)
 @pytest.mark.parametrize("size", ["auto", "1:1", "21:9", "2560x1440", "2048x2048"])
 def test_every_model_takes_what_all_take(model, size):
-    assert not list(misfits(model, size, "", "standard"))
-    assert not list(misfits(model, "4:5", "2K", "standard"))
+    assert not list(unsupported(model, size, "", "standard"))
+    assert not list(unsupported(model, "4:5", "2K", "standard"))
 
 
 @pytest.mark.parametrize(
@@ -32,10 +32,14 @@ def test_every_model_takes_what_all_take(model, size):
 def test_what_a_model_does_not_take_names_the_field_and_who_takes_it(
     model, size, quality, priority, field, message, allowed
 ):
-    (misfit,) = misfits(model, size, quality, priority)
+    (misfit,) = unsupported(model, size, quality, priority)
     assert (misfit.field, misfit.allowed) == (field, allowed)
     assert message in misfit.message
 
 
 def test_all_that_is_wrong_is_said_at_once():
-    assert [misfit.field for misfit in misfits(FOUR_FIVE, "1024x1024", "1K", "fast")] == ["quality", "priority", "size"]
+    assert [misfit.field for misfit in unsupported(FOUR_FIVE, "1024x1024", "1K", "fast")] == [
+        "quality",
+        "priority",
+        "size",
+    ]

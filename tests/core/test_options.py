@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from support.fakes import a_row, an_intent, references
 
-from adloom.core.family import misfits, sent_options, standing_options
+from adloom.core.family import sent_options, standing_options, unsupported
 from adloom.core.identity import row_digest
 from adloom.core.limits import MODELS
 from adloom.core.order import Order
@@ -74,7 +74,7 @@ def test_each_model_is_sent_its_own_fields_and_no_other():
     ],
 )
 def test_what_a_model_does_not_take_is_said_with_those_that_do(model, options, references, field, allowed):
-    (misfit,) = misfits(MODELS[model], "1:1", "2K", "standard", tuple(options.items()), references)
+    (misfit,) = unsupported(MODELS[model], "1:1", "2K", "standard", tuple(options.items()), references)
     assert (misfit.field, misfit.allowed) == (field, allowed)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from support.desk import Desk, open_desk
+from support.desk import CliRig, open_desk
 from support.masters import exiftool, needs_exiftool, opened, picture, saved
 from support.s3_server import BUCKET, S3Server
 
@@ -46,9 +46,9 @@ def bought(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def desk(bought: Path, tmp_path: Path) -> Iterator[Desk]:
+def desk(bought: Path, tmp_path: Path) -> Iterator[CliRig]:
     shutil.copytree(bought, tmp_path, dirs_exist_ok=True)
-    desk = Desk(tmp_path, "http://127.0.0.1:9")
+    desk = CliRig(tmp_path, "http://127.0.0.1:9")
     yield desk
     desk.client.close()
 
@@ -65,7 +65,7 @@ def _stamps(folder: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
-def test_every_file_is_what_its_channel_takes_and_is_recorded(desk: Desk):
+def test_every_file_is_what_its_channel_takes_and_is_recorded(desk: CliRig):
     done = desk.run("deliver", str(desk.edition), *CHANNELS, "--json")
     told = json.loads(done.stdout.splitlines()[-1])
     assert (done.returncode, told["made"], told["refused"]) == (3, 8, 2)  # the 1K masters are smaller than both
@@ -99,7 +99,7 @@ def test_every_file_is_what_its_channel_takes_and_is_recorded(desk: Desk):
     assert desk.run("verify", str(desk.edition)).returncode == 0
 
 
-def test_the_same_delivery_again_writes_nothing(desk: Desk):
+def test_the_same_delivery_again_writes_nothing(desk: CliRig):
     desk.run("deliver", str(desk.edition), *CHANNELS)
     before = _stamps(desk.edition / "delivery")
     done = desk.run("deliver", str(desk.edition), *CHANNELS)
@@ -107,7 +107,7 @@ def test_the_same_delivery_again_writes_nothing(desk: Desk):
     assert _stamps(desk.edition / "delivery") == before
 
 
-def test_what_is_gone_or_damaged_is_made_again_and_nothing_else(desk: Desk):
+def test_what_is_gone_or_damaged_is_made_again_and_nothing_else(desk: CliRig):
     desk.run("deliver", str(desk.edition), *CHANNELS)
     folder = desk.edition / "delivery"
     before = _stamps(folder)
@@ -120,7 +120,7 @@ def test_what_is_gone_or_damaged_is_made_again_and_nothing_else(desk: Desk):
     assert sum(after[name][0] != before[name][0] for name in after) == 2
 
 
-def test_a_master_that_is_damaged_refuses_its_files_until_it_is_back(desk: Desk):
+def test_a_master_that_is_damaged_refuses_its_files_until_it_is_back(desk: CliRig):
     desk.run("deliver", str(desk.edition), *CHANNELS)
     line = _lines(desk.edition / "delivery")[0]
     master = desk.edition / line["master"]["key"]
@@ -132,7 +132,7 @@ def test_a_master_that_is_damaged_refuses_its_files_until_it_is_back(desk: Desk)
     assert "1 files made, 7 already there" in desk.run("deliver", str(desk.edition), *CHANNELS).stdout
 
 
-def test_a_delivery_that_is_killed_goes_on_where_it_was(desk: Desk):
+def test_a_delivery_that_is_killed_goes_on_where_it_was(desk: CliRig):
     folder = desk.folder / "out"
     names = [name for name, channel in shipped_channels().items() if max(channel.width_px, channel.height_px) < 1300]
     options = [part for name in names for part in ("--channel", name)]
@@ -157,7 +157,7 @@ def test_a_delivery_that_is_killed_goes_on_where_it_was(desk: Desk):
             assert hashlib.sha256((folder / str(line["key"])).read_bytes()).hexdigest() == line["sha256"]
 
 
-def test_names_follow_a_template_and_two_of_one_name_are_refused_before_anything_is_written(desk: Desk):
+def test_names_follow_a_template_and_two_of_one_name_are_refused_before_anything_is_written(desk: CliRig):
     arguments = ("deliver", str(desk.edition), "--channel", "meta-feed-square", "--to", str(desk.folder / "out"))
     done = desk.run(*arguments, "--name", "{{ job }}-{{ variant }}")
     assert done.returncode == 2
@@ -170,7 +170,7 @@ def test_names_follow_a_template_and_two_of_one_name_are_refused_before_anything
     assert "hero-red-v1-f-r-meta-feed-square.jpg" in names
 
 
-def test_an_unknown_channel_and_a_delivery_to_nowhere_are_bad_input(desk: Desk):
+def test_an_unknown_channel_and_a_delivery_to_nowhere_are_bad_input(desk: CliRig):
     done = desk.run("deliver", str(desk.edition), "--channel", "meta-strory")
     assert (done.returncode, "meta-strory" in done.stderr, "adloom channels" in done.stderr) == (2, True, True)
     done = desk.run("deliver", str(desk.edition))
@@ -178,14 +178,14 @@ def test_an_unknown_channel_and_a_delivery_to_nowhere_are_bad_input(desk: Desk):
     assert not (desk.edition / "delivery").exists()
 
 
-def test_originals_are_copied_byte_for_byte(desk: Desk):
+def test_originals_are_copied_byte_for_byte(desk: CliRig):
     assert desk.run("deliver", str(desk.edition), "--channel", "original").returncode == 0
     for line in _lines(desk.edition / "delivery"):
         copied = (desk.edition / "delivery" / str(line["key"])).read_bytes()
         assert copied == (desk.edition / line["master"]["key"]).read_bytes()
 
 
-def test_channels_one_by_one_add_up_and_what_is_left_over_is_said(desk: Desk):
+def test_channels_one_by_one_add_up_and_what_is_left_over_is_said(desk: CliRig):
     desk.run("deliver", str(desk.edition), *CHANNELS[:2])
     desk.run("deliver", str(desk.edition), *CHANNELS[2:])
     assert {line["channel"] for line in _lines(desk.edition / "delivery")} == {"meta-feed-square", "google-landscape"}
@@ -194,7 +194,7 @@ def test_channels_one_by_one_add_up_and_what_is_left_over_is_said(desk: Desk):
 
 
 @needs_exiftool
-def test_a_stranger_s_reader_finds_what_was_written(desk: Desk):
+def test_a_stranger_s_reader_finds_what_was_written(desk: CliRig):
     desk.run("deliver", str(desk.edition), "--channel", "meta-feed-square")
     line = _lines(desk.edition / "delivery")[0]
     found = exiftool((desk.edition / "delivery" / str(line["key"])).read_bytes(), desk.folder, "read.jpg")
@@ -203,7 +203,7 @@ def test_a_stranger_s_reader_finds_what_was_written(desk: Desk):
     assert found["XMP-dc:Identifier"] == line["creative"] == "hero-red-v1"
 
 
-def test_a_delivery_to_a_bucket_is_the_one_to_a_folder(desk: Desk, s3: S3Server):
+def test_a_delivery_to_a_bucket_is_the_one_to_a_folder(desk: CliRig, s3: S3Server):
     prefix = f"delivered/{uuid4()}"
     desk.run("deliver", str(desk.edition), *CHANNELS, "--to", str(desk.folder / "out"))
     arguments = ("deliver", str(desk.edition), *CHANNELS, "--to", f"s3://{BUCKET}/{prefix}")
@@ -232,14 +232,14 @@ def _forge(folder: Path, change: dict[str, object]) -> None:
     (folder / "delivery.json").write_text(json.dumps(head))
 
 
-def _verified(desk: Desk) -> list[str]:
+def _verified(desk: CliRig) -> list[str]:
     done = desk.run("verify", str(desk.edition), "--json")
     found = json.loads(done.stdout.splitlines()[-1])["findings"]
     assert done.returncode == (3 if found else 0)
     return [f"{each['key']}: {each['damage']} {each['detail']}" for each in found]
 
 
-def test_verify_finds_what_was_done_to_a_delivery(desk: Desk):
+def test_verify_finds_what_was_done_to_a_delivery(desk: CliRig):
     desk.run("deliver", str(desk.edition), *CHANNELS)
     folder = desk.edition / "delivery"
     first, second, third = (folder / str(line["key"]) for line in _lines(folder)[:3])
@@ -260,7 +260,7 @@ def test_verify_finds_what_was_done_to_a_delivery(desk: Desk):
     assert _verified(desk) == []
 
 
-def test_verify_finds_a_file_whose_record_was_forged_with_it(desk: Desk):
+def test_verify_finds_a_file_whose_record_was_forged_with_it(desk: CliRig):
     desk.run("deliver", str(desk.edition), *CHANNELS)
     folder = desk.edition / "delivery"
     path = folder / str(_lines(folder)[0]["key"])
@@ -276,14 +276,14 @@ def test_verify_finds_a_file_whose_record_was_forged_with_it(desk: Desk):
         assert said in found
 
 
-def test_verify_finds_a_table_that_was_changed(desk: Desk):
+def test_verify_finds_a_table_that_was_changed(desk: CliRig):
     desk.run("deliver", str(desk.edition), *CHANNELS)
     table = desk.edition / "delivery" / "delivery.csv"
     table.write_bytes(table.read_bytes() + b"more\r\n")
     assert [found.split()[0] for found in _verified(desk)] == ["delivery/delivery.csv:"]
 
 
-def test_the_page_shows_each_image_with_its_files_and_why_some_are_refused(desk: Desk):
+def test_the_page_shows_each_image_with_its_files_and_why_some_are_refused(desk: CliRig):
     desk.run("deliver", str(desk.edition), *CHANNELS)
     page = (desk.edition / "delivery" / "delivery.html").read_text()
     assert (

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.desk import Desk, open_desk
+from support.desk import CliRig, open_desk
 from support.masters import exiftool, needs_exiftool, picture, saved
 
 pytest.importorskip("c2pa", reason="needs the extra adloom[c2pa]")
@@ -30,21 +30,21 @@ def bought(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def desk(bought: Path, tmp_path: Path) -> Iterator[Desk]:
+def desk(bought: Path, tmp_path: Path) -> Iterator[CliRig]:
     shutil.copytree(bought, tmp_path, dirs_exist_ok=True)
-    desk = Desk(tmp_path, "http://127.0.0.1:9")
+    desk = CliRig(tmp_path, "http://127.0.0.1:9")
     desk.environment["ADLOOM_C2PA_CERTIFICATE"] = str(tmp_path / "keys" / "certificate.pem")
     desk.environment["ADLOOM_C2PA_KEY"] = str(tmp_path / "keys" / "key.pem")
     yield desk
     desk.client.close()
 
 
-def _files(desk: Desk) -> dict[str, dict[str, object]]:
+def _files(desk: CliRig) -> dict[str, dict[str, object]]:
     lines = (desk.edition / "delivery" / "delivery.jsonl").read_text().splitlines()
     return {line["channel"]: line for line in map(json.loads, lines)}
 
 
-def test_a_signed_delivery_is_valid_to_all_and_trusted_with_the_root(desk: Desk):
+def test_a_signed_delivery_is_valid_to_all_and_trusted_with_the_root(desk: CliRig):
     done = desk.run("deliver", "campaign.yaml")
     assert (done.returncode, "3 files made" in done.stdout) == (0, True), done.stderr
     files = _files(desk)
@@ -66,7 +66,7 @@ def test_a_signed_delivery_is_valid_to_all_and_trusted_with_the_root(desk: Desk)
     assert "0 files made, 3 already there" in desk.run("deliver", "campaign.yaml").stdout
 
 
-def test_a_changed_file_is_said_to_be_invalid(desk: Desk):
+def test_a_changed_file_is_said_to_be_invalid(desk: CliRig):
     desk.run("deliver", "campaign.yaml")
     path = desk.edition / "delivery" / str(_files(desk)["banner"]["key"])
     content = bytearray(path.read_bytes())
@@ -78,7 +78,7 @@ def test_a_changed_file_is_said_to_be_invalid(desk: Desk):
     assert "valid     NO: the file is not what was signed" in done.stderr
 
 
-def test_verify_takes_a_signed_delivery_for_right_and_finds_a_lost_signature(desk: Desk):
+def test_verify_takes_a_signed_delivery_for_right_and_finds_a_lost_signature(desk: CliRig):
     desk.run("deliver", "campaign.yaml")
     folder = desk.edition / "delivery"
     assert desk.run("verify", "campaign.yaml").returncode == 0
@@ -96,7 +96,7 @@ def test_verify_takes_a_signed_delivery_for_right_and_finds_a_lost_signature(des
 
 
 @needs_exiftool
-def test_the_signature_leaves_the_marks_readable(desk: Desk):
+def test_the_signature_leaves_the_marks_readable(desk: CliRig):
     desk.run("deliver", "campaign.yaml")
     content = (desk.edition / "delivery" / str(_files(desk)["banner"]["key"])).read_bytes()
     found = exiftool(content, desk.folder, "read.jpg")
@@ -116,7 +116,7 @@ def test_the_signature_leaves_the_marks_readable(desk: Desk):
     ],
 )
 def test_what_cannot_sign_is_bad_input_before_anything_is_written(
-    desk: Desk, changes: dict[str, str | None], said: str
+    desk: CliRig, changes: dict[str, str | None], said: str
 ):
     for name, value in changes.items():
         desk.environment.pop(name) if value is None else desk.environment.update({name: value})
@@ -125,7 +125,7 @@ def test_what_cannot_sign_is_bad_input_before_anything_is_written(
     assert not (desk.edition / "delivery").exists()
 
 
-def test_a_command_signs_where_the_key_stays_elsewhere(desk: Desk):
+def test_a_command_signs_where_the_key_stays_elsewhere(desk: CliRig):
     desk.environment["ADLOOM_C2PA_SIGNER"] = f"openssl dgst -sha256 -sign {desk.environment.pop('ADLOOM_C2PA_KEY')}"
     if shutil.which("openssl") is None:
         pytest.skip("needs openssl")
@@ -134,7 +134,7 @@ def test_a_command_signs_where_the_key_stays_elsewhere(desk: Desk):
     assert "trusted   yes" in desk.run("inspect", str(path), "--anchor", "keys/root.pem").stdout
 
 
-def test_a_file_without_marks_says_nothing(desk: Desk):
+def test_a_file_without_marks_says_nothing(desk: CliRig):
     (desk.folder / "plain.jpg").write_bytes(saved(picture(60, 40)))
     done = desk.run("inspect", "plain.jpg")
     assert done.stdout.splitlines()[1:] == ["made by   it does not say", "xmp       none", "c2pa      none"]

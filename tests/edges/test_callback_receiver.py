@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.desk import Desk
+from support.desk import CliRig
 from support.receiver import SECRET, receiver
 from support.shop import campaign_text
 
@@ -17,7 +17,7 @@ from adloom.core.callbacks import Secret, token
 ROWS = "  - {id: mugs, prompt: 'a {{ c }} mug', variants: 2, matrix: {c: [red, blue, white, green]}}\n"
 
 
-def run(desk: Desk, url: str | None, rows: str = ROWS) -> "subprocess.CompletedProcess[str]":
+def run(desk: CliRig, url: str | None, rows: str = ROWS) -> "subprocess.CompletedProcess[str]":
     more = f"callback_url: {url}/hooks\n" if url else ""
     return desk.run("run", desk.write(campaign_text(rows, more=more)), "--json", ADLOOM_CALLBACK_SECRET=SECRET)
 
@@ -26,7 +26,7 @@ def totals(done: "subprocess.CompletedProcess[str]") -> dict[str, int]:
     return dict(json.loads(done.stdout.splitlines()[-1])["totals"])
 
 
-def test_an_answer_that_was_lost_is_told_by_the_callback(desk: Desk):
+def test_an_answer_that_was_lost_is_told_by_the_callback(desk: CliRig):
     desk.change(lose_reply_rate=0.5, seed=3, allow_loopback_callbacks=True)
     with receiver(desk) as url:
         run(desk, url)
@@ -44,7 +44,7 @@ def test_an_answer_that_was_lost_is_told_by_the_callback(desk: Desk):
     assert "/hooks/" not in shown
 
 
-def test_without_callbacks_such_an_answer_stays_held(desk: Desk):
+def test_without_callbacks_such_an_answer_stays_held(desk: CliRig):
     desk.change(lose_reply_rate=1.0)
     one = ROWS.replace("[red, blue, white, green]", "[red]")
     assert totals(run(desk, None, one))["held"] == 2
@@ -53,7 +53,7 @@ def test_without_callbacks_such_an_answer_stays_held(desk: Desk):
 @pytest.fixture(scope="module")
 def inbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """The address of an attempt at a receiver, and the folder where what comes is written down."""
-    desk = Desk(tmp_path_factory.mktemp("inbox"), "http://127.0.0.1:9")
+    desk = CliRig(tmp_path_factory.mktemp("inbox"), "http://127.0.0.1:9")
     with receiver(desk) as url:
         sealed = token(Secret(SECRET.encode()), "test/main/", "c-1", 1)
         yield f"{url}/hooks/test/main/c-1/1/{sealed}", desk.folder / "archive" / "_callbacks" / "test" / "main" / "c-1"
@@ -115,7 +115,7 @@ def test_a_body_that_is_no_callback_is_refused(
     assert kept(folder) == before
 
 
-def test_a_task_that_the_api_does_not_know_settles_nothing(desk: Desk):
+def test_a_task_that_the_api_does_not_know_settles_nothing(desk: CliRig):
     desk.change(lose_reply_rate=1.0, callback_lost_rate=1.0, allow_loopback_callbacks=True)
     one = ROWS.replace("[red, blue, white, green]", "[red]")
     with receiver(desk) as url:
@@ -129,7 +129,7 @@ def test_a_task_that_the_api_does_not_know_settles_nothing(desk: Desk):
     assert len(desk.charges()) == 1
 
 
-def test_a_task_of_the_account_that_is_another_purchase_settles_nothing(desk: Desk):
+def test_a_task_of_the_account_that_is_another_purchase_settles_nothing(desk: CliRig):
     desk.change(lose_reply_rate=1.0, callback_lost_rate=1.0, allow_loopback_callbacks=True)
     one = ROWS.replace("[red, blue, white, green]", "[red]")
     with receiver(desk) as url:
@@ -153,7 +153,7 @@ def test_a_task_of_the_account_that_is_another_purchase_settles_nothing(desk: De
     assert accepted == [own]
 
 
-def test_a_receiver_without_a_secret_does_not_start(desk: Desk):
+def test_a_receiver_without_a_secret_does_not_start(desk: CliRig):
     done = desk.run("receive")
     assert done.returncode == 2
     assert "ADLOOM_CALLBACK_SECRET" in done.stderr

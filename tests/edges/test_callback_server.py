@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from support.desk import ADLOOM, Desk
+from support.desk import ADLOOM, CliRig
 
 from adloom.core.callbacks import CallbackAddresses, Secret, read_secrets, token
 from adloom.edges.callback_receiver import BURST, TASKS_AN_ATTEMPT, Receiver, _caller
@@ -46,7 +46,7 @@ def receiver_with_usual_limits(folder: Path) -> Iterator[tuple[str, Path]]:
     """A receiver in a process that may open as many files as is usual: its base address, and its log."""
 
     log = folder / "log"
-    desk = Desk(folder, "http://127.0.0.1:9")
+    desk = CliRig(folder, "http://127.0.0.1:9")
     environment = desk.environment | {"ADLOOM_CALLBACK_SECRET": TEXT}
     with (
         log.open("wb") as file,

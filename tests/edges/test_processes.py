@@ -10,7 +10,7 @@ import pytest
 
 from adloom.core.process import Process
 from adloom.edges import processes
-from adloom.edges.processes import is_surely_dead, this_process
+from adloom.edges.processes import is_gone, this_process
 
 
 def _process_of(pid: int) -> Process:
@@ -25,38 +25,38 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_this_process_lives():
-    assert not is_surely_dead(this_process())
+    assert not is_gone(this_process())
     assert this_process() == this_process()
     assert this_process().pid == os.getpid()
 
 
 def test_another_process_of_this_machine_lives_until_it_ends(child: subprocess.Popen[bytes]):
     process = _process_of(child.pid)
-    assert not is_surely_dead(process)
+    assert not is_gone(process)
     child.kill()
     child.wait()
-    assert is_surely_dead(process)
+    assert is_gone(process)
 
 
 def test_a_process_that_ended_but_was_not_waited_for_is_dead(child: subprocess.Popen[bytes]):
     process = _process_of(child.pid)
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert is_surely_dead(process)
+    assert is_gone(process)
 
 
 def test_a_number_that_was_given_to_another_process_does_not_pass_for_it(child: subprocess.Popen[bytes]):
-    assert is_surely_dead(replace(_process_of(child.pid), started="1"))
+    assert is_gone(replace(_process_of(child.pid), started="1"))
 
 
 def test_without_a_start_time_a_number_that_is_in_use_proves_nothing(child: subprocess.Popen[bytes]):
-    assert not is_surely_dead(replace(_process_of(child.pid), started=""))
+    assert not is_gone(replace(_process_of(child.pid), started=""))
 
 
 @pytest.mark.parametrize("host", ["", "elsewhere", "elsewhere/boot/pid:[1]"])
 def test_of_another_machine_nothing_can_be_said(host: str):
-    assert not is_surely_dead(Process(host, 2**22 + 1, "1"))
-    assert is_surely_dead(replace(this_process(), pid=2**22 + 1))
+    assert not is_gone(Process(host, 2**22 + 1, "1"))
+    assert is_gone(replace(this_process(), pid=2**22 + 1))
 
 
 def test_a_machine_is_told_by_its_boot_and_by_its_container():
@@ -69,7 +69,7 @@ def test_a_machine_is_told_by_its_boot_and_by_its_container():
 def test_a_process_with_a_misleading_name_is_told_rightly(tmp_path: Path):
     shutil.copy(shutil.which("sleep") or "/bin/sleep", tmp_path / "x) Z 1 2 (")
     with subprocess.Popen([tmp_path / "x) Z 1 2 (", "60"]) as process:
-        assert not is_surely_dead(_process_of(process.pid))
+        assert not is_gone(_process_of(process.pid))
         assert processes._started(process.pid).isdigit()
         process.kill()
 
@@ -79,4 +79,4 @@ def test_a_process_of_another_user_is_left_alone(monkeypatch: pytest.MonkeyPatch
         raise PermissionError
 
     monkeypatch.setattr(os, "kill", forbidden)
-    assert not is_surely_dead(replace(this_process(), started="1"))
+    assert not is_gone(replace(this_process(), started="1"))

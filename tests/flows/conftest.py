@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from support.desk import Desk, open_desk
+from support.desk import CliRig, open_desk
 from support.prefect_server import PrefectServer, Worker, free_port
 from support.s3_server import BUCKET, S3Server
 
@@ -36,7 +36,7 @@ def desk(
     prefect_server: PrefectServer,
     deploying: "subprocess.Popen[bytes]",
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Desk]:
+) -> Iterator[CliRig]:
     with open_desk(tmp_path_factory.mktemp("desk")) as opened:
         opened.environment |= {
             "PREFECT_API_URL": prefect_server.url,
@@ -49,7 +49,7 @@ def desk(
 
 @pytest.fixture(scope="session")
 def worker(
-    prefect_server: PrefectServer, deploying: "subprocess.Popen[bytes]", desk: Desk, s3: S3Server
+    prefect_server: PrefectServer, deploying: "subprocess.Popen[bytes]", desk: CliRig, s3: S3Server
 ) -> Iterator[Worker]:
     """The shipped prefect.yaml, deployed as `make up` does it, and a worker whose archive is in S3."""
     assert deploying.wait() == 0, (prefect_server.home / "deploy.log").read_text()

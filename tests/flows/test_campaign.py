@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from support.desk import ADLOOM, Desk, ended
+from support.desk import ADLOOM, CliRig, ended
 from support.prefect_server import PrefectServer, until
 from support.shop import campaign_text
 
@@ -24,7 +24,7 @@ def campaign(name: str, budget: str = "{usd: 5}", variants: int = 2, colours: st
 
 
 @pytest.fixture(scope="module")
-def started(desk: Desk) -> "Iterator[dict[str, subprocess.Popen[str]]]":
+def started(desk: CliRig) -> "Iterator[dict[str, subprocess.Popen[str]]]":
     """Runs that the tests below look at, all started at once: each imports Prefect first."""
     desk.change(moderated_at_submit=["banned"], key_states={"sk-test-revoked": "revoked"})
 
@@ -51,7 +51,7 @@ def started(desk: Desk) -> "Iterator[dict[str, subprocess.Popen[str]]]":
 
 
 def test_a_campaign_runs_as_a_flow_with_its_name_its_tasks_and_its_result(
-    desk: Desk, prefect_server: PrefectServer, started: "dict[str, subprocess.Popen[str]]"
+    desk: CliRig, prefect_server: PrefectServer, started: "dict[str, subprocess.Popen[str]]"
 ):
     done = ended(started["spring"])
     assert done.returncode == 0, done.stdout + done.stderr
@@ -99,21 +99,21 @@ def test_a_run_that_falls_short_ends_in_a_state_that_says_so(
     assert all(row["reason"] for row in rows)
 
 
-def test_a_server_that_is_not_there_sends_nothing(desk: Desk, started: "dict[str, subprocess.Popen[str]]"):
+def test_a_server_that_is_not_there_sends_nothing(desk: CliRig, started: "dict[str, subprocess.Popen[str]]"):
     done = ended(started["lonely"])
     assert done.returncode != 0
     assert "--direct" in done.stdout + done.stderr
     assert not desk.sent("lonely")
 
 
-def test_a_server_that_wants_another_secret_sends_nothing(desk: Desk, started: "dict[str, subprocess.Popen[str]]"):
+def test_a_server_that_wants_another_secret_sends_nothing(desk: CliRig, started: "dict[str, subprocess.Popen[str]]"):
     done = ended(started["stranger"])
     assert done.returncode == 2
     assert "rejects the secret in PREFECT_API_AUTH_STRING" in done.stderr
     assert not desk.sent("stranger")
 
 
-def test_a_signal_drains_the_flow_and_the_next_one_goes_on(desk: Desk, started: "dict[str, subprocess.Popen[str]]"):
+def test_a_signal_drains_the_flow_and_the_next_one_goes_on(desk: CliRig, started: "dict[str, subprocess.Popen[str]]"):
     done = ended(started["drained"])
     assert done.returncode == 130, done.stderr
     assert desk.sent("drained") < DRAINED_CALLS

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.desk import Desk, open_desk
+from support.desk import CliRig, open_desk
 
 from adloom.flows.deliver import deliver_campaign
 
@@ -19,20 +19,20 @@ jobs: [{id: hero, prompt: mug, size: "1:1", quality: 1K, deliver: [linkedin-port
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def desk(tmp_path: Path) -> Iterator[CliRig]:
     """One without Prefect's server: the flow's own function runs here."""
     with open_desk(tmp_path) as desk:
         yield desk
 
 
-def _delivered(desk: Desk, monkeypatch, **fields: str):
+def _delivered(desk: CliRig, monkeypatch, **fields: str):
     monkeypatch.chdir(desk.folder)
     for name, value in desk.environment.items():
         monkeypatch.setenv(name, value)
     return asyncio.run(deliver_campaign.fn(campaign="campaigns/campaign.yaml", **fields))
 
 
-def test_a_form_delivers_what_a_run_has_archived(desk: Desk, monkeypatch):
+def test_a_form_delivers_what_a_run_has_archived(desk: CliRig, monkeypatch):
     (desk.folder / "campaigns").mkdir()
     tables: list[object] = []
 

@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from support.desk import Desk, ended
+from support.desk import CliRig, ended
 from support.prefect_server import ENDED, ROOT, PrefectServer, Worker, until
 from support.s3_server import BUCKET, S3Server
 from support.shop import campaign_text
@@ -26,7 +26,7 @@ FIRES_IN_S = 20
 pytestmark = pytest.mark.timeout(900)  # a server, a worker and eight runs start up within the first test
 
 
-def write(desk: Desk, name: str, rows: int = 3, in_flight: int = 1) -> str:
+def write(desk: CliRig, name: str, rows: int = 3, in_flight: int = 1) -> str:
     """A campaign whose prompts hold its name; one call at a time, so that there is time to interfere."""
     colours = ", ".join(f"colour{number}" for number in range(rows))
     job = f"  - {{id: cup, prompt: 'a {{{{ colour }}}} {name}', variants: 1, matrix: {{colour: [{colours}]}}}}\n"
@@ -50,7 +50,7 @@ def scheduled(prefect_server: PrefectServer, deployment: str) -> list[dict[str, 
 
 
 @pytest.fixture(scope="module")
-def fired(prefect_server: PrefectServer, desk: Desk, worker: Worker) -> str:
+def fired(prefect_server: PrefectServer, desk: CliRig, worker: Worker) -> str:
     """The date of a moment to come, and of every minute after it, that two schedules are set for."""
     moment = datetime.now(ZoneInfo("Europe/Berlin")) + timedelta(seconds=FIRES_IN_S)
     cron = f"* * * * * {moment.second}"
@@ -64,7 +64,7 @@ def fired(prefect_server: PrefectServer, desk: Desk, worker: Worker) -> str:
 
 
 @pytest.fixture(scope="module")
-def pressed(prefect_server: PrefectServer, desk: Desk, fired: str) -> dict[str, str]:
+def pressed(prefect_server: PrefectServer, desk: CliRig, fired: str) -> dict[str, str]:
     """Runs that the tests below look at, all started at once: a worker takes seconds for each."""
     run = prefect_server.press_run
     by_hand = "campaign/by-hand"
@@ -82,7 +82,7 @@ def pressed(prefect_server: PrefectServer, desk: Desk, fired: str) -> dict[str, 
 
 
 @pytest.fixture(scope="module")
-def wired(prefect_server: PrefectServer, desk: Desk) -> "Iterator[dict[str, subprocess.Popen[str]]]":
+def wired(prefect_server: PrefectServer, desk: CliRig) -> "Iterator[dict[str, subprocess.Popen[str]]]":
     """Runs of the command line that the tests at the end look at: a server that is slow, and one that is gone."""
 
     def run(name: str, wire: Wire) -> "subprocess.Popen[str]":
@@ -93,7 +93,7 @@ def wired(prefect_server: PrefectServer, desk: Desk) -> "Iterator[dict[str, subp
         yield {"slow": run("slow", slow), "gone": cut_in_the_middle(desk, run("gone", cut), cut)}
 
 
-def cut_in_the_middle(desk: Desk, process: "subprocess.Popen[str]", wire: Wire) -> "subprocess.Popen[str]":
+def cut_in_the_middle(desk: CliRig, process: "subprocess.Popen[str]", wire: Wire) -> "subprocess.Popen[str]":
     until(lambda: desk.sent("gone") >= 3)
     wire.cut()
     assert desk.sent("gone") < ROWS
@@ -102,7 +102,7 @@ def cut_in_the_middle(desk: Desk, process: "subprocess.Popen[str]", wire: Wire) 
 
 def test_a_dry_run_shows_the_price_and_sends_nothing(
     prefect_server: PrefectServer,
-    desk: Desk,
+    desk: CliRig,
     pressed: dict[str, str],
     wired: "dict[str, subprocess.Popen[str]]",  # takes half a minute, so it begins here
 ):
@@ -114,7 +114,7 @@ def test_a_dry_run_shows_the_price_and_sends_nothing(
 
 
 def test_a_pasted_csv_started_twice_at_once_is_bought_once(
-    prefect_server: PrefectServer, desk: Desk, pressed: dict[str, str]
+    prefect_server: PrefectServer, desk: CliRig, pressed: dict[str, str]
 ):
     runs = [prefect_server.ended(pressed[name]) for name in ("first", "second")]
     assert [run["state"]["name"] for run in runs] == ["Completed"] * 2
@@ -123,7 +123,7 @@ def test_a_pasted_csv_started_twice_at_once_is_bought_once(
 
 
 def test_a_csv_that_two_runs_share_is_bought_once_by_both(
-    prefect_server: PrefectServer, desk: Desk, pressed: dict[str, str]
+    prefect_server: PrefectServer, desk: CliRig, pressed: dict[str, str]
 ):
     [part] = shares_of(prefect_server, "saucers.csv")
     runs = [prefect_server.ended(run) for run in (pressed["shared"], str(part["id"]))]
@@ -132,7 +132,7 @@ def test_a_csv_that_two_runs_share_is_bought_once_by_both(
 
 
 def test_above_the_sum_a_run_waits_for_a_yes_before_it_buys_and_a_no_ends_it(
-    prefect_server: PrefectServer, desk: Desk, pressed: dict[str, str]
+    prefect_server: PrefectServer, desk: CliRig, pressed: dict[str, str]
 ):
     for name, approve in (("yes", True), ("no", False)):
         until(lambda name=name: prefect_server.get(f"flow_runs/{pressed[name]}")["state"]["name"] == "Suspended")
@@ -144,7 +144,7 @@ def test_above_the_sum_a_run_waits_for_a_yes_before_it_buys_and_a_no_ends_it(
 
 
 def test_a_schedule_that_fires_twice_buys_the_edition_of_its_date_once(
-    prefect_server: PrefectServer, desk: Desk, fired: str, s3: S3Server
+    prefect_server: PrefectServer, desk: CliRig, fired: str, s3: S3Server
 ):
     """With SQLAlchemy 2.1, which Prefect's own requirements allow, a server never starts a scheduled run."""
     deployment = prefect_server.get("deployments/name/campaign/weekly")["id"]
@@ -158,7 +158,7 @@ def test_a_schedule_that_fires_twice_buys_the_edition_of_its_date_once(
 
 
 def test_cancel_collects_what_is_paid_and_retry_buys_the_rest_once(
-    prefect_server: PrefectServer, desk: Desk, s3: S3Server
+    prefect_server: PrefectServer, desk: CliRig, s3: S3Server
 ):
     source = write(desk, "stopped", ROWS)
     run = prefect_server.press_run("campaign/by-hand", other_campaign=source, dry_run=False)
@@ -183,7 +183,7 @@ def test_cancel_collects_what_is_paid_and_retry_buys_the_rest_once(
 
 
 @pytest.fixture(scope="module")
-def limited(prefect_server: PrefectServer, desk: Desk, worker: Worker) -> dict[str, str]:
+def limited(prefect_server: PrefectServer, desk: CliRig, worker: Worker) -> dict[str, str]:
     """Runs that ask for more than their worker leaves to a form, after those above have ended."""
     run = prefect_server.press_run
     by_hand = "campaign/by-hand"
@@ -195,7 +195,7 @@ def limited(prefect_server: PrefectServer, desk: Desk, worker: Worker) -> dict[s
     }
 
 
-def secrets(desk: Desk) -> str:
+def secrets(desk: CliRig) -> str:
     """A file that the worker may read and the people at its forms may not."""
     folder = desk.folder.parent / f"{desk.folder.name}-secrets"
     folder.mkdir()
@@ -205,7 +205,7 @@ def secrets(desk: Desk) -> str:
 
 
 def test_the_ceilings_of_the_worker_are_not_raised_by_a_form(
-    prefect_server: PrefectServer, desk: Desk, limited: dict[str, str]
+    prefect_server: PrefectServer, desk: CliRig, limited: dict[str, str]
 ):
     until(lambda: prefect_server.get(f"flow_runs/{limited['dear']}")["state"]["name"] == "Suspended")
     assert not desk.sent("dear")
@@ -215,7 +215,7 @@ def test_the_ceilings_of_the_worker_are_not_raised_by_a_form(
 
 
 def test_a_form_reads_no_file_that_the_worker_does_not_leave_to_it(
-    prefect_server: PrefectServer, desk: Desk, limited: dict[str, str]
+    prefect_server: PrefectServer, desk: CliRig, limited: dict[str, str]
 ):
     run = prefect_server.ended(limited["secret"])
     assert run["state"]["name"] == "BadInput"
@@ -223,7 +223,7 @@ def test_a_form_reads_no_file_that_the_worker_does_not_leave_to_it(
     assert "CANARY" not in json.dumps([run, prefect_server.artifacts(run)])
 
 
-def test_a_share_is_not_for_people(prefect_server: PrefectServer, desk: Desk, limited: dict[str, str]):
+def test_a_share_is_not_for_people(prefect_server: PrefectServer, desk: CliRig, limited: dict[str, str]):
     state = prefect_server.ended(limited["nobody's"])["state"]
     assert state["name"] == "BadInput"
     assert "which asks for approval first" in state["message"]
@@ -231,7 +231,7 @@ def test_a_share_is_not_for_people(prefect_server: PrefectServer, desk: Desk, li
 
 
 @pytest.fixture(scope="module")
-def killed(prefect_server: PrefectServer, desk: Desk, worker: Worker) -> tuple[str, str]:
+def killed(prefect_server: PrefectServer, desk: CliRig, worker: Worker) -> tuple[str, str]:
     """A run that died with its worker in the middle, and one that was started after it."""
     source = write(desk, "killed", ROWS)
     victim = prefect_server.press_run("campaign/by-hand", other_campaign=source, dry_run=False)
@@ -255,13 +255,13 @@ def watch_closely(prefect_server: PrefectServer, flow_run: str) -> None:
 
 
 def test_a_worker_and_its_run_killed_in_the_middle_lose_nothing(
-    prefect_server: PrefectServer, desk: Desk, killed: tuple[str, str], s3: S3Server
+    prefect_server: PrefectServer, desk: CliRig, killed: tuple[str, str], s3: S3Server
 ):
     _, heir = killed
     judge_after_a_kill(prefect_server.ended(heir), desk, s3, "killed", ROWS)
 
 
-def judge_after_a_kill(run: dict[str, Any], desk: Desk, s3: S3Server, name: str, wanted: int) -> None:
+def judge_after_a_kill(run: dict[str, Any], desk: CliRig, s3: S3Server, name: str, wanted: int) -> None:
     """A kill between a purchase and its answer leaves that one held; nothing is lost, and nothing bought twice."""
     found = totals(s3, name)
     held = found["held"]
@@ -272,7 +272,7 @@ def judge_after_a_kill(run: dict[str, Any], desk: Desk, s3: S3Server, name: str,
 
 
 def test_two_workers_share_an_edition_and_one_killed_in_the_middle_leaves_its_share_to_the_other(
-    prefect_server: PrefectServer, desk: Desk, worker: Worker, s3: S3Server
+    prefect_server: PrefectServer, desk: CliRig, worker: Worker, s3: S3Server
 ):
     other = Worker(worker.environment, worker.log.with_name("other.log"))
     other.start()
@@ -308,7 +308,7 @@ def test_a_run_that_died_without_a_word_is_shown_as_crashed(prefect_server: Pref
 
 
 def test_a_server_restarted_in_the_middle_costs_nothing_and_every_task_run_ends(
-    prefect_server: PrefectServer, desk: Desk, worker: Worker, s3: S3Server
+    prefect_server: PrefectServer, desk: CliRig, worker: Worker, s3: S3Server
 ):
     source = write(desk, "restarted", ROWS)
     run = prefect_server.press_run("campaign/by-hand", other_campaign=source, dry_run=False)
@@ -324,7 +324,7 @@ def test_a_server_restarted_in_the_middle_costs_nothing_and_every_task_run_ends(
 
 @pytest.mark.parametrize(("name", "state"), [("slow", "COMPLETED"), ("gone", "RUNNING")])
 def test_a_server_that_is_slow_or_gone_for_good_costs_a_run_nothing_but_what_is_shown_of_it(
-    prefect_server: PrefectServer, desk: Desk, wired: "dict[str, subprocess.Popen[str]]", name: str, state: str
+    prefect_server: PrefectServer, desk: CliRig, wired: "dict[str, subprocess.Popen[str]]", name: str, state: str
 ):
     done = ended(wired[name])
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from support.shop import Shop, campaign_text, one_row
+from support.shop import SandboxRig, campaign_text, one_row
 from typer.testing import CliRunner
 
 from adloom.cli.app import app
@@ -61,7 +61,7 @@ class Page(HTMLParser):
         return {attributes["id"] for _, attributes in self.tags if "id" in attributes}
 
 
-def pages(shop: Shop) -> list[Page]:
+def pages(shop: SandboxRig) -> list[Page]:
     paths = sorted(
         shop.edition().glob("gallery*.html"), key=lambda path: int((re.findall(r"\d+", path.name) or [1])[0])
     )
@@ -75,7 +75,7 @@ def many_rows(rows: int, variants: int = 1) -> str:
     )
 
 
-async def test_a_run_ends_with_a_page_that_shows_every_image_and_what_was_asked_for(shop: Shop):
+async def test_a_run_ends_with_a_page_that_shows_every_image_and_what_was_asked_for(shop: SandboxRig):
     shop.write(one_row(3, references=1))
     result = await shop.run()
     (page,) = pages(shop)
@@ -90,7 +90,7 @@ async def test_a_run_ends_with_a_page_that_shows_every_image_and_what_was_asked_
     assert "1024\u00a0×\u00a01024" in page.source
 
 
-async def test_every_link_is_relative_and_leads_to_something(shop: Shop):
+async def test_every_link_is_relative_and_leads_to_something(shop: SandboxRig):
     shop.write(many_rows(4, variants=2))
     await shop.run()
     (page,) = pages(shop)
@@ -102,7 +102,7 @@ async def test_every_link_is_relative_and_leads_to_something(shop: Shop):
         assert not anchor or anchor in page.ids()
 
 
-async def test_a_prompt_is_text_whatever_it_holds(shop: Shop):
+async def test_a_prompt_is_text_whatever_it_holds(shop: SandboxRig):
     rows = f"id,visual,style\nx,{json.dumps(HOSTILE).replace(chr(92) + chr(34), chr(34) * 2)},</style>\n"
     (shop.folder / "rows.csv").write_text(rows)
     shop.write(campaign_text("  - {id: evil, prompt: '{{ visual }} in {{ style }}', rows: rows.csv}\n"))
@@ -114,7 +114,7 @@ async def test_a_prompt_is_text_whatever_it_holds(shop: Shop):
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on") or name == "style"]
 
 
-async def test_the_policy_allows_the_page_its_style_and_its_images_and_nothing_else(shop: Shop):
+async def test_the_policy_allows_the_page_its_style_and_its_images_and_nothing_else(shop: SandboxRig):
     shop.write(one_row(1))
     await shop.run()
     (page,) = pages(shop)
@@ -132,7 +132,7 @@ async def test_the_policy_allows_the_page_its_style_and_its_images_and_nothing_e
     assert not re.search(r"url\(|@import|@font-face", style[1])
 
 
-async def test_what_did_not_make_it_is_shown_with_its_end_and_its_reason(shop: Shop):
+async def test_what_did_not_make_it_is_shown_with_its_end_and_its_reason(shop: SandboxRig):
     jobs = ("cup", "refuse this", "fail this", "shorten this", "lose this")
     shop.write(
         campaign_text(
@@ -157,7 +157,7 @@ async def test_what_did_not_make_it_is_shown_with_its_end_and_its_reason(shop: S
     assert "at risk" in page.text
 
 
-async def test_open_variants_are_shown_as_open_and_an_unfinished_edition_says_so(shop: Shop):
+async def test_open_variants_are_shown_as_open_and_an_unfinished_edition_says_so(shop: SandboxRig):
     shop.write(one_row(40))
     result = await shop.run(budget=None)
     assert result.exit_code == 0
@@ -169,7 +169,7 @@ async def test_open_variants_are_shown_as_open_and_an_unfinished_edition_says_so
     assert "not bought yet" in page.text
 
 
-async def test_an_unchanged_second_run_changes_neither_page_nor_thumbnails(shop: Shop):
+async def test_an_unchanged_second_run_changes_neither_page_nor_thumbnails(shop: SandboxRig):
     shop.write(many_rows(3, variants=2))
     await shop.run()
     watched = [*shop.edition().glob("thumbs/**/*.jpg"), shop.edition() / "gallery.html"]
@@ -182,7 +182,7 @@ async def test_an_unchanged_second_run_changes_neither_page_nor_thumbnails(shop:
 
 
 async def test_a_large_edition_is_cut_between_rows_into_pages_that_lead_to_each_other(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    shop: SandboxRig, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(write, "IMAGES_PER_PAGE", 5)
     shop.write(many_rows(7, variants=2))
@@ -210,7 +210,7 @@ async def test_a_large_edition_is_cut_between_rows_into_pages_that_lead_to_each_
 
 
 async def test_rows_of_which_nothing_is_bought_yet_are_counted_and_fill_no_pages(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    shop: SandboxRig, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(write, "IMAGES_PER_PAGE", 5)
     monkeypatch.setattr(choosing, "IMAGES_PER_PAGE", 5)
@@ -231,7 +231,7 @@ async def test_rows_of_which_nothing_is_bought_yet_are_counted_and_fill_no_pages
 
 
 async def test_a_page_that_a_smaller_plan_no_longer_fills_leads_to_the_first(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    shop: SandboxRig, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(write, "IMAGES_PER_PAGE", 2)
     shop.write(many_rows(4))
@@ -244,7 +244,9 @@ async def test_a_page_that_a_smaller_plan_no_longer_fills_leads_to_the_first(
     assert "colour 3" not in leftover.text
 
 
-async def test_thumbnails_come_with_their_images_and_are_decoded_once(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+async def test_thumbnails_come_with_their_images_and_are_decoded_once(
+    shop: SandboxRig, monkeypatch: pytest.MonkeyPatch
+):
     asked: list[bytes] = []
     honest = PictureDecoder.decode
 
@@ -259,7 +261,7 @@ async def test_thumbnails_come_with_their_images_and_are_decoded_once(shop: Shop
     assert len(list(shop.edition().glob("thumbs/**/*.jpg"))) == 3
 
 
-async def test_a_thumbnail_that_an_archive_lacks_is_made_at_the_next_run(shop: Shop):
+async def test_a_thumbnail_that_an_archive_lacks_is_made_at_the_next_run(shop: SandboxRig):
     shop.write(one_row(3))
     await shop.run()
     thumbnails = {path: path.read_bytes() for path in shop.edition().glob("thumbs/**/*.jpg")}
@@ -271,7 +273,7 @@ async def test_a_thumbnail_that_an_archive_lacks_is_made_at_the_next_run(shop: S
     assert [image["src"].split("/")[0] for image in page.all("img")] == ["thumbs"] * 3
 
 
-async def test_an_interrupted_run_ends_at_once_with_a_page_of_originals(shop: Shop):
+async def test_an_interrupted_run_ends_at_once_with_a_page_of_originals(shop: SandboxRig):
     shop.write(one_row(1) + "  - {id: jug, prompt: a jug}\n")
     await shop.run()
     shop.write(one_row(1) + "  - {id: jug, prompt: a jug, variants: 2}\n")
@@ -282,7 +284,7 @@ async def test_an_interrupted_run_ends_at_once_with_a_page_of_originals(shop: Sh
     assert "Stopped before the end" in page.text
 
 
-async def test_an_image_that_is_not_what_the_ledger_says_gets_no_thumbnail(shop: Shop):
+async def test_an_image_that_is_not_what_the_ledger_says_gets_no_thumbnail(shop: SandboxRig):
     shop.write(one_row(2))
     await shop.run()
     asset = shop.edition() / str(shop.lines()[0]["key"])
@@ -295,7 +297,7 @@ async def test_an_image_that_is_not_what_the_ledger_says_gets_no_thumbnail(shop:
     assert [image["src"].split("/")[0] for image in page.all("img")] == ["assets", "thumbs"]
 
 
-async def test_a_damaged_manifest_does_not_keep_the_images_from_being_seen(shop: Shop):
+async def test_a_damaged_manifest_does_not_keep_the_images_from_being_seen(shop: SandboxRig):
     shop.write(one_row(2))
     await shop.run()
     (shop.edition() / "manifest.json").unlink()
@@ -306,7 +308,7 @@ async def test_a_damaged_manifest_does_not_keep_the_images_from_being_seen(shop:
     assert "manifest.json" not in page.links()
 
 
-async def test_no_key_and_no_signed_link_is_on_a_page(shop: Shop):
+async def test_no_key_and_no_signed_link_is_on_a_page(shop: SandboxRig):
     shop.write(one_row(2, references=1).replace("0.png", "0.png?signature=canary"))
     await shop.run()
     source = (shop.edition() / "gallery.html").read_text()
@@ -315,7 +317,7 @@ async def test_no_key_and_no_signed_link_is_on_a_page(shop: Shop):
     assert shop.sandbox.base_url not in source
 
 
-async def test_a_target_is_a_campaign_file_or_the_folder_of_an_edition(shop: Shop):
+async def test_a_target_is_a_campaign_file_or_the_folder_of_an_edition(shop: SandboxRig):
     shop.write(one_row(1))
     await shop.run()
     by_folder = open_target(str(shop.edition()), shop.settings)
@@ -325,7 +327,7 @@ async def test_a_target_is_a_campaign_file_or_the_folder_of_an_edition(shop: Sho
     assert open_target(str(shop.campaign), shop.settings, "2026-03-01")[1].edition == "2026-03-01"
 
 
-async def test_the_command_writes_the_page_again_and_prints_its_address(shop: Shop):
+async def test_the_command_writes_the_page_again_and_prints_its_address(shop: SandboxRig):
     shop.write(one_row(1))
     await shop.run()
     page = shop.edition() / "gallery.html"
@@ -341,14 +343,14 @@ async def test_the_command_writes_the_page_again_and_prints_its_address(shop: Sh
 
 
 @pytest.mark.parametrize("target", ["nowhere.yaml", "archive", "."])
-async def test_a_target_that_is_neither_is_refused_with_what_to_give(shop: Shop, target: str):
+async def test_a_target_that_is_neither_is_refused_with_what_to_give(shop: SandboxRig, target: str):
     (shop.folder / "archive").mkdir()
     with pytest.raises(InputError) as caught:
         open_target(str(shop.folder / target), shop.settings)
     assert "<archive>/<campaign>/<edition>" in caught.value.remedy
 
 
-async def test_an_edition_without_a_plan_is_refused(shop: Shop):
+async def test_an_edition_without_a_plan_is_refused(shop: SandboxRig):
     shop.write(one_row(1))
     with pytest.raises(InputError, match="contains no plan"):
         await rewrite_gallery(*open_target(str(shop.campaign), shop.settings))

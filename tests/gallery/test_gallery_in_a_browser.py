@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 from support.browser import CHROMIUM, open_tab
-from support.shop import Shop, campaign_text
+from support.shop import SandboxRig, campaign_text
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 LONG_WORD = "w" * 300
 
 
 @asynccontextmanager
-async def served(shop: Shop) -> AsyncIterator[str]:
+async def served(shop: SandboxRig) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_static("/", shop.edition())
     runner = web.AppRunner(app)
@@ -26,7 +26,7 @@ async def served(shop: Shop) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("way", ["file", "http"])
-async def test_every_image_loads_and_nothing_is_blocked_or_runs_off_a_phone(shop: Shop, way: str):
+async def test_every_image_loads_and_nothing_is_blocked_or_runs_off_a_phone(shop: SandboxRig, way: str):
     prompt = f"mug {LONG_WORD} <script>document.title = 1</script>"
     shop.write(campaign_text(f"  - {{id: mug, prompt: '{prompt}', variants: 5, size: ['1:1', '16:9', '9:16']}}\n"))
     await shop.run()
@@ -40,7 +40,7 @@ async def test_every_image_loads_and_nothing_is_blocked_or_runs_off_a_phone(shop
         assert tab.complaints == []
 
 
-async def test_a_script_that_got_in_anyway_would_not_run(shop: Shop):
+async def test_a_script_that_got_in_anyway_would_not_run(shop: SandboxRig):
     shop.write(campaign_text("  - {id: mug, prompt: a mug}\n"))
     await shop.run()
     path = shop.edition() / "gallery.html"

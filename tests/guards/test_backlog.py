@@ -36,7 +36,7 @@ class Dock:
         await asyncio.gather(*self.waiting.values(), return_exceptions=True)
 
     async def may_buy(self) -> bool:
-        passing = asyncio.create_task(self.gate.passage())
+        passing = asyncio.create_task(self.gate.wait_open())
         await settle()
         passed = passing.done()
         passing.cancel()

@@ -4,25 +4,25 @@ from decimal import Decimal
 
 import pytest
 from support.fakes import FakeSource, ManualClock, MemoryStore, ScriptedApi, a_row, a_world, accepted, look_at, run_all
-from support.shop import Shop, campaign_text
+from support.shop import SandboxRig, campaign_text
 
 from adloom.core.campaign import Pace
 from adloom.core.exits import StopReason
 from adloom.targets import open_store
-from adloom.wiring import outlook_of
+from adloom.wiring import assessment_of
 
 PRICE = Decimal("1.53")
 LETTERS = ", ".join("abcdefghijklmnopqrstuvwxyz")
 CUPS = campaign_text(f"  - {{id: cup, prompt: 'a {{{{ x }}}} cup', variants: 4, matrix: {{x: [{LETTERS}]}}}}\n")
 
 
-def spent(shop: Shop) -> Decimal:
+def spent(shop: SandboxRig) -> Decimal:
     """Credits that were reserved or charged, as the sandbox knows them."""
     return sum((max(charge.reserved, charge.charged) for charge in shop.sandbox.charges()), start=Decimal(0))
 
 
 @pytest.mark.parametrize(("read", "unread"), [(1, 2), (3, 8), (7, 16)])
-async def test_a_price_that_doubles_is_paid_only_by_what_is_out_unread(shop: Shop, read: int, unread: int):
+async def test_a_price_that_doubles_is_paid_only_by_what_is_out_unread(shop: SandboxRig, read: int, unread: int):
     shop.write(CUPS)
     shop.sandbox.change(price_steps={read + 1: 2})
     result = await shop.run()
@@ -33,7 +33,7 @@ async def test_a_price_that_doubles_is_paid_only_by_what_is_out_unread(shop: Sho
     assert result.published.manifest["totals"]["archived"] == shop.bought()
 
 
-async def test_a_run_after_a_price_that_doubled_stops_at_its_first_purchase(shop: Shop):
+async def test_a_run_after_a_price_that_doubled_stops_at_its_first_purchase(shop: SandboxRig):
     shop.write(CUPS)
     shop.sandbox.change(price_steps={2: 2})
     await shop.run()
@@ -42,7 +42,7 @@ async def test_a_run_after_a_price_that_doubled_stops_at_its_first_purchase(shop
     assert len(shop.sandbox.charges()) == before + 1
 
 
-async def test_a_price_that_falls_is_noted_and_bought(shop: Shop):
+async def test_a_price_that_falls_is_noted_and_bought(shop: SandboxRig):
     shop.write(CUPS)
     shop.sandbox.change(price_steps={5: "0.8"})
     result = await shop.run()
@@ -52,7 +52,7 @@ async def test_a_price_that_falls_is_noted_and_bought(shop: Shop):
     assert "1.224 credits an image now, the plan says 1.53" in note
 
 
-async def test_a_charge_above_its_reserve_stops_the_buying_at_the_first_one_read(shop: Shop):
+async def test_a_charge_above_its_reserve_stops_the_buying_at_the_first_one_read(shop: SandboxRig):
     shop.write(CUPS)
     shop.sandbox.change(charge_factor=10, task_seconds=[0.1, 0.4])
     result = await shop.run(in_flight=3)
@@ -65,7 +65,7 @@ async def test_a_charge_above_its_reserve_stops_the_buying_at_the_first_one_read
     assert result.published.manifest["totals"]["credits_charged"] == float(spent(shop))
 
 
-async def test_after_a_charge_above_its_reserve_a_later_run_waits_for_each_charge(shop: Shop):
+async def test_after_a_charge_above_its_reserve_a_later_run_waits_for_each_charge(shop: SandboxRig):
     shop.write(CUPS)
     shop.sandbox.change(charge_factor=2)
     await shop.run(in_flight=2)
@@ -120,7 +120,7 @@ TWO_QUALITIES = (
 )
 
 
-async def test_qualities_of_one_model_are_bought_at_prices_of_their_own(shop: Shop):
+async def test_qualities_of_one_model_are_bought_at_prices_of_their_own(shop: SandboxRig):
     shop.sandbox.change(prices_by_quality={"2K": "1.53", "4K": "3.00"})
     shop.write(campaign_text(TWO_QUALITIES))
     stopped = await shop.run()
@@ -136,12 +136,12 @@ async def test_qualities_of_one_model_are_bought_at_prices_of_their_own(shop: Sh
     assert shop.bought() == 12
 
 
-async def test_a_cap_in_images_counts_the_dearest_quality(shop: Shop):
+async def test_a_cap_in_images_counts_the_dearest_quality(shop: SandboxRig):
     more = "prices: {doubao-seedream-4.0: {4K: 3}}\n"
     shop.write(campaign_text(TWO_QUALITIES, budget="{images: 12}", more=more))
-    outlook = await outlook_of(shop.request(), shop.settings, open_store(shop.settings.archive), to_run=True)
-    assert (outlook.to_buy, outlook.cap) == (6 * Decimal("4.53"), 36)
-    assert outlook.most_in_flight == 6 * Decimal("4.53")
+    assessment = await assessment_of(shop.request(), shop.settings, open_store(shop.settings.archive), to_run=True)
+    assert (assessment.to_buy, assessment.cap) == (6 * Decimal("4.53"), 36)
+    assert assessment.most_in_flight == 6 * Decimal("4.53")
 
 
 async def test_a_price_that_moves_holds_back_those_who_wait_for_their_pace_too():

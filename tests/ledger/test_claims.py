@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.s3_server import BUCKET, S3Server, fetch_all
-from support.shop import Shop, campaign_text
+from support.shop import SandboxRig, campaign_text
 
 from adloom.ledger.edition import Edition
 from adloom.publish.checksums import verify
@@ -19,7 +19,7 @@ ONE_BY_ONE = "limits: {in_flight: 1}\n"
 
 
 @pytest.fixture(params=["folder", "s3"])
-def anywhere(request: pytest.FixtureRequest, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
+def anywhere(request: pytest.FixtureRequest, shop: SandboxRig, monkeypatch: pytest.MonkeyPatch) -> SandboxRig:
     """A shop with its archive in a folder or in a bucket, and an API that answers four POSTs with one id."""
     shop.sandbox.change(fast_pictures=False, posts_an_id=4)
     if request.param == "folder":
@@ -30,7 +30,7 @@ def anywhere(request: pytest.FixtureRequest, shop: Shop, monkeypatch: pytest.Mon
     return shop.with_settings(archive=f"s3://{BUCKET}/{shop.folder.name}")
 
 
-def look_into(shop: Shop, request: pytest.FixtureRequest) -> Shop:
+def look_into(shop: SandboxRig, request: pytest.FixtureRequest) -> SandboxRig:
     """The same shop with its archive as a folder."""
     if not shop.settings.archive.startswith("s3"):
         return shop
@@ -41,7 +41,7 @@ def look_into(shop: Shop, request: pytest.FixtureRequest) -> Shop:
     return shop.with_settings(archive=str(folder))
 
 
-def pictures(shop: Shop) -> dict[object, set[object]]:
+def pictures(shop: SandboxRig) -> dict[object, set[object]]:
     """The archived pictures of each row."""
     found: dict[object, set[object]] = {}
     for line in shop.lines():
@@ -51,7 +51,7 @@ def pictures(shop: Shop) -> dict[object, set[object]]:
 
 
 async def test_a_key_of_ones_own_finds_the_true_tasks_behind_a_repeated_id(
-    anywhere: Shop, request: pytest.FixtureRequest
+    anywhere: SandboxRig, request: pytest.FixtureRequest
 ):
     anywhere = anywhere.with_settings(dedicated_key=True)
     anywhere.write(campaign_text(ROWS, more=ONE_BY_ONE))
@@ -69,7 +69,7 @@ async def test_a_key_of_ones_own_finds_the_true_tasks_behind_a_repeated_id(
 
 
 async def test_what_nothing_can_settle_is_held_and_waits_for_the_word_of_a_person(
-    anywhere: Shop, request: pytest.FixtureRequest
+    anywhere: SandboxRig, request: pytest.FixtureRequest
 ):
     anywhere.write(campaign_text(ROWS, more=ONE_BY_ONE))
     result = await anywhere.run()
@@ -111,7 +111,7 @@ class OneAccount:
         return {task: "known" for task in ids if task in self._known}
 
 
-async def test_an_archive_without_claims_keeps_its_tasks_from_later_purchases(shop: Shop):
+async def test_an_archive_without_claims_keeps_its_tasks_from_later_purchases(shop: SandboxRig):
     shop.sandbox.change(fast_pictures=False)
     shop.write(campaign_text(ROWS.splitlines(keepends=True)[0]))
     await shop.run()

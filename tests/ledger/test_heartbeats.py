@@ -4,7 +4,7 @@ import pytest
 from support.fakes import EDITION, ManualClock, MemoryStore
 
 from adloom.core.process import Process
-from adloom.ledger.heartbeats import BEAT_EVERY_S, DEAD_AFTER_S, Heartbeat, Owners
+from adloom.ledger.heartbeats import BEAT_EVERY_S, DEAD_AFTER_S, Heartbeat, Liveness
 
 PROCESS = Process("host-a", 7, "100")
 
@@ -20,7 +20,7 @@ def clock():
 
 
 def _owners(store, clock, *, dead=()):
-    return Owners(store, EDITION, clock, me="me", is_surely_dead=lambda process: process in dead)
+    return Liveness(store, EDITION, clock, me="me", is_gone=lambda process: process in dead)
 
 
 def _heartbeat(store, clock, token="other"):

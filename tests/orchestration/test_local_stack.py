@@ -14,7 +14,7 @@ from threading import Thread
 import pytest
 
 from adloom.edges.processes import process_of
-from adloom.orchestration.local_stack import CannotStand, Home, down, up
+from adloom.orchestration.local_stack import Home, StartFailed, down, up
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_port_that_something_else_has_is_told_and_nothing_is_started(folder: Path, monkeypatch: pytest.MonkeyPatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setenv("PREFECT_SERVER_API_PORT", str(taken.getsockname()[1]))
-        with pytest.raises(CannotStand, match="is in use; choose another: make up PREFECT_SERVER"):
+        with pytest.raises(StartFailed, match="is in use; choose another: make up PREFECT_SERVER"):
             up(folder)
     assert down(folder) == "Nothing was running."
 
@@ -37,7 +37,7 @@ def test_another_port_than_that_of_the_server_that_runs_is_told(folder: Path, mo
     (home / "server.pid").write_text(json.dumps(asdict(process_of(os.getpid()))))  # any process that lives
     (home / "port").write_text("4201")
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", "4202")
-    with pytest.raises(CannotStand, match="the running server is on port 4201; run make down first"):
+    with pytest.raises(StartFailed, match="the running server is on port 4201; run make down first"):
         up(folder)
 
 
@@ -70,13 +70,13 @@ def test_a_server_that_an_older_version_started_without_a_secret_is_not_left_run
     folder: Path, answering: list[int]
 ):
     answering[:] = [200, 200]
-    with pytest.raises(CannotStand, match="asks for no secret; run make down first"):
+    with pytest.raises(StartFailed, match="asks for no secret; run make down first"):
         up(folder)
 
 
 def test_a_server_with_another_secret_is_told(folder: Path, answering: list[int]):
     answering[:] = [401, 401]
-    with pytest.raises(CannotStand, match="has another secret; run make down first"):
+    with pytest.raises(StartFailed, match="has another secret; run make down first"):
         up(folder)
 
 
@@ -97,7 +97,7 @@ def test_what_is_kept_is_its_owners_alone_and_only_the_worker_has_the_keys(
         return subprocess.CompletedProcess([], 1)
 
     monkeypatch.setattr(subprocess, "run", run)
-    with pytest.raises(CannotStand, match=r"work-pool create adloom .*failed"):
+    with pytest.raises(StartFailed, match=r"work-pool create adloom .*failed"):
         up(folder)
     assert home.stat().st_mode & 0o777 == 0o700
     modes = {path.name: path.stat().st_mode & 0o077 for path in home.iterdir()}

@@ -44,7 +44,7 @@ def clock():
     return ManualClock()
 
 
-class Desk:
+class CliRig:
     """One run before it buys: what it knows of the archive, and the revision that it takes up or makes."""
 
     def __init__(self, store, clock, ledger):
@@ -76,7 +76,7 @@ class Desk:
 
 
 async def a_desk(store, clock, writer="run-a"):
-    return Desk(store, clock, await a_ledger(store, clock, writer))
+    return CliRig(store, clock, await a_ledger(store, clock, writer))
 
 
 MUG = a_row("mug", variants=20)

@@ -25,7 +25,7 @@ from support.setbacks import (
     run_twice,
     stopped_as_older,
 )
-from support.shop import Shop, campaign_text, hurry
+from support.shop import SandboxRig, campaign_text, hurry
 
 from adloom.core.campaign import Budget
 from adloom.core.errors import InputError
@@ -35,7 +35,7 @@ from adloom.wiring import give_up
 
 
 @pytest.fixture
-async def twice(shop: Shop) -> Shop:
+async def twice(shop: SandboxRig) -> SandboxRig:
     return await run_twice(shop)
 
 
@@ -53,7 +53,9 @@ DISASTERS = (
 
 
 @pytest.mark.parametrize("disaster", DISASTERS)
-async def test_a_ledger_that_knows_less_than_its_edition_buys_nothing(twice: Shop, disaster: Callable[[Shop], None]):
+async def test_a_ledger_that_knows_less_than_its_edition_buys_nothing(
+    twice: SandboxRig, disaster: Callable[[SandboxRig], None]
+):
     shutil.rmtree(twice.edition() / "ledger" / "sealed", ignore_errors=True)  # else a seal makes up for it
     disaster(twice)
     before = {path: path.read_bytes() for path in twice.edition().glob("*.*")}
@@ -68,7 +70,7 @@ async def test_a_ledger_that_knows_less_than_its_edition_buys_nothing(twice: Sho
 
 
 @pytest.mark.parametrize("fact", ["intent", "accepted.*", "completed", "settled", "archived-1"])
-async def test_a_ledger_without_a_single_fact_buys_nothing(twice: Shop, fact: str):
+async def test_a_ledger_without_a_single_fact_buys_nothing(twice: SandboxRig, fact: str):
     shutil.rmtree(twice.edition() / "ledger" / "sealed", ignore_errors=True)
     next(iter(sorted((twice.edition() / "ledger").glob(f"c-*/a1-{fact}.json")))).unlink()
     assert stopped_as_older(await twice.run())
@@ -77,7 +79,7 @@ async def test_a_ledger_without_a_single_fact_buys_nothing(twice: Shop, fact: st
     assert len(twice.sandbox.charges()) == 5
 
 
-async def test_a_replica_that_lags_is_waited_for(twice: Shop):
+async def test_a_replica_that_lags_is_waited_for(twice: SandboxRig):
     lagging = twice.folder / "lagging"
     shutil.copytree(twice.edition() / "ledger", lagging)
     restore_the_ledger(twice)
@@ -87,7 +89,7 @@ async def test_a_replica_that_lags_is_waited_for(twice: Shop):
     assert len(twice.sandbox.charges()) == 5
 
 
-async def test_what_an_older_ledger_does_know_is_still_collected(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+async def test_what_an_older_ledger_does_know_is_still_collected(shop: SandboxRig, monkeypatch: pytest.MonkeyPatch):
     hurry(monkeypatch, 10)
     shop = shop.with_settings(poll_interval_s=0.2)
     shop.sandbox.change(task_seconds=600)
@@ -107,7 +109,7 @@ async def test_what_an_older_ledger_does_know_is_still_collected(shop: Shop, mon
     assert len(shop.sandbox.charges()) == 2
 
 
-async def test_runs_that_race_are_no_sign_of_an_older_ledger(shop: Shop):
+async def test_runs_that_race_are_no_sign_of_an_older_ledger(shop: SandboxRig):
     shop.write(campaign_text(MANY))
     results = await asyncio.gather(*(shop.run() for _ in range(4)))
     assert {result.exit_code for result in results} == {0}
@@ -115,11 +117,11 @@ async def test_runs_that_race_are_no_sign_of_an_older_ledger(shop: Shop):
     assert facts_told(shop) == len(list((shop.edition() / "ledger").glob("c-*/*.json")))
 
 
-def facts_told(shop: Shop) -> int:
+def facts_told(shop: SandboxRig) -> int:
     return int(json.loads((shop.edition() / "manifest.json").read_bytes())["facts"])
 
 
-async def test_verify_says_that_a_ledger_is_older(twice: Shop):
+async def test_verify_says_that_a_ledger_is_older(twice: SandboxRig):
     restore_the_ledger(twice)
     (twice.edition() / "checksums.txt").unlink()
     assert any(
@@ -127,7 +129,7 @@ async def test_verify_says_that_a_ledger_is_older(twice: Shop):
     )
 
 
-async def test_a_loss_that_a_person_accepts_is_recorded_and_stays_spent(twice: Shop):
+async def test_a_loss_that_a_person_accepts_is_recorded_and_stays_spent(twice: SandboxRig):
     restore_the_ledger(twice)
     store, edition = open_store(twice.settings.archive), Edition("test", "main")
     assert "3 purchases" in await give_up(store, edition, "the disk died", "mei")
@@ -153,7 +155,7 @@ async def test_a_loss_that_a_person_accepts_is_recorded_and_stays_spent(twice: S
 
 
 async def test_a_run_whose_ledger_is_deleted_stops_buying_and_hides_nothing(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    shop: SandboxRig, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("adloom.run.monitor.BEAT_EVERY_S", 0.05)
     shop.sandbox.change(task_seconds=0.3)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.fakes import a_fact
-from support.shop import Shop, campaign_text
+from support.shop import SandboxRig, campaign_text
 from torture import damages
 from torture.simulation import quiet
 
@@ -25,7 +25,7 @@ from adloom.publish.seals import _needs_no_link
 from adloom.targets import WallClock, new_ledger, open_store, open_target
 
 
-async def an_archive(shop: Shop) -> Path:
+async def an_archive(shop: SandboxRig) -> Path:
     shop.write(campaign_text("  - {id: cup, prompt: a cup, variants: 3}\n  - {id: bad, prompt: forbidden}\n"))
     shop.sandbox.change(moderated_at_submit=("forbidden",))
     shop.sandbox.script(route="outcome", fault="completed", images=2)
@@ -33,13 +33,13 @@ async def an_archive(shop: Shop) -> Path:
     return shop.edition()
 
 
-async def findings(shop: Shop) -> list[str]:
+async def findings(shop: SandboxRig) -> list[str]:
     store, edition = open_target(str(shop.edition()), shop.settings)
     verdict = await verify(store, edition, new_ledger(store, edition))
     return [finding.key for finding in verdict.findings]
 
 
-async def test_a_clean_archive_has_no_findings(shop: Shop):
+async def test_a_clean_archive_has_no_findings(shop: SandboxRig):
     await an_archive(shop)
     assert await findings(shop) == []
 
@@ -71,7 +71,7 @@ def test_any_damage_to_an_archive_of_real_runs_is_found_and_no_repair_makes_it_w
 
 
 @pytest.mark.parametrize("lost", ["assets/**/*.jpg", "ledger/*/a1-completed.json", "thumbs/**/*.jpg", "plan/*.jsonl"])
-async def test_a_loss_is_still_found_after_another_run(shop: Shop, lost: str):
+async def test_a_loss_is_still_found_after_another_run(shop: SandboxRig, lost: str):
     folder = await an_archive(shop)
     victim = next(iter(sorted(folder.glob(lost))))
     victim.unlink()
@@ -81,14 +81,14 @@ async def test_a_loss_is_still_found_after_another_run(shop: Shop, lost: str):
         assert f"{victim.relative_to(folder)}" in await findings(shop)
 
 
-async def test_checksums_without_their_last_newline_are_damaged(shop: Shop):
+async def test_checksums_without_their_last_newline_are_damaged(shop: SandboxRig):
     folder = await an_archive(shop)
     path = folder / "checksums.txt"
     path.write_bytes(path.read_bytes()[:-1])
     assert await findings(shop) == ["checksums.txt"]
 
 
-async def test_a_field_of_another_type_is_damage_and_no_traceback(shop: Shop):
+async def test_a_field_of_another_type_is_damage_and_no_traceback(shop: SandboxRig):
     folder = await an_archive(shop)
     path = next(folder.glob("ledger/c-*/a1-completed.json"))
     for value in ("many", None, [], {}):
@@ -97,7 +97,7 @@ async def test_a_field_of_another_type_is_damage_and_no_traceback(shop: Shop):
         assert await mend(shop) == []
 
 
-async def test_the_heartbeat_of_a_run_that_goes_on_is_no_damage_but_a_changed_one_is(shop: Shop):
+async def test_the_heartbeat_of_a_run_that_goes_on_is_no_damage_but_a_changed_one_is(shop: SandboxRig):
     folder = await an_archive(shop)
     store, edition = open_target(str(folder), shop.settings)
     heartbeat = Heartbeat(store, edition, WallClock(), "later", Process("elsewhere", 7, "1"), lambda: 0)
@@ -108,7 +108,7 @@ async def test_the_heartbeat_of_a_run_that_goes_on_is_no_damage_but_a_changed_on
     assert await findings(shop) == ["runs/later.json"]
 
 
-async def test_a_deleted_image_comes_back_while_its_link_lives(shop: Shop):
+async def test_a_deleted_image_comes_back_while_its_link_lives(shop: SandboxRig):
     folder = await an_archive(shop)
     image = next((folder / "assets").rglob("*.jpg"))
     content = image.read_bytes()
@@ -117,7 +117,7 @@ async def test_a_deleted_image_comes_back_while_its_link_lives(shop: Shop):
     assert image.read_bytes() == content
 
 
-async def test_two_swapped_images_mend_each_other_even_when_their_links_are_dead(shop: Shop):
+async def test_two_swapped_images_mend_each_other_even_when_their_links_are_dead(shop: SandboxRig):
     folder = await an_archive(shop)
     first, second, *_ = sorted((folder / "assets").rglob("*.jpg"))
     contents = first.read_bytes(), second.read_bytes()
@@ -128,7 +128,7 @@ async def test_two_swapped_images_mend_each_other_even_when_their_links_are_dead
     assert (first.read_bytes(), second.read_bytes()) == contents
 
 
-async def test_a_lost_record_of_a_sealed_call_comes_back_from_its_seal(shop: Shop):
+async def test_a_lost_record_of_a_sealed_call_comes_back_from_its_seal(shop: SandboxRig):
     folder = await an_archive(shop)
     record = next((folder / "ledger").rglob("a1-accepted*.json"))
     content = record.read_bytes()
@@ -137,7 +137,7 @@ async def test_a_lost_record_of_a_sealed_call_comes_back_from_its_seal(shop: Sho
     assert record.read_bytes() == content
 
 
-async def test_a_seal_opens_no_link_and_makes_up_for_a_lost_record_all_the_same(shop: Shop):
+async def test_a_seal_opens_no_link_and_makes_up_for_a_lost_record_all_the_same(shop: SandboxRig):
     folder = await an_archive(shop)
     (seal,) = (folder / "ledger" / "sealed").iterdir()
     content, lines = seal.read_bytes(), (folder / "assets.jsonl").read_bytes()
@@ -157,7 +157,7 @@ async def test_a_seal_opens_no_link_and_makes_up_for_a_lost_record_all_the_same(
     assert seal.read_bytes() == content
 
 
-async def test_a_seal_that_somebody_changed_puts_nothing_in_the_place_of_a_lost_record(shop: Shop):
+async def test_a_seal_that_somebody_changed_puts_nothing_in_the_place_of_a_lost_record(shop: SandboxRig):
     folder = await an_archive(shop)
     (seal,) = (folder / "ledger" / "sealed").iterdir()
     seal.write_bytes(seal.read_bytes().replace(b"/files/", b"/other/"))
@@ -167,7 +167,7 @@ async def test_a_seal_that_somebody_changed_puts_nothing_in_the_place_of_a_lost_
     assert not record.exists()
 
 
-async def test_a_lost_seal_is_made_again_from_its_records(shop: Shop):
+async def test_a_lost_seal_is_made_again_from_its_records(shop: SandboxRig):
     folder = await an_archive(shop)
     (seal,) = (folder / "ledger" / "sealed").iterdir()
     content = seal.read_bytes()
@@ -176,7 +176,7 @@ async def test_a_lost_seal_is_made_again_from_its_records(shop: Shop):
     assert seal.read_bytes() == content
 
 
-async def test_a_record_that_is_nowhere_any_more_is_never_papered_over(shop: Shop):
+async def test_a_record_that_is_nowhere_any_more_is_never_papered_over(shop: SandboxRig):
     folder = await an_archive(shop)
     next((folder / "ledger").rglob("a1-completed.json")).unlink()
     next((folder / "ledger" / "sealed").iterdir()).unlink()
@@ -186,7 +186,7 @@ async def test_a_record_that_is_nowhere_any_more_is_never_papered_over(shop: Sho
     assert (folder / "assets.jsonl").read_bytes() == lines
 
 
-async def test_a_thumbnail_is_made_again_and_the_damaged_bytes_of_an_image_are_kept(shop: Shop):
+async def test_a_thumbnail_is_made_again_and_the_damaged_bytes_of_an_image_are_kept(shop: SandboxRig):
     folder = await an_archive(shop)
     image, thumb = next((folder / "assets").rglob("*.jpg")), next((folder / "thumbs").rglob("*.jpg"))
     good, damaged = (image.read_bytes(), thumb.read_bytes()), image.read_bytes()[:-9]
@@ -198,7 +198,7 @@ async def test_a_thumbnail_is_made_again_and_the_damaged_bytes_of_an_image_are_k
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "assets.jsonl", "assets.csv", "gallery.html", "checksums.txt"])
-async def test_what_is_derived_is_made_again(shop: Shop, name: str):
+async def test_what_is_derived_is_made_again(shop: SandboxRig, name: str):
     folder = await an_archive(shop)
     content = (folder / name).read_bytes()
     (folder / name).write_text("nonsense")
@@ -206,7 +206,7 @@ async def test_what_is_derived_is_made_again(shop: Shop, name: str):
     assert (folder / name).read_bytes() == content
 
 
-async def mend(shop: Shop) -> list[str]:
+async def mend(shop: SandboxRig) -> list[str]:
     """Repair as the command does; what is left."""
     store, edition = open_target(str(shop.edition()), shop.settings)
     ledger = new_ledger(store, edition)
@@ -217,7 +217,7 @@ async def mend(shop: Shop) -> list[str]:
     return [f"{finding}" for finding in left.findings]
 
 
-async def test_a_sample_hashes_every_record_and_a_share_of_the_images(shop: Shop):
+async def test_a_sample_hashes_every_record_and_a_share_of_the_images(shop: SandboxRig):
     await an_archive(shop)
     store = open_store(shop.settings.archive)
     _, edition = open_target(str(shop.edition()), shop.settings)
@@ -228,7 +228,7 @@ async def test_a_sample_hashes_every_record_and_a_share_of_the_images(shop: Shop
     assert sample.hashed == whole.objects - images
 
 
-async def test_a_manifest_that_was_forged_together_with_its_checksum_contradicts_the_ledger(shop: Shop):
+async def test_a_manifest_that_was_forged_together_with_its_checksum_contradicts_the_ledger(shop: SandboxRig):
     folder = await an_archive(shop)
     path = folder / "manifest.json"
     forged = path.read_bytes().replace(b'"credits_charged": ', b'"credits_charged": 1')

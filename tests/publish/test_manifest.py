@@ -25,7 +25,7 @@ ROWS = (a_row(variants=3, variables={"sku": "007", "f": "=1+1"}), a_row("jug", v
 FILES = ("assets.jsonl", "assets.csv", "manifest.json")
 
 
-class Desk:
+class CliRig:
     """A frozen plan of five variants, and what was bought of it."""
 
     def __init__(self, store, clock, ledger, revision):
@@ -64,7 +64,7 @@ async def desk():
     revision = await freeze(
         source, store, EDITION, ledger, clock, {}, surveyed=survey(source, {}), cap_credits=PRICE * 100
     )
-    return Desk(store, clock, ledger, revision)
+    return CliRig(store, clock, ledger, revision)
 
 
 async def test_the_manifest_names_its_files_with_size_hash_and_lines(desk):
@@ -125,7 +125,7 @@ async def test_writing_it_again_changes_no_byte(desk):
 
 
 async def test_a_ledger_that_others_wrote_to_meanwhile_is_read_again(desk):
-    other = Desk(desk.store, desk.clock, await a_ledger(desk.store, desk.clock, "run-b"), desk.revision)
+    other = CliRig(desk.store, desk.clock, await a_ledger(desk.store, desk.clock, "run-b"), desk.revision)
     await other.buy(0, images=3)
     published = await desk.publish()
     assert published.manifest["totals"]["archived"] == 3

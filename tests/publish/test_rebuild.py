@@ -17,7 +17,7 @@ from support.setbacks import (
     run_twice,
     stopped_as_older,
 )
-from support.shop import Shop, campaign_text, hurry
+from support.shop import SandboxRig, campaign_text, hurry
 
 from adloom.ledger.edition import Edition
 from adloom.spend.held import held_calls
@@ -26,21 +26,23 @@ from adloom.wiring import rebuild_ledger
 
 
 @pytest.fixture
-async def twice(shop: Shop) -> Shop:
+async def twice(shop: SandboxRig) -> SandboxRig:
     return await run_twice(shop)
 
 
-async def mend(shop: Shop) -> tuple[int, str]:
+async def mend(shop: SandboxRig) -> tuple[int, str]:
     came_back, lack = await rebuild_ledger(open_store(shop.settings.archive), Edition("test", "main"))
     return came_back, str(lack)
 
 
-def statuses(shop: Shop) -> Counter[object]:
+def statuses(shop: SandboxRig) -> Counter[object]:
     return Counter(line["status"] for line in shop.lines())
 
 
 @pytest.mark.parametrize("disaster", [restore_the_ledger, delete_the_ledger, delete_a_call])
-async def test_calls_whose_images_are_archived_come_back_whole(twice: Shop, disaster: Callable[[Shop], None]):
+async def test_calls_whose_images_are_archived_come_back_whole(
+    twice: SandboxRig, disaster: Callable[[SandboxRig], None]
+):
     shutil.rmtree(twice.edition() / "ledger" / "sealed", ignore_errors=True)
     lines = (twice.edition() / "assets.jsonl").read_bytes()
     disaster(twice)
@@ -61,7 +63,7 @@ def told_by(path: Path) -> dict[str, object]:
     return {name: value for name, value in json.loads(path.read_bytes()).items() if name != "links"}
 
 
-async def test_records_that_a_seal_holds_come_back_as_they_were(twice: Shop):
+async def test_records_that_a_seal_holds_come_back_as_they_were(twice: SandboxRig):
     records = {path: told_by(path) for path in twice.edition().glob("ledger/c-*/*.json")}
     for path in records:
         path.unlink()
@@ -72,7 +74,7 @@ async def test_records_that_a_seal_holds_come_back_as_they_were(twice: Shop):
     assert len(twice.sandbox.charges()) == 5
 
 
-async def test_tasks_that_only_claims_tell_of_are_collected(twice: Shop):
+async def test_tasks_that_only_claims_tell_of_are_collected(twice: SandboxRig):
     shutil.rmtree(twice.edition() / "ledger" / "sealed", ignore_errors=True)
     restore_what_was_written_before_a_kill(twice)
     assert (await mend(twice))[1] == ""
@@ -82,7 +84,7 @@ async def test_tasks_that_only_claims_tell_of_are_collected(twice: Shop):
     assert await findings(twice) == []
 
 
-async def test_an_image_that_nothing_tells_of_makes_its_call_held(twice: Shop):
+async def test_an_image_that_nothing_tells_of_makes_its_call_held(twice: SandboxRig):
     shutil.rmtree(twice.edition() / "ledger" / "sealed", ignore_errors=True)
     restore_what_was_written_before_a_kill(twice)
     shutil.rmtree(Path(twice.settings.archive) / "tasks")
@@ -96,7 +98,7 @@ async def test_an_image_that_nothing_tells_of_makes_its_call_held(twice: Shop):
     assert len(twice.sandbox.charges()) == 5
 
 
-async def test_what_cannot_be_known_again_still_buys_nothing(twice: Shop):
+async def test_what_cannot_be_known_again_still_buys_nothing(twice: SandboxRig):
     delete_the_ledger(twice)
     for folder in (twice.edition() / "assets", Path(twice.settings.archive) / "tasks"):
         shutil.rmtree(folder)
@@ -108,7 +110,9 @@ async def test_what_cannot_be_known_again_still_buys_nothing(twice: Shop):
     assert len(twice.sandbox.charges()) == 5
 
 
-async def test_tasks_under_way_when_the_ledger_was_lost_are_collected(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+async def test_tasks_under_way_when_the_ledger_was_lost_are_collected(
+    shop: SandboxRig, monkeypatch: pytest.MonkeyPatch
+):
     hurry(monkeypatch, 10)
     shop = shop.with_settings(poll_interval_s=0.2)
     shop.sandbox.change(task_seconds=600)
@@ -126,7 +130,7 @@ async def test_tasks_under_way_when_the_ledger_was_lost_are_collected(shop: Shop
     assert shop.sandbox.state()["posts_received"] == 3
 
 
-async def test_a_top_up_comes_back_with_what_it_topped_up(shop: Shop):
+async def test_a_top_up_comes_back_with_what_it_topped_up(shop: SandboxRig):
     shop.sandbox.script(route="outcome", fault="completed", images=3, match="mug")
     shop.write(campaign_text("  - {id: mug, prompt: a mug, variants: 5}\n"))
     assert (await shop.run()).exit_code == 0

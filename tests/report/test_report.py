@@ -8,9 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 from random import Random
 
-from support.desk import Desk
+from support.desk import CliRig
 from support.reviewer import Reviewer
-from support.shop import Shop, campaign_text, one_row
+from support.shop import SandboxRig, campaign_text, one_row
 
 from adloom.core.decision import Verdict
 from adloom.core.outcomes import Status
@@ -25,7 +25,7 @@ CAMPAIGNS = 6
 COLOURS = ("red", "blue", "teal")
 
 
-async def reported(shop: Shop, *editions: Edition) -> Report:
+async def reported(shop: SandboxRig, *editions: Edition) -> Report:
     store = open_store(shop.settings.archive)
     (report,) = await gather(
         store, editions or (await indexed_editions(store, time.time()))[0], lambda each: new_ledger(store, each)
@@ -42,7 +42,7 @@ def campaign(dice: Random, name: str) -> str:
     return campaign_text(jobs).replace("campaign: test", f"campaign: {name}")
 
 
-async def test_every_sum_is_that_of_the_charge_log_over_random_campaigns(shop: Shop):
+async def test_every_sum_is_that_of_the_charge_log_over_random_campaigns(shop: SandboxRig):
     for number in range(CAMPAIGNS):
         dice = Random(number)
         shop.sandbox.change(
@@ -71,7 +71,7 @@ def _sums(report: Report, kind: str) -> dict[str, Decimal]:
     return {name: figures.money.charged for name, figures in report.lines(kind) if figures.money.charged}
 
 
-async def _logged(shop: Shop) -> dict[str, object]:
+async def _logged(shop: SandboxRig) -> dict[str, object]:
     """The sandbox's own sums of what it charged, without purchases whose answer was lost: nobody knows those."""
     store = open_store(shop.settings.archive)
     told = set()
@@ -89,7 +89,7 @@ async def _logged(shop: Shop) -> dict[str, object]:
     return {**{kind: dict(found) for kind, found in sums.items()}, "total": sum(sums["campaign"].values())}
 
 
-async def test_what_an_approved_image_costs_counts_what_was_rejected_too(shop: Shop):
+async def test_what_an_approved_image_costs_counts_what_was_rejected_too(shop: SandboxRig):
     reviewer = Reviewer(shop)
     shop.write(one_row(2))
     await shop.run()
@@ -104,7 +104,7 @@ async def test_what_an_approved_image_costs_counts_what_was_rejected_too(shop: S
     assert (total.approval, total.credits_per_approved) == (Decimal("0.5"), total.money.charged)
 
 
-async def test_money_of_unknown_purchases_is_shown_beside_and_not_as_charged(shop: Shop):
+async def test_money_of_unknown_purchases_is_shown_beside_and_not_as_charged(shop: SandboxRig):
     shop.write(one_row(1))
     shop.sandbox.change(lose_reply_rate=1)
     await shop.run()
@@ -117,7 +117,7 @@ async def test_money_of_unknown_purchases_is_shown_beside_and_not_as_charged(sho
     assert (data["credits_at_risk"], data["credits_per_approved"], data["approval"]) == ("1.53", None, None)
 
 
-async def test_prompts_and_values_of_strangers_stay_text(shop: Shop):
+async def test_prompts_and_values_of_strangers_stay_text(shop: SandboxRig):
     values = "['=cmd|1', '<script>alert(1)</script>']"
     shop.write(campaign_text(f"  - {{id: mug, prompt: 'mug {{{{ n }}}}', matrix: {{n: {values}}}}}\n"))
     await shop.run()
@@ -130,7 +130,7 @@ async def test_prompts_and_values_of_strangers_stay_text(shop: Shop):
     assert "'=cmd|1" in [line["name"] for line in lines]
 
 
-def test_a_report_on_the_whole_archive_is_written_as_a_page_a_text_and_a_table(desk: Desk):
+def test_a_report_on_the_whole_archive_is_written_as_a_page_a_text_and_a_table(desk: CliRig):
     assert desk.run("run", desk.write(one_row(2))).returncode == 0
     for name, begins in (("r.html", "<!doctype html>"), ("r.md", "# Sandbox"), ("r.csv", "money,group,name")):
         done = desk.run("report", "--to", str(desk.folder / name), "--json")

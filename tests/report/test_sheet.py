@@ -6,7 +6,7 @@ import pytest
 from openpyxl import Workbook, load_workbook
 from openpyxl.utils.units import pixels_to_EMU
 from PIL import Image
-from support.desk import Desk
+from support.desk import CliRig
 from support.shop import campaign_text
 
 from adloom.core.errors import InputError
@@ -20,7 +20,7 @@ def row(variant: int, *, status: str = "archived", **variables: str) -> SheetRow
     return SheetRow(("mug", "a", variant, 1), values, variables)
 
 
-def test_an_edition_goes_into_a_new_workbook_with_pictures_links_and_decisions(desk: Desk):
+def test_an_edition_goes_into_a_new_workbook_with_pictures_links_and_decisions(desk: CliRig):
     source, book = desk.write(MUGS), desk.folder / "book.xlsx"
     assert desk.run("run", source).returncode == 0
     row_name = load(desk)["row"]
@@ -41,7 +41,7 @@ def test_an_edition_goes_into_a_new_workbook_with_pictures_links_and_decisions(d
     assert len(load_workbook(book)["images"]._images) == 4
 
 
-def load(desk: Desk) -> dict[str, object]:
+def load(desk: CliRig) -> dict[str, object]:
     import json  # noqa: PLC0415
 
     return dict(json.loads((desk.edition / "assets.jsonl").read_text().splitlines()[0]))

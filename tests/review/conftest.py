@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 from support.reviewer import Reviewer
-from support.shop import Shop
+from support.shop import SandboxRig
 
 
 @pytest.fixture
-def reviewer(shop: Shop) -> Reviewer:
+def reviewer(shop: SandboxRig) -> Reviewer:
     return Reviewer(shop)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from support.reviewer import Reviewer
-from support.shop import Shop, campaign_text
+from support.shop import SandboxRig, campaign_text
 
 from adloom.core.errors import CampaignInvalid, InputError
 from adloom.review.summary import review_lines, review_summary
@@ -16,7 +16,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-async def reviewed(shop: Shop, reviewer: Reviewer) -> Reviewer:
+async def reviewed(shop: SandboxRig, reviewer: Reviewer) -> Reviewer:
     shop.write(MUGS)
     await shop.run()
     return reviewer
@@ -86,7 +86,7 @@ async def test_every_problem_is_reported_with_its_line_and_nothing_is_written(re
     assert reviewed.facts() == []
 
 
-async def test_an_image_that_there_is_not_yet_cannot_be_decided_on(shop: Shop, reviewer: Reviewer):
+async def test_an_image_that_there_is_not_yet_cannot_be_decided_on(shop: SandboxRig, reviewer: Reviewer):
     shop.write(MUGS)
     shop.sandbox.script(route="outcome", fault="empty", times=4)
     await shop.run()

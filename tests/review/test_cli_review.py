@@ -2,13 +2,13 @@
 
 import json
 
-from support.desk import Desk
+from support.desk import CliRig
 from support.shop import campaign_text
 
 MUGS = campaign_text("  - {id: mug, prompt: 'mug {{ n }}', variants: 2, rows: mugs.csv}\n")
 
 
-def test_rejecting_pricing_buying_and_deciding_again(desk: Desk):
+def test_rejecting_pricing_buying_and_deciding_again(desk: CliRig):
     source = desk.write(MUGS)
     assert desk.run("run", source).returncode == 0
     shown = desk.run("review", source)
@@ -27,7 +27,7 @@ def test_rejecting_pricing_buying_and_deciding_again(desk: Desk):
     assert desk.run("verify", source).returncode == 0
 
 
-def test_an_unknown_image_is_named_with_its_line_and_ends_with_2(desk: Desk):
+def test_an_unknown_image_is_named_with_its_line_and_ends_with_2(desk: CliRig):
     source = desk.write(MUGS)
     desk.run("run", source)
     review = desk.write("job,row,variant,take,decision\nmug,a,9,1,rejected\n", "review.csv")
@@ -36,7 +36,7 @@ def test_an_unknown_image_is_named_with_its_line_and_ends_with_2(desk: Desk):
     assert "review.csv:2: there is no image mug/a, variant 9, take 1" in refused.stderr
 
 
-def test_an_edition_without_a_plan_has_nothing_to_choose_from(desk: Desk):
+def test_an_edition_without_a_plan_has_nothing_to_choose_from(desk: CliRig):
     refused = desk.run("review", desk.write(MUGS))
     assert refused.returncode == 2
     assert "Run the campaign first" in refused.stderr

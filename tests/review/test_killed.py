@@ -8,7 +8,7 @@ from collections import Counter
 from contextlib import suppress
 from random import Random
 
-from support.desk import Desk, ended
+from support.desk import CliRig, ended
 from support.shop import campaign_text
 
 MUGS = campaign_text("  - {id: mug, prompt: 'mug {{ n }}', variants: 3, rows: mugs.csv}\n")
@@ -17,7 +17,7 @@ REVIEW = "job,row,variant,take,decision,change\n" + "".join(
 )
 
 
-def test_kills_of_review_and_run_buy_each_next_take_once_and_keep_every_decision(desk: Desk):
+def test_kills_of_review_and_run_buy_each_next_take_once_and_keep_every_decision(desk: CliRig):
     dice = Random(16)
     source, review = desk.write(MUGS), desk.write(REVIEW, "review.csv")
     assert desk.run("run", source).returncode == 0
@@ -44,7 +44,7 @@ def test_kills_of_review_and_run_buy_each_next_take_once_and_keep_every_decision
     assert len(desk.charges()) == sent
 
 
-def _kill(desk: Desk, after_s: float | None, *command: str) -> float:
+def _kill(desk: CliRig, after_s: float | None, *command: str) -> float:
     """Start a command and kill it after a while, or let it end; how long it was left alone."""
     began = time.monotonic()
     process = desk.start(*command)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from support.reading_room import needs_browser, open_browser, open_room, press, until
 from support.reviewer import EDITION, Reviewer
-from support.shop import Shop, campaign_text
+from support.shop import SandboxRig, campaign_text
 
 from adloom.core.decision import Decision, Verdict
 from adloom.core.origin import Origin
@@ -35,13 +35,13 @@ AXE = Path(__file__).parent / "axe"
 COUNTS = "document.querySelector('#counts').innerText.replaceAll('\\n', ' ')"
 
 
-async def bought(shop: Shop) -> str:
+async def bought(shop: SandboxRig) -> str:
     shop.write(MUGS)
     assert (await shop.run()).exit_code == 0
     return (shop.edition() / "review.html").as_uri()
 
 
-async def test_a_reviewer_decides_by_keys_alone_and_takes_it_home(shop: Shop, reviewer: Reviewer):
+async def test_a_reviewer_decides_by_keys_alone_and_takes_it_home(shop: SandboxRig, reviewer: Reviewer):
     url = await bought(shop)
     async with open_browser() as browser, open_room(browser, accept_downloads=True) as room:
         page = await room.open(url)
@@ -86,7 +86,7 @@ async def test_a_reviewer_decides_by_keys_alone_and_takes_it_home(shop: Shop, re
         assert await page.locator(".tile").count() == 1
 
 
-async def test_two_reviewers_of_a_served_page_lose_nothing(shop: Shop, reviewer: Reviewer):
+async def test_two_reviewers_of_a_served_page_lose_nothing(shop: SandboxRig, reviewer: Reviewer):
     await bought(shop)
     store = open_store(shop.settings.archive)
     ledger = new_ledger(store, EDITION)
@@ -133,7 +133,7 @@ def axe(pytestconfig: pytest.Config) -> str:
     return script.read_text(encoding="utf-8")
 
 
-async def test_nobody_is_shut_out_and_nothing_runs_off_a_phone(shop: Shop, axe: str):
+async def test_nobody_is_shut_out_and_nothing_runs_off_a_phone(shop: SandboxRig, axe: str):
     url = await bought(shop)
     async with open_browser() as browser:
         for scheme, width in (("light", 1280), ("dark", 390)):
@@ -202,7 +202,9 @@ async def test_ten_thousand_images_are_all_reachable_and_few_are_in_memory(tmp_p
         assert room.complaints == []
 
 
-async def test_the_page_of_an_edition_is_written_again_with_what_was_decided_since(shop: Shop, reviewer: Reviewer):
+async def test_the_page_of_an_edition_is_written_again_with_what_was_decided_since(
+    shop: SandboxRig, reviewer: Reviewer
+):
     await bought(shop)
     choosing = await reviewer.choosing()
     key = choosing.candidates[0].variant.key

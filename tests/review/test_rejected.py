@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 from support.reviewer import EDITION, Reviewer
-from support.shop import Shop, campaign_text
+from support.shop import SandboxRig, campaign_text
 
 from adloom.core.errors import SettingInvalid
 from adloom.core.outcomes import Status
@@ -17,16 +17,16 @@ from adloom.targets import new_ledger, open_store
 MUGS = campaign_text("  - {id: mug, prompt: 'mug {{ n }}', variants: 3, rows: mugs.csv}\n")
 
 
-def bought_prompts(shop: Shop) -> list[tuple[str, int]]:
+def bought_prompts(shop: SandboxRig) -> list[tuple[str, int]]:
     return [(charge.prompt, charge.made) for charge in shop.sandbox.charges() if charge.charged]
 
 
-async def test_the_loop_from_a_rejection_to_a_better_image(shop: Shop, reviewer: Reviewer):
+async def test_the_loop_from_a_rejection_to_a_better_image(shop: SandboxRig, reviewer: Reviewer):
     shop.write(MUGS)
     assert (await shop.run()).exit_code == 0
     await reviewer.decide("a,1,1,rejected,in brighter light", "a,2,1,approved,", "b,3,1,rejected,")
-    outlook = await reviewer.outlook(only=frozenset({"rejected"}))
-    assert (outlook.surveyed.asked.images, outlook.surveyed.asked.calls) == (2, 2)
+    assessment = await reviewer.assessment(only=frozenset({"rejected"}))
+    assert (assessment.surveyed.asked.images, assessment.surveyed.asked.calls) == (2, 2)
     before = shop.bought()
     assert (await reviewer.buy_rejected()).exit_code == 0
     assert shop.bought() == before + 2
@@ -39,7 +39,7 @@ async def test_the_loop_from_a_rejection_to_a_better_image(shop: Shop, reviewer:
 
 
 async def test_the_manifest_shows_both_takes_with_decision_and_lineage_and_counts_the_latest(
-    shop: Shop, reviewer: Reviewer
+    shop: SandboxRig, reviewer: Reviewer
 ):
     shop.write(MUGS)
     await shop.run()
@@ -59,14 +59,14 @@ async def test_the_manifest_shows_both_takes_with_decision_and_lineage_and_count
     assert (await verify(store, EDITION, new_ledger(store, EDITION))).findings == ()
 
 
-async def test_an_edition_without_decisions_is_described_as_ever(shop: Shop):
+async def test_an_edition_without_decisions_is_described_as_ever(shop: SandboxRig):
     shop.write(MUGS)
     await shop.run()
     assert not any("decision" in line or "replaces" in line for line in shop.lines())
     assert (shop.edition() / "assets.csv").read_text("utf-8-sig").splitlines()[0].endswith(",credits,reason")
 
 
-async def test_a_decision_after_the_run_is_no_damage(shop: Shop, reviewer: Reviewer):
+async def test_a_decision_after_the_run_is_no_damage(shop: SandboxRig, reviewer: Reviewer):
     shop.write(MUGS)
     await shop.run()
     await reviewer.decide("a,1,1,rejected,")
@@ -76,7 +76,7 @@ async def test_a_decision_after_the_run_is_no_damage(shop: Shop, reviewer: Revie
     assert len((await verify(store, EDITION, new_ledger(store, EDITION))).findings) == 1
 
 
-async def test_a_change_that_is_edited_once_the_next_take_exists_buys_nothing(shop: Shop, reviewer: Reviewer):
+async def test_a_change_that_is_edited_once_the_next_take_exists_buys_nothing(shop: SandboxRig, reviewer: Reviewer):
     shop.write(MUGS)
     await shop.run()
     await reviewer.decide("a,1,1,rejected,brighter")
@@ -88,7 +88,7 @@ async def test_a_change_that_is_edited_once_the_next_take_exists_buys_nothing(sh
     assert shop.lines()[1]["change"] == "brighter"
 
 
-async def test_a_next_take_in_any_state_is_not_bought_again(shop: Shop, reviewer: Reviewer):
+async def test_a_next_take_in_any_state_is_not_bought_again(shop: SandboxRig, reviewer: Reviewer):
     shop.write(MUGS)
     await shop.run()
     await reviewer.decide("a,1,1,rejected,forbidden face", "b,1,1,rejected,a dog")
@@ -102,7 +102,7 @@ async def test_a_next_take_in_any_state_is_not_bought_again(shop: Shop, reviewer
     assert shop.sandbox.state()["posts_received"] == posts
 
 
-async def test_a_rejected_second_take_gets_a_third(shop: Shop, reviewer: Reviewer):
+async def test_a_rejected_second_take_gets_a_third(shop: SandboxRig, reviewer: Reviewer):
     shop.write(MUGS)
     await shop.run()
     for take in (1, 2):
@@ -112,7 +112,7 @@ async def test_a_rejected_second_take_gets_a_third(shop: Shop, reviewer: Reviewe
     assert takes == [(1, None), (2, "change 1"), (3, "change 2")]
 
 
-async def test_variants_with_the_same_change_share_a_call_and_others_do_not(shop: Shop, reviewer: Reviewer):
+async def test_variants_with_the_same_change_share_a_call_and_others_do_not(shop: SandboxRig, reviewer: Reviewer):
     shop.write(MUGS)
     await shop.run()
     await reviewer.decide("a,1,1,rejected,brighter", "a,2,1,rejected,on snow", "a,3,1,rejected,brighter")
@@ -123,7 +123,9 @@ async def test_variants_with_the_same_change_share_a_call_and_others_do_not(shop
     ]
 
 
-async def test_what_a_change_asked_for_is_asked_for_again_when_the_api_made_too_few(shop: Shop, reviewer: Reviewer):
+async def test_what_a_change_asked_for_is_asked_for_again_when_the_api_made_too_few(
+    shop: SandboxRig, reviewer: Reviewer
+):
     shop.write(MUGS)
     await shop.run()
     shop.sandbox.script(route="outcome", fault="completed", images=1, match="brighter")
@@ -135,7 +137,9 @@ async def test_what_a_change_asked_for_is_asked_for_again_when_the_api_made_too_
     ]
 
 
-async def test_a_change_that_makes_the_prompt_too_long_buys_nothing_and_names_the_image(shop: Shop, reviewer: Reviewer):
+async def test_a_change_that_makes_the_prompt_too_long_buys_nothing_and_names_the_image(
+    shop: SandboxRig, reviewer: Reviewer
+):
     shop.write(MUGS)
     await shop.run()
     before = shop.bought()
@@ -145,7 +149,7 @@ async def test_a_change_that_makes_the_prompt_too_long_buys_nothing_and_names_th
     assert shop.bought() == before
 
 
-async def test_what_is_cleared_or_approved_since_is_not_bought(shop: Shop, reviewer: Reviewer):
+async def test_what_is_cleared_or_approved_since_is_not_bought(shop: SandboxRig, reviewer: Reviewer):
     shop.write(MUGS)
     await shop.run()
     before = shop.bought()
@@ -155,7 +159,7 @@ async def test_what_is_cleared_or_approved_since_is_not_bought(shop: Shop, revie
     assert shop.bought() == before
 
 
-async def test_rejected_and_failed_are_asked_for_in_one_run(shop: Shop, reviewer: Reviewer):
+async def test_rejected_and_failed_are_asked_for_in_one_run(shop: SandboxRig, reviewer: Reviewer):
     shop.write(MUGS)
     shop.sandbox.script(route="outcome", fault="empty", times=2, match="mug b")
     assert (await shop.run()).exit_code == 3
@@ -168,7 +172,7 @@ _REJECTED = frozenset({"rejected"})
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_runs_that_die_anywhere_buy_each_next_take_once(shop: Shop, reviewer: Reviewer, seed: int):
+async def test_runs_that_die_anywhere_buy_each_next_take_once(shop: SandboxRig, reviewer: Reviewer, seed: int):
     """A run is cut off wherever it happens to be, again and again, with and without ``--only``."""
     dice = Random(seed)
     shop.write(MUGS)
@@ -189,7 +193,7 @@ async def test_runs_that_die_anywhere_buy_each_next_take_once(shop: Shop, review
     assert len(reviewer.facts()) == 4
 
 
-async def test_a_run_says_how_many_images_wait_for_a_decision_and_where_to_decide(shop: Shop, reviewer: Reviewer):
+async def test_a_run_says_how_many_images_wait_for_a_decision_and_where_to_decide(shop: SandboxRig, reviewer: Reviewer):
     shop.write(MUGS)
     result = await shop.run()
     assert result.published.waiting == 6

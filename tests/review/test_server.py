@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from support.reviewer import EDITION, Reviewer
-from support.shop import Shop, one_row
+from support.shop import SandboxRig, one_row
 
 from adloom.gallery.chooser.render import ID_DIGITS
 from adloom.review.server import ReviewServer
@@ -13,7 +13,7 @@ from adloom.targets import new_ledger, open_store
 
 
 @pytest.fixture
-async def server(shop: Shop) -> AsyncIterator[ReviewServer]:
+async def server(shop: SandboxRig) -> AsyncIterator[ReviewServer]:
     shop.write(one_row(2))
     await shop.run()
     store = open_store(shop.settings.archive)
@@ -46,7 +46,9 @@ async def test_strangers_get_nothing(server: ReviewServer, client: aiohttp.Clien
         assert answer.status == 403
 
 
-async def test_only_images_of_the_edition_are_shown(server: ReviewServer, client: aiohttp.ClientSession, shop: Shop):
+async def test_only_images_of_the_edition_are_shown(
+    server: ReviewServer, client: aiohttp.ClientSession, shop: SandboxRig
+):
     key = str(shop.lines()[0]["key"])
     assert (await client.get(server.url + key)).status == 200
     for other in ("manifest.json", "plan-r1.json", "assets/%2e%2e/plan-r1.json", "assets/none.jpg", "ledger/x.jpg"):

@@ -2,7 +2,7 @@
 
 import pytest
 from support.fakes import FakeSource, ManualClock, MemoryStore, ScriptedApi, a_row, a_world, completed, look_at, run_all
-from support.shop import Shop, campaign_text
+from support.shop import SandboxRig, campaign_text
 
 from adloom.core.task import Task, TaskState
 
@@ -55,7 +55,7 @@ async def test_failures_of_prompts_break_no_model(world):
     assert result.published.manifest["totals"]["refused"] == 30
 
 
-async def test_its_fallback_takes_over(shop: Shop):
+async def test_its_fallback_takes_over(shop: SandboxRig):
     jobs = "  - {id: mug, prompt: 'mug {{ n }}', quality: 2K, matrix: {n: [a, b, c, d, e, f, g, h, i, j]}}\n"
     shop.write(campaign_text(jobs, more=f"fallback: [{OTHER}]\n"))
     for _ in range(10):

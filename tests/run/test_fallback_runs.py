@@ -4,26 +4,26 @@ import json
 from decimal import Decimal
 
 import pytest
-from support.shop import Shop, campaign_text
+from support.shop import SandboxRig, campaign_text
 
 from adloom.core.selection import Selection
 from adloom.targets import open_store
-from adloom.wiring import outlook_of
+from adloom.wiring import assessment_of
 
 OWN, NEXT, LAST = "doubao-seedream-4.0", "doubao-seedream-4.5", "doubao-seedream-5.0-lite"
 JOB = "  - {id: mug, prompt: 'mug {{ n }}', variants: 2, quality: 2K, matrix: {n: [a, b, c]}}\n"
 
 
-def _write(shop: Shop, *fallback: str, budget: str = "{usd: 50}") -> None:
+def _write(shop: SandboxRig, *fallback: str, budget: str = "{usd: 50}") -> None:
     shop.write(campaign_text(JOB, budget=budget, more=f"fallback: [{', '.join(fallback)}]\n" if fallback else ""))
 
 
-def _paid(shop: Shop) -> list[tuple[str, int]]:
+def _paid(shop: SandboxRig) -> list[tuple[str, int]]:
     return [(charge.model, charge.made) for charge in shop.sandbox.charges() if charge.charged]
 
 
 @pytest.mark.parametrize("where", ["submit", "task"])
-async def test_an_unavailable_model_gives_way_to_the_next_and_each_image_is_paid_once(shop: Shop, where: str):
+async def test_an_unavailable_model_gives_way_to_the_next_and_each_image_is_paid_once(shop: SandboxRig, where: str):
     _write(shop, NEXT)
     shop.sandbox.change(unavailable_models=(OWN,), unavailable_at=where)
     result = await shop.run()
@@ -38,7 +38,7 @@ async def test_an_unavailable_model_gives_way_to_the_next_and_each_image_is_paid
     assert shop.sandbox.state()["posts_received"] == posts
 
 
-async def test_the_list_is_gone_through_in_its_order(shop: Shop):
+async def test_the_list_is_gone_through_in_its_order(shop: SandboxRig):
     _write(shop, NEXT, LAST)
     shop.sandbox.change(unavailable_models=(OWN, NEXT))
     assert (await shop.run()).exit_code == 0
@@ -47,7 +47,7 @@ async def test_the_list_is_gone_through_in_its_order(shop: Shop):
 
 @pytest.mark.parametrize("fallback", [(), (NEXT,)])
 async def test_when_no_model_is_left_the_run_stops_with_everything_open_and_a_later_one_begins_again(
-    shop: Shop, fallback: tuple[str, ...]
+    shop: SandboxRig, fallback: tuple[str, ...]
 ):
     _write(shop, *fallback)
     shop.sandbox.change(unavailable_models=(OWN, NEXT))
@@ -61,7 +61,7 @@ async def test_when_no_model_is_left_the_run_stops_with_everything_open_and_a_la
 
 
 @pytest.mark.parametrize("status", [502, 503])
-async def test_an_answer_that_proves_nothing_free_is_no_reason_for_another_model(shop: Shop, status: int):
+async def test_an_answer_that_proves_nothing_free_is_no_reason_for_another_model(shop: SandboxRig, status: int):
     _write(shop, NEXT)
     shop.sandbox.change(unavailable_models=(OWN,), unavailable_status=status)
     result = await shop.run(selection=Selection(first=1))
@@ -71,7 +71,7 @@ async def test_an_answer_that_proves_nothing_free_is_no_reason_for_another_model
     assert [body["model"] for body in bodies] == [OWN]
 
 
-async def test_the_intent_tells_the_model_that_was_sent_and_the_call_keeps_its_id(shop: Shop):
+async def test_the_intent_tells_the_model_that_was_sent_and_the_call_keeps_its_id(shop: SandboxRig):
     _write(shop, NEXT)
     shop.sandbox.change(unavailable_models=(OWN,))
     await shop.run(selection=Selection(first=1))
@@ -83,7 +83,7 @@ async def test_the_intent_tells_the_model_that_was_sent_and_the_call_keeps_its_i
     assert len(list((shop.edition() / "ledger").glob("c-*"))) == 1
 
 
-async def test_top_ups_find_their_own_way(shop: Shop):
+async def test_top_ups_find_their_own_way(shop: SandboxRig):
     _write(shop, NEXT)
     shop.sandbox.change(unavailable_models=(OWN,))
     shop.sandbox.script(route="outcome", fault="completed", images=1, match="mug a")
@@ -91,12 +91,12 @@ async def test_top_ups_find_their_own_way(shop: Shop):
     assert shop.bought() == 6
 
 
-async def test_a_fallback_that_the_budget_has_no_room_for_is_said_and_not_used(shop: Shop):
+async def test_a_fallback_that_the_budget_has_no_room_for_is_said_and_not_used(shop: SandboxRig):
     """Six images are 9.18 credits from the campaign's own model and 12.24 from the fallback."""
     _write(shop, NEXT, budget="{credits: 12}")
-    outlook = await outlook_of(shop.request(), shop.settings, open_store(shop.settings.archive), to_run=False)
-    assert outlook.fits
-    assert (outlook.fallback, outlook.most_credits((NEXT,))) == ((), Decimal("12.24"))
+    assessment = await assessment_of(shop.request(), shop.settings, open_store(shop.settings.archive), to_run=False)
+    assert assessment.fits
+    assert (assessment.fallback, assessment.most_credits((NEXT,))) == ((), Decimal("12.24"))
     shop.sandbox.change(unavailable_models=(OWN,))
     assert (await shop.run()).exit_code == 7
     assert _paid(shop) == []
@@ -105,13 +105,13 @@ async def test_a_fallback_that_the_budget_has_no_room_for_is_said_and_not_used(s
     assert sum(charge.charged for charge in shop.sandbox.charges()) == Decimal("12.24")
 
 
-async def test_of_several_fallback_models_those_that_fit_the_budget_stay(shop: Shop):
+async def test_of_several_fallback_models_those_that_fit_the_budget_stay(shop: SandboxRig):
     _write(shop, NEXT, LAST, budget="{credits: 12}")
     shop.sandbox.change(unavailable_models=(OWN,))
     assert (await shop.run()).exit_code == 0
     assert _paid(shop) == [(LAST, 2)] * 3
 
 
-def _intents(shop: Shop) -> list[dict[str, object]]:
+def _intents(shop: SandboxRig) -> list[dict[str, object]]:
     paths = sorted((shop.edition() / "ledger").glob("c-*/a*-intent.json"))
     return [json.loads(path.read_text()) for path in paths]

@@ -8,12 +8,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from support.desk import Desk
+from support.desk import CliRig
 
 FAMILY = Path(__file__).parents[2] / "campaigns"
 
 
-def test_every_model_is_bought_from_at_its_own_price(desk: Desk):
+def test_every_model_is_bought_from_at_its_own_price(desk: CliRig):
     shutil.copytree(FAMILY / "references", desk.folder / "references")
     text = (FAMILY / "family.yaml").read_text(encoding="utf-8")
     more = "  - {id: others, prompt: a lighthouse, variants: 3, model: [doubao-seedream-4.0, doubao-seedream-4.5]}\n"
@@ -24,7 +24,7 @@ def test_every_model_is_bought_from_at_its_own_price(desk: Desk):
     assert again["totals"]["posts"] == done["totals"]["posts"]
 
 
-def _last(desk: Desk, word: str, source: str) -> dict[str, Any]:
+def _last(desk: CliRig, word: str, source: str) -> dict[str, Any]:
     done = desk.run(word, source, "--json", EVOLINK_FILES_URL=desk.base_url)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout.splitlines()[-1]))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.desk import Desk, open_desk
+from support.desk import CliRig, open_desk
 from support.shop import one_row
 
 DEEP = b"[" * 200_000
@@ -30,7 +30,7 @@ def is_private(name: str) -> bool:
     return name.startswith(("tasks", "_callbacks")) or f"{inside}/".startswith(PRIVATE)
 
 
-def test_what_tells_of_purchases_is_for_its_owner_alone(desk: Desk, umask: None):
+def test_what_tells_of_purchases_is_for_its_owner_alone(desk: CliRig, umask: None):
     assert desk.run("run", desk.write(one_row(2)), "--budget-usd", "5").returncode == 0
     found = modes(desk.folder / "archive")
     assert {name: oct(mode) for name, mode in found.items() if is_private(name) and mode & 0o077} == {}
@@ -41,7 +41,7 @@ def test_what_tells_of_purchases_is_for_its_owner_alone(desk: Desk, umask: None)
     assert [name for name in shown if name.startswith("test/main/assets/")]
 
 
-def test_a_folder_that_a_group_shares_stays_the_groups(desk: Desk, umask: None):
+def test_a_folder_that_a_group_shares_stays_the_groups(desk: CliRig, umask: None):
     archive = desk.folder / "archive"
     archive.mkdir()
     archive.chmod(0o2775)
@@ -53,16 +53,16 @@ def test_a_folder_that_a_group_shares_stays_the_groups(desk: Desk, umask: None):
 
 
 @pytest.fixture(scope="module")
-def bought(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def bought(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CliRig]:
     with open_desk(tmp_path_factory.mktemp("bought")) as desk:
         assert desk.run("run", desk.write(one_row(2)), "--budget-usd", "5").returncode == 0
         yield desk
 
 
 @pytest.fixture
-def foreign(bought: Desk, tmp_path: Path) -> Iterator[Desk]:
+def foreign(bought: CliRig, tmp_path: Path) -> Iterator[CliRig]:
     """A copy of a good archive, for a stranger to change."""
-    desk = Desk(tmp_path, bought.base_url)
+    desk = CliRig(tmp_path, bought.base_url)
     subprocess.run(["cp", "-a", f"{bought.folder}/.", str(tmp_path)], check=True)
     yield desk
     desk.client.close()
@@ -118,7 +118,7 @@ TRAPS = {
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("trap", TRAPS)
-def test_verify_finds_what_is_no_object_and_waits_for_nothing(foreign: Desk, trap: str):
+def test_verify_finds_what_is_no_object_and_waits_for_nothing(foreign: CliRig, trap: str):
     changed = TRAPS[trap](foreign.edition)
     done = foreign.run("verify", str(foreign.edition))
     assert done.returncode == 3, done.stdout + done.stderr
@@ -129,7 +129,7 @@ def test_verify_finds_what_is_no_object_and_waits_for_nothing(foreign: Desk, tra
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("trap", [trap for trap in TRAPS if "fact" in trap or "ledger" in trap])
-def test_a_run_that_cannot_read_its_ledger_buys_nothing(foreign: Desk, trap: str):
+def test_a_run_that_cannot_read_its_ledger_buys_nothing(foreign: CliRig, trap: str):
     before = len(foreign.charges())
     TRAPS[trap](foreign.edition)
     for seal in foreign.edition.glob("ledger/sealed/*"):
@@ -141,7 +141,7 @@ def test_a_run_that_cannot_read_its_ledger_buys_nothing(foreign: Desk, trap: str
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("trap", ["pipe for an image", "loop", "link to a file of this machine"])
-def test_repair_puts_the_image_where_the_trap_was_and_touches_nothing_else(foreign: Desk, trap: str):
+def test_repair_puts_the_image_where_the_trap_was_and_touches_nothing_else(foreign: CliRig, trap: str):
     changed = TRAPS[trap](foreign.edition)
     passwords = Path("/etc/passwd").read_bytes()
     assert changed.name in foreign.run("verify", str(foreign.edition), "--repair").stdout
@@ -153,7 +153,7 @@ def test_repair_puts_the_image_where_the_trap_was_and_touches_nothing_else(forei
 
 @pytest.mark.parametrize("part", [".", "..", "assets", "thumbs"])
 @pytest.mark.parametrize("command", ["verify", "gallery", "run"])
-def test_nothing_is_written_through_a_link_below_the_root(foreign: Desk, tmp_path: Path, part: str, command: str):
+def test_nothing_is_written_through_a_link_below_the_root(foreign: CliRig, tmp_path: Path, part: str, command: str):
     elsewhere = tmp_path / "elsewhere"
     place = (foreign.edition / part).resolve()
     place.rename(elsewhere)
@@ -170,7 +170,7 @@ def test_nothing_is_written_through_a_link_below_the_root(foreign: Desk, tmp_pat
     assert done.returncode
 
 
-def test_the_root_itself_may_be_a_link(foreign: Desk):
+def test_the_root_itself_may_be_a_link(foreign: CliRig):
     archive = foreign.folder / "archive"
     archive.rename(foreign.folder / "on-another-disk")
     archive.symlink_to(foreign.folder / "on-another-disk")

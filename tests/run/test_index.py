@@ -126,9 +126,9 @@ async def test_a_run_that_buys_nothing_enters_nothing(store, clock):
 async def test_an_unknown_purchase_keeps_its_edition_open_whoever_looks(store, clock):
     await bought(store, clock, lost=True)
     assert await open_editions(store, clock.now()) == [EDITION]
-    await sweep(a_world(store, clock, ScriptedApi(clock), is_surely_dead=is_dead), EDITION)
+    await sweep(a_world(store, clock, ScriptedApi(clock), is_gone=is_dead), EDITION)
     clock.advance(2 * FORGOTTEN_AFTER_S)
-    await sweep(a_world(store, clock, ScriptedApi(clock), is_surely_dead=is_dead), EDITION)
+    await sweep(a_world(store, clock, ScriptedApi(clock), is_gone=is_dead), EDITION)
     assert await open_editions(store, clock.now()) == [EDITION]
 
 

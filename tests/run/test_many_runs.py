@@ -42,7 +42,7 @@ from adloom.core.task import Accepted, Download, Task, TaskState
 from adloom.ledger.edition import to_json
 from adloom.ledger.heartbeats import Heartbeat
 from adloom.ledger.ledger import Ledger
-from adloom.plan.outlook import Share
+from adloom.plan.assessment import Share
 from adloom.plan.planner import Planner
 from adloom.ports import Listed
 from adloom.run.run import Run
@@ -215,8 +215,8 @@ async def test_an_edited_campaign_that_was_looked_at_before_another_run_bought_b
 
 async def test_a_run_whose_plan_was_replaced_before_it_bought_does_not_claim_to_be_done(store, clock, api):
     old, new = a_world(store, clock, api), a_world(store, clock, api)
-    outlook = await look_at(old, FakeSource([a_row(variants=4)]))
-    run = await Run.start(old, outlook)
+    assessment = await look_at(old, FakeSource([a_row(variants=4)]))
+    run = await Run.start(old, assessment)
     await run_all(new, await look_at(new, FakeSource([a_row(variants=9)])))
     posts = len(api.posts)
     await run.work()
@@ -237,9 +237,9 @@ async def test_two_runs_of_differing_campaigns_at_once_buy_no_image_twice(store,
     ]
     outlooks = [await look_at(world, source) for source in sources]
 
-    async def late(outlook):
+    async def late(assessment):
         await clock.sleep(chance.random())
-        return await run_all(world, outlook)
+        return await run_all(world, assessment)
 
     await asyncio.gather(run_all(world, outlooks[0]), late(outlooks[1]))
     for name, both in wanted.items():
@@ -262,12 +262,12 @@ async def test_a_campaign_that_changes_between_its_two_readings_is_refused_and_n
     store, clock, api, somebody_bought_meanwhile
 ):
     world = a_world(store, clock, api)
-    outlook = await look_at(world, Changing([a_row(variants=4)]))
+    assessment = await look_at(world, Changing([a_row(variants=4)]))
     if somebody_bought_meanwhile:
         await run_all(world, await look_at(world, FakeSource([a_row(variants=4)])))
     posts = len(api.posts)
     with pytest.raises(InputError, match=r"test\.yaml: its rows changed while the run was starting"):
-        await Run.start(world, outlook)
+        await Run.start(world, assessment)
     assert len(api.posts) == posts
     assert ("test/main/plan-r1.json" in store.objects) is somebody_bought_meanwhile
 
@@ -343,7 +343,7 @@ async def _begin(store, clock, row, tasks):
 @pytest.mark.parametrize("tasks", [("t",), ("t", "t-second")])
 @pytest.mark.parametrize("error", [ReadFailed("503"), AccountStopped("401")])
 async def test_an_api_that_cannot_be_read_does_not_keep_a_run_from_its_manifest(store, clock, api, tasks, error):
-    world = a_world(store, clock, api, is_surely_dead=_dead)
+    world = a_world(store, clock, api, is_gone=_dead)
     await _begin(store, clock, a_row(variants=2), tasks)
     api.read_faults = [error] * 100_000
     result = await run_all(world, await look_at(world, FakeSource([a_row("jug")]), replace=True))
@@ -352,7 +352,7 @@ async def test_an_api_that_cannot_be_read_does_not_keep_a_run_from_its_manifest(
 
 
 async def test_what_was_bought_for_a_row_that_is_gone_is_archived_all_the_same(store, clock, api):
-    world = a_world(store, clock, api, is_surely_dead=_dead)
+    world = a_world(store, clock, api, is_gone=_dead)
     await _begin(store, clock, a_row(variants=2), ["t"])
     api.states["t"] = completed("t", "https://r.example/t/0", "https://r.example/t/1")
     result = await run_all(world, await look_at(world, FakeSource([a_row("jug")]), replace=True))
@@ -362,7 +362,7 @@ async def test_what_was_bought_for_a_row_that_is_gone_is_archived_all_the_same(s
 
 
 async def test_the_last_words_of_a_dead_run_are_heard(store, clock, api):
-    world = a_world(store, clock, api, is_surely_dead=_dead)
+    world = a_world(store, clock, api, is_gone=_dead)
     call = await _begin(store, clock, a_row(variants=2), [])
     api.states["t"] = completed("t", "https://r.example/t/0", "https://r.example/t/1")
     late = await a_ledger(store, clock, "run-dead")
@@ -380,7 +380,7 @@ async def test_the_last_words_of_a_dead_run_are_heard(store, clock, api):
 
 
 async def test_a_call_of_a_dead_run_without_an_answer_is_held_and_the_rest_is_bought(store, clock, api):
-    world = a_world(store, clock, api, is_surely_dead=_dead)
+    world = a_world(store, clock, api, is_gone=_dead)
     await _begin(store, clock, a_row(variants=2), [])
     result = await run_all(world, await look_at(world, FakeSource([a_row(variants=2), a_row("jug")])))
     assert result.exit_code == 6

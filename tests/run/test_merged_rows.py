@@ -1,7 +1,7 @@
 """Rows with the same request under ``duplicates: merge``: one purchase, and every row has its images."""
 
 import pytest
-from support.shop import Shop, campaign_text
+from support.shop import SandboxRig, campaign_text
 
 from adloom.core.selection import Selection
 
@@ -9,19 +9,19 @@ HEAD = "duplicates: merge\n"
 ROWS = "id,prompt,variants,sku\na,a cup,2,001\nb,a jug,1,002\nc,a cup,3,003\nd,a cup,1,004\n"
 
 
-def _write(shop: Shop, rows: str = ROWS) -> None:
+def _write(shop: SandboxRig, rows: str = ROWS) -> None:
     (shop.folder / "rows.csv").write_text(rows)
     shop.write(campaign_text("  - {id: table, rows: rows.csv}\n", more=HEAD))
 
 
-def _files(shop: Shop) -> dict[str, list[object]]:
+def _files(shop: SandboxRig) -> dict[str, list[object]]:
     found: dict[str, list[object]] = {}
     for line in shop.lines():
         found.setdefault(str(line["row"]), []).append(line["key"])
     return found
 
 
-async def test_each_row_keeps_its_lines_and_they_name_the_same_images(shop: Shop):
+async def test_each_row_keeps_its_lines_and_they_name_the_same_images(shop: SandboxRig):
     _write(shop)
     result = await shop.run()
     assert result.exit_code == 0
@@ -33,7 +33,7 @@ async def test_each_row_keeps_its_lines_and_they_name_the_same_images(shop: Shop
     assert len({key for keys in files.values() for key in keys}) == 4
 
 
-async def test_the_lines_cost_together_what_was_charged(shop: Shop):
+async def test_the_lines_cost_together_what_was_charged(shop: SandboxRig):
     _write(shop)
     totals = (await shop.run()).published.manifest["totals"]
     assert (totals["wanted"], totals["archived"], totals["images_billed"]) == (7, 7, 4)
@@ -42,7 +42,7 @@ async def test_the_lines_cost_together_what_was_charged(shop: Shop):
 
 
 @pytest.mark.parametrize("rows", [[4, 3, 2, 1], [3, 2, 1], [4, 2], [3, 1, 2, 4]])
-async def test_no_order_and_no_removal_buys_again(shop: Shop, rows: list[int]):
+async def test_no_order_and_no_removal_buys_again(shop: SandboxRig, rows: list[int]):
     _write(shop)
     await shop.run()
     lines = ROWS.splitlines()
@@ -56,7 +56,7 @@ async def test_no_order_and_no_removal_buys_again(shop: Shop, rows: list[int]):
     assert (before.read_bytes(), shop.bought()) == (content, 4)
 
 
-async def test_a_run_for_a_row_that_shares_an_earlier_ones_images_buys_those(shop: Shop):
+async def test_a_run_for_a_row_that_shares_an_earlier_ones_images_buys_those(shop: SandboxRig):
     _write(shop)
     result = await shop.run(selection=Selection(where='sku == "004"'))
     assert result.exit_code == 0
@@ -67,7 +67,7 @@ async def test_a_run_for_a_row_that_shares_an_earlier_ones_images_buys_those(sho
     assert shop.bought() == 4
 
 
-async def test_a_shortfall_of_shared_images_is_topped_up_once(shop: Shop):
+async def test_a_shortfall_of_shared_images_is_topped_up_once(shop: SandboxRig):
     _write(shop)
     shop.sandbox.script(route="outcome", fault="completed", images=1, match="cup")
     assert (await shop.run()).exit_code == 0
@@ -76,7 +76,7 @@ async def test_a_shortfall_of_shared_images_is_topped_up_once(shop: Shop):
     assert shop.bought() == 4
 
 
-async def test_rows_that_join_an_archive_share_the_images_of_earlier_ones(shop: Shop):
+async def test_rows_that_join_an_archive_share_the_images_of_earlier_ones(shop: SandboxRig):
     _write(shop, "id,prompt,variants,sku\nb,a jug,1,002\n")
     await shop.run()
     _write(shop)  # a, c and d have one prompt: three images in all

@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.desk import Desk, open_desk
-from support.shop import Shop, one_row
+from support.desk import CliRig, open_desk
+from support.shop import SandboxRig, one_row
 
 from adloom.core.errors import PlanRefused
 from adloom.core.origin import SANDBOX, UNKNOWN, Buying, Origin
 from adloom.edges.settings import read_settings
 from adloom.ledger.edition import Edition
-from adloom.plan.outlook import Wish, look
+from adloom.plan.assessment import Wish, assess
 from adloom.plan.revision import read_newest
 from adloom.targets import RunRequest, WallClock, open_source, open_store
 from adloom.wiring import execute
@@ -34,7 +34,7 @@ def other(tmp_path: Path):
         yield desk
 
 
-def test_an_edition_of_one_stand_in_is_refused_at_another_and_nothing_is_sent(desk: Desk, other: Desk):
+def test_an_edition_of_one_stand_in_is_refused_at_another_and_nothing_is_sent(desk: CliRig, other: CliRig):
     source = desk.write(one_row(2))
     assert desk.run("run", source).returncode == 0
     desk.write(one_row(5))
@@ -51,7 +51,7 @@ def test_an_edition_of_one_stand_in_is_refused_at_another_and_nothing_is_sent(de
     assert desk.bought("table") == 5
 
 
-def test_sandbox_is_said_wherever_money_is_shown(desk: Desk):
+def test_sandbox_is_said_wherever_money_is_shown(desk: CliRig):
     source = desk.write(one_row(2))
     desk.post("script", {"route": "submit", "fault": "drop", "after": True})
     planned = desk.run("plan", source, "--json")
@@ -70,7 +70,7 @@ def test_sandbox_is_said_wherever_money_is_shown(desk: Desk):
     assert (manifest["sandbox"], manifest["origin"]) == (True, desk.base_url)
 
 
-def test_the_sandbox_that_a_run_starts_has_the_same_origin_at_every_port(desk: Desk):
+def test_the_sandbox_that_a_run_starts_has_the_same_origin_at_every_port(desk: CliRig):
     source = desk.write(one_row(2))
     for _ in range(2):
         done = desk.run("run", source, "--sandbox", "--json")
@@ -125,15 +125,15 @@ def test_an_api_is_known_by_its_scheme_host_and_port():
     assert origin(EVOLINK_BASE_URL="http://127.0.0.1:9", ADLOOM_EMBEDDED_SANDBOX="1") == EMBEDDED
 
 
-async def _run(shop: Shop, origin: Origin, **wish: object):
+async def _run(shop: SandboxRig, origin: Origin, **wish: object):
     """A run that takes the sandbox for another API, so that no stranger's server is needed."""
     store = open_store(shop.settings.archive)
     source = open_source(RunRequest(str(shop.campaign)), shop.settings)
-    outlook = await look(store, WallClock(), source, Edition("test", "main"), Wish(origin=origin, **wish))
-    return await execute(shop.settings, store, outlook)
+    assessment = await assess(store, WallClock(), source, Edition("test", "main"), Wish(origin=origin, **wish))
+    return await execute(shop.settings, store, assessment)
 
 
-async def test_an_api_that_has_moved_is_recorded_with_its_reason(shop: Shop):
+async def test_an_api_that_has_moved_is_recorded_with_its_reason(shop: SandboxRig):
     shop.write(one_row(2))
     assert (await _run(shop, REAL)).exit_code == 0
     with pytest.raises(PlanRefused, match=r"bought from https://api\.evolink\.ai"):
@@ -147,7 +147,7 @@ async def test_an_api_that_has_moved_is_recorded_with_its_reason(shop: Shop):
     assert shop.bought() == 2
 
 
-async def test_an_edition_without_an_origin_takes_the_one_of_the_run_that_makes_its_next_plan(shop: Shop):
+async def test_an_edition_without_an_origin_takes_the_one_of_the_run_that_makes_its_next_plan(shop: SandboxRig):
     shop.write(one_row(2))
     assert (await _run(shop, UNKNOWN)).exit_code == 0
     assert "origin" not in json.loads((shop.edition() / "manifest.json").read_text())
@@ -163,7 +163,7 @@ async def test_an_edition_without_an_origin_takes_the_one_of_the_run_that_makes_
     assert shop.bought() == 3
 
 
-async def test_a_copy_of_an_edition_keeps_its_origin(shop: Shop, tmp_path: Path):
+async def test_a_copy_of_an_edition_keeps_its_origin(shop: SandboxRig, tmp_path: Path):
     shop.write(one_row(2))
     assert (await _run(shop, REAL)).exit_code == 0
     shutil.copytree(shop.settings.archive, tmp_path / "copy")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from support.desk import Desk
+from support.desk import CliRig
 
 CAMPAIGN = """
 campaign: test
@@ -17,11 +17,11 @@ jobs:
 ROWS = "id,variants\nfirst,2\nsecond,3\nthird,1\n"
 
 
-def _lines(desk: Desk) -> list[dict[str, object]]:
+def _lines(desk: CliRig) -> list[dict[str, object]]:
     return [json.loads(line) for line in (desk.edition / "assets.jsonl").read_text().splitlines()]
 
 
-def test_four_rows_of_two_jobs_are_one_call_and_ten_lines(desk: Desk):
+def test_four_rows_of_two_jobs_are_one_call_and_ten_lines(desk: CliRig):
     desk.write(ROWS, "rows.csv")
     source = desk.write(CAMPAIGN)
     planned = desk.run("plan", source)
@@ -39,7 +39,7 @@ def test_four_rows_of_two_jobs_are_one_call_and_ten_lines(desk: Desk):
     assert desk.run("verify", str(desk.edition)).returncode == 0
 
 
-def test_a_shortfall_is_asked_for_again_and_a_second_run_buys_nothing(desk: Desk):
+def test_a_shortfall_is_asked_for_again_and_a_second_run_buys_nothing(desk: CliRig):
     desk.write(ROWS, "rows.csv")
     source = desk.write(CAMPAIGN)
     desk.change(tail_cut_rate=1)
@@ -51,7 +51,7 @@ def test_a_shortfall_is_asked_for_again_and_a_second_run_buys_nothing(desk: Desk
     assert len(_lines(desk)) == 10
 
 
-def test_a_part_of_the_rows_is_bought_without_the_others(desk: Desk):
+def test_a_part_of_the_rows_is_bought_without_the_others(desk: CliRig):
     desk.write(ROWS, "rows.csv")
     source = desk.write(CAMPAIGN)
     assert desk.run("run", source, "--job", "again").returncode == 0
@@ -61,7 +61,7 @@ def test_a_part_of_the_rows_is_bought_without_the_others(desk: Desk):
     assert {line["status"] for line in _lines(desk)} == {"archived"}
 
 
-def test_what_a_plan_of_all_rows_reserved_is_not_bought_for_a_part_of_them(desk: Desk):
+def test_what_a_plan_of_all_rows_reserved_is_not_bought_for_a_part_of_them(desk: CliRig):
     desk.write(ROWS, "rows.csv")
     source = desk.write(CAMPAIGN)
     desk.change(unavailable_models=["doubao-seedream-4.0"])

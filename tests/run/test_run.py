@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 from PIL import Image
-from support.shop import Shop, campaign_text, one_row
+from support.shop import SandboxRig, campaign_text, one_row
 
 from adloom.core.campaign import Budget
 from adloom.core.outcomes import Status
@@ -19,7 +19,7 @@ from adloom.targets import new_ledger, open_target
 
 @pytest.mark.parametrize("references", [0, 1, 5, 6, 9, 10])
 @pytest.mark.parametrize("variants", [1, 14, 15, 16, 31])
-async def test_every_wanted_variant_is_archived_with_the_fewest_calls(shop: Shop, references: int, variants: int):
+async def test_every_wanted_variant_is_archived_with_the_fewest_calls(shop: SandboxRig, references: int, variants: int):
     shop.write(one_row(variants, references=references))
     result = await shop.run()
     totals = result.published.manifest["totals"]
@@ -29,7 +29,7 @@ async def test_every_wanted_variant_is_archived_with_the_fewest_calls(shop: Shop
     assert shop.bought() == variants
 
 
-async def test_an_archived_image_is_what_the_manifest_says(shop: Shop):
+async def test_an_archived_image_is_what_the_manifest_says(shop: SandboxRig):
     shop.write(one_row(3, references=1))
     await shop.run()
     for line in shop.lines():
@@ -42,7 +42,7 @@ async def test_an_archived_image_is_what_the_manifest_says(shop: Shop):
         assert line["references"] == ["https://example.com/0.png"]
 
 
-async def test_an_unchanged_second_run_sends_nothing_and_changes_nothing(shop: Shop):
+async def test_an_unchanged_second_run_sends_nothing_and_changes_nothing(shop: SandboxRig):
     shop.write(one_row(5))
     await shop.run()
     before = {name: (shop.edition() / name).read_bytes() for name in ("assets.jsonl", "assets.csv", "manifest.json")}
@@ -53,7 +53,7 @@ async def test_an_unchanged_second_run_sends_nothing_and_changes_nothing(shop: S
     assert before == {name: (shop.edition() / name).read_bytes() for name in before}
 
 
-async def test_more_variants_buy_only_the_new_ones(shop: Shop):
+async def test_more_variants_buy_only_the_new_ones(shop: SandboxRig):
     shop.write(one_row(4))
     await shop.run()
     shop.write(one_row(9))
@@ -63,7 +63,7 @@ async def test_more_variants_buy_only_the_new_ones(shop: Shop):
     assert result.published.manifest["plan_revision"] == 2
 
 
-async def test_each_model_of_an_axis_is_sent_by_its_name_and_paid_at_its_price(shop: Shop):
+async def test_each_model_of_an_axis_is_sent_by_its_name_and_paid_at_its_price(shop: SandboxRig):
     models = {"doubao-seedream-4.0": "1.53", "doubao-seedream-4.5": "2.04", "doubao-seedream-5.0-lite": "1.904"}
     job = f"  - {{id: mug, prompt: a mug, variants: 2, quality: 2K, model: [{', '.join(models)}]}}\n"
     shop.write(campaign_text(job))
@@ -74,7 +74,7 @@ async def test_each_model_of_an_axis_is_sent_by_its_name_and_paid_at_its_price(s
     assert [(line["model"], str(line["credits"])) for line in shop.lines()[::2]] == list(models.items())
 
 
-async def test_reordered_rows_buy_nothing(shop: Shop):
+async def test_reordered_rows_buy_nothing(shop: SandboxRig):
     jobs = [f"  - {{id: {name}, prompt: '{name} on a shelf', variants: 2}}\n" for name in ("cup", "jug", "pan")]
     shop.write(campaign_text("".join(jobs)))
     await shop.run()
@@ -85,7 +85,7 @@ async def test_reordered_rows_buy_nothing(shop: Shop):
     assert [line["job"] for line in shop.lines()] == ["pan", "pan", "jug", "jug", "cup", "cup"]
 
 
-async def test_a_shortfall_is_topped_up_for_the_missing_variants_only(shop: Shop):
+async def test_a_shortfall_is_topped_up_for_the_missing_variants_only(shop: SandboxRig):
     shop.write(one_row(6))
     shop.sandbox.script(route="outcome", fault="completed", images=4)
     result = await shop.run()
@@ -95,7 +95,7 @@ async def test_a_shortfall_is_topped_up_for_the_missing_variants_only(shop: Shop
     assert [line["variant"] for line in shop.lines()] == [1, 2, 3, 4, 5, 6]
 
 
-async def test_a_top_up_that_the_account_could_not_pay_is_bought_by_the_next_run(shop: Shop):
+async def test_a_top_up_that_the_account_could_not_pay_is_bought_by_the_next_run(shop: SandboxRig):
     shop.write(one_row(6))
     shop.sandbox.script(route="outcome", fault="completed", images=4)
     shop.sandbox.script(route="submit", fault="status", status=402, match="Generate 2")
@@ -105,7 +105,7 @@ async def test_a_top_up_that_the_account_could_not_pay_is_bought_by_the_next_run
     assert shop.bought() == 6
 
 
-async def test_a_variant_that_never_comes_is_asked_for_once_more_and_then_short(shop: Shop):
+async def test_a_variant_that_never_comes_is_asked_for_once_more_and_then_short(shop: SandboxRig):
     shop.write(one_row(3))
     shop.sandbox.script(route="outcome", fault="completed", images=2)
     shop.sandbox.script(route="outcome", fault="empty", times=-1)
@@ -118,7 +118,7 @@ async def test_a_variant_that_never_comes_is_asked_for_once_more_and_then_short(
     assert len(shop.sandbox.charges()) == 3
 
 
-async def test_a_short_variant_is_bought_as_the_next_take_when_asked_for(shop: Shop):
+async def test_a_short_variant_is_bought_as_the_next_take_when_asked_for(shop: SandboxRig):
     shop.write(one_row(2))
     shop.sandbox.script(route="outcome", fault="empty", times=2)
     assert (await shop.run()).exit_code == 3
@@ -130,7 +130,7 @@ async def test_a_short_variant_is_bought_as_the_next_take_when_asked_for(shop: S
     assert shop.bought() == 2
 
 
-async def test_images_above_what_was_asked_for_are_kept_as_extras(shop: Shop):
+async def test_images_above_what_was_asked_for_are_kept_as_extras(shop: SandboxRig):
     shop.write(one_row(2))
     shop.sandbox.script(route="outcome", fault="surplus")
     result = await shop.run()
@@ -139,7 +139,7 @@ async def test_images_above_what_was_asked_for_are_kept_as_extras(shop: Shop):
     assert len(list((shop.edition() / "extras").iterdir())) == made - 2 > 0
 
 
-async def test_a_repeated_link_counts_as_a_shortfall(shop: Shop):
+async def test_a_repeated_link_counts_as_a_shortfall(shop: SandboxRig):
     shop.write(one_row(3))
     shop.sandbox.script(route="outcome", fault="duplicate")
     result = await shop.run()
@@ -147,7 +147,7 @@ async def test_a_repeated_link_counts_as_a_shortfall(shop: Shop):
     assert len({line["sha256"] for line in shop.lines()}) == 3
 
 
-async def test_a_moderated_prompt_is_refused_with_its_reason_and_never_sent_again(shop: Shop):
+async def test_a_moderated_prompt_is_refused_with_its_reason_and_never_sent_again(shop: SandboxRig):
     shop.write(campaign_text("  - {id: bad, prompt: forbidden face, variants: 2}\n  - {id: good, prompt: a cup}\n"))
     shop.sandbox.change(moderated_at_submit=("forbidden",))
     result = await shop.run()
@@ -160,7 +160,7 @@ async def test_a_moderated_prompt_is_refused_with_its_reason_and_never_sent_agai
     assert shop.sandbox.state()["posts_received"] == posts
 
 
-async def test_moderation_inside_the_task_is_refused_too(shop: Shop):
+async def test_moderation_inside_the_task_is_refused_too(shop: SandboxRig):
     shop.write(one_row(2, prompt="forbidden face"))
     shop.sandbox.change(moderated_in_task=("forbidden",))
     result = await shop.run()
@@ -168,7 +168,7 @@ async def test_moderation_inside_the_task_is_refused_too(shop: Shop):
     assert len(shop.sandbox.charges()) == 1
 
 
-async def test_a_transient_failure_is_tried_again_once_its_charge_is_back(shop: Shop):
+async def test_a_transient_failure_is_tried_again_once_its_charge_is_back(shop: SandboxRig):
     shop.write(one_row(2))
     shop.sandbox.script(route="outcome", fault="failed", code="service_error", times=2)
     result = await shop.run()
@@ -178,7 +178,7 @@ async def test_a_transient_failure_is_tried_again_once_its_charge_is_back(shop: 
     assert {line["attempt"] for line in shop.lines()} == {3}
 
 
-async def test_the_third_transient_failure_is_final(shop: Shop):
+async def test_the_third_transient_failure_is_final(shop: SandboxRig):
     shop.write(one_row(2))
     shop.sandbox.script(route="outcome", fault="failed", code="service_error", times=-1)
     result = await shop.run()
@@ -187,7 +187,7 @@ async def test_the_third_transient_failure_is_final(shop: Shop):
     assert len(shop.sandbox.charges()) == 3
 
 
-async def test_a_cancelled_task_fails_and_is_not_bought_again(shop: Shop):
+async def test_a_cancelled_task_fails_and_is_not_bought_again(shop: SandboxRig):
     shop.write(one_row(1))
     shop.sandbox.script(route="outcome", fault="cancelled")
     result = await shop.run()
@@ -195,7 +195,7 @@ async def test_a_cancelled_task_fails_and_is_not_bought_again(shop: Shop):
     assert len(shop.sandbox.charges()) == 1
 
 
-async def test_a_429_is_waited_out_under_the_same_key(shop: Shop):
+async def test_a_429_is_waited_out_under_the_same_key(shop: SandboxRig):
     shop.write(one_row(1))
     shop.sandbox.script(route="submit", fault="status", status=429, retry_after="1", times=1)
     result = await shop.run()
@@ -206,7 +206,7 @@ async def test_a_429_is_waited_out_under_the_same_key(shop: Shop):
 
 
 @pytest.mark.parametrize("fault", ["drop", "broken_json"])
-async def test_a_lost_answer_is_held_and_never_sent_again(shop: Shop, fault: str):
+async def test_a_lost_answer_is_held_and_never_sent_again(shop: SandboxRig, fault: str):
     shop.write(one_row(2))
     shop.sandbox.script(route="submit", fault=fault, after=True)
     result = await shop.run()
@@ -217,7 +217,7 @@ async def test_a_lost_answer_is_held_and_never_sent_again(shop: Shop, fault: str
     assert len(shop.sandbox.charges()) == 1
 
 
-async def test_three_unknown_purchases_stop_the_buying(shop: Shop):
+async def test_three_unknown_purchases_stop_the_buying(shop: SandboxRig):
     shop.write(campaign_text("  - {id: many, prompt: 'mug {{ n }}', matrix: {n: [a, b, c, d, e, f, g, h]}}\n"))
     shop.sandbox.script(route="submit", fault="drop", after=True, times=-1)
     result = await shop.run()
@@ -226,7 +226,7 @@ async def test_three_unknown_purchases_stop_the_buying(shop: Shop):
     assert len(shop.sandbox.charges()) == 3
 
 
-async def test_a_rejected_key_stops_at_once_and_a_good_one_goes_on(shop: Shop):
+async def test_a_rejected_key_stops_at_once_and_a_good_one_goes_on(shop: SandboxRig):
     shop.write(campaign_text("  - {id: many, prompt: 'mug {{ n }}', matrix: {n: [a, b, c, d, e, f]}}\n"))
     shop.sandbox.change(key_states={"sk-test-canary": "revoked"})
     result = await shop.run()
@@ -238,7 +238,7 @@ async def test_a_rejected_key_stops_at_once_and_a_good_one_goes_on(shop: Shop):
     assert shop.bought() == 6
 
 
-async def test_an_empty_account_stops_the_buying_and_a_top_up_goes_on(shop: Shop):
+async def test_an_empty_account_stops_the_buying_and_a_top_up_goes_on(shop: SandboxRig):
     shop.write(campaign_text("  - {id: many, prompt: 'mug {{ n }}', matrix: {n: [a, b, c, d, e, f]}}\n"))
     shop.sandbox.set_credits(balance=Decimal("4.6"))
     result = await shop.run(in_flight=1)
@@ -249,7 +249,7 @@ async def test_an_empty_account_stops_the_buying_and_a_top_up_goes_on(shop: Shop
     assert shop.bought() == 6
 
 
-async def test_a_plan_over_its_budget_sends_nothing(shop: Shop):
+async def test_a_plan_over_its_budget_sends_nothing(shop: SandboxRig):
     shop.write(campaign_text("  - {id: mug, prompt: a mug, variants: 10}\n", budget="{usd: 0.10}"))
     result = await shop.run()
     assert result.exit_code == 4
@@ -268,7 +268,7 @@ async def test_a_plan_over_its_budget_sends_nothing(shop: Shop):
     ],
 )
 async def test_no_budget_passes_the_ceiling_and_a_ceiling_raises_none(
-    shop: Shop, of_file: str, wish: dict[str, object]
+    shop: SandboxRig, of_file: str, wish: dict[str, object]
 ):
     shop.write(campaign_text("  - {id: mug, prompt: a mug, variants: 10}\n", budget=of_file))
     result = await shop.run(**wish)
@@ -276,7 +276,7 @@ async def test_no_budget_passes_the_ceiling_and_a_ceiling_raises_none(
     assert shop.sandbox.state()["posts_received"] == 0
 
 
-async def test_a_price_that_moved_stops_after_the_first_call(shop: Shop):
+async def test_a_price_that_moved_stops_after_the_first_call(shop: SandboxRig):
     shop.write(campaign_text("  - {id: many, prompt: 'mug {{ n }}', matrix: {n: [a, b, c, d, e, f]}}\n"))
     shop.sandbox.change(credits_per_image=Decimal("1.8"))
     result = await shop.run()
@@ -294,7 +294,7 @@ async def test_a_price_that_moved_stops_after_the_first_call(shop: Shop):
 
 
 @pytest.mark.parametrize("fault", ["status", "drop", "truncated", "html", "empty", "corrupt"])
-async def test_a_download_that_fails_is_tried_again(shop: Shop, fault: str):
+async def test_a_download_that_fails_is_tried_again(shop: SandboxRig, fault: str):
     shop.write(one_row(2))
     shop.sandbox.script(route="image", fault=fault, times=2)
     result = await shop.run()
@@ -302,7 +302,7 @@ async def test_a_download_that_fails_is_tried_again(shop: Shop, fault: str):
     assert shop.bought() == 2
 
 
-async def test_bytes_that_never_decode_are_kept_in_quarantine_and_stay_open_while_their_link_lives(shop: Shop):
+async def test_bytes_that_never_decode_are_kept_in_quarantine_and_stay_open_while_their_link_lives(shop: SandboxRig):
     shop.write(one_row(1))
     shop.sandbox.script(route="image", fault="corrupt", times=-1)
     result = await shop.run()
@@ -311,7 +311,7 @@ async def test_bytes_that_never_decode_are_kept_in_quarantine_and_stay_open_whil
     assert len(list((shop.edition() / "quarantine").iterdir())) == 1
 
 
-async def test_a_download_outage_leaves_the_image_for_the_next_run(shop: Shop):
+async def test_a_download_outage_leaves_the_image_for_the_next_run(shop: SandboxRig):
     shop.write(one_row(2))
     shop.sandbox.change(download_error_rate=1.0)
     first = await shop.run()
@@ -323,7 +323,7 @@ async def test_a_download_outage_leaves_the_image_for_the_next_run(shop: Shop):
     assert len(shop.sandbox.charges()) == 1
 
 
-async def test_an_interrupted_run_goes_on_where_it_stopped(shop: Shop):
+async def test_an_interrupted_run_goes_on_where_it_stopped(shop: SandboxRig):
     shop.write(campaign_text("  - {id: many, prompt: 'mug {{ n }}', matrix: {n: [a, b, c, d, e, f, g, h]}}\n"))
     result = await shop.run(started=lambda run: run.interrupt(), in_flight=2)
     assert result.exit_code == 130
@@ -332,7 +332,7 @@ async def test_an_interrupted_run_goes_on_where_it_stopped(shop: Shop):
     assert shop.bought() == 8
 
 
-async def test_no_key_and_no_signed_link_outside_the_ledger(shop: Shop):
+async def test_no_key_and_no_signed_link_outside_the_ledger(shop: SandboxRig):
     shop.write(one_row(2, references=1))
     await shop.run()
     for path in shop.edition().rglob("*"):
@@ -344,7 +344,7 @@ async def test_no_key_and_no_signed_link_outside_the_ledger(shop: Shop):
     assert shop.sandbox.state()["violation_count"] == 0
 
 
-async def test_a_task_that_nothing_claims_is_copied_before_its_links_die(shop: Shop):
+async def test_a_task_that_nothing_claims_is_copied_before_its_links_die(shop: SandboxRig):
     shop = shop.with_settings(dedicated_key=True)
     async with EvoLink(shop.settings) as api:
         stranger = await api.submit(
@@ -358,7 +358,7 @@ async def test_a_task_that_nothing_claims_is_copied_before_its_links_die(shop: S
     assert len(list((shop.edition().parents[1] / "orphans").iterdir())) == 1
 
 
-async def test_a_task_whose_finder_died_after_its_claim_is_still_collected_and_by_no_other_call(shop: Shop):
+async def test_a_task_whose_finder_died_after_its_claim_is_still_collected_and_by_no_other_call(shop: SandboxRig):
     shop.write(campaign_text("  - {id: cup, prompt: a cup}\n"))
     shop.sandbox.script(route="submit", fault="drop", after=True)
     assert (await shop.run()).exit_code == 6
@@ -375,7 +375,7 @@ async def test_a_task_whose_finder_died_after_its_claim_is_still_collected_and_b
     assert len(shop.sandbox.charges()) == 1
 
 
-async def test_a_second_task_of_one_attempt_is_kept_and_its_charge_shown(shop: Shop):
+async def test_a_second_task_of_one_attempt_is_kept_and_its_charge_shown(shop: SandboxRig):
     shop.write(one_row(2))
     await shop.run()
     body = json.loads(next(shop.edition().rglob("a1-intent.json")).read_text())["body"]
@@ -393,7 +393,7 @@ async def test_a_second_task_of_one_attempt_is_kept_and_its_charge_shown(shop: S
     assert len(list((shop.edition() / "extras").iterdir())) == 2
 
 
-async def test_a_finished_edition_is_resumed_from_its_seals_without_reading_its_records(shop: Shop):
+async def test_a_finished_edition_is_resumed_from_its_seals_without_reading_its_records(shop: SandboxRig):
     shop.write(campaign_text("  - {id: cup, prompt: a cup, variants: 20}\n  - {id: jug, prompt: a jug}\n"))
     await shop.run()
     assert len(list((shop.edition() / "ledger" / "sealed").iterdir())) == 1
@@ -415,7 +415,7 @@ async def test_a_finished_edition_is_resumed_from_its_seals_without_reading_its_
     assert shop.bought() == 22
 
 
-async def test_what_is_ready_to_download_comes_before_anything_is_bought(shop: Shop):
+async def test_what_is_ready_to_download_comes_before_anything_is_bought(shop: SandboxRig):
     jobs = "  - {id: cup, prompt: a cup, variants: 2}\n"
     shop.write(campaign_text(jobs))
     shop.sandbox.change(download_error_rate=1.0)

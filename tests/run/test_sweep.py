@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.shop import Shop, campaign_text, one_row
+from support.shop import SandboxRig, campaign_text, one_row
 
 from adloom import wiring as session
 from adloom.core.errors import StoreUnavailable
@@ -31,16 +31,16 @@ class Tomorrow(WallClock):
 
 
 @asynccontextmanager
-async def the_world(shop: Shop) -> AsyncIterator[World]:
+async def the_world(shop: SandboxRig) -> AsyncIterator[World]:
     async with open_world(shop.settings, open_store(shop.settings.archive)) as world:
         yield world
 
 
-def posts(shop: Shop) -> int:
+def posts(shop: SandboxRig) -> int:
     return int(str(shop.sandbox.state()["posts_received"]))
 
 
-async def test_images_of_a_run_that_died_are_fetched_and_nothing_is_bought(shop: Shop):
+async def test_images_of_a_run_that_died_are_fetched_and_nothing_is_bought(shop: SandboxRig):
     shop.write(THREE_ROWS)
     shop.sandbox.change(task_seconds=0.5)
     running = asyncio.create_task(shop.run())
@@ -58,7 +58,7 @@ async def test_images_of_a_run_that_died_are_fetched_and_nothing_is_bought(shop:
     assert [line["status"] for line in shop.lines()] == ["archived"] * 6
 
 
-async def test_images_that_a_run_held_because_they_were_not_shown_are_fetched(shop: Shop):
+async def test_images_that_a_run_held_because_they_were_not_shown_are_fetched(shop: SandboxRig):
     shop.write(one_row(4))
     shop.sandbox.change(late_results_rate=1, late_results="partial", late_results_s=10**9)
     assert (await shop.run()).exit_code == 6
@@ -74,7 +74,7 @@ async def test_images_that_a_run_held_because_they_were_not_shown_are_fetched(sh
     assert [line["status"] for line in shop.lines()] == ["archived"] * 4
 
 
-async def test_links_near_their_end_that_cannot_be_fetched_need_a_person(shop: Shop):
+async def test_links_near_their_end_that_cannot_be_fetched_need_a_person(shop: SandboxRig):
     shop.write(one_row(2))
     shop.sandbox.change(download_error_rate=1.0)
     assert (await shop.run()).exit_code == 7
@@ -88,7 +88,7 @@ async def test_links_near_their_end_that_cannot_be_fetched_need_a_person(shop: S
     assert posts(shop) == 1
 
 
-async def test_a_purchase_of_unknown_outcome_is_reported_and_left_alone(shop: Shop):
+async def test_a_purchase_of_unknown_outcome_is_reported_and_left_alone(shop: SandboxRig):
     shop.write(one_row(2))
     shop.sandbox.change(lose_reply_rate=1.0)
     assert (await shop.run()).exit_code == 6
@@ -97,7 +97,7 @@ async def test_a_purchase_of_unknown_outcome_is_reported_and_left_alone(shop: Sh
     assert posts(shop) == 1
 
 
-async def test_an_edition_at_rest_is_known_by_its_manifest(shop: Shop):
+async def test_an_edition_at_rest_is_known_by_its_manifest(shop: SandboxRig):
     shop.write(one_row(2))
     await shop.run()
     async with the_world(shop) as world:
@@ -109,7 +109,7 @@ async def test_an_edition_at_rest_is_known_by_its_manifest(shop: Shop):
         assert not await is_at_rest(world.store, EDITION, time.time())
 
 
-async def three_editions_to_fetch(shop: Shop) -> list[Path]:
+async def three_editions_to_fetch(shop: SandboxRig) -> list[Path]:
     """Three campaigns whose images are paid for and could not be downloaded."""
     shop.sandbox.change(download_error_rate=1.0)
     for name in ("first", "second", "third"):
@@ -119,7 +119,7 @@ async def three_editions_to_fetch(shop: Shop) -> list[Path]:
     return [shop.edition(name) for name in ("first", "second", "third")]
 
 
-async def swept_all(shop: Shop) -> list[Swept]:
+async def swept_all(shop: SandboxRig) -> list[Swept]:
     async with the_world(shop) as world:
         return await sweep_all(world, await open_editions(world.store, world.clock.now()), publish_again)
 
@@ -128,7 +128,7 @@ def images(folder: Path) -> int:
     return len(list(folder.glob("assets/**/*.jpg")))
 
 
-async def test_an_edition_that_cannot_be_read_is_named_and_the_others_are_fetched(shop: Shop):
+async def test_an_edition_that_cannot_be_read_is_named_and_the_others_are_fetched(shop: SandboxRig):
     folders = await three_editions_to_fetch(shop)
     next(folders[0].glob("ledger/*/a1-intent.json")).write_text("[" * 100_000)
     found = await swept_all(shop)
@@ -140,7 +140,7 @@ async def test_an_edition_that_cannot_be_read_is_named_and_the_others_are_fetche
 
 
 @pytest.mark.parametrize("damage", ["", "[" * 100_000, "[]", '{"totals": 5}', '{"totals": {"open": 0}}'])
-async def test_a_manifest_that_cannot_be_read_keeps_nothing_from_being_fetched(shop: Shop, damage: str):
+async def test_a_manifest_that_cannot_be_read_keeps_nothing_from_being_fetched(shop: SandboxRig, damage: str):
     folders = await three_editions_to_fetch(shop)
     (folders[0] / "manifest.json").write_text(damage)
     assert [(swept.fetched, swept.broken) for swept in await swept_all(shop)] == [(1, "")] * 3
@@ -148,7 +148,7 @@ async def test_a_manifest_that_cannot_be_read_keeps_nothing_from_being_fetched(s
     assert (folders[0] / "manifest.json").read_text() != damage
 
 
-async def test_a_plan_that_cannot_be_read_is_named_and_its_images_are_fetched(shop: Shop):
+async def test_a_plan_that_cannot_be_read_is_named_and_its_images_are_fetched(shop: SandboxRig):
     folders = await three_editions_to_fetch(shop)
     (folders[0] / "plan-r1.json").write_text("{")
     found = await swept_all(shop)
@@ -156,7 +156,7 @@ async def test_a_plan_that_cannot_be_read_is_named_and_its_images_are_fetched(sh
     assert list(map(images, folders)) == [2, 2, 2]
 
 
-async def test_a_page_that_cannot_be_made_ends_no_sweep(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+async def test_a_page_that_cannot_be_made_ends_no_sweep(shop: SandboxRig, monkeypatch: pytest.MonkeyPatch):
     folders = await three_editions_to_fetch(shop)
 
     async def fail(*_: object, **__: object) -> str:
@@ -170,7 +170,9 @@ async def test_a_page_that_cannot_be_made_ends_no_sweep(shop: Shop, monkeypatch:
         assert len((await indexed_editions(world.store, time.time()))[0]) == 3
 
 
-async def test_a_store_that_is_away_ends_the_sweep_after_a_few_editions(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+async def test_a_store_that_is_away_ends_the_sweep_after_a_few_editions(
+    shop: SandboxRig, monkeypatch: pytest.MonkeyPatch
+):
     asked: list[Edition] = []
 
     async def away(_world: World, edition: Edition) -> Swept:

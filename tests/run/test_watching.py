@@ -3,8 +3,8 @@
 import asyncio
 import json
 
-from support.desk import Desk
-from support.shop import Shop, campaign_text, one_row
+from support.desk import CliRig
+from support.shop import SandboxRig, campaign_text, one_row
 
 from adloom.gallery.chooser.write import tells_of_a_run
 from adloom.ledger.edition import Edition
@@ -16,7 +16,7 @@ EDITION = Edition("test", "main")
 SLOW = campaign_text("  - {id: mug, prompt: 'mug {{ n }}', matrix: {n: [a, b, c, slow]}}\n")
 
 
-async def test_the_page_is_there_before_the_run_ends_and_says_that_it_goes_on(shop: Shop):
+async def test_the_page_is_there_before_the_run_ends_and_says_that_it_goes_on(shop: SandboxRig):
     shop.write(SLOW)
     shop.sandbox.script(route="outcome", fault="never", match="slow")
     run = asyncio.create_task(shop.run())
@@ -43,7 +43,7 @@ def _shows(page: object, images: int) -> bool:
     return tells_of_a_run(content) and content.count(b'"archived"') >= images
 
 
-def test_following_an_edition_ends_when_nothing_is_open(desk: Desk):
+def test_following_an_edition_ends_when_nothing_is_open(desk: CliRig):
     source = desk.write(one_row(2))
     assert desk.run("run", source).returncode == 0
     assert not tells_of_a_run((desk.edition / "review.html").read_bytes())

@@ -46,7 +46,7 @@ from adloom.ledger.capabilities import Capabilities
 from adloom.ledger.edition import to_json, utc
 from adloom.ledger.ledger import Ledger
 from adloom.spend.purchase import Buyer, Spender
-from adloom.spend.unknown import Ladder, Rungs
+from adloom.spend.unknown import EvidenceSources, UnknownPurchases
 
 INTERRUPTION = Stop(StopReason.INTERRUPTED, "stop")
 
@@ -60,7 +60,7 @@ def an_order(name: str = "mug", n: int = 2, **row: object) -> Order:
 
 
 @dataclass
-class Till:
+class SpendRig:
     """One run's parts that buy, over a store and an API that all runs share."""
 
     store: MemoryStore
@@ -76,18 +76,18 @@ class Till:
     spender: Spender = field(init=False)
     throttle: Throttle = field(init=False)
 
-    async def open(self) -> "Till":
+    async def open(self) -> "SpendRig":
         self.ledger = await a_ledger(self.store, self.clock, self.writer)
         self.throttle = Throttle(self.pace, self.gate, self.clock)
         world = a_world(self.store, self.clock, self.api)
-        ladder = Ladder(
+        unknowns = UnknownPurchases(
             world, self.ledger, self.gate,
-            rungs=Rungs(Capabilities({}), dedicated_key=False), calls=100, settled=lambda _: None,
+            sources=EvidenceSources(Capabilities({}), dedicated_key=False), calls=100, settled=lambda _: None,
         )  # fmt: skip
         poller = Poller(api=self.api, gate=self.gate, clock=self.clock, random=world.random, interval_s=3)
         self.spender = Spender(
             world, self.ledger, gate=self.gate, throttle=self.throttle,
-            prices=PriceWatch(self.gate, self.cap, self.planned, most=self.pace.in_flight), ladder=ladder,
+            prices=PriceWatch(self.gate, self.cap, self.planned, most=self.pace.in_flight), unknowns=unknowns,
             buyer=Buyer("token", 1, self.api.account), fallback=Fallback(self.models, {NEXT: PRICE}, self.writer),
             failures=Collector(self.ledger, poller).failures,
         )  # fmt: skip
@@ -114,16 +114,16 @@ def shared():
 
 
 @pytest.fixture
-async def till(shared) -> Till:
-    return await Till(**shared, writer="run-a").open()
+async def till(shared) -> SpendRig:
+    return await SpendRig(**shared, writer="run-a").open()
 
 
 @pytest.fixture
-async def other(shared) -> Till:
-    return await Till(**shared, writer="run-b").open()
+async def other(shared) -> SpendRig:
+    return await SpendRig(**shared, writer="run-b").open()
 
 
-def facts_of(till: Till, order: Order) -> set[str]:
+def facts_of(till: SpendRig, order: Order) -> set[str]:
     return till.store.names(f"ledger/{order.call}/")
 
 
@@ -232,7 +232,7 @@ async def test_a_released_call_whose_task_turned_up_after_all_is_not_bought_agai
     till.api.answers = [OutcomeUnknown("reset")]
     await till.buy(order)
     await till.ledger.decide(order.call, "a1-settled", {"outcome": "released", "kind": "", "reason": "a person"})
-    later = await Till(**shared, writer="run-b").open()
+    later = await SpendRig(**shared, writer="run-b").open()
     assert later.stage(order) is Stage.UNBOUGHT
     await till.ledger.accept(order.call, 1, "late", "3.06")
     await later.buy(order)
@@ -244,7 +244,7 @@ async def test_a_released_call_is_bought_again_under_a_new_key(till, shared):
     till.api.answers = [OutcomeUnknown("reset")]
     await till.buy(order)
     await till.ledger.decide(order.call, "a1-settled", {"outcome": "released", "kind": "", "reason": "a person"})
-    later = await Till(**shared, writer="run-b").open()
+    later = await SpendRig(**shared, writer="run-b").open()
     await later.buy(order)
     assert [post.key for post in till.api.posts] == [idempotency_key("token", order.call, n) for n in (1, 2)]
 
@@ -275,7 +275,7 @@ async def test_wherever_a_run_dies_the_next_one_never_sends_what_may_have_been_b
         await till.buy(order)
     till.store.fault = lambda *_: None
     sent = len(till.api.posts)
-    later = await Till(**shared, writer="run-c").open()
+    later = await SpendRig(**shared, writer="run-c").open()
     stage = later.stage(order)
     assert (stage is Stage.UNBOUGHT) == (not till.store.names("ledger/"))
     if stage is Stage.UNBOUGHT:
@@ -359,7 +359,7 @@ async def test_a_servers_advice_holds_everybody_back(till):
 
 
 async def test_calls_that_are_sent_again_keep_the_campaigns_distance(shared):
-    till = await Till(**shared, writer="run-a", pace=Pace(submits_per_minute=6)).open()
+    till = await SpendRig(**shared, writer="run-a", pace=Pace(submits_per_minute=6)).open()
     till.api.answers = [Throttled("429", status=429, retry_after_s=1)] * 4
     await till.buy(*(an_order(f"row-{n}") for n in range(4)))
     times = [post.at for post in till.api.posts]
@@ -387,7 +387,7 @@ async def test_a_connection_that_never_comes_is_an_outage_and_provably_free(till
     assert till.gate.stops[0].remedy
     assert till.stage(order) is Stage.UNBOUGHT
     assert till.reserved() == 0
-    later = await Till(**shared, writer="run-b").open()
+    later = await SpendRig(**shared, writer="run-b").open()
     await later.buy(order)
     assert later.stage(order) is Stage.ACCEPTED
     assert len(till.api.posts) == 6
@@ -419,7 +419,7 @@ async def test_a_call_that_another_run_left_waiting_goes_on_under_its_key(till, 
     with pytest.raises(Crash):
         await till.buy(order)
     del till.store.objects[EDITION.key(f"ledger/{order.call}/a1-send-2.json")]  # as if it had died while it waited
-    later = await Till(**shared, writer="run-b").open()
+    later = await SpendRig(**shared, writer="run-b").open()
     assert later.stage(order) is Stage.WAITING
     await later.buy(order)
     assert till.api.posts[0].key == till.api.posts[-1].key
@@ -448,7 +448,7 @@ def models_sent(till) -> list[str]:
 
 
 async def test_a_model_that_is_unavailable_gives_way_under_a_key_of_its_own(shared):
-    till = await Till(**shared, writer="run-a", models=(NEXT,)).open()
+    till = await SpendRig(**shared, writer="run-a", models=(NEXT,)).open()
     order = an_order()
     till.api.answers = [GONE]
     await till.buy(order)
@@ -459,7 +459,7 @@ async def test_a_model_that_is_unavailable_gives_way_under_a_key_of_its_own(shar
 
 @pytest.mark.parametrize("models", [(), (NEXT,)])
 async def test_where_no_model_is_left_buying_stops_and_the_call_stays_free(shared, models):
-    till = await Till(**shared, writer="run-a", models=models).open()
+    till = await SpendRig(**shared, writer="run-a", models=models).open()
     order = an_order()
     till.api.answers = [GONE] * 9
     await till.buy(order)
@@ -469,7 +469,7 @@ async def test_where_no_model_is_left_buying_stops_and_the_call_stays_free(share
 
 
 async def test_an_answer_that_got_lost_is_never_followed_by_another_model(shared):
-    till = await Till(**shared, writer="run-a", models=(NEXT,)).open()
+    till = await SpendRig(**shared, writer="run-a", models=(NEXT,)).open()
     order = an_order()
     till.api.answers = [OutcomeUnknown("503 model_unavailable", status=503, code="model_unavailable")]
     await till.buy(order)
@@ -477,13 +477,13 @@ async def test_an_answer_that_got_lost_is_never_followed_by_another_model(shared
 
 
 async def test_a_later_run_does_not_go_on_with_bytes_that_name_another_model(shared):
-    till = await Till(**shared, writer="run-a", models=(NEXT,)).open()
+    till = await SpendRig(**shared, writer="run-a", models=(NEXT,)).open()
     order = an_order()
     till.api.answers = [GONE, Throttled("429", status=429), Crash()]
     with pytest.raises(Crash):
         await till.buy(order)
     del till.store.objects[EDITION.key(f"ledger/{order.call}/a2-send-2.json")]  # as if it had died while it waited
-    later = await Till(**shared, writer="run-b", models=(NEXT,)).open()
+    later = await SpendRig(**shared, writer="run-b", models=(NEXT,)).open()
     assert later.stage(order) is Stage.WAITING
     await later.buy(order)
     assert (models_sent(later)[-1], later.stage(order), later.stops) == (order.row.model, Stage.ACCEPTED, [])
@@ -499,7 +499,7 @@ async def test_a_stopped_account_ends_the_buying_and_leaves_the_call_free(till, 
     assert till.stops == [StopReason.ACCOUNT]
     assert till.stage(order) is Stage.UNBOUGHT
     assert till.reserved() == 0
-    later = await Till(**shared, writer="run-b").open()
+    later = await SpendRig(**shared, writer="run-b").open()
     await later.buy(order)
     assert later.stage(order) is Stage.ACCEPTED
     assert till.api.posts[-1].key == idempotency_key("token", order.call, 2)
@@ -541,7 +541,9 @@ async def test_a_purchase_whose_run_was_stopped_is_sent_again_where_the_api_reme
     await asyncio.gather(buying, return_exceptions=True)
     proven = {"fingerprint": {"replays_keys": True, "probed": utc(shared["clock"].now())}}
     facts = till.ledger.facts(order.call)
-    assert Rungs(Capabilities(proven), dedicated_key=False).may_resend(facts, "fingerprint", shared["clock"].now() + 60)
+    assert EvidenceSources(Capabilities(proven), dedicated_key=False).may_resend(
+        facts, "fingerprint", shared["clock"].now() + 60
+    )
 
 
 async def test_the_first_call_of_each_model_and_quality_goes_alone(till):
@@ -571,7 +573,7 @@ async def test_a_price_that_moved_closes_the_gate_after_the_first_call(till, per
 
 
 async def test_a_small_rise_that_passes_the_budget_closes_the_gate(shared):
-    till = await Till(**shared, writer="run-a", cap=Decimal(100), planned=Decimal(98)).open()
+    till = await SpendRig(**shared, writer="run-a", cap=Decimal(100), planned=Decimal(98)).open()
     till.api.reserved_per_image = Decimal("1.58")
     await till.buy(*(an_order(f"row-{n}") for n in range(5)))
     assert till.stops == [StopReason.BUDGET]
@@ -602,7 +604,7 @@ async def test_a_closed_gate_buys_nothing_and_writes_nothing(till):
     assert not till.store.objects
 
 
-def _takes_no_acceptance(till: Till) -> None:
+def _takes_no_acceptance(till: SpendRig) -> None:
     def outage(operation: str, key: str) -> None:
         if operation == "create" and "a1-accepted" in key:
             raise StoreUnavailable("the disk is gone", remedy="Bring it back.")

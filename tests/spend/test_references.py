@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from support.fakes import EDITION, ManualClock, MemoryStore, ScriptedApi, a_row, a_world, references, until
-from support.shop import Shop, campaign_text
+from support.shop import SandboxRig, campaign_text
 
 from adloom.core.campaign import Reference
 from adloom.core.errors import AccountStopped, InputError, ReadFailed, RequestRefused, StoreUnavailable
@@ -23,7 +23,7 @@ from adloom.ports import HostedFile
 from adloom.publish.checksums import verify
 from adloom.spend.references import TRIES, Hosting
 from adloom.targets import new_ledger, open_store, open_target
-from adloom.wiring import execute, outlook_of
+from adloom.wiring import assessment_of, execute
 from adloom.world import ReferenceFiles
 
 HOUR = 3600.0
@@ -36,26 +36,26 @@ def picture(colour: str = "orange") -> bytes:
     return out.getvalue()
 
 
-def uploads(shop: Shop) -> int:
+def uploads(shop: SandboxRig) -> int:
     """Requests to the file service, the quota's among them."""
     return shop.sandbox.state()["requests"].get("upload", 0)
 
 
-def posts(shop: Shop) -> int:
+def posts(shop: SandboxRig) -> int:
     return shop.sandbox.state()["posts_received"]
 
 
-def records(shop: Shop) -> list[Path]:
+def records(shop: SandboxRig) -> list[Path]:
     return sorted((shop.edition() / "ledger" / "uploads").glob("*.json"))
 
 
-def sent_urls(shop: Shop) -> list[list[str]]:
+def sent_urls(shop: SandboxRig) -> list[list[str]]:
     bodies = [json.loads(path.read_text())["body"] for path in shop.edition().glob("ledger/c-*/a*-intent.json")]
     return [json.loads(body)["image_urls"] for body in bodies]
 
 
 @pytest.fixture
-def filed(shop: Shop) -> Shop:
+def filed(shop: SandboxRig) -> SandboxRig:
     """A shop whose campaign has three calls that need one file."""
     (shop.folder / "bottle.png").write_bytes(picture())
     shop.sandbox.change(reference_check="submit")
@@ -66,7 +66,7 @@ def filed(shop: Shop) -> Shop:
 # A campaign's whole way
 
 
-async def test_a_file_is_uploaded_once_for_all_calls_and_every_image_is_archived(filed: Shop):
+async def test_a_file_is_uploaded_once_for_all_calls_and_every_image_is_archived(filed: SandboxRig):
     result = await filed.run()
     assert result.exit_code == 0
     assert filed.bought() == 3
@@ -79,14 +79,14 @@ async def test_a_file_is_uploaded_once_for_all_calls_and_every_image_is_archived
     assert {tuple(line["references"]) for line in filed.lines()} == {("bottle.png",)}
 
 
-async def test_an_unchanged_second_run_uploads_nothing_and_buys_nothing(filed: Shop):
+async def test_an_unchanged_second_run_uploads_nothing_and_buys_nothing(filed: SandboxRig):
     await filed.run()
     before = (uploads(filed), posts(filed), filed.lines())
     assert (await filed.run()).exit_code == 0
     assert (uploads(filed), posts(filed), filed.lines()) == before
 
 
-async def test_more_variants_use_the_upload_that_is_there(filed: Shop):
+async def test_more_variants_use_the_upload_that_is_there(filed: SandboxRig):
     await filed.run()
     filed.write(campaign_text(JOBS.replace("references", "variants: 2, references")))
     assert (await filed.run()).exit_code == 0
@@ -95,7 +95,7 @@ async def test_more_variants_use_the_upload_that_is_there(filed: Shop):
     assert len(records(filed)) == 1
 
 
-async def test_an_old_upload_is_made_again(filed: Shop):
+async def test_an_old_upload_is_made_again(filed: SandboxRig):
     await filed.run()
     filed.sandbox.advance(73 * HOUR)
     (record,) = records(filed)
@@ -107,7 +107,7 @@ async def test_an_old_upload_is_made_again(filed: Shop):
     assert len(records(filed)) == 2
 
 
-async def test_an_edited_file_is_another_picture_and_makes_new_images(filed: Shop):
+async def test_an_edited_file_is_another_picture_and_makes_new_images(filed: SandboxRig):
     await filed.run()
     (filed.folder / "bottle.png").write_bytes(picture("navy"))
     result = await filed.run(replace=True)
@@ -116,7 +116,7 @@ async def test_an_edited_file_is_another_picture_and_makes_new_images(filed: Sho
     assert len({tuple(urls) for urls in sent_urls(filed)}) == 2
 
 
-async def test_a_file_and_an_address_go_out_in_the_order_of_the_campaign(filed: Shop):
+async def test_a_file_and_an_address_go_out_in_the_order_of_the_campaign(filed: SandboxRig):
     urls = "['https://example.com/1.png', bottle.png, 'https://example.com/2.png']"
     filed.write(campaign_text(f"  - {{id: mug, prompt: a mug, references: {urls}}}\n"))
     assert (await filed.run()).exit_code == 0
@@ -125,10 +125,10 @@ async def test_a_file_and_an_address_go_out_in_the_order_of_the_campaign(filed: 
     assert file.startswith(filed.sandbox.base_url)
 
 
-async def test_where_a_file_is_hosted_buys_nothing_again(filed: Shop):
+async def test_where_a_file_is_hosted_buys_nothing_again(filed: SandboxRig):
     await filed.run()
     calls = {path.parent.name for path in filed.edition().glob("ledger/c-*/a1-intent.json")}
-    other = Shop(filed.sandbox, filed.folder, filed.settings).with_settings(
+    other = SandboxRig(filed.sandbox, filed.folder, filed.settings).with_settings(
         files_url=filed.sandbox.base_url.replace("127.0.0.1", "localhost"), archive=str(filed.folder / "other")
     )
     other.campaign = filed.campaign
@@ -136,7 +136,7 @@ async def test_where_a_file_is_hosted_buys_nothing_again(filed: Shop):
     assert {path.parent.name for path in other.edition().glob("ledger/c-*/a1-intent.json")} == calls
 
 
-async def test_a_full_file_service_stops_the_run_before_anything_is_bought(filed: Shop):
+async def test_a_full_file_service_stops_the_run_before_anything_is_bought(filed: SandboxRig):
     filed.sandbox.change(max_files=0)
     result = await filed.run()
     assert result.exit_code == 5
@@ -149,7 +149,7 @@ async def test_a_full_file_service_stops_the_run_before_anything_is_bought(filed
 
 
 @pytest.mark.parametrize(("fault", "code"), [({"status": 503}, 7), ({"status": 401}, 5), ({"status": 402}, 5)])
-async def test_a_service_that_fails_for_good_leaves_all_calls_open(filed: Shop, fault: dict[str, int], code: int):
+async def test_a_service_that_fails_for_good_leaves_all_calls_open(filed: SandboxRig, fault: dict[str, int], code: int):
     filed.sandbox.script(route="upload", fault="status", match="base64", times=-1, **fault)
     result = await filed.run()
     assert result.exit_code == code
@@ -161,7 +161,7 @@ async def test_a_service_that_fails_for_good_leaves_all_calls_open(filed: Shop, 
     assert filed.bought() == 3
 
 
-async def test_a_service_that_recovers_costs_a_little_time_only(filed: Shop):
+async def test_a_service_that_recovers_costs_a_little_time_only(filed: SandboxRig):
     for fault in ("drop", "broken_json", "partial"):
         filed.sandbox.script(route="upload", fault=fault, match="base64")
     filed.sandbox.script(route="upload", fault="status", status=500, match="quota")
@@ -171,36 +171,36 @@ async def test_a_service_that_recovers_costs_a_little_time_only(filed: Shop):
 
 
 @pytest.mark.parametrize("edit", [lambda path: path.write_bytes(picture("navy")), Path.unlink])
-async def test_a_file_that_changes_between_plan_and_run_is_an_error_before_anything_is_sent(filed: Shop, edit):
+async def test_a_file_that_changes_between_plan_and_run_is_an_error_before_anything_is_sent(filed: SandboxRig, edit):
     store = open_store(filed.settings.archive)
-    outlook = await outlook_of(filed.request(), filed.settings, store, to_run=True)
+    assessment = await assessment_of(filed.request(), filed.settings, store, to_run=True)
     edit(filed.folder / "bottle.png")
     with pytest.raises(InputError, match=r"bottle\.png"):
-        await execute(filed.settings, store, outlook)
+        await execute(filed.settings, store, assessment)
     assert (uploads(filed), posts(filed)) == (0, 0)
 
 
-async def test_a_file_that_changes_under_a_run_stops_its_buying(filed: Shop):
+async def test_a_file_that_changes_under_a_run_stops_its_buying(filed: SandboxRig):
     result = await filed.run(started=lambda _: (filed.folder / "bottle.png").write_bytes(picture("navy")))
     assert result.exit_code == 2
     assert [stop.reason for stop in result.stops] == [StopReason.INPUT_CHANGED]
     assert (uploads(filed), posts(filed)) == (0, 0)
 
 
-async def test_planning_uploads_nothing(filed: Shop):
+async def test_planning_uploads_nothing(filed: SandboxRig):
     store = open_store(filed.settings.archive)
-    outlook = await outlook_of(filed.request(), filed.settings, store, to_run=False)
-    assert [file.shown for file in outlook.surveyed.files] == ["bottle.png"]
+    assessment = await assessment_of(filed.request(), filed.settings, store, to_run=False)
+    assert [file.shown for file in assessment.surveyed.files] == ["bottle.png"]
     assert uploads(filed) == 0
 
 
-async def test_a_run_over_its_budget_uploads_nothing(filed: Shop):
+async def test_a_run_over_its_budget_uploads_nothing(filed: SandboxRig):
     filed.write(campaign_text(JOBS, budget="{usd: 0.01}"))
     assert (await filed.run()).exit_code == 4
     assert uploads(filed) == 0
 
 
-async def test_no_hosted_address_is_shown_outside_the_ledger(filed: Shop, caplog: pytest.LogCaptureFixture):
+async def test_no_hosted_address_is_shown_outside_the_ledger(filed: SandboxRig, caplog: pytest.LogCaptureFixture):
     caplog.set_level("DEBUG", "adloom")
     await filed.run()
     for path in filed.edition().rglob("*"):
@@ -211,7 +211,7 @@ async def test_no_hosted_address_is_shown_outside_the_ledger(filed: Shop, caplog
     assert "/hosted/" not in caplog.text
 
 
-async def test_a_ledger_with_uploads_is_read_sealed_and_verified_as_any_other(filed: Shop):
+async def test_a_ledger_with_uploads_is_read_sealed_and_verified_as_any_other(filed: SandboxRig):
     await filed.run()
     store, edition = open_target(str(filed.edition()), filed.settings)
     ledger = new_ledger(store, edition)
@@ -221,7 +221,7 @@ async def test_a_ledger_with_uploads_is_read_sealed_and_verified_as_any_other(fi
     assert not await ledger.grew()
 
 
-async def test_uploads_are_no_rivals_of_a_purchase_whose_answer_was_lost(filed: Shop):
+async def test_uploads_are_no_rivals_of_a_purchase_whose_answer_was_lost(filed: SandboxRig):
     alone = filed.with_settings(dedicated_key=True)
     alone.campaign = filed.campaign
     alone.sandbox.script(route="submit", fault="drop", after=True)
@@ -229,7 +229,7 @@ async def test_uploads_are_no_rivals_of_a_purchase_whose_answer_was_lost(filed: 
     assert alone.bought() == 3
 
 
-async def test_an_attempt_that_waited_until_its_files_had_moved_is_not_sent_again(filed: Shop):
+async def test_an_attempt_that_waited_until_its_files_had_moved_is_not_sent_again(filed: SandboxRig):
     filed.write(campaign_text("  - {id: mug, prompt: a mug, references: [bottle.png]}\n"))
     filed.sandbox.script(route="submit", fault="status", status=429, retry_after="300", times=1)
     runs = []

@@ -30,7 +30,7 @@ from adloom.ledger.capabilities import Capabilities
 from adloom.ledger.edition import to_json, utc
 from adloom.plan.planner import Planner
 from adloom.spend.held import RELEASE_AFTER_S
-from adloom.spend.unknown import LATE_S, Rungs
+from adloom.spend.unknown import LATE_S, EvidenceSources
 
 
 class Listing(ScriptedApi):
@@ -166,9 +166,9 @@ def test_a_key_is_sent_again_for_half_a_day_and_five_times_at_most(age_s, sends,
     sent = datetime.fromisoformat("2026-11-01T00:00:00+00:00").timestamp()
     proven = Capabilities({"fingerprint": {"replays_keys": True, "probed": utc(sent - 24 * 3600)}})
     facts = unknown_call(sends=sends, conflict=conflict)
-    assert Rungs(proven, dedicated_key=False).may_resend(facts, "fingerprint", sent + age_s) is may
-    assert not Rungs(proven, dedicated_key=False).may_resend(facts, "another key", sent + age_s)
-    assert not Rungs(Capabilities({}), dedicated_key=False).may_resend(facts, "fingerprint", sent + age_s)
+    assert EvidenceSources(proven, dedicated_key=False).may_resend(facts, "fingerprint", sent + age_s) is may
+    assert not EvidenceSources(proven, dedicated_key=False).may_resend(facts, "another key", sent + age_s)
+    assert not EvidenceSources(Capabilities({}), dedicated_key=False).may_resend(facts, "fingerprint", sent + age_s)
 
 
 def test_nobody_calls_a_purchase_free_before_a_late_answer_could_have_come():

@@ -23,7 +23,7 @@ ADLOOM = Path(sys.executable).with_name("adloom")
 _FOREIGN = ("PREFECT", "EVOLINK", "ADLOOM")
 
 
-class Desk:
+class CliRig:
     """A sandbox in a thread of its own, and the command line pointed at it."""
 
     def __init__(self, folder: Path, base_url: str) -> None:
@@ -117,7 +117,7 @@ def ended(process: "subprocess.Popen[str]") -> "subprocess.CompletedProcess[str]
 
 
 @contextmanager
-def open_desk(folder: Path) -> Iterator[Desk]:
+def open_desk(folder: Path) -> Iterator[CliRig]:
     settings = SandboxSettings(task_seconds=0.05, fast_pictures=True)
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -125,6 +125,6 @@ def open_desk(folder: Path) -> Iterator[Desk]:
         portal.wrap_async_context_manager(running_sandbox(settings)) as sandbox,
     ):
         patch.setattr("adloom.wiring.PictureDecoder", DecoderInPlace)
-        desk = Desk(folder, sandbox.base_url)
+        desk = CliRig(folder, sandbox.base_url)
         yield desk
         desk.client.close()

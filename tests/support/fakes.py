@@ -24,7 +24,7 @@ from adloom.core.records import Record
 from adloom.core.task import Accepted, Credits, Download, ListedTask, Picture, Task, TaskState
 from adloom.ledger.edition import Edition, utc
 from adloom.ledger.ledger import Ledger
-from adloom.plan.outlook import Outlook, Wish, look
+from adloom.plan.assessment import Assessment, Wish, assess
 from adloom.ports import ImageApi, Listed, Store
 from adloom.run.run import Result, Run
 from adloom.world import World
@@ -394,21 +394,21 @@ def a_world(store: Store, clock: ManualClock, api: ImageApi, **more: object) -> 
         "decoder": FakeDecoder(),
         "random": Random(1),
         "process": Process("host", 1, "1"),
-        "is_surely_dead": lambda _: False,
+        "is_gone": lambda _: False,
         **more,
     }
     return World(store=store, api=api, clock=clock, **fields)  # type: ignore[arg-type]
 
 
-async def run_all(world: World, outlook: Outlook) -> Result:
+async def run_all(world: World, assessment: Assessment) -> Result:
     """Run what was looked at, from the reservation to the manifest."""
-    run = await Run.start(world, outlook)
+    run = await Run.start(world, assessment)
     await run.work()
     return await run.finish()
 
 
-async def look_at(world: World, source: CampaignSource, **wish: object) -> Outlook:
-    return await look(world.store, world.clock, source, EDITION, Wish(**wish))  # type: ignore[arg-type]
+async def look_at(world: World, source: CampaignSource, **wish: object) -> Assessment:
+    return await assess(world.store, world.clock, source, EDITION, Wish(**wish))  # type: ignore[arg-type]
 
 
 async def a_ledger(store: MemoryStore, clock: ManualClock, writer: str = "run-a") -> Ledger:

@@ -4,13 +4,13 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from support.desk import ADLOOM, Desk
+from support.desk import ADLOOM, CliRig
 
 SECRET = "0123456789abcdef" * 2
 
 
 @contextmanager
-def receiver(desk: Desk) -> Iterator[str]:
+def receiver(desk: CliRig) -> Iterator[str]:
     """A receiver for the desk's archive; its base address."""
     command = [str(ADLOOM), "receive", "--port", "0"]
     environment = desk.environment | {"ADLOOM_CALLBACK_SECRET": SECRET}

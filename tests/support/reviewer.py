@@ -4,17 +4,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from support.shop import Shop
+from support.shop import SandboxRig
 
 from adloom.core.decision import Verdict
 from adloom.gallery.choosing import Choosing, read_choosing
 from adloom.ledger.edition import Edition
-from adloom.plan.outlook import Outlook
+from adloom.plan.assessment import Assessment
 from adloom.review.apply import Applied, apply
 from adloom.review.table import read_review
 from adloom.run.run import Result
 from adloom.targets import new_ledger, open_store
-from adloom.wiring import outlook_of
+from adloom.wiring import assessment_of
 
 EDITION = Edition("test", "main")
 REJECTED = frozenset({Verdict.REJECTED})
@@ -24,7 +24,7 @@ REJECTED = frozenset({Verdict.REJECTED})
 class Reviewer:
     """Somebody who decides by files on what a shop has bought."""
 
-    shop: Shop
+    shop: SandboxRig
 
     async def choosing(self) -> Choosing:
         store = open_store(self.shop.settings.archive)
@@ -43,9 +43,9 @@ class Reviewer:
         store = open_store(self.shop.settings.archive)
         return await apply(store, await self.choosing(), read_review(path, now), by, now)
 
-    async def outlook(self, **wish: object) -> Outlook:
+    async def assessment(self, **wish: object) -> Assessment:
         store = open_store(self.shop.settings.archive)
-        return await outlook_of(self.shop.request(**wish), self.shop.settings, store, to_run=False)
+        return await assessment_of(self.shop.request(**wish), self.shop.settings, store, to_run=False)
 
     async def buy_rejected(self, **wish: object) -> Result:
         return await self.shop.run(only=REJECTED, **wish)

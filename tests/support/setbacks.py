@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Callable
 
-from support.shop import Shop, campaign_text
+from support.shop import SandboxRig, campaign_text
 
 from adloom.core.exits import StopReason
 from adloom.ledger.edition import Edition
@@ -21,7 +21,7 @@ def stopped_as_older(result: Result) -> bool:
     return result.exit_code == 2 and StopReason.OLDER_LEDGER in {stop.reason for stop in result.stops}
 
 
-async def run_twice(shop: Shop) -> Shop:
+async def run_twice(shop: SandboxRig) -> SandboxRig:
     """Two runs: 4 images, and 10 after an edit. The state after the first lies in ``backup``."""
     shop.write(campaign_text(FEW))
     assert (await shop.run()).exit_code == 0
@@ -32,7 +32,7 @@ async def run_twice(shop: Shop) -> Shop:
     return shop
 
 
-def once_sent(shop: Shop, posts: int) -> Callable[[Run], None]:
+def once_sent(shop: SandboxRig, posts: int) -> Callable[[Run], None]:
     """What interrupts a run as soon as it has sent so many purchases."""
     waiting = set[asyncio.Task[None]]()
 
@@ -44,34 +44,34 @@ def once_sent(shop: Shop, posts: int) -> Callable[[Run], None]:
     return lambda run: waiting.add(asyncio.create_task(interrupt(run)))
 
 
-def restore_the_ledger(shop: Shop) -> None:
+def restore_the_ledger(shop: SandboxRig) -> None:
     shutil.rmtree(shop.edition() / "ledger")
     shutil.copytree(shop.folder / "backup" / "ledger", shop.edition() / "ledger")
 
 
-def delete_the_ledger(shop: Shop) -> None:
+def delete_the_ledger(shop: SandboxRig) -> None:
     shutil.rmtree(shop.edition() / "ledger")
 
 
-def restore_ledger_and_plan(shop: Shop) -> None:
+def restore_ledger_and_plan(shop: SandboxRig) -> None:
     restore_the_ledger(shop)
     (shop.edition() / "plan-r2.json").unlink()
 
 
-def restore_what_was_written_before_a_kill(shop: Shop) -> None:
+def restore_what_was_written_before_a_kill(shop: SandboxRig) -> None:
     """Nothing but heartbeats and images is newer: the second run died before it wrote its manifest."""
     restore_the_ledger(shop)
     for name in ("manifest.json", "assets.jsonl", "assets.csv", "checksums.txt"):
         shutil.copy(shop.folder / "backup" / name, shop.edition() / name)
 
 
-def restore_all_but_the_images(shop: Shop) -> None:
+def restore_all_but_the_images(shop: SandboxRig) -> None:
     restore_what_was_written_before_a_kill(shop)
     (shop.edition() / "plan-r2.json").unlink()
     shutil.rmtree(shop.edition() / "runs")
 
 
-def leave_heartbeats_alone(shop: Shop) -> None:
+def leave_heartbeats_alone(shop: SandboxRig) -> None:
     """The second run died before it had an image, so only what it said while it lived tells of its purchases."""
     restore_what_was_written_before_a_kill(shop)
     for image in set((shop.edition() / "assets").rglob("*.jpg")):
@@ -80,7 +80,7 @@ def leave_heartbeats_alone(shop: Shop) -> None:
     (shop.edition() / "plan-r2.json").unlink()
 
 
-def forget_a_task_beside_an_old_manifest(shop: Shop) -> None:
+def forget_a_task_beside_an_old_manifest(shop: SandboxRig) -> None:
     """A version that did not count records wrote the manifest: only the lines of the images name the task."""
     path = shop.edition() / "manifest.json"
     manifest = json.loads(path.read_bytes())
@@ -92,14 +92,14 @@ def forget_a_task_beside_an_old_manifest(shop: Shop) -> None:
         path.unlink()
 
 
-def delete_the_newest_plan(shop: Shop) -> None:
+def delete_the_newest_plan(shop: SandboxRig) -> None:
     (shop.edition() / "plan-r2.json").unlink()
 
 
-def delete_a_call(shop: Shop) -> None:
+def delete_a_call(shop: SandboxRig) -> None:
     shutil.rmtree(next(iter(sorted((shop.edition() / "ledger").glob("c-*")))))
 
 
-async def findings(shop: Shop) -> list[str]:
+async def findings(shop: SandboxRig) -> list[str]:
     store, edition = open_store(shop.settings.archive), Edition("test", "main")
     return [str(finding) for finding in (await verify(store, edition, new_ledger(store, edition))).findings]

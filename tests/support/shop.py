@@ -12,15 +12,15 @@ import pytest
 from adloom.edges.picture_child import answer, answer_with_sheet
 from adloom.edges.pictures import PictureDecoder
 from adloom.edges.settings import SecretText, Settings
-from adloom.plan.outlook import Wish
+from adloom.plan.assessment import Wish
 from adloom.run.run import Result, Run
 from adloom.sandbox import Sandbox, SandboxSettings, running_sandbox
 from adloom.targets import RunRequest, WallClock, open_store
-from adloom.wiring import execute, outlook_of
+from adloom.wiring import assessment_of, execute
 
 
 @dataclass
-class Shop:
+class SandboxRig:
     """A sandbox, an archive and campaign files: what one campaign needs to be run again and again."""
 
     sandbox: Sandbox
@@ -41,8 +41,8 @@ class Shop:
 
     async def run(self, *, started: Callable[[Run], None] = lambda _: None, **wish: object) -> Result:
         store = open_store(self.settings.archive)
-        outlook = await outlook_of(self.request(**wish), self.settings, store, to_run=True)
-        return await execute(self.settings, store, outlook, started=started)
+        assessment = await assessment_of(self.request(**wish), self.settings, store, to_run=True)
+        return await execute(self.settings, store, assessment, started=started)
 
     def edition(self, campaign: str = "test", edition: str = "main") -> Path:
         return Path(self.settings.archive) / campaign / edition
@@ -54,7 +54,7 @@ class Shop:
         """Images that the sandbox made and kept the money for."""
         return sum(charge.made for charge in self.sandbox.charges() if charge.charged)
 
-    def with_settings(self, **changes: object) -> "Shop":
+    def with_settings(self, **changes: object) -> "SandboxRig":
         return replace(self, settings=replace(self.settings, **changes))
 
 
@@ -93,7 +93,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch, speed: float) -> None:
 
 
 @asynccontextmanager
-async def open_shop(folder: Path) -> AsyncIterator[Shop]:
+async def open_shop(folder: Path) -> AsyncIterator[SandboxRig]:
     """A shop in a folder, with a sandbox in this process."""
     async with running_sandbox(SandboxSettings(task_seconds=0.03, fast_pictures=True)) as sandbox:
         settings = Settings(
@@ -105,7 +105,7 @@ async def open_shop(folder: Path) -> AsyncIterator[Shop]:
             dedicated_key=False,
             loopback=True,
         )
-        yield Shop(sandbox, folder, settings)
+        yield SandboxRig(sandbox, folder, settings)
 
 
 def campaign_text(jobs: str, *, budget: str = "{usd: 50}", more: str = "") -> str:

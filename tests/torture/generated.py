@@ -59,7 +59,7 @@ from adloom.edges.evolink import transport
 from adloom.edges.evolink.client import EvoLink
 from adloom.edges.settings import read_settings
 from adloom.ledger.capabilities import record_capability
-from adloom.plan.outlook import Wish, look
+from adloom.plan.assessment import Wish, assess
 from adloom.run.run import Result, Run
 from adloom.world import World as RunWorld
 
@@ -474,7 +474,7 @@ class Histories(RuleBasedStateMachine):
 
     async def _run(self, process: Process, api: EvoLink) -> tuple[Run, Result]:
         store, clock = SimStore(process), SimClock(process)
-        outlook = await look(store, clock, self.source, EDITION, Wish(replace=True))
+        assessment = await assess(store, clock, self.source, EDITION, Wish(replace=True))
         run = await Run.start(
             RunWorld(
                 store=store,
@@ -483,10 +483,10 @@ class Histories(RuleBasedStateMachine):
                 clock=clock,
                 random=process.random,
                 process=process.identity,
-                is_surely_dead=lambda _name: False,
+                is_gone=lambda _name: False,
                 dedicated_key=self.dedicated,
             ),
-            outlook,
+            assessment,
         )
         await run.work()
         result = await run.finish()

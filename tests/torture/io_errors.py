@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it
 
 from torture import kill_points
 from torture.kill_points import record, rows
-from torture.oracle import Shop, Verdict, judge, resume
+from torture.oracle import SandboxRig, Verdict, judge, resume
 from torture.runner import last_words, run_to_end
 from torture.tally import Tally
 
@@ -105,7 +105,7 @@ def fail_at(point: Point) -> Outcome:
     return Outcome(point, bool(struck), code, judged)
 
 
-def _require_no_send_without_sync(shop: Shop, trace: Path, verdict: Verdict) -> None:
+def _require_no_send_without_sync(shop: SandboxRig, trace: Path, verdict: Verdict) -> None:
     linked = ""
     for line in trace.read_text().splitlines():
         if match := re.match(r'link\("[^"]*", "([^"]*)"\) = 0', line):

@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
 
-from support.shop import Shop, campaign_text, open_shop
+from support.shop import SandboxRig, campaign_text, open_shop
 from torture.oracle import Verdict
 from torture.tally import Tally
 
@@ -37,7 +37,7 @@ Case = tuple[bool, bool, int]
 """Whether keys are remembered, whether the list may be read, and the seed."""
 
 
-async def lose_a_third(shop: Shop, case: Case) -> Verdict:
+async def lose_a_third(shop: SandboxRig, case: Case) -> Verdict:
     """One campaign of one case."""
     remembered, listed, seed = case
     shop = shop.with_settings(dedicated_key=listed)
@@ -58,14 +58,14 @@ async def lose_a_third(shop: Shop, case: Case) -> Verdict:
     return _judge(shop, totals, case)
 
 
-async def _prove_keys(shop: Shop) -> None:
+async def _prove_keys(shop: SandboxRig) -> None:
     """Record what ``doctor --probe`` would."""
     async with EvoLink(shop.settings) as api:
         store = open_store(shop.settings.archive)
         await record_capability(store, api.account, replays_keys=True, now=time.time())
 
 
-def _judge(shop: Shop, totals: dict[str, int], case: Case) -> Verdict:
+def _judge(shop: SandboxRig, totals: dict[str, int], case: Case) -> Verdict:
     remembered, _, _ = case
     verdict = Verdict(totals["wanted"], shop.bought(), totals["archived"], totals["held"])
     sold = Counter(charge.prompt for charge in shop.sandbox.charges())

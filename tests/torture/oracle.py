@@ -123,7 +123,7 @@ class Market:
         dedicated: bool = False,
         in_flight: int = 16,
         s3: S3Server | None = None,
-    ) -> Shop:
+    ) -> SandboxRig:
         """Forget all former charges and prepare a campaign of these rows, archived in a folder or on a server."""
         self.post("/_sandbox/reset", {})
         faults = [{"route": "outcome", "match": row.token, **row.script} for row in rows if row.script]
@@ -132,7 +132,7 @@ class Market:
         folder = self.folder / name
         folder.mkdir()
         (folder / "campaign.yaml").write_text(campaign_text(name, rows, in_flight))
-        return Shop(self, name, tuple(rows), folder, dedicated, s3)
+        return SandboxRig(self, name, tuple(rows), folder, dedicated, s3)
 
 
 def campaign_text(name: str, rows: Sequence[RowSpec], in_flight: int = 16) -> str:
@@ -146,7 +146,7 @@ def campaign_text(name: str, rows: Sequence[RowSpec], in_flight: int = 16) -> st
 
 
 @dataclass(frozen=True)
-class Shop:
+class SandboxRig:
     """One campaign with an archive of its own, on the sandbox of a market."""
 
     market: Market
@@ -193,7 +193,7 @@ class Shop:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def resume(shop: Shop, verdict: Verdict, **more: Any) -> None:
+def resume(shop: SandboxRig, verdict: Verdict, **more: Any) -> None:
     """Run without faults until a run sends nothing; the last one must change nothing."""
     before = -1
     shop.fetch()
@@ -212,7 +212,7 @@ def resume(shop: Shop, verdict: Verdict, **more: Any) -> None:
     verdict.require(before == shop.market.posts(), "an unchanged run still buys")
 
 
-def judge(shop: Shop) -> Verdict:
+def judge(shop: SandboxRig) -> Verdict:
     """Hold the archive against the charge log. To be asked when all runs have ended and their work was resumed."""
     verdict = Verdict(wanted=sum(row.wanted for row in shop.rows))
     charges = shop.charges()
@@ -234,14 +234,14 @@ def judge(shop: Shop) -> Verdict:
     return verdict
 
 
-def require_proof(shop: Shop, verdict: Verdict) -> None:
+def require_proof(shop: SandboxRig, verdict: Verdict) -> None:
     """``adloom verify`` must find nothing."""
     store, edition = open_store(shop.archive), Edition(shop.name, "main")
     found = asyncio.run(verify(store, edition, new_ledger(store, edition))).findings
     verdict.require(not found, f"verify finds {[str(finding) for finding in found[:5]]}")
 
 
-def _read_ledger(shop: Shop, verdict: Verdict) -> set[str]:
+def _read_ledger(shop: SandboxRig, verdict: Verdict) -> set[str]:
     """Every task that the ledger knows, each for one attempt; every record must be whole."""
     tasks: Counter[str] = Counter()
     for path in shop.edition.glob("ledger/*/*"):
@@ -264,7 +264,7 @@ def _read_ledger(shop: Shop, verdict: Verdict) -> set[str]:
     return set(tasks)
 
 
-def _manifest(shop: Shop, verdict: Verdict) -> dict[str, Any]:
+def _manifest(shop: SandboxRig, verdict: Verdict) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads(_bytes(shop.edition / "manifest.json"))
     for name, told in manifest["files"].items():
         content = _bytes(shop.edition / name)
@@ -282,7 +282,7 @@ def _judge_totals(verdict: Verdict, manifest: Mapping[str, Any], lines: Sequence
     verdict.require(ended == verdict.wanted, f"neither archived nor held: {dict(found)} of {verdict.wanted}")
 
 
-def _judge_files(shop: Shop, verdict: Verdict, lines: Sequence[Mapping[str, Any]]) -> set[str]:
+def _judge_files(shop: SandboxRig, verdict: Verdict, lines: Sequence[Mapping[str, Any]]) -> set[str]:
     """SHA-256 of every image file in the archive; the file of every archived line must be whole and its own."""
     keys = Counter(line["key"] for line in lines if line["key"])
     verdict.require(all(count == 1 for count in keys.values()), "two variants share a file")
@@ -301,7 +301,7 @@ def _judge_files(shop: Shop, verdict: Verdict, lines: Sequence[Mapping[str, Any]
 
 
 def _judge_purchases(
-    shop: Shop,
+    shop: SandboxRig,
     verdict: Verdict,
     charges: Sequence[Mapping[str, Any]],
     lines: Sequence[Mapping[str, Any]],
@@ -330,7 +330,7 @@ def _judge_purchases(
         verdict.require(not foreign, f"{row.token}: {len(foreign)} archived images are not those sold for it")
 
 
-def _served(shop: Shop, task_id: str) -> set[str]:
+def _served(shop: SandboxRig, task_id: str) -> set[str]:
     task = shop.market.get(f"/v1/tasks/{task_id}", f"sk-{shop.name}")
     return {hashlib.sha256(shop.market.get_bytes(url)).hexdigest() for url in task.get("results") or ()}
 

@@ -38,11 +38,11 @@ from adloom.core.task import Picture, Task, TaskState
 from adloom.guards import prices
 from adloom.ledger import claims
 from adloom.ledger.claims import Claims
-from adloom.ledger.heartbeats import Owners
+from adloom.ledger.heartbeats import Liveness
 from adloom.ledger.ledger import Ledger
 from adloom.ledger.packing import Entry
-from adloom.plan import freeze, orders, outlook, rollback
-from adloom.plan.outlook import Outlook
+from adloom.plan import assessment, freeze, orders, rollback
+from adloom.plan.assessment import Assessment
 from adloom.run import fulfilment
 from adloom.spend import purchase, unknown
 
@@ -176,7 +176,7 @@ def a_time_out_was_not_sent(put: Put) -> None:
 
 @plant("I1")
 def an_unknown_is_sent_again_without_proof(put: Put) -> None:
-    put(unknown.Rungs, "may_resend", lambda _self, facts, _account, _now: facts.latest.intent is not None)
+    put(unknown.EvidenceSources, "may_resend", lambda _self, facts, _account, _now: facts.latest.intent is not None)
 
 
 @plant("I1")
@@ -298,7 +298,7 @@ def the_last_image_is_forgotten(put: Put) -> None:
 
 @plant("I6")
 def the_cap_is_ignored(put: Put) -> None:
-    put(Outlook, "fits", property(lambda _self: True))
+    put(Assessment, "fits", property(lambda _self: True))
 
 
 @plant("I1")
@@ -334,8 +334,8 @@ def any_task_of_the_list_will_do(put: Put) -> None:
                 await self._adopt(order, facts, task.task_id, via="task list")
                 return
 
-    put(unknown.Ladder, "_rivals", nobody)
-    put(unknown.Ladder, "_eliminate", eliminate)
+    put(unknown.UnknownPurchases, "_rivals", nobody)
+    put(unknown.UnknownPurchases, "_eliminate", eliminate)
 
 
 @plant("I3")
@@ -384,15 +384,15 @@ def rivals_are_overlooked(put: Put) -> None:
     async def is_rival(_self: Any, *_what: Any) -> bool:
         return False
 
-    original = unknown.Ladder._rivals
+    original = unknown.UnknownPurchases._rivals
 
     async def rivals(self: Any, *what: Any) -> set[str]:
         del what
         return {order.call for order in self._open[:1]}
 
     del original
-    put(unknown.Ladder, "_is_rival", is_rival)
-    put(unknown.Ladder, "_rivals", rivals)
+    put(unknown.UnknownPurchases, "_is_rival", is_rival)
+    put(unknown.UnknownPurchases, "_rivals", rivals)
 
 
 @plant("I10")
@@ -411,7 +411,7 @@ def nobody_ever_dies(put: Put) -> None:
     async def is_dead(_self: Any, _token: str) -> bool:
         return False
 
-    put(Owners, "is_dead", is_dead)
+    put(Liveness, "is_dead", is_dead)
     put(fulfilment, "OTHERS_INTERVALS", 10**9)
 
 
@@ -505,7 +505,7 @@ def the_ledger_is_read_before_the_manifest(put: Put) -> None:
         await load(self, **how)
         self.read_later = await rollback.read_past(self.store, self.edition)
 
-    put(outlook, "read_past", read_past)
+    put(assessment, "read_past", read_past)
     put(Ledger, "load", first_the_ledger)
 
 

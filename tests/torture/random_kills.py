@@ -40,7 +40,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
 
 from support.s3_server import S3Server, running_s3_server
-from torture.oracle import Market, RowSpec, Shop, Verdict, judge, require_proof, resume
+from torture.oracle import Market, RowSpec, SandboxRig, Verdict, judge, require_proof, resume
 from torture.runner import Child, Job, settings_of
 from torture.tally import Tally
 
@@ -251,7 +251,7 @@ def twenty(seed: int) -> Round:
     return Round(seed, "twenty", 0, 0, TWENTY, judged)
 
 
-def _judged(shop: Shop, verdict: Verdict) -> Verdict:
+def _judged(shop: SandboxRig, verdict: Verdict) -> Verdict:
     resume(shop, verdict)
     judged = judge(shop)
     judged.problems[:0] = verdict.problems

@@ -1,7 +1,7 @@
 """Runs of adloom in forked children, to be killed, paused and given errors.
 
 A run is a fork of this process, which has imported everything, so that it costs no start of an interpreter. It does
-what the command line does behind its options: ``outlook_of``, ``execute``, and the command line's own exit codes.
+what the command line does behind its options: ``assessment_of``, ``execute``, and the command line's own exit codes.
 A child's log lies in memory that it shares with its parent: writing it takes no system call, and it outlives SIGKILL.
 
 A traced child runs in one thread (``asyncio.to_thread`` calls at once, images are decoded in place by the function
@@ -40,7 +40,7 @@ from adloom.edges.picture_child import answer
 from adloom.edges.pictures import _picture
 from adloom.edges.settings import SecretText, Settings
 from adloom.targets import RunRequest, open_store
-from adloom.wiring import execute, outlook_of
+from adloom.wiring import assessment_of, execute
 
 POLL_INTERVAL_S = 0.02
 LOG_BYTES = 1 << 18
@@ -195,8 +195,8 @@ def _run(job: Job) -> int:
 
     async def work() -> int:
         store = open_store(settings.archive)
-        outlook = await outlook_of(request, settings, store, to_run=True)
-        result = await execute(settings, store, outlook)
+        assessment = await assessment_of(request, settings, store, to_run=True)
+        result = await execute(settings, store, assessment)
         for stop in result.stops:
             logging.getLogger("torture").warning("stop %s: %s", stop.reason, stop.message)
         return result.exit_code

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from support.fakes import MemoryStore
-from support.shop import Shop, campaign_text
+from support.shop import SandboxRig, campaign_text
 from torture.simulation import EDITION as SIMULATED
 from torture.simulation_world import World
 
@@ -65,7 +65,7 @@ ENDINGS: tuple[Mapping[str, Any], ...] = (
 """Ends of tasks: short, none, more than asked for, given back, refused, failed, well."""
 
 
-async def bought(shop: Shop, seed: int) -> Sample:
+async def bought(shop: SandboxRig, seed: int) -> Sample:
     """What one to three real runs left of a campaign that changes between them."""
     random = Random(seed)
     shop.sandbox.change(

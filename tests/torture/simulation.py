@@ -58,7 +58,7 @@ from adloom.core.process import Process as ProcessName
 from adloom.core.records import ImageFate
 from adloom.ledger.capabilities import record_capability
 from adloom.ledger.edition import Edition
-from adloom.plan.outlook import Wish, look
+from adloom.plan.assessment import Wish, assess
 from adloom.run.run import Result, Run
 from adloom.world import World as RunWorld
 
@@ -282,7 +282,7 @@ class Scenario:
             await asyncio.sleep(delay)
             skew = process.random.choice((0.0, 0.0, -20.0, 20.0))
             store, clock = SimStore(process), SimClock(process, skew)
-            outlook = await look(store, clock, source, EDITION, wish)
+            assessment = await assess(store, clock, source, EDITION, wish)
             run = await Run.start(
                 RunWorld(
                     store=store,
@@ -291,11 +291,11 @@ class Scenario:
                     clock=clock,
                     random=process.random,
                     process=process.identity,
-                    is_surely_dead=self._is_surely_dead,
+                    is_gone=self._is_gone,
                     poll_interval_s=self.interval_s,
                     dedicated_key=self.dedicated,
                 ),
-                outlook,
+                assessment,
             )
             if interrupt_after:
                 world.note("interrupt")
@@ -336,7 +336,7 @@ class Scenario:
         if any(stop.reason is StopReason.OLDER_LEDGER for stop in result.stops) and not self.is_set_back:
             self.world.problem(f"I15 {process.name} takes a ledger for older that knows everything")
 
-    def _is_surely_dead(self, name: ProcessName) -> bool:
+    def _is_gone(self, name: ProcessName) -> bool:
         if not self.can_tell_dead:
             return False
         return all(process.identity != name for process in self.living)

@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
-from support.desk import Desk
+from support.desk import CliRig
 
 HERE = Path(__file__).parent
 ENTRY = "node_modules/@evolinkai/evolink-media/dist/evolink-media/src/index.js"
@@ -110,7 +110,7 @@ def running_client(folder: Path, base_url: str, key: str) -> Iterator[Client]:
 
 
 @pytest.fixture
-def client(client_folder: Path, desk: Desk) -> Iterator[Client]:
+def client(client_folder: Path, desk: CliRig) -> Iterator[Client]:
     with running_client(client_folder, desk.base_url, KEY) as client:
         yield client
         assert not [text for text in client.told if "undefined" in text or "NaN" in text]
@@ -134,7 +134,7 @@ def finished(client: Client, task: str) -> str:
     raise AssertionError(text)
 
 
-def test_it_buys_images_and_finds_all_of_them(client: Client, desk: Desk):
+def test_it_buys_images_and_finds_all_of_them(client: Client, desk: CliRig):
     said = client.call(
         "generate_image", prompt="Generate 2 different images: a mug", model="doubao-seedream-4.0", size="16:9", n=2
     )
@@ -154,7 +154,7 @@ def test_it_buys_images_and_finds_all_of_them(client: Client, desk: Desk):
     assert (charge["task_id"], charge["made"]) == (task, 2)
 
 
-def test_it_understands_a_task_that_failed(client: Client, desk: Desk):
+def test_it_understands_a_task_that_failed(client: Client, desk: CliRig):
     desk.change(final_failure_rate=1.0)
     said = client.call("generate_image", prompt="a mug", model="doubao-seedream-4.0")
     text = finished(client, line(said, "Task ID"))
@@ -163,7 +163,7 @@ def test_it_understands_a_task_that_failed(client: Client, desk: Desk):
     assert line(text, "Message") != "No details provided"
 
 
-def test_it_hosts_files_and_lists_and_deletes_them(client: Client, desk: Desk, tmp_path: Path):
+def test_it_hosts_files_and_lists_and_deletes_them(client: Client, desk: CliRig, tmp_path: Path):
     assert "(no files)" in client.call("list_files")
     picture = tmp_path / "red.png"
     Image.new("RGB", (512, 512), "red").save(picture)
@@ -185,7 +185,7 @@ def test_it_hosts_files_and_lists_and_deletes_them(client: Client, desk: Desk, t
     assert f"[{ids[0]}]" not in client.call("list_files")
 
 
-def test_it_understands_what_is_refused(client: Client, desk: Desk):
+def test_it_understands_what_is_refused(client: Client, desk: CliRig):
     desk.change(moderated_at_submit=["forbidden"])
     for refused, said in (
         (client.try_to("generate_image", prompt="forbidden", model="doubao-seedream-4.0"), "[400] "),
@@ -209,7 +209,7 @@ def test_it_understands_what_is_refused(client: Client, desk: Desk):
     assert desk.charges() == []
 
 
-def test_it_waits_out_a_429_and_buys_once(client: Client, desk: Desk):
+def test_it_waits_out_a_429_and_buys_once(client: Client, desk: CliRig):
     desk.post("script", {"route": "submit", "fault": "status", "status": 429})
     said = client.call("generate_image", prompt="a mug", model="doubao-seedream-4.0")
     assert line(finished(client, line(said, "Task ID")), "Status") == "completed"

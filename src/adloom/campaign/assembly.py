@@ -151,7 +151,7 @@ class _JobBuilder:
         self._check_templates(job, at)
         self._check_exclusions(job, at)
         source, axis_place = self._source(job, at)
-        looks = math.prod(1 if isinstance(settings[name], str) else len(settings[name]) for name in AXES)
+        formats = math.prod(1 if isinstance(settings[name], str) else len(settings[name]) for name in AXES)
         return Job(
             name=job.id,
             prompt=job.prompt if isinstance(job.prompt, str) else "",
@@ -159,7 +159,7 @@ class _JobBuilder:
             origins=origins,
             source=source,
             axis_place=axis_place,
-            looks=looks,
+            formats=formats,
             exclude=tuple(
                 Pattern(names, self._document.place((*at, "exclude", number)))
                 for number, names in enumerate(job.exclude)

@@ -95,7 +95,7 @@ class Job:
     origins: Mapping[str, Place]
     source: RowSource
     axis_place: AxisPlace | None = None
-    looks: int = 1
+    formats: int = 1
     exclude: tuple[Pattern, ...] = ()
     include: tuple[SourceRow, ...] = ()
     sample: Sample | None = None

@@ -11,8 +11,8 @@ from functools import partial
 from adloom.campaign.delivery import DeliveryReader
 from adloom.campaign.jobs import Job, SourceRow, too_many, words_of
 from adloom.campaign.problems import Place, Report, did_you_mean
-from adloom.campaign.seen import Register
-from adloom.campaign.settings import AXES, Fault, Look, Making, Settings, SettingsReader
+from adloom.campaign.seen import SeenRows
+from adloom.campaign.settings import AXES, Fault, OutputFormat, RowSettings, Settings, SettingsReader
 from adloom.core.alternatives import BadAlternatives, alternatives
 from adloom.core.campaign import Duplicates, Row
 from adloom.core.channel import ORIGINAL
@@ -30,7 +30,9 @@ from adloom.core.template import LONGEST, BadTemplate, is_template, names_in, pr
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DIGIT = re.compile(r"\d")
-_NO_LOOK = Look("", "", "", ())  # of a row whose model, size or quality is wrong: only its prompt is still examined
+_NO_LOOK = OutputFormat(
+    "", "", "", ()
+)  # of a row whose model, size or quality is wrong: only its prompt is still examined
 _EXCLUDABLE = (*AXES, "priority", "grouping", "variants")
 _LABEL_LENGTH = 48
 _HEX_LENGTHS = (6, 12, 64)
@@ -52,7 +54,7 @@ class RowReader:
         self._settings = settings
         self._duplicates = duplicates
         self._report = report
-        self._seen = Register()
+        self._seen = SeenRows()
         self._exclusions = Exclusions(pattern.names for pattern in job.exclude)
         self._some_variables: Mapping[str, object] | None = None
         self._lack_of_prompt_is_said = False
@@ -87,10 +89,10 @@ class RowReader:
             picked = weighted_sample(weighed, wanted.count, wanted.seed)
         else:
             picked = sample((content for content, _ in weighed), wanted.count, wanted.seed)
-        self._seen, self._exclusions = Register(), Exclusions(pattern.names for pattern in self._job.exclude)
+        self._seen, self._exclusions = SeenRows(), Exclusions(pattern.names for pattern in self._job.exclude)
         return picked
 
-    def _candidates(self, report: Report, most: int) -> Iterator[tuple[SourceRow, Making, Look]]:
+    def _candidates(self, report: Report, most: int) -> Iterator[tuple[SourceRow, RowSettings, OutputFormat]]:
         """Yield what is left after the exclusions, then the included rows."""
         for written in self._sources(report, most):
             self._check_id(written, report)
@@ -101,7 +103,7 @@ class RowReader:
                 if making is None:
                     continue
                 self._report_faults(source, making.faults, report)
-                for look in making.looks or (_NO_LOOK,):
+                for look in making.formats or (_NO_LOOK,):
                     if source.extra or not self._is_excluded(source, making, look):
                         self._report_faults(source, look.faults, report)
                         yield source, making, look
@@ -121,7 +123,7 @@ class RowReader:
             if "prompt" in source.overrides or source.extra:  # the job's own was reported once
                 report.add(self._place_of_template(source), f"the prompt: {problem.message}", problem.allowed)
             return
-        if found.count * self._job.looks > most:
+        if found.count * self._job.formats > most:
             too_many(report, self._place_of_template(source), found.count)
             return
         for choice, chosen in found.chosen():
@@ -171,10 +173,10 @@ class RowReader:
         return replace(source, overrides={**options, **source.overrides}) if options else source
 
     def _sources(self, report: Report, most: int) -> Iterator[SourceRow]:
-        yield from self._job.source(report, most // self._job.looks)
+        yield from self._job.source(report, most // self._job.formats)
         yield from self._job.include
 
-    def _making(self, source: SourceRow, report: Report) -> Making | None:
+    def _making(self, source: SourceRow, report: Report) -> RowSettings | None:
         settings = self._settings_of(source, report)
         if settings is not None and settings["size"] == FIT:
             fitted = self._fitted(settings, source, report)
@@ -224,7 +226,7 @@ class RowReader:
         if prompt is None or making.faults:
             return frozenset()
         found = set()
-        for look in making.looks:
+        for look in making.formats:
             content = meaning(
                 model=look.model, prompt=prompt, size=look.size, quality=look.quality, priority=making.priority,
                 references=making.references, options=making.options,
@@ -236,7 +238,7 @@ class RowReader:
                 found.add(look.size)
         return frozenset(found)
 
-    def _wanted(self, source: SourceRow, look: Look) -> Wanted:
+    def _wanted(self, source: SourceRow, look: OutputFormat) -> Wanted:
         """What becomes of the row's images; with ``size: fit`` only what is cut from this size."""
         if not self._delivery.concerns(self._job.delivery, source):
             return NOTHING_WANTED
@@ -277,7 +279,7 @@ class RowReader:
                 "each id once in a job",
             )
 
-    def _is_excluded(self, source: SourceRow, making: Making, look: Look) -> bool:
+    def _is_excluded(self, source: SourceRow, making: RowSettings, look: OutputFormat) -> bool:
         if not self._job.exclude:
             return False
         settings = (look.size, look.quality, look.model, making.priority, making.grouping.value, str(making.variants))
@@ -301,7 +303,7 @@ class RowReader:
                 where = f"{pattern.place.file}:{pattern.place.line}"
                 self._report.warn(f"{where}: this exclude matches no row, so it excludes nothing")
 
-    def _row(self, source: SourceRow, making: Making, look: Look) -> Row | None:
+    def _row(self, source: SourceRow, making: RowSettings, look: OutputFormat) -> Row | None:
         """The row, or None when it has a problem."""
         prompt = self._prompt(source)
         if prompt is None or not self._prompt_is_good(prompt, source, making, look.model):
@@ -358,7 +360,7 @@ class RowReader:
             message, allowed = f"no column is called prompt{alike}", "a column called prompt, or the option --prompt"
         self._report.add(place, message, allowed)
 
-    def _prompt_is_good(self, prompt: str, source: SourceRow, making: Making, model: str) -> bool:
+    def _prompt_is_good(self, prompt: str, source: SourceRow, making: RowSettings, model: str) -> bool:
         place = source.place_of("prompt")
         texts = (*source.axes, *source.crossed.values()) if source.combination else (*source.crossed.values(),)
         which = f" for {shown(' / '.join(texts), 80)}" if any(texts) else ""
@@ -428,7 +430,7 @@ class RowReader:
         self._report.count(what + "buy separate images (duplicates: keep)", source.place)
         return content_identity(job, content, number), number, 0
 
-    def _name(self, source: SourceRow, look: Look, prompt: str, identity: str) -> tuple[str, str]:
+    def _name(self, source: SourceRow, look: OutputFormat, prompt: str, identity: str) -> tuple[str, str]:
         """The row's name, unique in the job whatever the case of its letters, and its readable part."""
         if (row_id := source.overrides.get("id")) is not None:
             label = "-".join((str(row_id), *filter(None, map(slug, (*look.axes, *source.crossed.values())))))
@@ -452,7 +454,7 @@ class RowReader:
         return self._seen.names.first(_number(name.lower()), 0) is None
 
 
-def _content(source: SourceRow, look: Look) -> list[object]:
+def _content(source: SourceRow, look: OutputFormat) -> list[object]:
     """What a sample knows a combination by."""
     return [source.variables, source.overrides, look.model, look.size, look.quality]
 

@@ -9,7 +9,7 @@ _FIRST_PLACES = 1024
 _FULLEST = 0.6  # beyond it numbers lie in each other's way
 
 
-class FirstLines:
+class FirstLineIndex:
     """Which 64-bit numbers have come, each with the line where it first did: 20 to 40 bytes a number.
 
     A dictionary would take 150. The numbers are hashes, so they find their places by themselves.
@@ -57,16 +57,16 @@ class FirstLines:
 
 
 @dataclass(slots=True)
-class Register:
+class SeenRows:
     """The ids, contents and names of a job's rows so far.
 
     The line of an id is doubled, and odd where it is among the included rows: ``files`` names both files.
     """
 
-    ids: FirstLines = field(default_factory=FirstLines)
+    ids: FirstLineIndex = field(default_factory=FirstLineIndex)
     files: dict[bool, str] = field(default_factory=dict)
-    contents: FirstLines = field(default_factory=FirstLines)
+    contents: FirstLineIndex = field(default_factory=FirstLineIndex)
     repeats: dict[int, int] = field(default_factory=dict)
     most: dict[int, int] = field(default_factory=dict)
     """The most variants that rows with one request have wanted so far, where such rows share their images."""
-    names: FirstLines = field(default_factory=FirstLines)
+    names: FirstLineIndex = field(default_factory=FirstLineIndex)

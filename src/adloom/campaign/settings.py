@@ -15,7 +15,7 @@ from typing import TypeAlias
 from adloom.campaign.problems import did_you_mean
 from adloom.campaign.references import ReferenceReader
 from adloom.core.campaign import Grouping, Options, Reference
-from adloom.core.family import Misfit, misfits, standing_options
+from adloom.core.family import Unsupported, standing_options, unsupported
 from adloom.core.limits import (
     DEFAULT_MODEL,
     MODELS,
@@ -60,7 +60,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class OutputFormat:
     """One choice of the three settings that can be axes; ``axes`` are the texts of those that are.
 
     With ``faults`` its model does not take it: wrong unless the job excludes it.
@@ -74,10 +74,10 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Making:
+class RowSettings:
     """All settings of a row. With ``faults`` the other fields are the parts that could be read."""
 
-    looks: tuple[Look, ...]
+    formats: tuple[OutputFormat, ...]
     priority: str
     grouping: Grouping
     variants: int
@@ -110,11 +110,11 @@ class SettingsReader:
         """The format of each reference file that is converted before it is hosted, by its name."""
         return self._references.converted
 
-    def read(self, settings: Settings) -> Making:
+    def read(self, settings: Settings) -> RowSettings:
         """The settings as values, with everything that is wrong with them."""
         return self._checked(tuple(settings[name] for name in STANDARD))
 
-    def _check(self, values: tuple[Texts, ...]) -> Making:
+    def _check(self, values: tuple[Texts, ...]) -> RowSettings:
         settings = dict(zip(STANDARD, values, strict=True))
         faults: list[Fault] = []
         priority = _word("priority", str(settings["priority"]), PRIORITIES, faults)
@@ -122,9 +122,9 @@ class SettingsReader:
         variants = _variants(str(settings["variants"]), faults)
         grouping = Grouping(_word("grouping", str(settings["grouping"]), tuple(Grouping), faults))
         options = self._options(settings, references, faults)
-        making = Making((), priority, grouping, variants, references, options, ())
+        making = RowSettings((), priority, grouping, variants, references, options, ())
         of_looks: list[Fault] = []
-        return replace(making, looks=self._looks(settings, making, of_looks), faults=(*of_looks, *faults))
+        return replace(making, formats=self._looks(settings, making, of_looks), faults=(*of_looks, *faults))
 
     def _options(self, settings: Settings, references: tuple[Reference, ...], faults: list[Fault]) -> Options:
         """The options that are not at the API's default."""
@@ -138,22 +138,22 @@ class SettingsReader:
                 _add(faults, Fault("references", message, "a PNG with transparent pixels"))
         return standing_options(read)
 
-    def _looks(self, settings: Settings, making: Making, faults: list[Fault]) -> tuple[Look, ...]:
+    def _looks(self, settings: Settings, making: RowSettings, faults: list[Fault]) -> tuple[OutputFormat, ...]:
         """Every allowed choice once; a quality beside pixels is dropped, because the API has it for ratios only."""
         rest = making.priority, making.options, len(making.references)
         models = [name for name in _listed(settings["model"]) if _model_is_known(name, faults)]
         sizes = [size for size in _listed(settings["size"]) if self._size_is_legal(size, faults)]
-        looks: dict[tuple[str, str, str], Look] = {}
+        formats: dict[tuple[str, str, str], OutputFormat] = {}
         for size, quality, model in itertools.product(sizes, _listed(settings["quality"]), models):
-            wrong = tuple(_as_fault(each, quality) for each in misfits(MODELS[model], size, quality, *rest))
+            wrong = tuple(_as_fault(each, quality) for each in unsupported(MODELS[model], size, quality, *rest))
             wrong = wrong or tuple(self._misfits_of_fallback(model, size, quality, making))
             used = "" if _PIXELS.fullmatch(size) and not wrong else quality or MODELS[model].default_quality
             chosen = {"size": size, "quality": used, "model": model}
             axes = tuple(chosen[name] for name in AXES if not isinstance(settings[name], str) and chosen[name])
-            looks.setdefault((model, size, used), Look(model, size, used, axes, wrong))
-        return tuple(looks.values())
+            formats.setdefault((model, size, used), OutputFormat(model, size, used, axes, wrong))
+        return tuple(formats.values())
 
-    def _misfits_of_fallback(self, model: str, size: str, quality: str, making: Making) -> Iterator[Fault]:
+    def _misfits_of_fallback(self, model: str, size: str, quality: str, making: RowSettings) -> Iterator[Fault]:
         for other in self._fallback:
             for misfit in misfits_of_another(model, other, size, quality, making):
                 message = f"the fallback {other} does not support every row: {misfit.message}"
@@ -208,13 +208,13 @@ class SettingsReader:
         return tuple(read)
 
 
-def misfits_of_another(own: str, other: str, size: str, quality: str, making: Making) -> Iterator[Misfit]:
+def misfits_of_another(own: str, other: str, size: str, quality: str, making: RowSettings) -> Iterator[Unsupported]:
     """What of a row's request another model than its own does not take, its calls included."""
     model = MODELS[other]
-    yield from misfits(model, size, quality, making.priority, making.options, len(making.references))
+    yield from unsupported(model, size, quality, making.priority, making.options, len(making.references))
     if making.most_images(own) > model.images_per_call:
         message = f"it makes one image per call, and there are calls for {making.most_images(own)}"
-        yield Misfit("fallback", message, "grouping: independent, or a model that makes several images per call")
+        yield Unsupported("fallback", message, "grouping: independent, or a model that makes several images per call")
 
 
 def _most_images(grouping: Grouping, variants: int, most: int, references: int) -> int:
@@ -230,7 +230,7 @@ def _side_fault(width: int, height: int) -> Fault | None:
     return None
 
 
-def _as_fault(misfit: Misfit, quality: str) -> Fault:
+def _as_fault(misfit: Unsupported, quality: str) -> Fault:
     near = did_you_mean(quality, _QUALITIES) if misfit.field == "quality" and quality not in _QUALITIES else ""
     return Fault(misfit.field, misfit.message + near, misfit.allowed)
 

@@ -97,12 +97,12 @@ def plan(
 ) -> None:
     """Show what a run would buy, and send nothing."""
     from adloom.core.selection import Selection  # noqa: PLC0415
-    from adloom.plan.outlook import Wish  # noqa: PLC0415
+    from adloom.plan.assessment import Wish  # noqa: PLC0415
 
     async def work() -> int:
         from adloom.plan.text import plan_lines, plan_summary  # noqa: PLC0415
         from adloom.targets import open_store, settings_for  # noqa: PLC0415
-        from adloom.wiring import outlook_of  # noqa: PLC0415
+        from adloom.wiring import assessment_of  # noqa: PLC0415
 
         selection = Selection(tuple(jobs or ()), where, first, sample, seed)
         wish = Wish(budget=budget_of(budget_usd), only=only_of(only or []), selection=selection)
@@ -111,10 +111,10 @@ def plan(
             return explain_rows(request, explain, as_json=as_json)
         settings = settings_for(request)
         store = open_store(settings.archive)
-        outlook = await outlook_of(request, settings, store, to_run=False)
-        typer.echo("\n".join(plan_lines(outlook)), err=as_json)
+        assessment = await assessment_of(request, settings, store, to_run=False)
+        typer.echo("\n".join(plan_lines(assessment)), err=as_json)
         if as_json:
-            typer.echo(json.dumps(plan_summary(outlook), ensure_ascii=False))
+            typer.echo(json.dumps(plan_summary(assessment), ensure_ascii=False))
         return 0
 
     end(work, as_json=as_json)
@@ -158,7 +158,7 @@ def run(
 ) -> None:
     """Show the price and ask, buy what is missing, archive every image, write the manifest."""
     from adloom.core.selection import Selection  # noqa: PLC0415
-    from adloom.plan.outlook import Wish  # noqa: PLC0415
+    from adloom.plan.assessment import Wish  # noqa: PLC0415
 
     async def work() -> int:
         if direct and prefect:

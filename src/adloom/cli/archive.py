@@ -248,7 +248,7 @@ async def _probe(settings: Any, store: Any, sent: list[Sent]) -> Check:  # noqa:
     from adloom.edges.evolink.client import EvoLink  # noqa: PLC0415
     from adloom.ledger.capabilities import record_capability  # noqa: PLC0415
     from adloom.ledger.edition import Edition  # noqa: PLC0415
-    from adloom.plan.outlook import Wish, look  # noqa: PLC0415
+    from adloom.plan.assessment import Wish, assess  # noqa: PLC0415
     from adloom.run.doctor import ProbeSource, probe_check  # noqa: PLC0415
     from adloom.spend.purchase import repeat  # noqa: PLC0415
     from adloom.targets import WallClock, new_ledger  # noqa: PLC0415
@@ -258,8 +258,8 @@ async def _probe(settings: Any, store: Any, sent: list[Sent]) -> Check:  # noqa:
     wish = Wish(origin=settings.origin)
     began = datetime.fromtimestamp(clock.now(), UTC)
     edition = Edition(ProbeSource().campaign.name, began.strftime("%Y%m%d-%H%M%S-%f"))
-    outlook = await look(store, clock, ProbeSource(), edition, wish)
-    result = await execute(settings, store, outlook, started=lambda run: sent.append(run.sent))
+    assessment = await assess(store, clock, ProbeSource(), edition, wish)
+    result = await execute(settings, store, assessment, started=lambda run: sent.append(run.sent))
     if result.exit_code != EXIT_OK:
         found = result.stops[0].message if result.stops else "the purchase did not succeed"
         return Check("probe", works=False, found=found, remedy="nothing is proven; try again later")
@@ -271,7 +271,9 @@ async def _probe(settings: Any, store: Any, sent: list[Sent]) -> Check:  # noqa:
     async with EvoLink(settings) as api:
         remembers = await repeat(ledger, api, call) == first
         await record_capability(store, api.account, replays_keys=remembers, now=clock.now())
-    await execute(settings, store, await look(store, clock, ProbeSource(), edition, wish))  # a second task is kept too
+    await execute(
+        settings, store, await assess(store, clock, ProbeSource(), edition, wish)
+    )  # a second task is kept too
     return probe_check(ledger, call, settings.origin, remembers=remembers)
 
 

@@ -19,7 +19,7 @@ from adloom.core.errors import InputError
 from adloom.core.exits import EXIT_INTERRUPTED, Sent
 
 if TYPE_CHECKING:
-    from adloom.plan.outlook import Outlook
+    from adloom.plan.assessment import Assessment
     from adloom.run.run import Result, Run
     from adloom.targets import RunRequest
 
@@ -34,30 +34,30 @@ async def run_campaign(
     from adloom.run.text import result_lines, result_summary  # noqa: PLC0415
     from adloom.sandbox_process import embedded_sandbox  # noqa: PLC0415
     from adloom.targets import open_store, settings_for  # noqa: PLC0415
-    from adloom.wiring import outlook_of  # noqa: PLC0415
+    from adloom.wiring import assessment_of  # noqa: PLC0415
 
     settings = settings_for(request)
     with embedded_sandbox(settings) if request.wish.sandbox else nullcontext(settings) as settings:
         store = open_store(settings.archive)
-        outlook = await outlook_of(request, settings, store, to_run=True)
-        outlook = _agreed(outlook, yes=yes, as_json=as_json)
+        assessment = await assessment_of(request, settings, store, to_run=True)
+        assessment = _agreed(assessment, yes=yes, as_json=as_json)
         if through_prefect:
             from adloom.orchestration.in_process import run_through_prefect  # noqa: PLC0415
 
-            result = await _watched(partial(run_through_prefect, request, settings, store, outlook), sent)
+            result = await _watched(partial(run_through_prefect, request, settings, store, assessment), sent)
         else:
             from adloom.wiring import execute  # noqa: PLC0415
 
             note = "Running directly, without Prefect (set PREFECT_API_URL or use --prefect for a flow run)."
             typer.echo(note, err=True)
-            result = await _watched(partial(execute, settings, store, outlook), sent)
+            result = await _watched(partial(execute, settings, store, assessment), sent)
     typer.echo("\n".join(result_lines(result)), err=as_json)
     if as_json:
         typer.echo(json.dumps(result_summary(result), ensure_ascii=False))
     return result.exit_code
 
 
-def _agreed(outlook: Outlook, *, yes: bool, as_json: bool) -> Outlook:
+def _agreed(assessment: Assessment, *, yes: bool, as_json: bool) -> Assessment:
     """Show the price and have somebody agree to it. Where nobody can be asked, the run only collects what is paid for.
 
     Raises InputError when a person says no, and where there is nothing to collect either.
@@ -65,19 +65,19 @@ def _agreed(outlook: Outlook, *, yes: bool, as_json: bool) -> Outlook:
     from adloom.plan.reserve import unconfirmed  # noqa: PLC0415
     from adloom.plan.text import plan_lines  # noqa: PLC0415
 
-    typer.echo("\n".join(plan_lines(outlook)), err=as_json)
+    typer.echo("\n".join(plan_lines(assessment)), err=as_json)
     if yes:
-        return outlook
-    to_agree = bool(outlook.to_buy) and outlook.fits and not outlook.lack
+        return assessment
+    to_agree = bool(assessment.to_buy) and assessment.fits and not assessment.lack
     if sys.stdin.isatty() and sys.stdout.isatty():
         if to_agree and not typer.confirm("Buy this?", err=as_json):
             raise InputError("nothing was bought: you did not agree to the price", remedy="Run it again when you do.")
-        if outlook.fits:
-            return outlook
-    elif to_agree and not outlook.ledger.calls():
-        stop = unconfirmed(outlook)
+        if assessment.fits:
+            return assessment
+    elif to_agree and not assessment.ledger.calls():
+        stop = unconfirmed(assessment)
         raise InputError(stop.message, remedy=stop.remedy)
-    return replace(outlook, wish=replace(outlook.wish, agreed=False))
+    return replace(assessment, wish=replace(assessment.wish, agreed=False))
 
 
 async def _watched(work: Callable[..., Awaitable[Result]], sent: list[Sent]) -> Result:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from adloom.core.campaign import Grouping, Prices, Row
-from adloom.core.family import misfits
+from adloom.core.family import unsupported
 from adloom.core.limits import MODELS, Model, images_per_call
 from adloom.core.pricing import kind_of, price_of
 from adloom.core.prompt import length_problem
@@ -67,4 +67,4 @@ def largest_call(row: Row) -> int:
 
 
 def _misfits(model: Model, row: Row) -> Iterator[object]:
-    yield from misfits(model, row.size, row.quality, row.priority, row.options, len(row.references))
+    yield from unsupported(model, row.size, row.quality, row.priority, row.options, len(row.references))

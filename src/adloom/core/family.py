@@ -12,7 +12,7 @@ from adloom.core.limits import MODELS, OPTIONS, Model
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
+class Unsupported:
     """One field of a request that a model does not take: what is wrong, and what would be right."""
 
     field: str
@@ -20,9 +20,9 @@ class Misfit:
     allowed: str
 
 
-def misfits(
+def unsupported(
     model: Model, size: str, quality: str, priority: str, options: Options = (), references: int = 0
-) -> Iterator[Misfit]:
+) -> Iterator[Unsupported]:
     """Every field that this model does not take. An empty ``quality`` is the model's own default."""
     if quality and quality not in model.qualities:
         takers = _takers(lambda other: quality in other.qualities)
@@ -34,22 +34,22 @@ def misfits(
         low, high = model.pixels
         takers = _takers(lambda other: takes_pixels(other, size))
         message = f"the size {size} has {_pixels(size):,} pixels"
-        yield Misfit("size", message, _allowed(f"{low:,} to {high:,} for {model.name}", takers))
+        yield Unsupported("size", message, _allowed(f"{low:,} to {high:,} for {model.name}", takers))
     if references > model.references:
         takers = _takers(lambda other: references <= other.references)
         message = f"{references} reference images"
-        yield Misfit("references", message, _allowed(f"at most {model.references} for {model.name}", takers))
+        yield Unsupported("references", message, _allowed(f"at most {model.references} for {model.name}", takers))
     yield from _misfits_of_options(model, dict(options), references)
 
 
-def _misfits_of_options(model: Model, options: dict[str, str], references: int) -> Iterator[Misfit]:
+def _misfits_of_options(model: Model, options: dict[str, str], references: int) -> Iterator[Unsupported]:
     for name in options:
         if name not in model.options:
-            yield Misfit(name, f"{model.name} has no {name}", _taken(_takers(partial(_has_option, name))))
+            yield Unsupported(name, f"{model.name} has no {name}", _taken(_takers(partial(_has_option, name))))
     if options.get("background") == "transparent" and "background" in model.options and references != 1:
         here = f"here are {references}" if references else "here is none"
         message = f"a transparent background needs one reference image, {here}"
-        yield Misfit("background", message, "one PNG with an alpha channel")
+        yield Unsupported("background", message, "one PNG with an alpha channel")
 
 
 def standing_options(options: dict[str, str]) -> Options:
@@ -102,9 +102,9 @@ def _pixels(size: str) -> int:
     return int(width) * int(height)
 
 
-def _not_one_of(field: str, word: str, model: Model, words: tuple[str, ...], takers: str) -> Misfit:
+def _not_one_of(field: str, word: str, model: Model, words: tuple[str, ...], takers: str) -> Unsupported:
     message = f'the {field} "{word}" is not available for {model.name}'
-    return Misfit(field, message, _allowed("one of " + ", ".join(words), takers))
+    return Unsupported(field, message, _allowed("one of " + ", ".join(words), takers))
 
 
 def _takers(fits: Callable[[Model], bool]) -> str:

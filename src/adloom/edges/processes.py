@@ -23,7 +23,7 @@ def process_of(pid: int) -> Process:
     return Process(host=_host(), pid=pid, started=_started(pid))
 
 
-def is_surely_dead(process: Process) -> bool:
+def is_gone(process: Process) -> bool:
     """True only when this machine can see that the process is gone; False also means "cannot tell from here"."""
     if process.host != _host():
         return False

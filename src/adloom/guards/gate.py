@@ -52,7 +52,7 @@ class Gate:
         self._holders.discard(holder)
         self._changed.set()
 
-    async def passage(self) -> None:
+    async def wait_open(self) -> None:
         """Wait while anybody holds the gate. Raises GateClosed once buying has stopped."""
         self.check()
         while self._holders:
@@ -75,7 +75,7 @@ class Gate:
         await _sleep_or(self.closed, seconds, clock)
         self.check()
 
-    async def doze(self, seconds: float, clock: Clock) -> None:
+    async def sleep_until_over(self, seconds: float, clock: Clock) -> None:
         """Wait, but not longer than the run has."""
         await _sleep_or(self.over, seconds, clock)
 

@@ -51,10 +51,10 @@ class Throttle:
 
     async def turn(self) -> None:
         """Wait for the next submit's turn. Raises GateClosed."""
-        await self._gate.passage()
+        await self._gate.wait_open()
         while (wait_s := self._next_submit - self._clock.monotonic()) > 0:  # a 429 may come while this waits
             await self._gate.sleep(wait_s, self._clock)
-            await self._gate.passage()
+            await self._gate.wait_open()
         self._next_submit = self._clock.monotonic() + self._spacing_s
 
     async def divide(self, runs: int) -> None:
@@ -75,13 +75,13 @@ class Throttle:
     def _spacing_s(self) -> float:
         return 60 / self._pace.submits_per_minute * self._runs if self._pace.submits_per_minute else 0.0
 
-    def stand_back(self, wait_s: float) -> None:
+    def pause(self, wait_s: float) -> None:
         """Let nobody submit for a while."""
         self._next_submit = max(self._next_submit, self._clock.monotonic() + wait_s)
 
     def slow_down(self, pause_s: float) -> None:
         """A 429 came: halve the tasks in flight and let nobody submit for a while."""
-        self.stand_back(pause_s)
+        self.pause(pause_s)
         now = self._clock.monotonic()
         self._successes = 0
         if now - self._last_cut >= CUT_AT_MOST_EVERY_S:

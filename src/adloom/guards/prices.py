@@ -86,7 +86,7 @@ class PriceWatch:
         """The last price of an image that was read, by kind and number of references, which may cost extra."""
         self._unsure: set[PricedAs] = set()
         """Kinds of which a charge passed its reserve before this run."""
-        self._untold: dict[str, PricedAs] = {}
+        self._price_unknown: dict[str, PricedAs] = {}
         """The kind of each purchase whose price only the end of its task tells."""
         self._out: dict[str, Decimal] = {}
         """What is reserved for each purchase of this run whose charge was not read."""
@@ -102,24 +102,24 @@ class PriceWatch:
     async def turn(self, order: Order) -> AsyncIterator[None]:
         """Hold a purchase back while too many of its kind are out unread. Raises GateClosed.
 
-        Where the purchase is accepted without a price, it counts as unread until ``let_go``.
+        Where the purchase is accepted without a price, it counts as unread until ``release``.
         """
         window = self._window(_kind(order))
         await window.enter(order.call)
         try:
             yield
         finally:
-            if order.call not in self._untold:
+            if order.call not in self._price_unknown:
                 window.leave(order.call)
 
     def may_go(self, order: Order) -> bool:
         """Whether a purchase that has its turn may be sent now: a price may have moved while it waited for its pace."""
         return self._window(_kind(order)).holds(order.call)
 
-    def let_go(self, order: Order) -> None:
+    def release(self, order: Order) -> None:
         """A purchase has come to its end, or as far as it goes now, whatever was read."""
         self._out.pop(order.call, None)
-        if (kind := self._untold.pop(order.call, None)) is not None:
+        if (kind := self._price_unknown.pop(order.call, None)) is not None:
             self._window(kind).leave(order.call)
 
     def read_reserve(self, order: Order, reserved: Decimal | None) -> None:
@@ -127,7 +127,7 @@ class PriceWatch:
         kind = _kind(order)
         self._out[order.call] = order.credits if reserved is None else reserved
         if reserved is None or kind in self._unsure:
-            self._untold[order.call] = kind
+            self._price_unknown[order.call] = kind
         if reserved is None:
             return
         price = reserved / order.n

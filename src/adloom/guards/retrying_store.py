@@ -30,7 +30,7 @@ _OUTAGES = (StoreUnavailable, StoreRefused)
 _Answer = TypeVar("_Answer")
 
 
-class SteadyStore:
+class RetryingStore:
     """A store for one run. Raises StoreUnavailable only once its patience, or the run's time, is over."""
 
     def __init__(self, store: Store, gate: Gate, clock: Clock, random: Random, interval_s: float) -> None:
@@ -107,7 +107,7 @@ class SteadyStore:
         since, tries = self._clock.monotonic(), 0
         while True:
             wait_s = STORE.wait_s(tries, self._random.random()) * self._interval_s / 3
-            await self._gate.doze(wait_s, self._clock)
+            await self._gate.sleep_until_over(wait_s, self._clock)
             tries += 1
             try:
                 return await action()

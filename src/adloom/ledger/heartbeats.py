@@ -85,23 +85,23 @@ async def has_failed_tasks(store: Store, edition: Edition, now: float) -> bool:
     return False
 
 
-class Owners:
+class Liveness:
     """What this run knows of other runs."""
 
     def __init__(
-        self, store: Store, edition: Edition, clock: Clock, *, me: str, is_surely_dead: Callable[[Process], bool]
+        self, store: Store, edition: Edition, clock: Clock, *, me: str, is_gone: Callable[[Process], bool]
     ) -> None:
         self._store = store
         self._edition = edition
         self._clock = clock
         self._me = me
-        self._is_surely_dead = is_surely_dead
+        self._is_gone = is_gone
         self._seen: dict[str, tuple[bytes | None, float]] = {}
         self._dead: set[str] = set()
 
-    def through(self, store: Store) -> Owners:
+    def through(self, store: Store) -> Liveness:
         """The same watch, with all that it has seen, reading through another way to the same store."""
-        same = Owners(store, self._edition, self._clock, me=self._me, is_surely_dead=self._is_surely_dead)
+        same = Liveness(store, self._edition, self._clock, me=self._me, is_gone=self._is_gone)
         same._seen, same._dead = self._seen, self._dead
         return same
 
@@ -126,7 +126,7 @@ class Owners:
         now = self._clock.monotonic()
         content = await self._store.read(self._edition.key(f"runs/{token}.json"))
         record = None if content is None else read_heartbeat(content, token)
-        if record is not None and (record["ended"] or self._is_surely_dead(Process(**record["process"]))):
+        if record is not None and (record["ended"] or self._is_gone(Process(**record["process"]))):
             return True
         seen, since = self._seen.get(token, (b"", now))
         if content != seen:

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from adloom.core.errors import SettingInvalid
 from adloom.core.pricing import usd
-from adloom.plan.outlook import Outlook
+from adloom.plan.assessment import Assessment
 from adloom.plan.text import plan_lines
 
 ANSWERED_WITHIN_S = 7 * 24 * 3600
@@ -29,14 +29,14 @@ class Approval(RunInput):
     approve: bool = Field(default=False, title="Buy it", description="Off: the run ends and nothing is sent.")
 
 
-async def ask_for_approval(outlook: Outlook, above_usd: float) -> State[Any] | None:
+async def ask_for_approval(assessment: Assessment, above_usd: float) -> State[Any] | None:
     """Wait for a person where the run would spend more than ``above_usd``; 0 asks about nothing.
 
     None when it may go on, else the state in which it ends. Raises SettingInvalid for a flow run that nobody could
     answer for.
     """
-    price = usd(outlook.to_buy)
-    if not above_usd or price <= Decimal(str(above_usd)) or not outlook.fits:
+    price = usd(assessment.to_buy)
+    if not above_usd or price <= Decimal(str(above_usd)) or not assessment.fits:
         return None
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
@@ -44,7 +44,7 @@ async def ask_for_approval(outlook: Outlook, above_usd: float) -> State[Any] | N
             f"this run would spend ${price:.2f} and needs approval above ${above_usd:.2f}",
             remedy="Only a deployment's run can wait for approval; set approve_above_usd to 0.",
         )
-    form = Approval.with_initial_data(description="```\n" + "\n".join(plan_lines(outlook)) + "\n```")
+    form = Approval.with_initial_data(description="```\n" + "\n".join(plan_lines(assessment)) + "\n```")
     get_run_logger().info("This run would spend $%.2f, more than $%.2f: Resume asks for a yes first.", price, above_usd)
     answer = await asuspend_flow_run(
         wait_for_input=form, key=f"spend-{price * 100:.0f}-cents", timeout=ANSWERED_WITHIN_S

@@ -57,7 +57,7 @@ IMAGES_WITHIN_S = 30
 Made = TypeVar("Made")
 
 
-class Board:
+class Artifacts:
     """The artifacts of one flow run. Its methods are called inside the flow and never raise."""
 
     def __init__(self, edition: Edition, *, is_sandbox: bool = False) -> None:
@@ -68,12 +68,12 @@ class Board:
 
     async def name_run(self) -> None:
         """Call the flow run ``<campaign>-<edition>``, and tag it with its campaign and whether it spends real money."""
-        await _kindly(self._rename())
+        await _best_effort(self._rename())
 
     async def show_plan(self, lines: Sequence[str]) -> None:
         """Show what would be bought."""
         text = "```\n" + "\n".join(lines) + "\n```"
-        await _kindly(acreate_markdown_artifact(text, self._key("plan"), lines[0]))
+        await _best_effort(acreate_markdown_artifact(text, self._key("plan"), lines[0]))
 
     async def watch(self, run: Run) -> None:
         """Show a run's progress until cancelled: in the artifact every few seconds, in the log now and then."""
@@ -94,20 +94,20 @@ class Board:
             return
         share = 100 * progress.archived / progress.wanted if progress.wanted else 100.0
         if self._progress_id is None:
-            self._progress_id = await _kindly(acreate_progress_artifact(share, self._key("progress"), text))
+            self._progress_id = await _best_effort(acreate_progress_artifact(share, self._key("progress"), text))
         else:
-            await _kindly(aupdate_progress_artifact(self._progress_id, share, text))
+            await _best_effort(aupdate_progress_artifact(self._progress_id, share, text))
         self._shown = text
 
     async def end(self, result: Result, run: Run, store: Store) -> None:
         """Show how a run ended: a report, what did not come and why, where everything is, and a contact sheet."""
-        await _kindly(self._show_end(result, run, store), END_WITHIN_S)
+        await _best_effort(self._show_end(result, run, store), END_WITHIN_S)
 
     async def _show_end(self, result: Result, run: Run, store: Store) -> None:
         words = f"{EXIT_REASONS[result.exit_code].capitalize()} · {self._words}"  # the UI shows the first 30 letters
         get_run_logger().info("%s", final_message(result, is_sandbox=self._is_sandbox))
         report = result_report(result, self._words)
-        if await _kindly(acreate_markdown_artifact(report, self._key("result"), words)) is None:
+        if await _best_effort(acreate_markdown_artifact(report, self._key("result"), words)) is None:
             return  # a server that is away is not asked six times
         for name, address in (
             ("manifest", result.published.address),
@@ -117,8 +117,8 @@ class Board:
             if address:
                 short = address.rpartition(self._edition.prefix)[2]
                 description = f"{short} · {self._words}"
-                await _kindly(acreate_link_artifact(address, key=self._key(name), description=description))
-        await _kindly(self._show_images(store), IMAGES_WITHIN_S)
+                await _best_effort(acreate_link_artifact(address, key=self._key(name), description=description))
+        await _best_effort(self._show_images(store), IMAGES_WITHIN_S)
         progress = run.progress()
         await self.show(progress, self._line(progress, None))
 
@@ -166,7 +166,7 @@ class Board:
 
 async def show_table(rows: Sequence[Mapping[str, Any]], key: str, description: str) -> None:
     """Show a table of a flow run that is for no single edition."""
-    await _kindly(acreate_table_artifact([dict(row) for row in rows], key, description))
+    await _best_effort(acreate_table_artifact([dict(row) for row in rows], key, description))
 
 
 def _left_s(progress: Progress, ended_before: int, elapsed_s: float) -> float | None:
@@ -175,7 +175,7 @@ def _left_s(progress: Progress, ended_before: int, elapsed_s: float) -> float | 
     return elapsed_s / ended * left if ended > 0 and left > 0 else None
 
 
-async def _kindly(making: Awaitable[Made], within_s: float = ANSWER_WITHIN_S) -> Made | None:
+async def _best_effort(making: Awaitable[Made], within_s: float = ANSWER_WITHIN_S) -> Made | None:
     """Wait for something that Prefect is asked to show; None when it could not."""
     try:
         async with asyncio.timeout(within_s):

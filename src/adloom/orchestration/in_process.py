@@ -22,7 +22,7 @@ from adloom.core.errors import SettingInvalid
 from adloom.edges.settings import Settings
 from adloom.orchestration.embedded import EmbeddedServerFailed, start_embedded_server
 from adloom.orchestration.server import CLIENTS_SECRET, NO_ORIGIN, ORIGINS, SECRET, new_secret, without_proxy
-from adloom.plan.outlook import Outlook
+from adloom.plan.assessment import Assessment
 from adloom.ports import Store
 from adloom.run.run import Result, Run
 from adloom.targets import RunRequest
@@ -58,7 +58,7 @@ CANCELS = 5
 
 
 async def run_through_prefect(
-    request: RunRequest, settings: Settings, store: Store, outlook: Outlook, *, started: Callable[[Run], None]
+    request: RunRequest, settings: Settings, store: Store, assessment: Assessment, *, started: Callable[[Run], None]
 ) -> Result:
     """Run what was looked at as a Prefect flow. Prefect may vanish on the way: the result is the run's own.
 
@@ -72,7 +72,7 @@ async def run_through_prefect(
     from adloom.orchestration.artifacts import PREFECT_FAULTS  # noqa: PLC0415
     from adloom.orchestration.purchase import Prepared, prepared_run, run_prepared  # noqa: PLC0415
 
-    prepared = Prepared(settings, store, outlook, started, partial(_say_where, has_page=has_page))
+    prepared = Prepared(settings, store, assessment, started, partial(_say_where, has_page=has_page))
     token = prepared_run.set(prepared)
     flowing = asyncio.ensure_future(run_prepared(**_shown(request), return_state=True))
     try:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from adloom.core.process import Process
-from adloom.edges.processes import is_surely_dead, process_of
+from adloom.edges.processes import is_gone, process_of
 from adloom.orchestration.automations import watch_runs
 from adloom.orchestration.server import (
     CLIENTS_SECRET,
@@ -50,7 +50,7 @@ ENDS_IN_S = 45
 """A worker that is stopped gives its flow runs 30 s, in which they collect what is paid for."""
 
 
-class CannotStand(Exception):
+class StartFailed(Exception):
     """Something did not start; the message says what and where to look."""
 
 
@@ -69,7 +69,7 @@ class Home:
             process = Process(**json.loads(self._pid_file(name).read_text()))
         except (OSError, ValueError, TypeError):
             return None
-        return None if is_surely_dead(process) else process
+        return None if is_gone(process) else process
 
     def start(self, name: str, command: list[str], environment: Mapping[str, str], *, umask: int = -1) -> Process:
         """Start a process that outlives this one, with its output in a log file that only its owner reads."""
@@ -92,7 +92,7 @@ class Home:
         process = self.running(name)
         if process is not None:
             os.kill(process.pid, signal.SIGTERM)
-            if not _comes_true(lambda: is_surely_dead(process), ENDS_IN_S):
+            if not _comes_true(lambda: is_gone(process), ENDS_IN_S):
                 os.kill(process.pid, signal.SIGKILL)
         self._pid_file(name).unlink(missing_ok=True)
         return process is not None
@@ -118,7 +118,7 @@ class Home:
 
 
 def up(folder: Path) -> str:
-    """Start what does not run yet, deploy everything; what a person should know, in a few lines. Raises CannotStand."""
+    """Start what does not run yet, deploy everything; what a person should know, in a few lines. Raises StartFailed."""
     home = Home(folder / ".prefect-home")
     home.folder.mkdir(mode=0o700, exist_ok=True)
     home.folder.chmod(0o700)
@@ -173,20 +173,20 @@ def _start_server(home: Home, environment: Mapping[str, str]) -> None:
     server = home.running("server")
     if server is None:
         if _is_taken(int(port)):
-            raise CannotStand(f"port {port} is in use; choose another: make up PREFECT_SERVER_API_PORT=4201")
+            raise StartFailed(f"port {port} is in use; choose another: make up PREFECT_SERVER_API_PORT=4201")
         home.note("port", port)
         server = home.start("server", ["adloom.orchestration.server"], environment, umask=0o077)
     elif home.noted("port") != port:
-        raise CannotStand(f"the running server is on port {home.noted('port')}; run make down first")
+        raise StartFailed(f"the running server is on port {home.noted('port')}; run make down first")
     started = server
     api = environment["PREFECT_API_URL"]
-    healthy = _comes_true(lambda: _status(f"{api}/health") == OK or is_surely_dead(started), SERVER_STARTS_IN_S)
-    if not healthy or is_surely_dead(server):
-        raise CannotStand(f"the Prefect server did not start; see {home.log('server')}")
+    healthy = _comes_true(lambda: _status(f"{api}/health") == OK or is_gone(started), SERVER_STARTS_IN_S)
+    if not healthy or is_gone(server):
+        raise StartFailed(f"the Prefect server did not start; see {home.log('server')}")
     if _status(f"{api}/admin/version") == OK:
-        raise CannotStand("the running server asks for no secret; run make down first")
+        raise StartFailed("the running server asks for no secret; run make down first")
     if _status(f"{api}/admin/version", environment[SECRET]) != OK:
-        raise CannotStand("the running server has another secret; run make down first")
+        raise StartFailed("the running server has another secret; run make down first")
 
 
 def _worker_environment(home: Home, environment: Mapping[str, str]) -> tuple[dict[str, str], str]:
@@ -195,8 +195,8 @@ def _worker_environment(home: Home, environment: Mapping[str, str]) -> tuple[dic
         return dict(environment), "EvoLink with your key: real images for real money"
     sandbox = home.running("sandbox") or home.start("sandbox", ["adloom.sandbox", "--port", "0"], environment)
     log = home.log("sandbox")
-    if not _comes_true(lambda: "\n" in log.read_text() or is_surely_dead(sandbox), SANDBOX_STARTS_IN_S):
-        raise CannotStand(f"the sandbox did not start; see {log}")
+    if not _comes_true(lambda: "\n" in log.read_text() or is_gone(sandbox), SANDBOX_STARTS_IN_S):
+        raise StartFailed(f"the sandbox did not start; see {log}")
     base_url = log.read_text().partition("\n")[0].strip()
     stand_in = {
         "EVOLINK_API_KEY": "sk-sandbox",
@@ -213,7 +213,7 @@ def _worker_environment(home: Home, environment: Mapping[str, str]) -> tuple[dic
 def _start_worker(home: Home, environment: Mapping[str, str], buys_from: str) -> None:
     if home.running("worker") is not None:
         if home.noted("buys-from") != buys_from:
-            raise CannotStand(f"the running worker buys from {home.noted('buys-from')}; run make down first")
+            raise StartFailed(f"the running worker buys from {home.noted('buys-from')}; run make down first")
         return
     home.note("buys-from", buys_from)
     home.start("worker", ["prefect", "worker", "start", "--pool", POOL, "--name", socket.gethostname()], environment)
@@ -223,7 +223,7 @@ def _watch_runs(folder: Path, environment: Mapping[str, str]) -> None:
     try:
         watch_runs(folder / "automations.yaml", environment["PREFECT_API_URL"], environment[SECRET])
     except OSError as error:
-        raise CannotStand(f"the Prefect server rejected automations.yaml: {error}") from error
+        raise StartFailed(f"the Prefect server rejected automations.yaml: {error}") from error
 
 
 def _prefect(home: Home, environment: Mapping[str, str], *words: str) -> None:
@@ -237,7 +237,7 @@ def _prefect(home: Home, environment: Mapping[str, str], *words: str) -> None:
             check=False,
         )
     if done.returncode:
-        raise CannotStand(f"`prefect {' '.join(words)}` failed; see {home.log('deploy')}")
+        raise StartFailed(f"`prefect {' '.join(words)}` failed; see {home.log('deploy')}")
 
 
 def _comes_true(condition: Callable[[], bool], within_s: float) -> bool:
@@ -283,7 +283,7 @@ def main() -> None:
     work = {"up": up, "down": down}[sys.argv[1]]
     try:
         sys.stdout.write(work(Path.cwd()) + "\n")
-    except CannotStand as error:
+    except StartFailed as error:
         sys.exit(f"make {sys.argv[1]}: {error}")
 
 

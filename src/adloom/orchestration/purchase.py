@@ -20,10 +20,10 @@ from prefect.logging import get_run_logger
 
 from adloom.core.errors import AdloomError
 from adloom.edges.settings import Settings
-from adloom.orchestration.artifacts import Board
+from adloom.orchestration.artifacts import Artifacts
 from adloom.orchestration.batches import fulfil_as_prefect_task
 from adloom.orchestration.states import bad_input, final_state
-from adloom.plan.outlook import Outlook
+from adloom.plan.assessment import Assessment
 from adloom.ports import Store
 from adloom.run.batches import DRAIN_S
 from adloom.run.run import Result, Run
@@ -40,7 +40,7 @@ class Prepared:
 
     settings: Settings
     store: Store
-    outlook: Outlook
+    assessment: Assessment
     started: Callable[[Run], None]
     named: Callable[[FlowRun], None] = lambda _: None
     has_begun: bool = False
@@ -70,7 +70,7 @@ async def run_prepared(campaign: str, edition: str, budget_usd: float, archive: 
 async def buy(prepared: Prepared) -> State[Any]:
     """Run what was looked at as far as it goes; how it ended, for Prefect."""
     is_sandbox = prepared.settings.loopback
-    board = Board(prepared.outlook.edition, is_sandbox=is_sandbox)
+    board = Artifacts(prepared.assessment.edition, is_sandbox=is_sandbox)
     await board.name_run()
     if (context := FlowRunContext.get()) is not None and context.flow_run is not None:
         prepared.named(context.flow_run)
@@ -83,7 +83,7 @@ async def buy(prepared: Prepared) -> State[Any]:
         watching.append(asyncio.create_task(board.watch(run)))
 
     running = asyncio.create_task(
-        execute(prepared.settings, prepared.store, prepared.outlook, started=started, fulfil=fulfil_as_prefect_task)
+        execute(prepared.settings, prepared.store, prepared.assessment, started=started, fulfil=fulfil_as_prefect_task)
     )
     try:
         prepared.result = await asyncio.shield(running)

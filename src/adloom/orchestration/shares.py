@@ -8,16 +8,16 @@ from prefect.deployments import arun_deployment
 from prefect.logging import get_run_logger
 
 from adloom.orchestration.artifacts import PREFECT_FAULTS
-from adloom.plan.outlook import Outlook
+from adloom.plan.assessment import Assessment
 from adloom.targets import RunRequest
 
 DEPLOYMENT = "share/share"
 
 
-def shares_of(outlook: Outlook, runs: int) -> int:
+def shares_of(assessment: Assessment, runs: int) -> int:
     """How many runs can share an edition: each needs one call in flight and one submit a minute of the limits."""
-    pace = outlook.pace
-    return max(1, min(runs, pace.in_flight, pace.submits_per_minute or runs, outlook.surveyed.asked.calls))
+    pace = assessment.pace
+    return max(1, min(runs, pace.in_flight, pace.submits_per_minute or runs, assessment.surveyed.asked.calls))
 
 
 async def start_others(request: RunRequest, runs: int) -> None:

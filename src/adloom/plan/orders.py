@@ -18,7 +18,7 @@ from adloom.core.outcomes import TopUp, missing
 from adloom.core.planned import PlannedRow
 from adloom.core.pricing import kind_of, price_of
 from adloom.core.records import Intent
-from adloom.plan.outlook import Outlook
+from adloom.plan.assessment import Assessment
 from adloom.plan.planner import is_asked_for
 from adloom.plan.revision import Revision, planned_rows
 from adloom.ports import Store
@@ -27,22 +27,24 @@ _BOUGHT = frozenset({Stage.SENDING, Stage.UNKNOWN, Stage.ACCEPTED, Stage.FAILING
 _UNFINISHED = _BOUGHT | {Stage.WAITING}
 
 
-class Agenda:
+class OrderQueue:
     """The orders of one run."""
 
-    def __init__(self, store: Store, outlook: Outlook, revision: Revision, callback_secret: Secret | None) -> None:
+    def __init__(
+        self, store: Store, assessment: Assessment, revision: Revision, callback_secret: Secret | None
+    ) -> None:
         self._store = store
-        self._edition = outlook.edition
-        self._ledger = outlook.ledger
-        self._known = outlook.known
-        self._only = outlook.wish.only
-        self._choice = outlook.choice
-        self._share = outlook.wish.share
-        url, prefix = outlook.source.campaign.callback_url, outlook.edition.prefix
+        self._edition = assessment.edition
+        self._ledger = assessment.ledger
+        self._known = assessment.known
+        self._only = assessment.wish.only
+        self._choice = assessment.choice
+        self._share = assessment.wish.share
+        url, prefix = assessment.source.campaign.callback_url, assessment.edition.prefix
         self._callbacks = CallbackAddresses(url, prefix, callback_secret) if url else None
         self._revision = revision
 
-    async def begun(self) -> list[Order]:
+    async def unfinished(self) -> list[Order]:
         """What earlier runs left unfinished, the oldest first: its links die first."""
         if not self._ledger.calls():
             return []
@@ -50,28 +52,28 @@ class Agenda:
         found: dict[str, Order] = {}
         async for planned in self._rows():
             is_stray = not picker.takes(planned.row)
-            for order in self._begun(planned):
+            for order in self._unfinished(planned):
                 if order.call not in found or found[order.call].is_stray:  # rows that ask for the same share calls
                     found[order.call] = replace(order, is_stray=is_stray)
-        orders = [*found.values(), *self._begun_for_no_row(set(found))]
+        orders = [*found.values(), *self._unfinished_for_no_row(set(found))]
         return sorted(orders, key=self._began)
 
-    async def fresh(self) -> AsyncIterator[Order]:
+    async def unbought(self) -> AsyncIterator[Order]:
         """What is left to buy, in plan order; a run that shares the work begins at its own part and goes around."""
         rows = sum(shard.rows for shard in self._revision.shards)
         first = rows * self._share.number // self._share.of
         for part in (range(first, rows), range(first)):
             if part:
-                async for order in self._fresh_of(part):
+                async for order in self._unbought_of(part):
                     yield order
 
-    async def _fresh_of(self, part: range) -> AsyncIterator[Order]:
+    async def _unbought_of(self, part: range) -> AsyncIterator[Order]:
         picker = self._choice.picker()
         number = -1
         async for planned in self._rows():
             number += 1
             if picker.takes(planned.row) and number in part:
-                for order in self._fresh(planned):
+                for order in self._unbought(planned):
                     yield order
 
     def is_ready(self, order: Order) -> bool:
@@ -81,7 +83,7 @@ class Agenda:
     def _rows(self) -> AsyncIterator[PlannedRow]:
         return planned_rows(self._store, self._edition, self._revision)
 
-    def _begun(self, planned: PlannedRow) -> Iterator[Order]:
+    def _unfinished(self, planned: PlannedRow) -> Iterator[Order]:
         own = planned.variants[planned.row.shared :]
         outcomes = (self._known.get(variant.key) for variant in own)
         calls = {outcome.call for outcome in outcomes if outcome is not None}
@@ -90,7 +92,7 @@ class Agenda:
             if _goes_on(facts):
                 yield self._order_of(facts, planned.row)
 
-    def _begun_for_no_row(self, begun: set[str]) -> Iterator[Order]:
+    def _unfinished_for_no_row(self, begun: set[str]) -> Iterator[Order]:
         for call in sorted(set(self._ledger.calls()) - begun):
             facts = self._ledger.facts(call)
             if facts.intent is not None and facts.stage in _BOUGHT:
@@ -100,7 +102,7 @@ class Agenda:
         intent = self._ledger.facts(order.call).intent
         return intent.time.isoformat() if intent else ""
 
-    def _fresh(self, planned: PlannedRow) -> Iterator[Order]:
+    def _unbought(self, planned: PlannedRow) -> Iterator[Order]:
         price = price_of(kind_of(planned.row), self._revision.prices)
         for call in planned.calls:
             if is_asked_for(call, self._only) and self._ledger.facts(call.id).stage is Stage.UNBOUGHT:

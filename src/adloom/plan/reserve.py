@@ -11,8 +11,8 @@ from adloom.core.pricing import usd
 from adloom.ledger.edition import Edition
 from adloom.ledger.heartbeats import Heartbeat
 from adloom.ledger.index import Entry, create_entry
+from adloom.plan.assessment import Assessment, reassess
 from adloom.plan.freeze import PlanOutdated, freeze, take_up
-from adloom.plan.outlook import Outlook, look_again
 from adloom.plan.revision import Revision
 from adloom.ports import Store
 from adloom.world import World
@@ -22,12 +22,12 @@ from adloom.world import World
 class Reservation:
     """A frozen plan, and the campaign as it was compared with the archive when it was frozen."""
 
-    outlook: Outlook
+    assessment: Assessment
     revision: Revision
     heartbeat: Heartbeat
 
 
-async def reserve(world: World, outlook: Outlook) -> Reservation:
+async def reserve(world: World, assessment: Assessment) -> Reservation:
     """Check the archive, begin to show a heartbeat and freeze the plan.
 
     A run that may not buy freezes no new plan where there is one: that would stop the runs that buy of it.
@@ -35,43 +35,46 @@ async def reserve(world: World, outlook: Outlook) -> Reservation:
     Raises SettingInvalid without a budget, InputError for a reference file that has changed since it was planned,
     StoreRefused for an archive that cannot be used, PlanRefused.
     """
-    if outlook.cap is None:
+    if assessment.cap is None:
         raise SettingInvalid(
-            f"{outlook.source.campaign.source} has no budget",
+            f"{assessment.source.campaign.source} has no budget",
             remedy="Add `budget: {usd: 12.00}` or --budget-usd 12.",
         )
-    if world.files is not None and outlook.may_buy:
-        await world.files.check(outlook.surveyed.files)
-    ledger, edition = outlook.ledger, outlook.edition
+    if world.files is not None and assessment.may_buy:
+        await world.files.check(assessment.surveyed.files)
+    ledger, edition = assessment.ledger, assessment.edition
     await _probe(world.store, edition, ledger.writer)
     heartbeat = Heartbeat(world.store, edition, world.clock, ledger.writer, world.process, ledger.facts_ever)
     await heartbeat.beat()
     if await ledger.grew():  # a person may have taken long to say yes
-        outlook = await look_again(outlook)
-    revision = None if outlook.may_buy else await take_up(world.store, edition, ledger, outlook.wish.buying)
-    if revision is None and outlook.bought_from is None:  # from its first plan on, the archive's index knows an edition
+        assessment = await reassess(assessment)
+    revision = None if assessment.may_buy else await take_up(world.store, edition, ledger, assessment.wish.buying)
+    if (
+        revision is None and assessment.bought_from is None
+    ):  # from its first plan on, the archive's index knows an edition
         await create_entry(world.store, "open", Entry(edition, ledger.writer), world.clock.now())
     while revision is None:
-        if outlook.lack:
-            raise PlanRefused(older(outlook).message, remedy=older(outlook).remedy)
-        if (revision := await _freeze(world, outlook)) is None:
-            outlook = await look_again(outlook)
-    return Reservation(outlook, revision, heartbeat)
+        if assessment.lack:
+            raise PlanRefused(older(assessment).message, remedy=older(assessment).remedy)
+        if (revision := await _freeze(world, assessment)) is None:
+            assessment = await reassess(assessment)
+    return Reservation(assessment, revision, heartbeat)
 
 
-def unconfirmed(outlook: Outlook) -> Stop:
+def unconfirmed(assessment: Assessment) -> Stop:
     """Why a run whose price nobody agreed to buys nothing."""
-    word, to_buy = outlook.origin.word, outlook.to_buy
+    word, to_buy = assessment.origin.word, assessment.to_buy
     would = f"spend {word}{usd(to_buy):f} USD ({to_buy:f} credits)" if to_buy else "request the missing images"
     message = f"nothing was bought: this run would {would}, and nobody agreed to that"
     return Stop(StopReason.UNCONFIRMED, message, "Use --yes to buy: without a terminal a run cannot ask.")
 
 
-def older(outlook: Outlook) -> Stop:
+def older(assessment: Assessment) -> Stop:
     """Why a run buys nothing when its edition knows more than the ledger does."""
+    edition = assessment.edition
     message = (
-        f"the ledger of {outlook.edition.campaign}/{outlook.edition.edition} is older than its manifest and the files "
-        f"next to it; missing: {outlook.lack}; nothing is bought, so that nothing is bought twice"
+        f"the ledger of {edition.campaign}/{edition.edition} is older than its manifest and the files "
+        f"next to it; missing: {assessment.lack}; nothing is bought, so that nothing is bought twice"
     )
     remedy = (
         "If the archive is a stale replica, run again later; if ledger/ was deleted or restored, bring back its latest "
@@ -81,10 +84,10 @@ def older(outlook: Outlook) -> Stop:
     return Stop(StopReason.OLDER_LEDGER, message, remedy)
 
 
-def over_budget(outlook: Outlook) -> Stop:
+def over_budget(assessment: Assessment) -> Stop:
     """Why nothing of a plan that does not fit its cap is bought."""
-    committed, to_buy, cap = outlook.committed.committed, outlook.to_buy, outlook.cap or Decimal(0)
-    needs = f"{outlook.origin.word}{usd(to_buy):f} USD ({to_buy:f} credits)"
+    committed, to_buy, cap = assessment.committed.committed, assessment.to_buy, assessment.cap or Decimal(0)
+    needs = f"{assessment.origin.word}{usd(to_buy):f} USD ({to_buy:f} credits)"
     message = (
         f"the plan needs {needs} more, {usd(committed):f} USD are spent or reserved, and the budget is {usd(cap):f} USD"
     )
@@ -94,25 +97,25 @@ def over_budget(outlook: Outlook) -> Stop:
     return Stop(StopReason.BUDGET, message, remedy)
 
 
-async def _freeze(world: World, outlook: Outlook) -> Revision | None:
+async def _freeze(world: World, assessment: Assessment) -> Revision | None:
     """The revision to buy from, None when the archive has to be read again first."""
     try:
         return await freeze(
-            outlook.source,
+            assessment.source,
             world.store,
-            outlook.edition,
-            outlook.ledger,
+            assessment.edition,
+            assessment.ledger,
             world.clock,
-            outlook.known,
-            surveyed=outlook.surveyed,
-            cap_credits=outlook.cap or Decimal(0),
-            only=outlook.wish.only,
-            decisions=outlook.decisions,
-            choice=outlook.choice,
-            asked_only=outlook.reserves_a_part,
-            fallback=outlook.fallback,
-            buying=outlook.wish.buying,
-            replace=outlook.wish.replace,
+            assessment.known,
+            surveyed=assessment.surveyed,
+            cap_credits=assessment.cap or Decimal(0),
+            only=assessment.wish.only,
+            decisions=assessment.decisions,
+            choice=assessment.choice,
+            asked_only=assessment.reserves_a_part,
+            fallback=assessment.fallback,
+            buying=assessment.wish.buying,
+            replace=assessment.wish.replace,
         )
     except PlanOutdated:
         return None

@@ -27,9 +27,7 @@ _NOTHING_OUT_THERE = frozenset(
 )
 
 
-async def close_if_over(
-    ledger: Ledger, clock: Clock, is_surely_dead: Callable[[Process], bool], *, mine: str = ""
-) -> bool:
+async def close_if_over(ledger: Ledger, clock: Clock, is_gone: Callable[[Process], bool], *, mine: str = "") -> bool:
     """Close an edition's entries of runs that are over, if nothing that was bought is out there; whether it is closed.
 
     ``mine`` is a run that buys no more and whose ledger this is. What others wrote since the ledger was loaded is read
@@ -40,7 +38,7 @@ async def close_if_over(
     left = await entries_of(store, "open", edition) - closed
     if not left:
         return True
-    over = [entry for entry in left if await _is_over(store, entry, now, is_surely_dead, mine)]
+    over = [entry for entry in left if await _is_over(store, entry, now, is_gone, mine)]
     if not over:
         return False
     if await ledger.grew():
@@ -62,9 +60,7 @@ def is_settled(ledger: Ledger, now: float) -> bool:
     return over and failed_until(ledger) <= now
 
 
-async def _is_over(
-    store: Store, entry: Entry, now: float, is_surely_dead: Callable[[Process], bool], mine: str
-) -> bool:
+async def _is_over(store: Store, entry: Entry, now: float, is_gone: Callable[[Process], bool], mine: str) -> bool:
     if entry.run in (OLDER, mine):
         return True
     content = await store.read(entry.edition.key(f"runs/{entry.run}.json"))
@@ -72,4 +68,4 @@ async def _is_over(
     if record is None:
         return False
     is_old = now - datetime.fromisoformat(record["time"]).timestamp() > FORGOTTEN_AFTER_S
-    return bool(record["ended"]) or is_old or is_surely_dead(Process(**record["process"]))
+    return bool(record["ended"]) or is_old or is_gone(Process(**record["process"]))

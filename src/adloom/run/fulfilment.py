@@ -26,13 +26,13 @@ from adloom.core.triage import NEXT_ATTEMPT_INTERVALS
 from adloom.guards.gate import Gate, GateClosed
 from adloom.guards.pace import Throttle
 from adloom.guards.prices import PriceWatch
-from adloom.ledger.heartbeats import Owners
+from adloom.ledger.heartbeats import Liveness
 from adloom.ledger.ledger import Ledger
 from adloom.plan.orders import top_up_order
 from adloom.run.progress import Counts
 from adloom.spend.purchase import Spender
 from adloom.spend.references import Hosting
-from adloom.spend.unknown import Ladder
+from adloom.spend.unknown import UnknownPurchases
 from adloom.world import World
 
 log = logging.getLogger(__name__)
@@ -52,13 +52,13 @@ _READ_ON = (Stage.FAILING, Stage.UNSHOWN)
 class Steps:
     """What a call goes through, in this order; ``owners`` and ``ladder`` are asked about calls of other runs."""
 
-    owners: Owners
+    owners: Liveness
     throttle: Throttle
     hosting: Hosting
     prices: PriceWatch
     breaker: Breaker
     spender: Spender
-    ladder: Ladder
+    unknowns: UnknownPurchases
     collector: Collector
     archiver: Archiver
 
@@ -92,9 +92,9 @@ class Fulfilment:
         async with asyncio.TaskGroup() as group:
             for order in orders:
                 await self._window.acquire()
-                group.create_task(self._bring_in_window(order))
+                group.create_task(self._run_in_window(order))
 
-    async def see_to_others(self) -> None:
+    async def finish_foreign_calls(self) -> None:
         """Wait for the calls that other runs have begun; take over from those that died.
 
         A run that lives may have given a call up, and may itself be waiting for one of ours: nobody waits indefinitely.
@@ -110,18 +110,18 @@ class Fulfilment:
             await self.fulfil(waiting)
 
     def adopt(self, order: Order) -> None:
-        """The ladder found an order's task: see it through beside everything else."""
+        """The task of an unknown purchase was found: collect it along with everything else."""
         self._adoptions.add(asyncio.create_task(self.fulfil((order,))))
 
-    async def see_to_adoptions(self) -> None:
+    async def finish_adopted(self) -> None:
         await asyncio.gather(*self._adoptions)
 
-    async def see_to_those_aside(self) -> None:
+    async def finish_read_on(self) -> None:
         """Wait for the calls whose tasks have ended and are read on, and for what follows from those."""
         while waiting := [task for task in self._aside if not task.done()]:
             await asyncio.gather(*waiting)
 
-    async def see_to_the_failed(self) -> None:
+    async def recheck_failed(self) -> None:
         """Look at every task that failed within the last day once more, and fetch what has come of it after all."""
         calls = await self._steps.collector.failures.look_again()
         await asyncio.gather(*(self._sheltered(call, self._fetch_after_all(call)) for call in calls))
@@ -139,9 +139,9 @@ class Fulfilment:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
 
-    async def _bring_in_window(self, order: Order) -> None:
+    async def _run_in_window(self, order: Order) -> None:
         try:
-            await self._sheltered(order.call, self._bring(order))
+            await self._sheltered(order.call, self._run(order))
         finally:
             self._window.release()
 
@@ -159,17 +159,17 @@ class Fulfilment:
             log.exception("call %s met an unexpected error and is left for a later run", call)
             self.surprised = True
 
-    async def _bring(self, first: Order) -> None:
+    async def _run(self, first: Order) -> None:
         order: Order | None = first
         while order is not None and order.call not in self._under_way:
             self._under_way.add(order.call)
             try:
-                await self._see_through(order)
+                await self._advance(order)
             finally:
                 self._under_way.discard(order.call)
             order = await self._next(order)
 
-    async def _see_through(self, order: Order) -> None:
+    async def _advance(self, order: Order) -> None:
         """Bring one call to its end, or as far as it goes now."""
         if self._ledger.facts(order.call).stage in (Stage.UNBOUGHT, Stage.WAITING):
             if order.is_stray:
@@ -180,7 +180,7 @@ class Fulfilment:
                     self._count(order.call)
                     await self._collect(order)
                 finally:
-                    self._steps.prices.let_go(order)
+                    self._steps.prices.release(order)
         else:
             await self._collect(order)
         self._count(order.call)
@@ -222,7 +222,7 @@ class Fulfilment:
         """See a call through to the end of its task, unless another run that lives is at it."""
         facts = self._ledger.facts(order.call)
         if facts.stage is Stage.UNKNOWN and facts.latest.owner != self._ledger.writer:
-            self._steps.ladder.inherit(order)
+            self._steps.unknowns.inherit(order)
         if facts.stage not in (Stage.SENDING, Stage.ACCEPTED, *_READ_ON):
             return
         owner = facts.latest.owner
@@ -235,14 +235,14 @@ class Fulfilment:
             reason = "the run that bought it died before it saw an answer"
             name = f"a{facts.latest.number}-unknown-{facts.latest.sends}"
             await self._ledger.note(order.call, name, {"reason": reason})
-            self._steps.ladder.inherit(order)
+            self._steps.unknowns.inherit(order)
         if facts.stage is not Stage.ACCEPTED:
             return
         accepted = facts.latest.accepted
         assert accepted is not None  # noqa: S101 - that is what the stage means
         await self._steps.collector.collect(order.call, accepted.unix_s)
         if self._ledger.facts(order.call).stage is Stage.UNKNOWN:  # the task turned out to be another call's
-            self._steps.ladder.inherit(order)
+            self._steps.unknowns.inherit(order)
         self._note_end(order.call)
 
     async def _next(self, order: Order) -> Order | None:

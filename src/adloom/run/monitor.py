@@ -10,7 +10,7 @@ from adloom.core.errors import StoreError
 from adloom.core.exits import Stop, StopReason
 from adloom.guards.gate import Gate
 from adloom.guards.pace import Throttle
-from adloom.ledger.heartbeats import BEAT_EVERY_S, Owners
+from adloom.ledger.heartbeats import BEAT_EVERY_S, Liveness
 from adloom.plan.reserve import Reservation
 from adloom.plan.revision import read_newest
 from adloom.ports import Store
@@ -19,10 +19,10 @@ from adloom.world import World
 log = logging.getLogger(__name__)
 
 
-class Vigil:
+class RunMonitor:
     """The watch that one run keeps. ``run`` is its one loop."""
 
-    def __init__(self, world: World, reserved: Reservation, gate: Gate, throttle: Throttle, owners: Owners) -> None:
+    def __init__(self, world: World, reserved: Reservation, gate: Gate, throttle: Throttle, owners: Liveness) -> None:
         self._world = world
         self._reserved = reserved
         self._gate = gate
@@ -32,9 +32,9 @@ class Vigil:
 
     async def begin(self) -> None:
         """Look up before the first purchase. Where others buy already, wait until they too have seen this run."""
-        await self.heed_a_full_store()
+        await self.check_free_space()
         if await self._divide_the_pace() > 1:
-            self._throttle.stand_back(BEAT_EVERY_S * self._world.scale)
+            self._throttle.pause(BEAT_EVERY_S * self._world.scale)
 
     async def run(self) -> None:
         """Beat and look up until cancelled."""
@@ -42,34 +42,34 @@ class Vigil:
             await self._world.clock.sleep(BEAT_EVERY_S)
             try:
                 await self._reserved.heartbeat.beat()
-                await self.heed_a_newer_plan()
-                await self.heed_a_lost_ledger()
-                await self.heed_a_full_store()
+                await self.check_newer_plan()
+                await self.check_ledger()
+                await self.check_free_space()
                 await self._divide_the_pace()
             except StoreError as error:
                 log.warning("%s", error.message)
 
-    async def look_a_last_time(self) -> None:
+    async def final_check(self) -> None:
         """Heed a newer plan, if the store tells of one."""
         try:
-            await self.heed_a_newer_plan()
+            await self.check_newer_plan()
         except StoreError as error:
             log.warning("%s", error.message)
 
-    async def heed_a_newer_plan(self) -> None:
+    async def check_newer_plan(self) -> None:
         """Stop buying when a newer revision of the plan exists."""
         mine = self._reserved.revision.number
-        newest = await read_newest(self._world.store, self._reserved.outlook.edition)
+        newest = await read_newest(self._world.store, self._reserved.assessment.edition)
         if newest is not None and newest.number > mine:
             message = f"plan revision {newest.number} of this edition exists; this run bought for {mine}"
             self._gate.close(Stop(StopReason.NEWER_PLAN, message, "Run the newer campaign file; nothing is lost."))
 
-    async def heed_a_lost_ledger(self) -> None:
+    async def check_ledger(self) -> None:
         """Stop buying when the store has forgotten facts: others would buy again what they told of.
 
         One call is looked up at a time, in turn. What this run knows goes into its manifest and its checksums.
         """
-        ledger = self._reserved.outlook.ledger
+        ledger = self._reserved.assessment.ledger
         calls = ledger.calls()
         if not calls:
             return
@@ -80,7 +80,7 @@ class Vigil:
             remedy = "Find out what deletes files in the archive, then `adloom verify TARGET --repair`."
             self._gate.close(Stop(StopReason.OUTAGE, message, remedy))
 
-    async def heed_a_full_store(self) -> None:
+    async def check_free_space(self) -> None:
         """Stop buying when the store has no room for more images."""
         if not await self._world.store.has_room():
             self._gate.close(_no_room(self._world.store))
@@ -96,7 +96,7 @@ class Vigil:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         try:
-            until = failed_until(self._reserved.outlook.ledger)
+            until = failed_until(self._reserved.assessment.ledger)
             await self._reserved.heartbeat.beat(ended=True, failed_until=until)
         except StoreError as error:  # others then find out by themselves, a minute later
             log.warning("%s", error.message)

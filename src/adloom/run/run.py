@@ -30,11 +30,11 @@ from adloom.guards.backlog import Backlog
 from adloom.guards.gate import Gate
 from adloom.guards.pace import Throttle
 from adloom.guards.prices import PriceWatch
-from adloom.guards.retrying_store import SteadyStore
+from adloom.guards.retrying_store import RetryingStore
 from adloom.ledger.capabilities import Capabilities, read_capabilities
-from adloom.ledger.heartbeats import Owners
-from adloom.plan.orders import Agenda
-from adloom.plan.outlook import Outlook
+from adloom.ledger.heartbeats import Liveness
+from adloom.plan.assessment import Assessment
+from adloom.plan.orders import OrderQueue
 from adloom.plan.reserve import Reservation, older, over_budget, reserve, unconfirmed
 from adloom.publish.manifest import Published, publish, unpublished
 from adloom.publish.seals import seal_finished
@@ -50,11 +50,11 @@ from adloom.run.batches import (
 )
 from adloom.run.closing import close_if_over
 from adloom.run.fulfilment import Fulfilment, Steps
-from adloom.run.monitor import Vigil
+from adloom.run.monitor import RunMonitor
 from adloom.run.progress import Progress
 from adloom.spend.purchase import Buyer, Spender
 from adloom.spend.references import Hosting
-from adloom.spend.unknown import Ladder, Rungs
+from adloom.spend.unknown import EvidenceSources, UnknownPurchases
 from adloom.world import World
 
 log = logging.getLogger(__name__)
@@ -83,22 +83,22 @@ class Run:
     """One process's work on one frozen plan. Use ``start``, then ``work``, then ``finish``."""
 
     def __init__(self, world: World, reserved: Reservation, capabilities: Capabilities) -> None:
-        outlook = reserved.outlook
+        assessment = reserved.assessment
         self.revision = reserved.revision
         self.gate = Gate()
-        self.edition = outlook.edition
-        self._throttle = Throttle(outlook.pace, self.gate, world.clock)
-        self._owners = Owners(
-            world.store, self.edition, world.clock, me=outlook.ledger.writer, is_surely_dead=world.is_surely_dead
+        self.edition = assessment.edition
+        self._throttle = Throttle(assessment.pace, self.gate, world.clock)
+        self._owners = Liveness(
+            world.store, self.edition, world.clock, me=assessment.ledger.writer, is_gone=world.is_gone
         )
-        self._vigil = Vigil(world, reserved, self.gate, self._throttle, self._owners)
+        self._monitor = RunMonitor(world, reserved, self.gate, self._throttle, self._owners)
         direct = world.store  # whether callbacks can be listed is not a reason to stop buying
-        steady = SteadyStore(world.store, self.gate, world.clock, world.random, world.poll_interval_s)
+        steady = RetryingStore(world.store, self.gate, world.clock, world.random, world.poll_interval_s)
         world = self._world = replace(world, store=steady)
-        outlook.ledger.go_through(steady)
-        self._outlook = outlook
-        self._ledger = outlook.ledger
-        self._agenda = Agenda(world.store, outlook, reserved.revision, world.callback_secret)
+        assessment.ledger.go_through(steady)
+        self._assessment = assessment
+        self._ledger = assessment.ledger
+        self._queue = OrderQueue(world.store, assessment, reserved.revision, world.callback_secret)
         self._poller = Poller(
             api=world.api,
             gate=self.gate,
@@ -109,26 +109,28 @@ class Run:
         self._hearing = Hearing(direct, self.edition, world.clock, self._poller.hear, interval_s=world.poll_interval_s)
         self._backlog = Backlog(self.gate, world.clock, places=IMAGES_AT_ONCE)
         self._steps = self._make_steps(reserved, capabilities)
-        self._fulfilment = Fulfilment(world, self._ledger, self.gate, self._steps, at_once=2 * outlook.pace.in_flight)
+        self._fulfilment = Fulfilment(
+            world, self._ledger, self.gate, self._steps, at_once=2 * assessment.pace.in_flight
+        )
         self._rescuer = Rescuer(world, self.edition, self._ledger, self._poller)
         self._background: list[asyncio.Task[None]] = []
 
     def _make_steps(self, reserved: Reservation, capabilities: Capabilities) -> Steps:
-        world, ledger, outlook = self._world, self._ledger, reserved.outlook
-        ladder = Ladder(
+        world, ledger, assessment = self._world, self._ledger, reserved.assessment
+        unknowns = UnknownPurchases(
             world,
             ledger,
             self.gate,
-            rungs=Rungs(
+            sources=EvidenceSources(
                 capabilities,
-                world.dedicated_key and not outlook.lack,  # the task may be that of a purchase which is not known
+                world.dedicated_key and not assessment.lack,  # the task may be that of a purchase which is not known
                 hears_callbacks=self._hears_callbacks,
             ),
             calls=reserved.revision.calls,
             settled=self._adopt,
         )
-        planned_credits = outlook.committed.committed + outlook.to_buy
-        prices = PriceWatch(self.gate, reserved.revision.cap_credits, planned_credits, most=outlook.pace.in_flight)
+        planned_credits = assessment.committed.committed + assessment.to_buy
+        prices = PriceWatch(self.gate, reserved.revision.cap_credits, planned_credits, most=assessment.pace.in_flight)
         collector, breaker = Collector(ledger, self._poller), Breaker()
         spender = Spender(
             world,
@@ -136,7 +138,7 @@ class Run:
             gate=self.gate,
             throttle=self._throttle,
             prices=prices,
-            ladder=ladder,
+            unknowns=unknowns,
             buyer=Buyer(reserved.revision.edition_token, reserved.revision.number, world.api.account),
             fallback=Fallback(reserved.revision.fallback, reserved.revision.prices, ledger.writer, breaker.broken),
             failures=collector.failures,
@@ -144,37 +146,37 @@ class Run:
         return Steps(
             owners=self._owners.through(world.store),
             throttle=self._throttle,
-            hosting=Hosting(world, self.edition, self.gate, planned=outlook.surveyed.files, writer=ledger.writer),
+            hosting=Hosting(world, self.edition, self.gate, planned=assessment.surveyed.files, writer=ledger.writer),
             prices=prices,
             breaker=breaker,
             spender=spender,
-            ladder=ladder,
+            unknowns=unknowns,
             collector=collector,
             archiver=Archiver(world, self.edition, ledger, self._backlog),
         )
 
     @classmethod
-    async def start(cls, world: World, outlook: Outlook) -> Run:
+    async def start(cls, world: World, assessment: Assessment) -> Run:
         """Make the reservation and begin to watch and to poll; raises what ``reserve`` raises.
 
         A plan that does not fit its cap, or whose price nobody agreed to, closes the gate at once, and so does a ledger
         that is older than its manifest: nothing is bought, what is paid is still collected.
         """
-        reserved = await reserve(world, outlook)
+        reserved = await reserve(world, assessment)
         # sending an unknown purchase again may buy it
-        capabilities = await read_capabilities(world.store) if reserved.outlook.may_buy else Capabilities({})
+        capabilities = await read_capabilities(world.store) if reserved.assessment.may_buy else Capabilities({})
         run = cls(world, reserved, capabilities)
-        if reserved.outlook.lack:
-            run.gate.close(older(reserved.outlook))
-        elif not reserved.outlook.fits:
-            run.gate.close(over_budget(reserved.outlook))
-        elif not reserved.outlook.wish.agreed:
-            run.gate.close(unconfirmed(reserved.outlook))
-        await run._vigil.begin()
+        if reserved.assessment.lack:
+            run.gate.close(older(reserved.assessment))
+        elif not reserved.assessment.fits:
+            run.gate.close(over_budget(reserved.assessment))
+        elif not reserved.assessment.wish.agreed:
+            run.gate.close(unconfirmed(reserved.assessment))
+        await run._monitor.begin()
         for call in run._ledger.calls():
             run._fulfilment.counts.update(run._ledger.facts(call))
             run._steps.prices.remember(run._ledger.facts(call))
-        loops = [run._poller.run(), run._vigil.run(), run._wake_on_close(), bound_drain(run.gate, world.clock)]
+        loops = [run._poller.run(), run._monitor.run(), run._wake_on_close(), bound_drain(run.gate, world.clock)]
         if run._hears_callbacks:
             loops.append(run._hearing.run())
         run._background = [asyncio.create_task(loop) for loop in loops]
@@ -182,7 +184,7 @@ class Run:
 
     @property
     def _hears_callbacks(self) -> bool:
-        return bool(self._outlook.source.campaign.callback_url and self._world.callback_secret)
+        return bool(self._assessment.source.campaign.callback_url and self._world.callback_secret)
 
     def interrupt(self) -> None:
         """Stop buying because a person said so."""
@@ -196,7 +198,7 @@ class Run:
     def progress(self) -> Progress:
         counts = self._fulfilment.counts
         return Progress(
-            wanted=self.revision.wanted - self._outlook.left_out,
+            wanted=self.revision.wanted - self._assessment.left_out,
             archived=counts.archived,
             ended=counts.ended,
             calls=counts.calls,
@@ -204,22 +206,22 @@ class Run:
             charged=counts.money.charged,
             reserved=counts.money.reserved,
             cap=self.revision.cap_credits,
-            origin=self._outlook.origin,
+            origin=self._assessment.origin,
         )
 
     async def work(self, fulfil: Fulfil | None = None) -> None:
         """Do all batches, each through ``fulfil``, by default in this process."""
-        at_once = batches_at_once(batch_size(self.revision.calls), self._outlook.pace.in_flight)
+        at_once = batches_at_once(batch_size(self.revision.calls), self._assessment.pace.in_flight)
         await drive(self.gate, self.batches(), fulfil or self.fulfil, at_once)
 
     async def batches(self) -> AsyncIterator[Batch]:
         """The work in batches of about equal size: what was begun comes first, then what is still to buy."""
         size = batch_size(self.revision.calls)
-        begun = await self._agenda.begun()
-        await self.fulfil([order for order in begun if self._agenda.is_ready(order)])  # links die: before any purchase
+        begun = await self._queue.unfinished()
+        await self.fulfil([order for order in begun if self._queue.is_ready(order)])  # links die: before any purchase
         for start in range(0, len(begun), size):
             yield tuple(begun[start : start + size])
-        async for batch in in_batches(self._agenda.fresh(), size):
+        async for batch in in_batches(self._queue.unbought(), size):
             yield batch
 
     async def fulfil(self, orders: Sequence[Order]) -> None:
@@ -232,12 +234,12 @@ class Run:
         await self._fulfilment.leave_the_rest()
         self._backlog.close_for_what_is_left()
         if self._fulfilment.counts.ended < self.revision.wanted:  # a newer plan may have withdrawn the rest since
-            await self._vigil.look_a_last_time()
-        await self._vigil.end(self._background)
-        choice = replace(self._outlook.choice, retakes_only=bool(self._outlook.wish.only))
+            await self._monitor.final_check()
+        await self._monitor.end(self._background)
+        choice = replace(self._assessment.choice, retakes_only=bool(self._assessment.wish.only))
         stops = self._stops()
         what = (self._world.store, self.edition, self._ledger, self.revision, stops, choice)
-        if self._outlook.lack:  # what the edition said before knows more
+        if self._assessment.lack:  # what the edition said before knows more
             return self._result(await unpublished(*what), stops)
         published = await publish(*what)
         await self._seal()
@@ -255,13 +257,13 @@ class Run:
         """Take the edition out of what others have to look at, if it owes nothing; the sweep does it later else."""
         world = self._world
         try:
-            await close_if_over(self._ledger, world.clock, world.is_surely_dead, mine=self._ledger.writer)
+            await close_if_over(self._ledger, world.clock, world.is_gone, mine=self._ledger.writer)
         except AdloomError as error:
             log.warning("%s was not closed in the archive's index: %s", self.edition.prefix, error.message)
 
     def _stops(self) -> tuple[Stop, ...]:
         """Why buying stopped. That nobody agreed to a price is not a reason where there was nothing to buy."""
-        if self._outlook.to_buy or self.gate.turned_away:
+        if self._assessment.to_buy or self.gate.turned_away:
             return self.gate.stops
         return tuple(stop for stop in self.gate.stops if stop.reason is not StopReason.UNCONFIRMED)
 
@@ -275,23 +277,23 @@ class Run:
         return self._ended(published, stops, exit_code(stops, found))
 
     def _ended(self, published: Published, stops: tuple[Stop, ...], code: int) -> Result:
-        notes, origin = self._steps.prices.notes, self._outlook.origin
+        notes, origin = self._steps.prices.notes, self._assessment.origin
         return Result(published, stops, code, notes=notes, origin=origin, sent=self.sent)
 
     async def _see_to_the_rest(self) -> None:
         """The calls of other runs, what is unknown, and paid images that no variant waits for."""
-        await self._fulfilment.see_to_those_aside()
-        await self._fulfilment.see_to_others()
-        await self._steps.ladder.pursue(self._steps.spender.resend, self._world.poll_interval_s)
-        await self._fulfilment.see_to_adoptions()
-        await self._fulfilment.see_to_those_aside()
+        await self._fulfilment.finish_read_on()
+        await self._fulfilment.finish_foreign_calls()
+        await self._steps.unknowns.keep_trying(self._steps.spender.resend, self._world.poll_interval_s)
+        await self._fulfilment.finish_adopted()
+        await self._fulfilment.finish_read_on()
         if not self.gate.is_interrupted:
             await self._rescue()
 
     async def _rescue(self) -> None:
         """Fetch what is paid for and nobody waits for. What cannot be fetched now does not keep back the manifest."""
         try:
-            await self._fulfilment.see_to_the_failed()
+            await self._fulfilment.recheck_failed()
             await self._rescuer.second_tasks()
             if self._world.dedicated_key:
                 await self._rescuer.orphans()

@@ -126,7 +126,7 @@ async def sweep(world: World, edition: Edition) -> Swept:
     if await is_at_rest(world.store, edition, world.clock.now()):
         if await entries_of(world.store, "open", edition):
             await ledger.load()
-            await close_if_over(ledger, world.clock, world.is_surely_dead)
+            await close_if_over(ledger, world.clock, world.is_gone)
         return Swept(edition)
     await ledger.load()
     before = _of(ledger, *_UNFINISHED)
@@ -135,7 +135,7 @@ async def sweep(world: World, edition: Edition) -> Swept:
     left = _of(ledger, *_UNFINISHED)
     to_download = [facts for facts in left if facts.stage is Stage.COMPLETED]
     now = world.clock.now()
-    await close_if_over(ledger, world.clock, world.is_surely_dead)
+    await close_if_over(ledger, world.clock, world.is_gone)
     return Swept(
         edition,
         fetched=len(before) + adopted - len(left),

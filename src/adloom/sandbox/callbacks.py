@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from adloom.sandbox.dice import Dice
+from adloom.sandbox.dice import SeededRandom
 from adloom.sandbox.faults import FaultBook
-from adloom.sandbox.settings import Switchboard
+from adloom.sandbox.settings import LiveSettings
 from adloom.sandbox.submission import LOOPBACK_HOSTS
 from adloom.sandbox.tasks import SandboxTask
 
@@ -23,10 +23,12 @@ _PAIR_WAIT_S = 5.0
 Body = dict[str, object]
 
 
-class Courier:
+class CallbackSender:
     """Delivers callbacks in the background until it is closed."""
 
-    def __init__(self, board: Switchboard, dice: Dice, faults: FaultBook, body: Callable[[SandboxTask], Body]) -> None:
+    def __init__(
+        self, board: LiveSettings, dice: SeededRandom, faults: FaultBook, body: Callable[[SandboxTask], Body]
+    ) -> None:
         self._board = board
         self._dice = dice
         self._faults = faults

@@ -13,7 +13,7 @@ from typing import TypeVar
 _Option = TypeVar("_Option")
 
 
-class Dice:
+class SeededRandom:
     """Rolls of one seed."""
 
     def __init__(self, seed: int) -> None:

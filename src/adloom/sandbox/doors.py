@@ -40,7 +40,7 @@ class Call:
     now: float
 
 
-class Doors:
+class Middleware:
     """Wraps handlers with the key check and the faults of their route."""
 
     def __init__(self, sandbox: Sandbox) -> None:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from adloom.sandbox.dice import Dice
+from adloom.sandbox.dice import SeededRandom
 from adloom.sandbox.outcomes import Ending, Outcome
 from adloom.sandbox.settings import PictureDamage, SandboxSettings
 
@@ -74,7 +74,7 @@ class _Queued:
 class FaultBook:
     """Which fault strikes a request: the first scripted one that fits, else what the rates say."""
 
-    def __init__(self, dice: Dice) -> None:
+    def __init__(self, dice: SeededRandom) -> None:
         self._dice = dice
         self._script: defaultdict[str, deque[_Queued]] = defaultdict(deque)
 

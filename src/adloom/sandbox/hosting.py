@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
 from adloom.sandbox import tables
-from adloom.sandbox.settings import SandboxSettings, Switchboard
+from adloom.sandbox.settings import LiveSettings, SandboxSettings
 from adloom.sandbox.submission import Wanted, is_internal
 
 PREFIX = "/hosted/"
@@ -49,7 +49,7 @@ class HostedFile:
 class FileHost:
     """Hosted files of all accounts, found by id and by path."""
 
-    def __init__(self, board: Switchboard) -> None:
+    def __init__(self, board: LiveSettings) -> None:
         self._board = board
         self._by_path: OrderedDict[str, HostedFile] = OrderedDict()
         self._uploads = 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
-from adloom.sandbox.dice import Dice
+from adloom.sandbox.dice import SeededRandom
 from adloom.sandbox.outcomes import Ending
 from adloom.sandbox.settings import LinkForm
 from adloom.sandbox.tasks import SandboxTask
@@ -37,20 +37,20 @@ class Found:
     expires: str
 
 
-def links(task: SandboxTask, base_url: str, look: Look, dice: Dice) -> list[str]:
+def links(task: SandboxTask, base_url: str, look: Look, dice: SeededRandom) -> list[str]:
     """Every result link of a completed task, in order; a duplicate repeats the first."""
     made = [f"{base_url}{path(task, index, look, dice)}" for index in range(task.made)]
     return [*made, made[0]] if made and task.outcome.ending is Ending.DUPLICATE else made
 
 
-def path(task: SandboxTask, index: int, look: Look, dice: Dice) -> str:
+def path(task: SandboxTask, index: int, look: Look, dice: SeededRandom) -> str:
     """Path and query of one result."""
     place, query = _parts(task, index, look, dice)
     return f"{place}?{urlencode(query)}"
 
 
 def find(
-    place: str, query: Mapping[str, str], numbered: Callable[[int], SandboxTask | None], dice: Dice
+    place: str, query: Mapping[str, str], numbered: Callable[[int], SandboxTask | None], dice: SeededRandom
 ) -> Found | None:
     """The picture that a link leads to, by its path and query; None when it was never given out like this."""
     match = _NAME.fullmatch(place.rsplit("/", 1)[-1])
@@ -66,7 +66,7 @@ def find(
     return None
 
 
-def _parts(task: SandboxTask, index: int, look: Look, dice: Dice) -> tuple[str, dict[str, str]]:
+def _parts(task: SandboxTask, index: int, look: Look, dice: SeededRandom) -> tuple[str, dict[str, str]]:
     date = datetime.fromtimestamp(task.ends_at, UTC)
     salt = dice.number("picture", task.id, index) & 0xFFFFFFFFFFFF
     picture = f"{index:02x}{salt:012x}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from adloom.sandbox.counting import images_asked
-from adloom.sandbox.dice import Dice
+from adloom.sandbox.dice import SeededRandom
 from adloom.sandbox.settings import SandboxSettings
 from adloom.sandbox.submission import Wanted
 from adloom.sandbox.tables import IMAGES_PER_CALL
@@ -36,7 +36,7 @@ class Outcome:
     images: int | None = None
 
 
-def fated(wanted: Wanted, ordinal: int, settings: SandboxSettings, dice: Dice) -> Outcome:
+def fated(wanted: Wanted, ordinal: int, settings: SandboxSettings, dice: SeededRandom) -> Outcome:
     """The outcome that rates and words of the prompt give to the task of this ordinal."""
     if code := _code_of_request(wanted, settings):
         return Outcome(Ending.FAILED, code)
@@ -59,7 +59,7 @@ def _code_of_request(wanted: Wanted, settings: SandboxSettings) -> str:
     return settings.moderation_code if any(word in wanted.prompt for word in settings.moderated_in_task) else ""
 
 
-def images_made(wanted: Wanted, outcome: Outcome, ordinal: int, settings: SandboxSettings, dice: Dice) -> int:
+def images_made(wanted: Wanted, outcome: Outcome, ordinal: int, settings: SandboxSettings, dice: SeededRandom) -> int:
     """``min(count in the prompt, n, 15 - references)``, less what moderation and faults take from the set."""
     if outcome.ending in {Ending.EMPTY, Ending.MISSING}:
         return 0

@@ -12,16 +12,16 @@ from urllib.parse import urlsplit
 from adloom.sandbox import links, shapes
 from adloom.sandbox.answers import number
 from adloom.sandbox.billing import Account, fingerprint
-from adloom.sandbox.callbacks import Courier
+from adloom.sandbox.callbacks import CallbackSender
 from adloom.sandbox.clock import SandboxClock
-from adloom.sandbox.dice import Dice
+from adloom.sandbox.dice import SeededRandom
 from adloom.sandbox.faults import Fault, FaultBook, Route
 from adloom.sandbox.hosting import FileHost
 from adloom.sandbox.painting.pictures import Gallery, media_of
-from adloom.sandbox.settings import SandboxSettings, Switchboard
+from adloom.sandbox.settings import LiveSettings, SandboxSettings
 from adloom.sandbox.shapes import Charge
 from adloom.sandbox.submission import Wanted
-from adloom.sandbox.tasks import SandboxTask, State, TaskBook
+from adloom.sandbox.tasks import SandboxTask, State, TaskStore
 from adloom.sandbox.wavering import ReadBy, as_read, with_late_parts
 
 _KEPT_VIOLATIONS = 100
@@ -75,15 +75,15 @@ class Sandbox:
     """The stand-in behind one base URL."""
 
     def __init__(self, settings: SandboxSettings, base_url: str = "") -> None:
-        self.board = Switchboard(settings)
+        self.board = LiveSettings(settings)
         self.base_url = base_url
         self.clock = SandboxClock()
-        self.dice = Dice(settings.seed)
+        self.dice = SeededRandom(settings.seed)
         self.faults = FaultBook(self.dice)
         self.files = FileHost(self.board)
-        self.tasks = TaskBook(self.board, self.dice, self.references_fail, self._settled)
+        self.tasks = TaskStore(self.board, self.dice, self.references_fail, self._settled)
         self.gallery = Gallery(self.board, self.dice)
-        self.courier = Courier(self.board, self.dice, self.faults, self.queried)
+        self.courier = CallbackSender(self.board, self.dice, self.faults, self.queried)
         self.traffic = Traffic()
         self.closing = False
         self._fetches: Counter[tuple[int, int]] = Counter()

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from adloom.sandbox import control, results
-from adloom.sandbox.doors import Doors
+from adloom.sandbox.doors import Middleware
 from adloom.sandbox.gateway import Gateway
 from adloom.sandbox.sandbox import Sandbox
 from adloom.sandbox.settings import SandboxSettings
@@ -103,7 +103,7 @@ def _application(sandbox: Sandbox) -> web.Application:
 
 
 def _gateway_routes(sandbox: Sandbox) -> list[web.RouteDef]:
-    doors, gateway, uploads = Doors(sandbox), Gateway(sandbox), Uploads(sandbox)
+    doors, gateway, uploads = Middleware(sandbox), Gateway(sandbox), Uploads(sandbox)
     files = "/api/v1/files"
     return [
         web.post("/v1/images/generations", doors.door("submit", gateway.submit)),

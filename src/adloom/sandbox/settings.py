@@ -233,7 +233,7 @@ class SandboxSettings(BaseModel):
     stale_read_s: Seconds = 0  # how long an overwritten name still shows its old content
 
 
-class Switchboard:
+class LiveSettings:
     """Holds the settings in force, so that a running sandbox can be re-switched."""
 
     def __init__(self, settings: SandboxSettings) -> None:

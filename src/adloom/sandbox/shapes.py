@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from adloom.sandbox.answers import number
-from adloom.sandbox.dice import Dice
+from adloom.sandbox.dice import SeededRandom
 from adloom.sandbox.outcomes import Ending
 from adloom.sandbox.settings import SandboxSettings
 from adloom.sandbox.tasks import SandboxTask, State
@@ -109,7 +109,7 @@ def queried(task: SandboxTask, links: list[str], settings: SandboxSettings, now:
     return content
 
 
-def shuffled(content: dict[str, object], dice: Dice, ordinal: int) -> dict[str, object]:
+def shuffled(content: dict[str, object], dice: SeededRandom, ordinal: int) -> dict[str, object]:
     """The same object with its fields in another order."""
     return {name: content[name] for name in sorted(content, key=lambda name: dice.number("field", name, ordinal))}
 

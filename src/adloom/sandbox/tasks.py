@@ -16,9 +16,9 @@ from itertools import islice
 
 from adloom.sandbox import tables
 from adloom.sandbox.billing import ZERO, Account
-from adloom.sandbox.dice import Dice
+from adloom.sandbox.dice import SeededRandom
 from adloom.sandbox.outcomes import Ending, Outcome, images_made
-from adloom.sandbox.settings import SandboxSettings, Switchboard
+from adloom.sandbox.settings import LiveSettings, SandboxSettings
 from adloom.sandbox.submission import Wanted
 from adloom.sandbox.submission import price as list_price
 
@@ -105,7 +105,7 @@ class Totals:
 
 
 @dataclass(slots=True)
-class _Shelf:
+class _AccountTasks:
     """The tasks of one account."""
 
     tasks: list[SandboxTask] = field(default_factory=list)
@@ -113,13 +113,13 @@ class _Shelf:
     counts: Counter[tuple[State, str]] = field(default_factory=Counter)
 
 
-class TaskBook:
+class TaskStore:
     """Every task since the last reset."""
 
     def __init__(
         self,
-        board: Switchboard,
-        dice: Dice,
+        board: LiveSettings,
+        dice: SeededRandom,
         references_fail: Callable[[Wanted, float], str],
         settled: Callable[[SandboxTask], None],
     ) -> None:
@@ -134,7 +134,7 @@ class TaskBook:
         self.totals = Totals()
         self._all: list[SandboxTask] = []
         self._by_id: dict[str, SandboxTask] = {}
-        self._shelves: dict[str, _Shelf] = {}
+        self._shelves: dict[str, _AccountTasks] = {}
         self._ends: list[tuple[float, int, SandboxTask]] = []
 
     def __len__(self) -> int:
@@ -229,8 +229,8 @@ class TaskBook:
             return total, shelf.tasks[max(0, newest - count) : max(0, newest)][::-1]
         return total, list(islice(fitting, start, start + count))
 
-    def _shelf(self, account: Account) -> _Shelf:
-        return self._shelves.setdefault(account.name, _Shelf())
+    def _shelf(self, account: Account) -> _AccountTasks:
+        return self._shelves.setdefault(account.name, _AccountTasks())
 
     def _new_id(self, ordinal: int, now: float) -> str:
         fate = self._dice.number("task id", ordinal)

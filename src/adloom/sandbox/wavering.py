@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import Literal
 
 from adloom.sandbox.billing import ZERO
-from adloom.sandbox.dice import Dice
+from adloom.sandbox.dice import SeededRandom
 from adloom.sandbox.settings import SandboxSettings
 from adloom.sandbox.tasks import SandboxTask, State
 
 ReadBy = Literal["task", "batch", "callback"]
 
 
-def as_read(task: SandboxTask, settings: SandboxSettings, dice: Dice, now: float) -> SandboxTask:
+def as_read(task: SandboxTask, settings: SandboxSettings, dice: SeededRandom, now: float) -> SandboxTask:
     """The task as this reading shows it: one that completed may read failed at first. The reading is counted."""
     if task.state is not State.COMPLETED:
         return task
@@ -29,7 +29,12 @@ def as_read(task: SandboxTask, settings: SandboxSettings, dice: Dice, now: float
 
 
 def with_late_parts(
-    content: dict[str, object], task: SandboxTask, read_by: ReadBy, settings: SandboxSettings, dice: Dice, now: float
+    content: dict[str, object],
+    task: SandboxTask,
+    read_by: ReadBy,
+    settings: SandboxSettings,
+    dice: SeededRandom,
+    now: float,
 ) -> dict[str, object]:
     """A reading of a completed task without what this one does not show yet."""
     if task.state is not State.COMPLETED or read_by == "callback":

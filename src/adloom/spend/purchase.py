@@ -42,7 +42,7 @@ from adloom.ledger.claims import hold
 from adloom.ledger.index import Opening
 from adloom.ledger.ledger import Ledger
 from adloom.ports import ImageApi
-from adloom.spend.unknown import Ladder
+from adloom.spend.unknown import UnknownPurchases
 from adloom.world import World
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Spender:
         gate: Gate,
         throttle: Throttle,
         prices: PriceWatch,
-        ladder: Ladder,
+        unknowns: UnknownPurchases,
         buyer: Buyer,
         fallback: Fallback,
         failures: Failures,
@@ -96,7 +96,7 @@ class Spender:
         self._gate = gate
         self._throttle = throttle
         self._prices = prices
-        self._ladder = ladder
+        self._unknowns = unknowns
         self._buyer = buyer
         self._fallback = fallback
         self._failures = failures
@@ -142,7 +142,7 @@ class Spender:
         return True
 
     async def resend(self, order: Order) -> None:
-        """Send an unknown purchase again under its own key. Only the ladder asks for this, where it is proven safe.
+        """Send an unknown purchase again under its own key. Only ``unknown`` asks for this, where it is proven safe.
 
         It may be the first to arrive, and then buys: after a stop for a price it is left to a later run.
         """
@@ -158,7 +158,7 @@ class Spender:
         unsent = 0
         try:
             while True:
-                async with self._ladder.turn(self.resend):
+                async with self._unknowns.turn(self.resend):
                     if not await self._decide_to_send(order, attempt, send):
                         return None
                     refusal = await self._send(order, attempt, send)
@@ -275,7 +275,7 @@ class Spender:
             except StoreUnavailable as error:
                 await self._keep_in_mind(order, accepted.task_id, tries, error)
         if not await hold(self._ledger, order.call, attempt, accepted.task_id):
-            self._ladder.add(order)
+            self._unknowns.add(order)
         self._prices.read_reserve(order, reserved)
         await self._throttle.speed_up()
 
@@ -291,14 +291,14 @@ class Spender:
         if self._gate.over.is_set():
             log.error("write it down: `adloom resolve … %s --adopt %s` adopts it later", order.call, task_id)
             raise error
-        await self._gate.doze(STORE.wait_s(tries, self._random.random()) * self._scale, self._clock)
+        await self._gate.sleep_until_over(STORE.wait_s(tries, self._random.random()) * self._scale, self._clock)
 
     async def _record_unknown(
         self, order: Order, attempt: int, send: int, reason: str, *, conflict: bool = False
     ) -> None:
         log.warning("call %s of %s: %s", order.call, order.row.name, reason)
         await self._ledger.note(order.call, f"a{attempt}-unknown-{send}", {"reason": reason, "conflict": conflict})
-        self._ladder.add(order)
+        self._unknowns.add(order)
 
     async def _record_refusal(self, order: Order, attempt: int, send: int, error: ApiError) -> None:
         kind = next(kind for foreign, kind in _KINDS if isinstance(error, foreign))

@@ -1,6 +1,6 @@
 """Unknown purchases: the evidence that can resolve them, and how a run behaves while they are open.
 
-From its first unknown on a run sends one purchase at a time, and climbs the ladder for what is open before the next:
+From its first unknown on a run sends one purchase at a time, and climbs the unknowns for what is open before the next:
 
 1. a callback: the API told the address that only this attempt has, a receiver wrote down which task, and the API knows
    that task (``ADLOOM_CALLBACK_SECRET`` and the campaign's ``callback_url``);
@@ -53,8 +53,8 @@ PURSUED_INTERVALS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Rungs:
-    """Which steps of the ladder there are: for this account, in this run."""
+class EvidenceSources:
+    """Which evidence there is for this account in this run."""
 
     capabilities: Capabilities
     dedicated_key: bool
@@ -75,7 +75,7 @@ class Rungs:
         return young and self.capabilities.replays_keys(account, now)
 
 
-class Ladder:
+class UnknownPurchases:
     """The unknown purchases of one run.
 
     ``resend`` sends an order again under its own key. ``settled`` is told of every order whose task was found.
@@ -87,7 +87,7 @@ class Ladder:
         ledger: Ledger,
         gate: Gate,
         *,
-        rungs: Rungs,
+        sources: EvidenceSources,
         calls: int,
         settled: Callable[[Order], None],
     ) -> None:
@@ -96,7 +96,7 @@ class Ladder:
         self._store = world.store
         self._gate = gate
         self._clock = world.clock
-        self._rungs = rungs
+        self._sources = sources
         self._most = max(LEAST_TO_STOP, int(calls * SHARE_TO_STOP))
         self._settled = settled
         self._one_at_a_time = asyncio.Lock()
@@ -117,7 +117,7 @@ class Ladder:
             return
         async with self._one_at_a_time:
             await self._quiet.wait()
-            await self.climb(resend)
+            await self.try_settle(resend)
             self._gate.check()
             async with self._send():
                 yield
@@ -132,10 +132,10 @@ class Ladder:
         """Take note of a purchase of this run whose outcome is unknown."""
         self._seen_unknown = True
         self._open.append(order)
-        if not self._rungs.any_for(self._ledger.facts(order.call), self._api.account, self._clock.now()):
+        if not self._sources.any_for(self._ledger.facts(order.call), self._api.account, self._clock.now()):
             self._give_up(order)
 
-    async def climb(self, resend: Callable[[Order], Awaitable[None]]) -> None:
+    async def try_settle(self, resend: Callable[[Order], Awaitable[None]]) -> None:
         """Try every step for every open purchase, once."""
         for order in tuple(self._open):
             if await self._climb_for(order, resend):
@@ -145,15 +145,15 @@ class Ladder:
             else:
                 self._give_up(order)
 
-    async def pursue(self, resend: Callable[[Order], Awaitable[None]], interval_s: float) -> None:
+    async def keep_trying(self, resend: Callable[[Order], Awaitable[None]], interval_s: float) -> None:
         """Go on for a while after the run's other calls; what is open then is recorded as held."""
         for _ in range(PURSUED_INTERVALS):
             now = self._clock.now()
             facts = [self._ledger.facts(order.call) for order in self._open]
-            if self._gate.is_interrupted or not any(self._rungs.any_for(f, self._api.account, now) for f in facts):
+            if self._gate.is_interrupted or not any(self._sources.any_for(f, self._api.account, now) for f in facts):
                 break
             async with self._one_at_a_time:
-                await self.climb(resend)
+                await self.try_settle(resend)
             if self._open:
                 await self._clock.sleep(interval_s)
         for order in self._open:
@@ -187,10 +187,10 @@ class Ladder:
         if facts.stage is Stage.UNKNOWN:
             await self._heed_callbacks(order, facts)
             facts = self._ledger.facts(order.call)
-        if facts.stage is Stage.UNKNOWN and self._rungs.may_resend(facts, self._api.account, self._clock.now()):
+        if facts.stage is Stage.UNKNOWN and self._sources.may_resend(facts, self._api.account, self._clock.now()):
             await resend(order)
             facts = self._ledger.facts(order.call)
-        if facts.stage is Stage.UNKNOWN and self._rungs.dedicated_key:
+        if facts.stage is Stage.UNKNOWN and self._sources.dedicated_key:
             await self._eliminate(order, facts)
             facts = self._ledger.facts(order.call)
         return facts.stage is not Stage.UNKNOWN

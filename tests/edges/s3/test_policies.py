@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from support.desk import Desk
+from support.desk import CliRig
 from support.receiver import SECRET, receiver
 from support.s3_proxy import Proxy, running_proxy
 from support.s3_server import BUCKET, S3Server
@@ -106,7 +106,7 @@ def policy_of(role: str, place: str) -> dict[str, Any]:
 class Guarded:
     """A desk whose way to S3 is guarded by a policy."""
 
-    desk: Desk
+    desk: CliRig
     proxy: Proxy
     place: str
 
@@ -116,7 +116,7 @@ class Guarded:
 
 
 @pytest.fixture
-def guarded(desk: Desk, s3: S3Server) -> Iterator[Guarded]:
+def guarded(desk: CliRig, s3: S3Server) -> Iterator[Guarded]:
     place = f"{BUCKET}/{uuid4()}/team"
     with running_proxy(s3.endpoint) as proxy:
         desk.environment |= s3.environment()

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from PIL import Image
 from support.s3_server import BUCKET, S3Server
-from support.shop import Shop, campaign_text
+from support.shop import SandboxRig, campaign_text
 
 from adloom.campaign.origin import Origin
 from adloom.campaign.references import BadReference, ReadFrom, ReferenceReader, read_file
@@ -98,7 +98,9 @@ async def test_an_object_that_went_away_is_an_error_of_the_input(s3: S3Server, a
         await read_file(str(tmp_path / "campaign.yaml"), address + ".gone")
 
 
-async def test_a_campaign_buys_with_an_object_and_an_edited_one_makes_new_images(s3: S3Server, at_s3: None, shop: Shop):
+async def test_a_campaign_buys_with_an_object_and_an_edited_one_makes_new_images(
+    s3: S3Server, at_s3: None, shop: SandboxRig
+):
     address = _put(s3, _picture())
     job = f"  - {{id: mug, prompt: a mug, references: ['{address}'], variants: 2}}\n"
     shop.write(campaign_text(job + "  - {id: plain, prompt: a jug}\n"))

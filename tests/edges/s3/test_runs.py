@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from PIL import Image
-from support.desk import Desk, ended
+from support.desk import CliRig, ended
 from support.s3_proxy import Proxy, running_proxy
 from support.s3_server import BUCKET, S3Server, running_s3_server
 from support.shop import campaign_text
@@ -24,33 +24,33 @@ TWO_CALLS = MUGS.replace(", blue, white", "")
 
 
 @pytest.fixture
-def s3_desk(desk: Desk, s3: S3Server) -> Desk:
+def s3_desk(desk: CliRig, s3: S3Server) -> CliRig:
     return _with_archive(desk, s3)
 
 
-def _with_archive(desk: Desk, server: S3Server, **environment: str) -> Desk:
+def _with_archive(desk: CliRig, server: S3Server, **environment: str) -> CliRig:
     desk.environment |= server.environment() | {"ADLOOM_ARCHIVE": f"s3://{BUCKET}/{uuid4()}"} | environment
     return desk
 
 
 @pytest.fixture
-def through_proxy(desk: Desk, s3: S3Server) -> Iterator[tuple[Desk, Proxy]]:
+def through_proxy(desk: CliRig, s3: S3Server) -> Iterator[tuple[CliRig, Proxy]]:
     with running_proxy(s3.endpoint) as proxy:
         yield _with_archive(desk, s3, AWS_ENDPOINT_URL_S3=proxy.url), proxy
 
 
-def _made(desk: Desk) -> int:
+def _made(desk: CliRig) -> int:
     return sum(int(str(charge["made"])) for charge in desk.charges())
 
 
-def _archived(desk: Desk, server: S3Server) -> int:
+def _archived(desk: CliRig, server: S3Server) -> int:
     bucket, _, prefix = desk.environment["ADLOOM_ARCHIVE"].removeprefix("s3://").partition("/")
     found = server.client().list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/test/main/assets/")
     return len(found.get("Contents", ()))
 
 
 def test_a_campaign_in_s3_is_bought_once_and_proved_from_its_address_alone(
-    s3_desk: Desk, s3: S3Server, tmp_path_factory: pytest.TempPathFactory
+    s3_desk: CliRig, s3: S3Server, tmp_path_factory: pytest.TempPathFactory
 ):
     done = s3_desk.run("run", s3_desk.write(campaign_text(MUGS)), "--json")
     assert done.returncode == 0, done.stderr
@@ -62,7 +62,7 @@ def test_a_campaign_in_s3_is_bought_once_and_proved_from_its_address_alone(
     assert s3_desk.run("run", "campaign.yaml").returncode == 0
     assert s3_desk.state()["posts_received"] == posts
 
-    elsewhere = Desk(tmp_path_factory.mktemp("elsewhere"), s3_desk.base_url)
+    elsewhere = CliRig(tmp_path_factory.mktemp("elsewhere"), s3_desk.base_url)
     elsewhere.environment |= s3.environment()
     assert f"{WANTED} archived" in elsewhere.run("status", edition).stdout
     assert elsewhere.run("verify", edition).returncode == 0
@@ -71,7 +71,7 @@ def test_a_campaign_in_s3_is_bought_once_and_proved_from_its_address_alone(
     assert elsewhere.run("verify", edition).returncode == 3
 
 
-def test_the_page_in_s3_leads_to_its_images_by_relative_links(s3_desk: Desk, s3: S3Server):
+def test_the_page_in_s3_leads_to_its_images_by_relative_links(s3_desk: CliRig, s3: S3Server):
     s3_desk.run("run", s3_desk.write(campaign_text(MUGS)))
     prefix = s3_desk.environment["ADLOOM_ARCHIVE"].removeprefix(f"s3://{BUCKET}/") + "/test/main/"
     page = s3.client().get_object(Bucket=BUCKET, Key=f"{prefix}gallery.html")
@@ -97,7 +97,7 @@ def test_the_page_in_s3_leads_to_its_images_by_relative_links(s3_desk: Desk, s3:
     ],
 )
 def test_an_archive_that_cannot_be_used_is_found_before_the_first_purchase(
-    s3_desk: Desk, environment: dict[str, str], code: int, said: str
+    s3_desk: CliRig, environment: dict[str, str], code: int, said: str
 ):
     done = s3_desk.run("run", s3_desk.write(campaign_text(MUGS)), **environment)
     assert done.returncode == code
@@ -106,7 +106,7 @@ def test_an_archive_that_cannot_be_used_is_found_before_the_first_purchase(
 
 
 @pytest.mark.parametrize("refusal", ["403 AccessDenied", "403 RequestTimeTooSkewed", "400 ExpiredToken"])
-def test_a_refusal_to_write_is_found_before_the_first_purchase(through_proxy: tuple[Desk, Proxy], refusal: str):
+def test_a_refusal_to_write_is_found_before_the_first_purchase(through_proxy: tuple[CliRig, Proxy], refusal: str):
     desk, proxy = through_proxy
     proxy.rule = lambda method, _: refusal if method == "PUT" else None
     done = desk.run("run", desk.write(campaign_text(MUGS)))
@@ -116,7 +116,7 @@ def test_a_refusal_to_write_is_found_before_the_first_purchase(through_proxy: tu
 
 
 def test_a_token_that_ends_in_the_middle_stops_the_buying_and_loses_nothing(
-    through_proxy: tuple[Desk, Proxy], s3: S3Server
+    through_proxy: tuple[CliRig, Proxy], s3: S3Server
 ):
     desk, proxy = through_proxy
 
@@ -134,14 +134,14 @@ def test_a_token_that_ends_in_the_middle_stops_the_buying_and_loses_nothing(
     assert _made(desk) == WANTED == _archived(desk, s3)
 
 
-def test_a_throttled_archive_loses_nothing_and_buys_nothing_twice(through_proxy: tuple[Desk, Proxy], s3: S3Server):
+def test_a_throttled_archive_loses_nothing_and_buys_nothing_twice(through_proxy: tuple[CliRig, Proxy], s3: S3Server):
     desk, proxy = through_proxy
     proxy.rule = lambda *_: "503 SlowDown" if len(proxy.seen) % 3 == 0 else None
     assert desk.run("run", desk.write(campaign_text(TWO_CALLS))).returncode == 0
     assert _made(desk) == 4 == _archived(desk, s3)
 
 
-def test_replies_of_the_archive_that_get_lost_cost_nothing(through_proxy: tuple[Desk, Proxy], s3: S3Server):
+def test_replies_of_the_archive_that_get_lost_cost_nothing(through_proxy: tuple[CliRig, Proxy], s3: S3Server):
     desk, proxy = through_proxy
     proxy.rule = lambda *_: "lose" if len(proxy.seen) % 4 == 0 else None
     assert desk.run("run", desk.write(campaign_text(TWO_CALLS))).returncode == 0
@@ -149,7 +149,7 @@ def test_replies_of_the_archive_that_get_lost_cost_nothing(through_proxy: tuple[
     assert desk.run("verify", "campaign.yaml").returncode == 0
 
 
-def test_a_server_that_dies_in_the_middle_and_comes_back_is_waited_for(desk: Desk, tmp_path: Path):
+def test_a_server_that_dies_in_the_middle_and_comes_back_is_waited_for(desk: CliRig, tmp_path: Path):
     with running_s3_server(tmp_path / "s3") as server:
         _with_archive(desk, server)
         process = desk.start("run", desk.write(campaign_text(MUGS)), "--in-flight", "1", "--json")
@@ -194,7 +194,7 @@ def bucket_campaign(s3: S3Server) -> str:
     return f"s3://{BUCKET}/{folder}/spring.yaml"
 
 
-def test_a_campaign_in_a_bucket_is_run_with_its_tables_and_pictures(s3_desk: Desk, bucket_campaign: str):
+def test_a_campaign_in_a_bucket_is_run_with_its_tables_and_pictures(s3_desk: CliRig, bucket_campaign: str):
     done = s3_desk.run("run", bucket_campaign, EVOLINK_FILES_URL=s3_desk.base_url)
     assert done.returncode == 0, done.stderr
     assert _made(s3_desk) == 4
@@ -206,7 +206,7 @@ def test_a_campaign_in_a_bucket_is_run_with_its_tables_and_pictures(s3_desk: Des
 
 
 def test_what_is_wrong_with_a_campaign_in_a_bucket_is_said_of_its_address(
-    s3_desk: Desk, s3: S3Server, bucket_campaign: str
+    s3_desk: CliRig, s3: S3Server, bucket_campaign: str
 ):
     folder = bucket_campaign.rpartition("/")[0]
     key = folder.removeprefix(f"s3://{BUCKET}/")
@@ -231,14 +231,14 @@ def test_what_is_wrong_with_a_campaign_in_a_bucket_is_said_of_its_address(
         ("ftp://example.com/spring.yaml", "Give a path or s3://"),
     ],
 )
-def test_a_campaign_that_is_in_no_bucket_is_said_with_its_address(s3_desk: Desk, source: str, said: str):
+def test_a_campaign_that_is_in_no_bucket_is_said_with_its_address(s3_desk: CliRig, source: str, said: str):
     done = s3_desk.run("plan", source)
     assert done.returncode == 2
     assert source in done.stderr
     assert said in done.stderr
 
 
-def test_an_edition_in_s3_is_chosen_from_by_file_and_on_its_served_page(s3_desk: Desk):
+def test_an_edition_in_s3_is_chosen_from_by_file_and_on_its_served_page(s3_desk: CliRig):
     source = s3_desk.write(campaign_text(TWO_CALLS))
     assert s3_desk.run("run", source).returncode == 0
     told = json.loads(s3_desk.run("review", source, "--json").stdout.splitlines()[-1])

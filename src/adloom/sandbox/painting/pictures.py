@@ -6,8 +6,8 @@ import asyncio
 from collections import OrderedDict
 from io import BytesIO
 
-from adloom.sandbox.dice import Dice
-from adloom.sandbox.settings import SandboxSettings, Switchboard
+from adloom.sandbox.dice import SeededRandom
+from adloom.sandbox.settings import LiveSettings, SandboxSettings
 from adloom.sandbox.submission import dimensions
 from adloom.sandbox.tasks import SandboxTask
 
@@ -20,7 +20,7 @@ _PAGE = b"<!doctype html><html><body><h1>We will be right back</h1></body></html
 class Gallery:
     """The bytes behind result links. The same picture always has the same bytes, cached or painted again."""
 
-    def __init__(self, board: Switchboard, dice: Dice) -> None:
+    def __init__(self, board: LiveSettings, dice: SeededRandom) -> None:
         self._board = board
         self._dice = dice
         self._cache: OrderedDict[str, bytes] = OrderedDict()

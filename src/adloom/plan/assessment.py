@@ -70,7 +70,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class Assessment:
     """A campaign against what the archive holds: what ``plan`` shows and ``run`` asks about."""
 
     source: CampaignSource
@@ -182,7 +182,7 @@ class Outlook:
         return Pace(wish.in_flight or own.in_flight, wish.submits_per_minute or own.submits_per_minute)
 
 
-async def look(store: Store, clock: Clock, source: CampaignSource, edition: Edition, wish: Wish) -> Outlook:
+async def assess(store: Store, clock: Clock, source: CampaignSource, edition: Edition, wish: Wish) -> Assessment:
     """Read everything, write nothing.
 
     Raises CampaignInvalid with every problem of the campaign's files, SettingInvalid for a selection that does not fit
@@ -190,30 +190,30 @@ async def look(store: Store, clock: Clock, source: CampaignSource, edition: Edit
     """
     decisions = await read_decisions(store, edition) if Verdict.REJECTED in wish.only else NOTHING_DECIDED
     ledger = Ledger(store, edition, clock, writer=secrets.token_hex(8))
-    outlook = await _look(source, edition, wish, (None, decisions), ledger)
+    assessment = await _assess(source, edition, wish, (None, decisions), ledger)
     newest = await read_newest(store, edition)
-    outlook = replace(outlook, bought_from=newest.origin if newest else None)
-    if newest is None or newest.rows_sha256 == outlook.surveyed.rows_sha256:
-        return outlook
+    assessment = replace(assessment, bought_from=newest.origin if newest else None)
+    if newest is None or newest.rows_sha256 == assessment.surveyed.rows_sha256:
+        return assessment
     former = planned_rows(store, edition, newest)
-    return replace(outlook, changes=await compare(source, outlook.known, newest.number, former))
+    return replace(assessment, changes=await compare(source, assessment.known, newest.number, former))
 
 
-async def look_again(outlook: Outlook) -> Outlook:
+async def reassess(assessment: Assessment) -> Assessment:
     """The same, after others have written to the archive. Raises InputError when the campaign's rows are others now."""
-    asked = (outlook.choice, outlook.decisions)
-    again = await _look(outlook.source, outlook.edition, outlook.wish, asked, outlook.ledger)
-    refuse_change(outlook.source, outlook.surveyed.rows_sha256, again.surveyed.rows_sha256)
-    return replace(again, bought_from=outlook.bought_from)
+    asked = (assessment.choice, assessment.decisions)
+    again = await _assess(assessment.source, assessment.edition, assessment.wish, asked, assessment.ledger)
+    refuse_change(assessment.source, assessment.surveyed.rows_sha256, again.surveyed.rows_sha256)
+    return replace(again, bought_from=assessment.bought_from)
 
 
-async def _look(
+async def _assess(
     source: CampaignSource,
     edition: Edition,
     wish: Wish,
     asked: tuple[Choice | None, Mapping[str, Decision]],
     ledger: Ledger,
-) -> Outlook:
+) -> Assessment:
     choice, decisions = asked
     past = await read_past(ledger.store, edition)  # before the ledger: what others write meanwhile is not a sign then
     await ledger.load()
@@ -225,7 +225,7 @@ async def _look(
         choice = choose(wish.selection, source.rows)
     surveyed = survey(source, known, wish.only, choice, decisions)
     budgets = filter(None, (wish.budget or source.campaign.budget, wish.ceiling))
-    return Outlook(
+    return Assessment(
         source=source,
         edition=edition,
         wish=wish,
