@@ -37,7 +37,7 @@ CATCHING = {
     "nothing_is_withdrawn": (61, 148, 170),
     "rivals_are_overlooked": (61,),
     "tasks_are_not_claimed": (75,),
-    "the_bill_is_ignored": (175, 243),
+    "the_bill_is_ignored": (1650,),
     "the_cap_is_ignored": (33, 35, 2),
     "the_ledger_is_read_before_the_manifest": (288, 336),
     "the_first_reading_of_the_results_is_believed": (1, 2, 7),
