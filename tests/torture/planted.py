@@ -82,7 +82,7 @@ def _remembers_intents_only(original: Any) -> Any:
     async def decide(self: Ledger, call: str, name: str, fields: Any) -> Any:
         if name.endswith("-intent") and fields["outcome"] == Decided.BOUGHT:
             record = self._record(fields)
-            self._records.put(call, name, Entry(record, ""))
+            self._keep(call, name, Entry(record, ""))
             return record, True
         return await original(self, call, name, fields)
 
@@ -100,8 +100,8 @@ def the_intent_is_written_after_the_post(put: Put) -> None:
 
     async def send_then_write(self: Any, order: Any, attempt: int, number: int) -> Any:
         answer = await send(self, order, attempt, number)
-        intent = self._ledger.facts(order.call).latest.intent
-        await decide(self._ledger, order.call, f"a{attempt}-intent", intent)
+        name = f"a{attempt}-intent"
+        await decide(self._ledger, order.call, name, self._ledger.records(order.call)[name]["record"])
         return answer
 
     put(Ledger, "decide", _remembers_intents_only(decide))
