@@ -297,9 +297,10 @@ async def test_a_create_that_is_killed_leaves_all_of_an_object_or_nothing(tmp_pa
     program = (
         "import os, sys, time, runpy\n"
         "def stop(*_): print('here', flush=True); time.sleep(60)\n"
-        f"{patch}\nsys.path.insert(0, sys.argv.pop(1))\nimport racers\nracers.create_and_die(*sys.argv[1:5])"
+        f"{patch}\nsys.path.insert(0, sys.argv.pop(1))\n"
+        "from support import racers\nracers.create_and_die(*sys.argv[1:5])"
     )
-    tests = str(Path(sys.modules["racers"].__file__ or "").parent)
+    tests = str(Path(sys.modules["support.racers"].__file__ or "").parents[1])
     arguments = [sys.executable, "-c", program, tests, "folder", str(tmp_path), "a/x.json", "x" * 50_000]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
