@@ -42,6 +42,7 @@ NOT_RUN = {
     *("adloom init DIR", "adloom plan FILE --explain JOB/ROW", "adloom plan SOURCE --explain JOB[/ROW]"),
     "adloom run … --prefect",
     *("adloom inspect mug.jpg", "adloom keys new my-keys"),  # deliver/test_signed
+    "adloom deliver s3://bucket/prefix/mugs/main",  # with a bucket: deliver/test_from_s3
     "adloom run s3://my-images/campaigns/spring.yaml",  # with a bucket: test_s3_runs
     "adloom verify s3://bucket/prefix/spring-launch/main",
 }

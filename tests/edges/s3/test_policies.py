@@ -146,7 +146,8 @@ def test_each_role_may_do_its_own_work_and_no_more(guarded: Guarded, s3: S3Serve
         assert done.returncode == 0, done.stderr + done.stdout
 
     guarded.act_as("archiver")
-    for command in (["verify", edition, "--repair"], ["gallery", edition], ["review", edition]):
+    deliver = ["deliver", edition, "--channel", "gdn-300x250"]
+    for command in (["verify", edition, "--repair"], ["gallery", edition], ["review", edition], deliver, deliver):
         done = desk.run(*command)
         assert done.returncode == 0, done.stderr + done.stdout
 
@@ -158,6 +159,7 @@ def test_each_role_may_do_its_own_work_and_no_more(guarded: Guarded, s3: S3Serve
     names = {key.rpartition("/")[2] for key in seen}
     assert names >= DERIVED
     assert len([key for key in seen if "/assets/" in key]) == PICTURES
+    assert len([key for key in seen if "/delivery/gdn-300x250/" in key]) == PICTURES
     assert [key for key in seen if "/ledger/" in key or "/tasks/" in key or "/plan" in key] == []
     archiver = policy_of("archiver", guarded.place)
     denied = [key for key in _keys(s3, guarded.place) if not allows(archiver, _put(key, once=True))]
