@@ -19,7 +19,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from adloom.campaign.files import Defaults
-from adloom.campaign.workbook.reader import is_workbook
+from adloom.campaign.sources.workbook.reader import is_workbook
 from adloom.core.campaign import Budget
 from adloom.core.errors import AdloomError, CampaignInvalid, SettingInvalid
 from adloom.core.identity import slug

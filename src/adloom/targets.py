@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from adloom.campaign.files import Defaults, FileCampaign, open_campaign
-from adloom.campaign.origin import S3
-from adloom.campaign.workbook.reader import file_of
+from adloom.campaign.sources.origin import S3
+from adloom.campaign.sources.workbook.reader import file_of
 from adloom.core.campaign import CampaignSource
 from adloom.core.errors import InputError, SettingInvalid
 from adloom.edges.folder import FolderStore

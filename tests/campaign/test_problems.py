@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adloom.campaign.files import Defaults, open_campaign
-from adloom.campaign.schema import CampaignFile
+from adloom.campaign.schema.campaign import CampaignFile
 from adloom.core.errors import CampaignInvalid
 
 JOB = "jobs: [{id: a, prompt: x}]\n"

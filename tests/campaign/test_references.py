@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from adloom.campaign.origin import Origin
 from adloom.campaign.references import BadReference, ReadFrom, ReferenceReader, url_reference
+from adloom.campaign.sources.origin import Origin
 from adloom.core.limits import STRICT, WIDE
 from adloom.edges.addresses import BadAddress, check_url
 

@@ -14,8 +14,8 @@ from support.masters import opened, picture, saved
 from adloom.core.errors import DecoderBroken
 from adloom.deliver import children
 from adloom.deliver.children import CannotBeDone, Child, ChildDied
-from adloom.deliver.credentials import Identity, read
-from adloom.deliver.keys import CERTIFICATE, KEY, ROOT, made_keys
+from adloom.deliver.marks.credentials import Identity, read
+from adloom.deliver.marks.keys import CERTIFICATE, KEY, ROOT, made_keys
 
 MAKE = {"width_px": 108, "height_px": 192, "kind": "jpeg", "focus": [0.5, 0.4], "xmp": "", "most_bytes": None}
 

@@ -12,8 +12,8 @@ from support.masters import exiftool, needs_exiftool, opened, picture, saved
 from adloom.core.channel import WRITTEN, Gate
 from adloom.core.crop import Crop, Pixels
 from adloom.deliver.encode import BEST_QUALITY, FLOOR_QUALITY, DoesNotFit, encode, fit
+from adloom.deliver.marks.xmp import GENERATED, Marks, packet
 from adloom.deliver.pixels import SRGB, Unusable, cut, open_master
-from adloom.deliver.xmp import GENERATED, Marks, packet
 
 XMP = packet(Marks(system="doubao-seedream-4.0", alt="a red mug", creative="hero-oak-v1"))
 IMAGE = picture(320, 200, grain=4)

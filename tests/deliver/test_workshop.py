@@ -8,8 +8,8 @@ from support.masters import picture, saved
 from adloom.core.channel import Channel
 from adloom.core.delivery import NOTHING_WANTED
 from adloom.core.rendition import Master, Order
-from adloom.deliver.keys import CERTIFICATE, KEY, made_keys
-from adloom.deliver.signing import Signing
+from adloom.deliver.marks.keys import CERTIFICATE, KEY, made_keys
+from adloom.deliver.marks.signing import Signing
 from adloom.deliver.workshop import Made, Workshop
 from adloom.edges.settings import SecretText
 

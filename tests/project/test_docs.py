@@ -14,7 +14,7 @@ import typer
 from support.desk import CliRig
 
 from adloom.campaign.files import open_campaign
-from adloom.campaign.schema import HeadFile, JobFile, SettingsFile
+from adloom.campaign.schema.campaign import HeadFile, JobFile, SettingsFile
 from adloom.cli.app import app
 from adloom.core.limits import MODELS
 

@@ -22,14 +22,14 @@ from adloom.campaign.jobs import (
     plain_source,
     table_source,
 )
-from adloom.campaign.origin import Origin
 from adloom.campaign.problems import Place, Report
 from adloom.campaign.references import ReadFrom, ReferenceReader
-from adloom.campaign.schema import STAND_IN, HeadFile, JobFile, SettingsFile, read_head, read_jobs
+from adloom.campaign.schema.campaign import STAND_IN, HeadFile, JobFile, SettingsFile, read_head, read_jobs
 from adloom.campaign.settings import AXES, STANDARD, SettingsReader, Texts
-from adloom.campaign.workbook.reader import file_of, is_workbook
-from adloom.campaign.yaml_tree import Document, Tree
-from adloom.campaign.yaml_tree import Path as Keys
+from adloom.campaign.sources.origin import Origin
+from adloom.campaign.sources.workbook.reader import file_of, is_workbook
+from adloom.campaign.sources.yaml_tree import Document, Tree
+from adloom.campaign.sources.yaml_tree import Path as Keys
 from adloom.core.alternatives import BadAlternatives, alternatives
 from adloom.core.campaign import Campaign
 from adloom.core.channel import Channel

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from adloom.campaign.checks import OVERRIDES
 from adloom.campaign.jobs import AxisPlace, RowSource, SourceRow, override_of, table_rows, too_many, value_of
 from adloom.campaign.problems import Place, Report, not_utf_8
+from adloom.campaign.schema.checks import OVERRIDES
 from adloom.campaign.settings import Texts
-from adloom.campaign.table import LONGEST_CELL, cells_of, survey
+from adloom.campaign.sources.table import LONGEST_CELL, cells_of, survey
 from adloom.core.bidi import ALLOWED, first_control, said_of
 from adloom.core.matrix import ROWS_PER_CAMPAIGN, Value, first_text, weighted_sample
 from adloom.core.quoting import shown

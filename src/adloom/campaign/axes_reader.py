@@ -18,14 +18,14 @@ from adloom.campaign.axes import (
     sampled,
     values_in,
 )
-from adloom.campaign.checks import OVERRIDES, list_file
 from adloom.campaign.jobs import AxisPlace, value_of
-from adloom.campaign.origin import Origin
 from adloom.campaign.problems import Place, Report, did_you_mean
-from adloom.campaign.schema import JobFile
+from adloom.campaign.schema.campaign import JobFile
+from adloom.campaign.schema.checks import OVERRIDES, list_file
 from adloom.campaign.settings import Texts
-from adloom.campaign.yaml_tree import Document
-from adloom.campaign.yaml_tree import Path as Keys
+from adloom.campaign.sources.origin import Origin
+from adloom.campaign.sources.yaml_tree import Document
+from adloom.campaign.sources.yaml_tree import Path as Keys
 from adloom.core.locale import FALLBACK, LOCALE
 from adloom.core.matrix import Value, first_text
 from adloom.core.quoting import shown

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from adloom.campaign.axes import values_in
-from adloom.campaign.origin import Origin
 from adloom.campaign.problems import Report
-from adloom.campaign.schema import WordsFile
-from adloom.campaign.yaml_tree import Path as Keys
+from adloom.campaign.schema.campaign import WordsFile
+from adloom.campaign.sources.origin import Origin
+from adloom.campaign.sources.yaml_tree import Path as Keys
 from adloom.core.words import EVERYWHERE, WordRules
 
 FindFile: TypeAlias = "Callable[[str, Keys, str], Path | None]"

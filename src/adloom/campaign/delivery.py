@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from adloom.campaign.jobs import JobDelivery, SourceRow
 from adloom.campaign.problems import Place, Report, did_you_mean
-from adloom.campaign.schema_delivery import ChannelFile, MarkingFile, RightsFile
+from adloom.campaign.schema.delivery import ChannelFile, MarkingFile, RightsFile
 from adloom.core.campaign import Variables
 from adloom.core.channel import LARGEST_SIDE_PX, ORIGINAL, RESERVED, WRITTEN, Channel, Gate, SafeArea
 from adloom.core.crop import Focus, Pixels, serves

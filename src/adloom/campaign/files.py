@@ -17,13 +17,13 @@ from typing import NamedTuple
 from adloom.campaign.assembly import assemble
 from adloom.campaign.delivery import DeliveryReader
 from adloom.campaign.jobs import Job, SourceRow, table_source
-from adloom.campaign.origin import origin_of
 from adloom.campaign.problems import Place, Report
 from adloom.campaign.references import ReadFrom, ReferenceReader
 from adloom.campaign.rows import RowReader
 from adloom.campaign.settings import STANDARD, SettingsReader, Texts
-from adloom.campaign.workbook.reader import file_of, is_workbook
-from adloom.campaign.yaml_tree import LARGEST_FILE_BYTES, read_yaml
+from adloom.campaign.sources.origin import origin_of
+from adloom.campaign.sources.workbook.reader import file_of, is_workbook
+from adloom.campaign.sources.yaml_tree import LARGEST_FILE_BYTES, read_yaml
 from adloom.core.bidi import ALLOWED, first_control, said_of
 from adloom.core.campaign import Campaign, Duplicates, Pace, Row
 from adloom.core.cheapest import Cheapest

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from adloom.campaign.checks import OVERRIDES
 from adloom.campaign.problems import Place, Report
+from adloom.campaign.schema.checks import OVERRIDES
 from adloom.campaign.settings import Settings, Texts
-from adloom.campaign.table import Table, cells_of, survey
+from adloom.campaign.sources.table import Table, cells_of, survey
 from adloom.core.campaign import Variables
 from adloom.core.matrix import ROWS_PER_CAMPAIGN, Value, first_text
 from adloom.core.quoting import shown

@@ -20,9 +20,9 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from adloom.campaign.origin import S3, Origin, beside
 from adloom.campaign.problems import did_you_mean
-from adloom.campaign.roots import is_below
+from adloom.campaign.sources.origin import S3, Origin, beside
+from adloom.campaign.sources.roots import is_below
 from adloom.core.campaign import Reference
 from adloom.core.errors import InputError
 from adloom.core.limits import PROFILES, ReferenceLimits

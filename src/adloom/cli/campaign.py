@@ -86,7 +86,7 @@ def _refuse_overwriting(folder: Path, names: list[str]) -> None:
 
 
 def _schema_text() -> str:
-    from adloom.campaign.schema import editor_schema  # noqa: PLC0415 - pydantic takes a while to import
+    from adloom.campaign.schema.campaign import editor_schema  # noqa: PLC0415 - pydantic takes a while to import
 
     return json.dumps(editor_schema(), indent=2, ensure_ascii=False) + "\n"
 

@@ -127,7 +127,7 @@ def keys(
     del action  # the only one
 
     async def work() -> int:
-        from adloom.deliver.keys import CERTIFICATE, KEY, ROOT, write_keys  # noqa: PLC0415
+        from adloom.deliver.marks.keys import CERTIFICATE, KEY, ROOT, write_keys  # noqa: PLC0415
 
         write_keys(folder, organisation)
         lines = [

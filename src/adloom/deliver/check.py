@@ -17,10 +17,10 @@ from typing import Any
 from adloom.core.errors import RecordUnreadable
 from adloom.core.rendition import DELIVERED
 from adloom.deliver.children import CannotBeDone, Child, ChildDied
-from adloom.deliver.credentials import SIGNABLE, is_installed
 from adloom.deliver.delivery import Place
 from adloom.deliver.edition import FOLDER
 from adloom.deliver.encode import MEDIA_TYPES
+from adloom.deliver.marks.credentials import SIGNABLE, is_installed
 from adloom.deliver.workshop import MAKER
 from adloom.ledger.edition import Edition, from_json
 from adloom.ports import Store

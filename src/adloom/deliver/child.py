@@ -26,9 +26,9 @@ from PIL import Image
 
 from adloom.core.channel import Gate
 from adloom.core.crop import Crop, Focus, Pixels, crop, kept, serves
-from adloom.deliver import credentials
-from adloom.deliver.carried import carried
 from adloom.deliver.encode import FLOOR_QUALITY, DoesNotFit, encode, fit
+from adloom.deliver.marks import credentials
+from adloom.deliver.marks.carried import carried
 from adloom.deliver.pixels import Master, Unusable, cut, open_master, xmp_of
 from adloom.deliver.saliency import salient_point
 from adloom.edges.picture_child import LIMITS, leave_the_network, limit, limit_cpu

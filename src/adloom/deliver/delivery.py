@@ -32,13 +32,13 @@ from adloom.core.rendition import (
     recipe,
     table,
 )
-from adloom.deliver.carried import carried
 from adloom.deliver.children import CannotBeDone
 from adloom.deliver.encode import EXTENSIONS, MEDIA_TYPES
+from adloom.deliver.marks.carried import carried
+from adloom.deliver.marks.signing import Signing
+from adloom.deliver.marks.xmp import Marks, packet
 from adloom.deliver.page import pages
-from adloom.deliver.signing import Signing
 from adloom.deliver.workshop import MAKER, Workshop
-from adloom.deliver.xmp import Marks, packet
 from adloom.ledger.edition import Edition, from_json
 from adloom.ports import Store
 

@@ -14,8 +14,8 @@ from adloom.core.errors import InputError
 from adloom.core.rendition import MasterOrders, orders_of
 from adloom.deliver.channels import shipped_channels
 from adloom.deliver.delivery import Delivery, Place, Result, deliver
+from adloom.deliver.marks.signing import read_signing
 from adloom.deliver.masters import masters_of, settings_of
-from adloom.deliver.signing import read_signing
 from adloom.deliver.workshop import Workshop
 from adloom.ledger.decisions import read_decisions
 from adloom.ledger.edition import Edition

@@ -10,7 +10,7 @@ from typing import Any
 
 from adloom.core.errors import InputError
 from adloom.deliver.children import CannotBeDone, Child, ChildDied
-from adloom.deliver.credentials import EXTRA
+from adloom.deliver.marks.credentials import EXTRA
 
 LARGEST_BYTES = 64 * 1024**2
 """As the largest image that is archived."""

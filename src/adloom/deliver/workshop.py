@@ -19,7 +19,7 @@ from adloom.core.errors import SettingInvalid
 from adloom.core.rendition import Master, Order
 from adloom.deliver.children import CannotBeDone, Child, ChildDied
 from adloom.deliver.encode import MEDIA_TYPES
-from adloom.deliver.signing import CERTIFICATE, Signing
+from adloom.deliver.marks.signing import CERTIFICATE, Signing
 
 MAKER = f"pillow {PIL.__version__}"
 """What encodes: another version may make other bytes."""

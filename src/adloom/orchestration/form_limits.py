@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from adloom.campaign.origin import S3
-from adloom.campaign.roots import is_below
+from adloom.campaign.sources.origin import S3
+from adloom.campaign.sources.roots import is_below
 from adloom.core.campaign import Budget
 from adloom.core.errors import SettingInvalid
 

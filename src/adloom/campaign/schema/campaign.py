@@ -14,7 +14,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import ErrorDetails, core_schema
 
-from adloom.campaign.checks import (
+from adloom.campaign.problems import Report, did_you_mean
+from adloom.campaign.schema.checks import (
     amount,
     axes,
     extra_rows,
@@ -37,8 +38,7 @@ from adloom.campaign.checks import (
     word_lists,
     zips,
 )
-from adloom.campaign.problems import Report, did_you_mean
-from adloom.campaign.schema_delivery import (
+from adloom.campaign.schema.delivery import (
     AfterRun,
     ChannelFile,
     ChannelNames,
@@ -49,7 +49,7 @@ from adloom.campaign.schema_delivery import (
     RightsFile,
     SafeFile,
 )
-from adloom.campaign.yaml_tree import Document, Path, Tree
+from adloom.campaign.sources.yaml_tree import Document, Path, Tree
 from adloom.core.campaign import Budget, Duplicates, Grouping, Pace
 from adloom.core.cheapest import CHEAPEST
 from adloom.core.limits import MODELS, OPTIONS, PRIORITIES, PROFILES, QUALITIES, WIDE_RATIOS

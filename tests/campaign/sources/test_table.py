@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from adloom.campaign import table
 from adloom.campaign.files import open_campaign
+from adloom.campaign.sources import table
 from adloom.core.errors import CampaignInvalid
 
 TRAPS = [

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from adloom.campaign.workbook.reader import file_of
+from adloom.campaign.sources.workbook.reader import file_of
 from adloom.core.errors import InputError
 
 S3 = "s3://"

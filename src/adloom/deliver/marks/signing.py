@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adloom.core.errors import SettingInvalid
-from adloom.deliver.credentials import EXTRA, is_installed
+from adloom.deliver.marks.credentials import EXTRA, is_installed
 from adloom.edges.settings import SecretText
 
 CERTIFICATE, KEY, SIGNER = "ADLOOM_C2PA_CERTIFICATE", "ADLOOM_C2PA_KEY", "ADLOOM_C2PA_SIGNER"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adloom.campaign.problems import Place, Report, did_you_mean
-from adloom.campaign.workbook.bounds import LARGEST_BYTES, MOST_CELLS, Damaged, TooLarge, too_many_cells
-from adloom.campaign.workbook.stream import Book
+from adloom.campaign.sources.workbook.bounds import LARGEST_BYTES, MOST_CELLS, Damaged, TooLarge, too_many_cells
+from adloom.campaign.sources.workbook.stream import Book
 from adloom.core.quoting import shown
 
 _ADDRESS = re.compile(r"(?s)(.+\.xlsx)(?:#(.+))?", re.IGNORECASE)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from adloom.campaign.problems import Place, Report, not_utf_8
-from adloom.campaign.workbook.reader import is_workbook, read_sheet
+from adloom.campaign.sources.workbook.reader import is_workbook, read_sheet
 from adloom.core.bidi import ALLOWED, first_control, said_of
 from adloom.core.matrix import ROWS_PER_CAMPAIGN
 from adloom.core.quoting import shown

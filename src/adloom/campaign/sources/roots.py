@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from adloom.campaign.origin import S3
-from adloom.campaign.workbook.reader import file_of
+from adloom.campaign.sources.origin import S3
+from adloom.campaign.sources.workbook.reader import file_of
 
 
 def is_below(source: str, roots: Sequence[str]) -> bool:

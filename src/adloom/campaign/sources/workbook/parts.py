@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TypeAlias
 
-from adloom.campaign.workbook.bounds import (
+from adloom.campaign.sources.workbook.bounds import (
     DEEPEST,
     ELEMENTS_A_CELL,
     LAST_LINE,
@@ -24,7 +24,7 @@ from adloom.campaign.workbook.bounds import (
     TooLarge,
     too_many_cells,
 )
-from adloom.campaign.workbook.values import Formats, shown_date, shown_number
+from adloom.campaign.sources.workbook.values import Formats, shown_date, shown_number
 
 Attributes: TypeAlias = Mapping[str, str]
 Row: TypeAlias = "tuple[int, tuple[str | None, ...]]"

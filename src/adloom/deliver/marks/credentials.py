@@ -15,7 +15,7 @@ from io import BytesIO
 from typing import Any
 
 from adloom import __version__
-from adloom.deliver.xmp import GENERATED
+from adloom.deliver.marks.xmp import GENERATED
 
 ALGORITHM = "es256"
 EXTRA = "adloom[c2pa]"

@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from adloom.campaign.checks import fault, kind, one_of, slug_text, text, texts, whole_number
+from adloom.campaign.schema.checks import fault, kind, one_of, slug_text, text, texts, whole_number
 from adloom.core.channel import WRITTEN, Gate
 
 _LARGEST_BYTES = 100_000_000

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 from xml.parsers import expat
 
-from adloom.campaign.workbook.bounds import (
+from adloom.campaign.sources.workbook.bounds import (
     LARGEST_UNPACKED_BYTES,
     LONGEST_TAG_BYTES,
     MOST_NAMES,
@@ -25,8 +25,8 @@ from adloom.campaign.workbook.bounds import (
     Damaged,
     TooLarge,
 )
-from adloom.campaign.workbook.parts import Reader, Relations, Row, Rows, Styles, Texts, Workbook
-from adloom.campaign.workbook.values import MAC_EPOCH, WINDOWS_EPOCH, Formats
+from adloom.campaign.sources.workbook.parts import Reader, Relations, Row, Rows, Styles, Texts, Workbook
+from adloom.campaign.sources.workbook.values import MAC_EPOCH, WINDOWS_EPOCH, Formats
 
 _PIECE_BYTES = 1 << 16
 _DIRECTORY_ENTRY = b"PK\1\2"

@@ -6,11 +6,11 @@ import pytest
 from support.masters import picture, saved
 
 from adloom.core.errors import InputError
-from adloom.deliver.carried import carried
-from adloom.deliver.credentials import Identity, Unsignable, parent_of, read, signed
 from adloom.deliver.encode import MEDIA_TYPES, encode
-from adloom.deliver.keys import CERTIFICATE, KEY, ROOT, ROOT_KEY, made_keys, write_keys
-from adloom.deliver.xmp import Marks, packet
+from adloom.deliver.marks.carried import carried
+from adloom.deliver.marks.credentials import Identity, Unsignable, parent_of, read, signed
+from adloom.deliver.marks.keys import CERTIFICATE, KEY, ROOT, ROOT_KEY, made_keys, write_keys
+from adloom.deliver.marks.xmp import Marks, packet
 
 pytest.importorskip("c2pa", reason="needs the extra adloom[c2pa]")
 

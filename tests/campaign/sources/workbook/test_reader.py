@@ -16,7 +16,7 @@ from support import books
 
 from adloom.campaign.files import open_campaign
 from adloom.campaign.problems import Report
-from adloom.campaign.workbook.reader import Sheet, read_sheet
+from adloom.campaign.sources.workbook.reader import Sheet, read_sheet
 from adloom.core.errors import CampaignInvalid
 from adloom.core.matrix import ROWS_PER_CAMPAIGN
 
