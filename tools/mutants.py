@@ -28,7 +28,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "src" / "adloom"
 MONEY_AND_EVIDENCE = (
-    *("spend/purchase", "spend/unknown", "guards/prices", "archive/archiver", "archive/rescue", "plan/freeze"),
+    *(
+        "spend/purchase",
+        "spend/spender",
+        "spend/unknown",
+        "guards/prices",
+        "archive/archiver",
+        "archive/rescue",
+        "plan/freeze",
+    ),
     *("plan/revision", "plan/planner", "plan/rollback", "plan/reserve", "publish/checksums", "ledger/claims"),
     *("collect/poller", "collect/collector", "collect/completion", "collect/failure"),
     *("core/facts", "core/outcomes", "core/results", "core/links", "core/pricing"),

@@ -45,7 +45,8 @@ from adloom.guards.prices import PriceWatch
 from adloom.ledger.capabilities import Capabilities
 from adloom.ledger.edition import to_json, utc
 from adloom.ledger.ledger import Ledger
-from adloom.spend.purchase import Buyer, Spender
+from adloom.spend.purchase import Buyer, Sender
+from adloom.spend.spender import Spender
 from adloom.spend.unknown import EvidenceSources, UnknownPurchases
 
 INTERRUPTION = Stop(StopReason.INTERRUPTED, "stop")
@@ -73,6 +74,7 @@ class SpendRig:
     pace: Pace = field(default_factory=Pace)
     gate: Gate = field(default_factory=Gate)
     ledger: Ledger = field(init=False)
+    sender: Sender = field(init=False)
     spender: Spender = field(init=False)
     throttle: Throttle = field(init=False)
 
@@ -80,16 +82,21 @@ class SpendRig:
         self.ledger = await a_ledger(self.store, self.clock, self.writer)
         self.throttle = Throttle(self.pace, self.gate, self.clock)
         world = a_world(self.store, self.clock, self.api)
-        unknowns = UnknownPurchases(
-            world, self.ledger, self.gate,
-            sources=EvidenceSources(Capabilities({}), dedicated_key=False), calls=100, settled=lambda _: None,
-        )  # fmt: skip
         poller = Poller(api=self.api, gate=self.gate, clock=self.clock, random=world.random, interval_s=3)
-        self.spender = Spender(
-            world, self.ledger, gate=self.gate, throttle=self.throttle,
-            prices=PriceWatch(self.gate, self.cap, self.planned, most=self.pace.in_flight), unknowns=unknowns,
-            buyer=Buyer("token", 1, self.api.account), fallback=Fallback(self.models, {NEXT: PRICE}, self.writer),
+        prices = PriceWatch(self.gate, self.cap, self.planned, most=self.pace.in_flight)
+        fallback = Fallback(self.models, {NEXT: PRICE}, self.writer)
+        self.sender = Sender(
+            world, self.ledger, gate=self.gate, throttle=self.throttle, prices=prices,
+            buyer=Buyer("token", 1, self.api.account), fallback=fallback,
             failures=Collector(self.ledger, poller).failures,
+        )  # fmt: skip
+        unknowns = UnknownPurchases(
+            world, self.ledger, self.gate, sender=self.sender,
+            sources=EvidenceSources(Capabilities({}), dedicated_key=False), calls=100,
+        )  # fmt: skip
+        self.spender = Spender(
+            world, self.ledger, gate=self.gate, throttle=self.throttle, prices=prices, sender=self.sender,
+            unknowns=unknowns, fallback=fallback,
         )  # fmt: skip
         return self
 
@@ -651,5 +658,5 @@ async def test_a_price_that_stopped_the_buying_stops_the_sending_again_too(till)
     order = an_order()
     await till.buy(order)
     till.gate.close(Stop(StopReason.PRICE, "dearer"))
-    await till.spender.resend(order)
+    await till.sender.resend(order)
     assert len(till.api.posts) == 1

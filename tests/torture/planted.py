@@ -96,7 +96,7 @@ def the_intent_is_not_written(put: Put) -> None:
 
 @plant("I9")
 def the_intent_is_written_after_the_post(put: Put) -> None:
-    decide, send = Ledger.decide, purchase.Spender._send
+    decide, send = Ledger.decide, purchase.Sender.send
 
     async def send_then_write(self: Any, order: Any, attempt: int, number: int) -> Any:
         answer = await send(self, order, attempt, number)
@@ -105,12 +105,12 @@ def the_intent_is_written_after_the_post(put: Put) -> None:
         return answer
 
     put(Ledger, "decide", _remembers_intents_only(decide))
-    put(purchase.Spender, "_send", send_then_write)
+    put(purchase.Sender, "send", send_then_write)
 
 
 @plant("I9")
 def every_send_has_a_new_key(put: Put) -> None:
-    send = purchase.Spender._send
+    send = purchase.Sender.send
 
     async def send_anew(self: Any, order: Any, attempt: int, number: int) -> Any:
         submit = self._api.submit
@@ -120,7 +120,7 @@ def every_send_has_a_new_key(put: Put) -> None:
         finally:
             self._api.submit = submit
 
-    put(purchase.Spender, "_send", send_anew)
+    put(purchase.Sender, "send", send_anew)
 
 
 @plant("I9")
@@ -131,7 +131,7 @@ def whoever_asks_has_decided(put: Put) -> None:
         return (await original(self, call, name, fields))[0], True
 
     put(Ledger, "decide", decide)
-    put(purchase.Spender, "_decide_to_send", _sends_if_it_decided(purchase.Spender._decide_to_send))
+    put(purchase.Sender, "decide_to_send", _sends_if_it_decided(purchase.Sender.decide_to_send))
 
 
 def _sends_if_it_decided(original: Any) -> Any:
@@ -144,7 +144,7 @@ def _sends_if_it_decided(original: Any) -> Any:
 
 def _takes_for_free(unknown: Callable[[str], bool]) -> Callable[[Put], None]:
     def apply(put: Put) -> None:
-        record, send = purchase.Spender._record_unknown, purchase.Spender._send
+        record, send = purchase.Sender._record_unknown, purchase.Sender.send
 
         async def record_unknown(self: Any, order: Any, attempt: int, number: int, reason: str, **more: Any) -> None:
             if unknown(reason):
@@ -158,8 +158,8 @@ def _takes_for_free(unknown: Callable[[str], bool]) -> Callable[[Put], None]:
                 return NotSent(answer.message)
             return answer
 
-        put(purchase.Spender, "_record_unknown", record_unknown)
-        put(purchase.Spender, "_send", send_and_say_free)
+        put(purchase.Sender, "_record_unknown", record_unknown)
+        put(purchase.Sender, "send", send_and_say_free)
 
     return apply
 

@@ -30,8 +30,9 @@ from adloom.ledger.heartbeats import Liveness
 from adloom.ledger.ledger import Ledger
 from adloom.plan.orders import top_up_order
 from adloom.run.progress import Counts
-from adloom.spend.purchase import Spender
+from adloom.spend.purchase import Sender
 from adloom.spend.references import Hosting
+from adloom.spend.spender import Spender
 from adloom.spend.unknown import UnknownPurchases
 from adloom.world import World
 
@@ -50,13 +51,14 @@ _READ_ON = (Stage.FAILING, Stage.UNSHOWN)
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """What a call goes through, in this order; ``owners`` and ``ladder`` are asked about calls of other runs."""
+    """What a call goes through, in this order; ``owners`` and ``unknowns`` are asked about calls of other runs."""
 
     owners: Liveness
     throttle: Throttle
     hosting: Hosting
     prices: PriceWatch
     breaker: Breaker
+    sender: Sender
     spender: Spender
     unknowns: UnknownPurchases
     collector: Collector
@@ -109,12 +111,20 @@ class Fulfilment:
                 await self._ledger.refresh(order.call)
             await self.fulfil(waiting)
 
-    def adopt(self, order: Order) -> None:
-        """The task of an unknown purchase was found: collect it along with everything else."""
-        self._adoptions.add(asyncio.create_task(self.fulfil((order,))))
+    async def collect_settled(self) -> None:
+        """Go on with every purchase that is not unknown any more, along with everything else, until cancelled."""
+        while True:
+            self._go_on_with(await self._steps.unknowns.settled.get())
 
-    async def finish_adopted(self) -> None:
+    async def finish_settled(self) -> None:
+        """Wait for the purchases that were unknown."""
+        settled = self._steps.unknowns.settled
+        while not settled.empty():
+            self._go_on_with(settled.get_nowait())
         await asyncio.gather(*self._adoptions)
+
+    def _go_on_with(self, order: Order) -> None:
+        self._adoptions.add(asyncio.create_task(self.fulfil((order,))))
 
     async def finish_read_on(self) -> None:
         """Wait for the calls whose tasks have ended and are read on, and for what follows from those."""

@@ -52,8 +52,9 @@ from adloom.run.closing import close_if_over
 from adloom.run.fulfilment import Fulfilment, Steps
 from adloom.run.monitor import RunMonitor
 from adloom.run.progress import Progress
-from adloom.spend.purchase import Buyer, Spender
+from adloom.spend.purchase import Buyer, Sender
 from adloom.spend.references import Hosting
+from adloom.spend.spender import Spender
 from adloom.spend.unknown import EvidenceSources, UnknownPurchases
 from adloom.world import World
 
@@ -117,31 +118,41 @@ class Run:
 
     def _make_steps(self, reserved: Reservation, capabilities: Capabilities) -> Steps:
         world, ledger, assessment = self._world, self._ledger, reserved.assessment
+        planned_credits = assessment.committed.committed + assessment.to_buy
+        prices = PriceWatch(self.gate, reserved.revision.cap_credits, planned_credits, most=assessment.pace.in_flight)
+        collector, breaker = Collector(ledger, self._poller), Breaker()
+        fallback = Fallback(reserved.revision.fallback, reserved.revision.prices, ledger.writer, breaker.broken)
+        sender = Sender(
+            world,
+            ledger,
+            gate=self.gate,
+            throttle=self._throttle,
+            prices=prices,
+            buyer=Buyer(reserved.revision.edition_token, reserved.revision.number, world.api.account),
+            fallback=fallback,
+            failures=collector.failures,
+        )
         unknowns = UnknownPurchases(
             world,
             ledger,
             self.gate,
+            sender=sender,
             sources=EvidenceSources(
                 capabilities,
                 world.dedicated_key and not assessment.lack,  # the task may be that of a purchase which is not known
                 hears_callbacks=self._hears_callbacks,
             ),
             calls=reserved.revision.calls,
-            settled=self._adopt,
         )
-        planned_credits = assessment.committed.committed + assessment.to_buy
-        prices = PriceWatch(self.gate, reserved.revision.cap_credits, planned_credits, most=assessment.pace.in_flight)
-        collector, breaker = Collector(ledger, self._poller), Breaker()
         spender = Spender(
             world,
             ledger,
             gate=self.gate,
             throttle=self._throttle,
             prices=prices,
+            sender=sender,
             unknowns=unknowns,
-            buyer=Buyer(reserved.revision.edition_token, reserved.revision.number, world.api.account),
-            fallback=Fallback(reserved.revision.fallback, reserved.revision.prices, ledger.writer, breaker.broken),
-            failures=collector.failures,
+            fallback=fallback,
         )
         return Steps(
             owners=self._owners.through(world.store),
@@ -149,6 +160,7 @@ class Run:
             hosting=Hosting(world, self.edition, self.gate, planned=assessment.surveyed.files, writer=ledger.writer),
             prices=prices,
             breaker=breaker,
+            sender=sender,
             spender=spender,
             unknowns=unknowns,
             collector=collector,
@@ -177,6 +189,7 @@ class Run:
             run._fulfilment.counts.update(run._ledger.facts(call))
             run._steps.prices.remember(run._ledger.facts(call))
         loops = [run._poller.run(), run._monitor.run(), run._wake_on_close(), bound_drain(run.gate, world.clock)]
+        loops.append(run._fulfilment.collect_settled())
         if run._hears_callbacks:
             loops.append(run._hearing.run())
         run._background = [asyncio.create_task(loop) for loop in loops]
@@ -193,7 +206,7 @@ class Run:
     @property
     def sent(self) -> Sent:
         """The requests to buy of this run, counted on as it goes."""
-        return self._steps.spender.sent
+        return self._steps.sender.sent
 
     def progress(self) -> Progress:
         counts = self._fulfilment.counts
@@ -284,8 +297,8 @@ class Run:
         """The calls of other runs, what is unknown, and paid images that no variant waits for."""
         await self._fulfilment.finish_read_on()
         await self._fulfilment.finish_foreign_calls()
-        await self._steps.unknowns.keep_trying(self._steps.spender.resend, self._world.poll_interval_s)
-        await self._fulfilment.finish_adopted()
+        await self._steps.unknowns.keep_trying(self._world.poll_interval_s)
+        await self._fulfilment.finish_settled()
         await self._fulfilment.finish_read_on()
         if not self.gate.is_interrupted:
             await self._rescue()
@@ -299,9 +312,6 @@ class Run:
                 await self._rescuer.orphans()
         except (Unreachable, AdloomError) as error:
             log.warning("paid images that no variant waits for are left for a later run: %s", error)
-
-    def _adopt(self, order: Order) -> None:
-        self._fulfilment.adopt(order)
 
     async def _wake_on_close(self) -> None:
         await self.gate.closed.wait()

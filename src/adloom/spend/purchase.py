@@ -2,13 +2,12 @@
 
 The intent is durable before the POST leaves. A POST is sent again only under the same key, only after an answer that
 proves the former one free, and only if this run wins the decision to send again. Whatever else happens to it makes the
-call *unknown*, and nothing here ever sends an unknown call again.
+call *unknown*, and nothing here ever sends an unknown call again but ``resend``, which ``unknown`` asks for.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from dataclasses import dataclass
 from itertools import count
@@ -33,25 +32,18 @@ from adloom.core.exits import Sent, Stop, StopReason
 from adloom.core.facts import Stage
 from adloom.core.fallback import Fallback
 from adloom.core.order import Order
-from adloom.core.records import Decided, Intent, RefusalKind
+from adloom.core.records import Decided, RefusalKind
 from adloom.core.task import Accepted
-from adloom.guards.gate import Gate, GateClosed
+from adloom.guards.gate import Gate
 from adloom.guards.pace import Throttle
 from adloom.guards.prices import PriceWatch
 from adloom.ledger.claims import hold
 from adloom.ledger.index import Opening
 from adloom.ledger.ledger import Ledger
 from adloom.ports import ImageApi
-from adloom.spend.unknown import UnknownPurchases
 from adloom.world import World
 
 log = logging.getLogger(__name__)
-
-SENDS_WITHOUT_CONNECTION = 5
-"""A POST that cannot leave this machine is tried this often; then the API counts as out of reach."""
-
-THROTTLED_FOR_S = 3600
-"""A call that hears nothing but 429 for this long ends the run's buying: something else is wrong."""
 
 _KINDS: tuple[tuple[type[ApiError], RefusalKind], ...] = (
     (NotSent, RefusalKind.NOT_SENT),
@@ -63,9 +55,6 @@ _KINDS: tuple[tuple[type[ApiError], RefusalKind], ...] = (
 )
 
 
-_TO_BUY = frozenset({Stage.UNBOUGHT, Stage.WAITING})
-
-
 @dataclass(frozen=True, slots=True)
 class Buyer:
     """Who buys: what every intent of this run carries."""
@@ -75,8 +64,8 @@ class Buyer:
     account: str
 
 
-class Spender:
-    """Buys orders for one run."""
+class Sender:
+    """Sends the purchases of one run, each after its intent, and writes down what came of them."""
 
     def __init__(  # noqa: PLR0913 - the parts of one run
         self,
@@ -86,7 +75,6 @@ class Spender:
         gate: Gate,
         throttle: Throttle,
         prices: PriceWatch,
-        unknowns: UnknownPurchases,
         buyer: Buyer,
         fallback: Fallback,
         failures: Failures,
@@ -96,7 +84,6 @@ class Spender:
         self._gate = gate
         self._throttle = throttle
         self._prices = prices
-        self._unknowns = unknowns
         self._buyer = buyer
         self._fallback = fallback
         self._failures = failures
@@ -106,97 +93,7 @@ class Spender:
         self._scale = world.scale
         self.sent = Sent()
 
-    async def buy(self, order: Order) -> None:
-        """Buy one order, or leave it as somebody else's or as it is when buying stops; the ledger says which.
-
-        A model that is unavailable gives way to the next one: at once, since its refusal was free.
-        """
-        try:
-            while isinstance(await self._buy_once(order), ModelUnavailable):
-                pass
-        except GateClosed:
-            return
-
-    async def _buy_once(self, order: Order) -> ApiError | None:
-        """One attempt, with the model whose turn it is; what it ended with where it was not a purchase."""
-        order = self._fallback.order_for(order, self._ledger.facts(order.call))
-        if self.is_blocked(order):
-            return None
-        while True:
-            async with self._prices.turn(order):
-                await self._throttle.turn()
-                if order.model in self._fallback.broken:  # since this waits
-                    return ModelUnavailable(self._fallback.broken[order.model])
-                if self._prices.may_go(order):
-                    return await self._attempt(order) if self._ledger.facts(order.call).stage in _TO_BUY else None
-
-    def is_blocked(self, order: Order) -> bool:
-        """Whether an order's model is not bought from any more, and no other may take its place: then it is left open.
-
-        That is a reason to end with; what other models make is bought on.
-        """
-        if not self._fallback.is_blocked(order):
-            return False
-        remedy = "Run the campaign again later, or name other models with `fallback: [...]`."
-        self._gate.remember(Stop(StopReason.OUTAGE, self._fallback.broken[order.model], remedy))
-        return True
-
-    async def resend(self, order: Order) -> None:
-        """Send an unknown purchase again under its own key. Only ``unknown`` asks for this, where it is proven safe.
-
-        It may be the first to arrive, and then buys: after a stop for a price it is left to a later run.
-        """
-        if any(stop.reason is StopReason.PRICE for stop in self._gate.stops):
-            return
-        latest = self._ledger.facts(order.call).latest
-        if await self._decide_to_send(order, latest.number, latest.sends + 1):
-            await self._send(order, latest.number, latest.sends + 1)
-
-    async def _attempt(self, order: Order) -> ApiError | None:
-        attempt, send = await self._place(order)
-        started = self._clock.monotonic()
-        unsent = 0
-        try:
-            while True:
-                async with self._unknowns.turn(self.resend):
-                    if not await self._decide_to_send(order, attempt, send):
-                        return None
-                    refusal = await self._send(order, attempt, send)
-                send += 1
-                if not isinstance(refusal, NotSent | Throttled):
-                    return refusal
-                unsent += isinstance(refusal, NotSent)
-                late = self._clock.monotonic() - started > THROTTLED_FOR_S
-                if late or unsent >= SENDS_WITHOUT_CONNECTION:
-                    self._gate.close(Stop(StopReason.OUTAGE, refusal.message, refusal.remedy))
-                await self._gate.sleep(self._wait_s(refusal, send - 2), self._clock)
-                await self._throttle.turn()
-        except GateClosed:
-            if send > 1:
-                await self._withdraw(order, attempt, send)
-            raise
-
-    async def _place(self, order: Order) -> tuple[int, int]:
-        """Attempt and send to go on with.
-
-        One whose sends were all free goes on for the account that it began with, while its references are where its
-        bytes say.
-        """
-        facts = self._ledger.facts(order.call)
-        if facts.stage is not Stage.WAITING:
-            return facts.next_attempt, 1
-        latest = facts.latest
-        if latest.intent is not None and self._can_go_on(order, latest.intent):
-            return latest.number, latest.sends + 1
-        await self._withdraw(order, latest.number, latest.sends + 1)
-        return latest.number + 1, 1
-
-    def _can_go_on(self, order: Order, intent: Intent) -> bool:
-        urls = json.loads(intent.body).get("image_urls", [])
-        same = intent.account == self._buyer.account and intent.model == order.model
-        return same and bool(urls == order.image_urls())
-
-    async def _decide_to_send(self, order: Order, attempt: int, send: int) -> bool:
+    async def decide_to_send(self, order: Order, attempt: int, send: int) -> bool:
         """Make the intention durable; then look once more whether anyone has said anything about the call since.
 
         Before anything, the archive's index says that this edition may owe something.
@@ -222,22 +119,10 @@ class Spender:
             not_sent = {"kind": RefusalKind.NOT_SENT, "reason": reason}
             await self._ledger.note(order.call, f"a{attempt}-refused-{send}", not_sent)
             if not facts.attempts[-1].open_unknowns:
-                await self._withdraw(order, attempt, send + 1)
+                await self.withdraw(order, attempt, send + 1)
         return False
 
-    async def _is_forbidden(self, call: str) -> bool:
-        """Whether a former task of the call that had failed says otherwise now, or cannot be read."""
-        try:
-            return await self._failures.came_back(call)
-        except Unreachable:
-            return True
-
-    async def _withdraw(self, order: Order, attempt: int, send: int) -> None:
-        await self._ledger.decide(
-            order.call, f"a{attempt}-send-{send}", {"outcome": Decided.WITHDRAWN, "reason": "stopped"}
-        )
-
-    async def _send(self, order: Order, attempt: int, send: int) -> ApiError | None:
+    async def send(self, order: Order, attempt: int, send: int) -> ApiError | None:
         """Send once and record what came of it; the refusal, if it was one, for the caller to judge."""
         intent = self._ledger.facts(order.call).latest.intent
         assert intent is not None  # noqa: S101 - decided just before
@@ -259,6 +144,30 @@ class Spender:
         await asyncio.shield(self._record_accepted(order, attempt, accepted))
         return None
 
+    async def resend(self, order: Order) -> None:
+        """Send an unknown purchase again under its own key. Only ``unknown`` asks for this, where it is proven safe.
+
+        It may be the first to arrive, and then buys: after a stop for a price it is left to a later run.
+        """
+        if any(stop.reason is StopReason.PRICE for stop in self._gate.stops):
+            return
+        latest = self._ledger.facts(order.call).latest
+        if await self.decide_to_send(order, latest.number, latest.sends + 1):
+            await self.send(order, latest.number, latest.sends + 1)
+
+    async def withdraw(self, order: Order, attempt: int, send: int) -> None:
+        """Decide that an attempt is not sent (again), so that no other run does."""
+        await self._ledger.decide(
+            order.call, f"a{attempt}-send-{send}", {"outcome": Decided.WITHDRAWN, "reason": "stopped"}
+        )
+
+    async def _is_forbidden(self, call: str) -> bool:
+        """Whether a former task of the call that had failed says otherwise now, or cannot be read."""
+        try:
+            return await self._failures.came_back(call)
+        except Unreachable:
+            return True
+
     async def _record_accepted(self, order: Order, attempt: int, accepted: Accepted) -> None:
         reserved = accepted.credits_reserved
         fields = {
@@ -274,8 +183,7 @@ class Spender:
                 break
             except StoreUnavailable as error:
                 await self._keep_in_mind(order, accepted.task_id, tries, error)
-        if not await hold(self._ledger, order.call, attempt, accepted.task_id):
-            self._unknowns.add(order)
+        await hold(self._ledger, order.call, attempt, accepted.task_id)
         self._prices.read_reserve(order, reserved)
         await self._throttle.speed_up()
 
@@ -298,7 +206,6 @@ class Spender:
     ) -> None:
         log.warning("call %s of %s: %s", order.call, order.row.name, reason)
         await self._ledger.note(order.call, f"a{attempt}-unknown-{send}", {"reason": reason, "conflict": conflict})
-        self._unknowns.add(order)
 
     async def _record_refusal(self, order: Order, attempt: int, send: int, error: ApiError) -> None:
         kind = next(kind for foreign, kind in _KINDS if isinstance(error, foreign))
@@ -311,7 +218,7 @@ class Spender:
         }
         await self._ledger.note(order.call, f"a{attempt}-refused-{send}", fields)
         if isinstance(error, Throttled):
-            self._throttle.slow_down(self._wait_s(error, 0))
+            self._throttle.slow_down(self.wait_s(error, 0))
         if (
             isinstance(error, AccountStopped | RequestRefused)
             and not self._ledger.facts(order.call).latest.open_unknowns
@@ -328,7 +235,8 @@ class Spender:
         if isinstance(error, AccountStopped):
             self._gate.close(Stop(StopReason.ACCOUNT, error.message, error.remedy))
 
-    def _wait_s(self, refusal: ApiError, tries: int) -> float:
+    def wait_s(self, refusal: ApiError, tries: int) -> float:
+        """Seconds before a purchase that was refused free of charge is sent again."""
         if isinstance(refusal, Throttled) and refusal.retry_after_s is not None:
             return advised_wait_s(refusal.retry_after_s, self._random.random())
         backoff = THROTTLE if isinstance(refusal, Throttled) else READ

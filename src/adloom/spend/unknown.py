@@ -1,6 +1,6 @@
 """Unknown purchases: the evidence that can resolve them, and how a run behaves while they are open.
 
-From its first unknown on a run sends one purchase at a time, and climbs the unknowns for what is open before the next:
+From its first unknown on a run sends one purchase at a time, and tries these steps for each before the next:
 
 1. a callback: the API told the address that only this attempt has, a receiver wrote down which task, and the API knows
    that task (``ADLOOM_CALLBACK_SECRET`` and the campaign's ``callback_url``);
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -34,6 +34,7 @@ from adloom.ledger.claims import claim_task, claimant, claims_of
 from adloom.ledger.edition import Edition, from_json, utc
 from adloom.ledger.index import open_editions
 from adloom.ledger.ledger import NOT_CALLS, Ledger
+from adloom.spend.purchase import Sender
 from adloom.world import World
 
 log = logging.getLogger(__name__)
@@ -76,10 +77,7 @@ class EvidenceSources:
 
 
 class UnknownPurchases:
-    """The unknown purchases of one run.
-
-    ``resend`` sends an order again under its own key. ``settled`` is told of every order whose task was found.
-    """
+    """The unknown purchases of one run. ``settled`` receives every order that is not unknown any more."""
 
     def __init__(
         self,
@@ -87,9 +85,9 @@ class UnknownPurchases:
         ledger: Ledger,
         gate: Gate,
         *,
+        sender: Sender,
         sources: EvidenceSources,
         calls: int,
-        settled: Callable[[Order], None],
     ) -> None:
         self._ledger = ledger
         self._api = world.api
@@ -98,7 +96,8 @@ class UnknownPurchases:
         self._clock = world.clock
         self._sources = sources
         self._most = max(LEAST_TO_STOP, int(calls * SHARE_TO_STOP))
-        self._settled = settled
+        self._sender = sender
+        self.settled: asyncio.Queue[Order] = asyncio.Queue()
         self._one_at_a_time = asyncio.Lock()
         self._sending = 0
         self._quiet = asyncio.Event()
@@ -109,7 +108,7 @@ class UnknownPurchases:
         self._inherited: set[str] = set()
 
     @asynccontextmanager
-    async def turn(self, resend: Callable[[Order], Awaitable[None]]) -> AsyncIterator[None]:
+    async def turn(self) -> AsyncIterator[None]:
         """A turn to send: everybody's while all is known, one at a time afterwards. Raises GateClosed."""
         if not self._seen_unknown:
             async with self._send():
@@ -117,7 +116,7 @@ class UnknownPurchases:
             return
         async with self._one_at_a_time:
             await self._quiet.wait()
-            await self.try_settle(resend)
+            await self.try_settle()
             self._gate.check()
             async with self._send():
                 yield
@@ -128,24 +127,26 @@ class UnknownPurchases:
             self._open.append(order)
             self._inherited.add(order.call)
 
-    def add(self, order: Order) -> None:
-        """Take note of a purchase of this run whose outcome is unknown."""
+    def note(self, order: Order) -> None:
+        """Take note of a purchase that this run has just sent, if its outcome is unknown."""
+        if self._ledger.facts(order.call).stage is not Stage.UNKNOWN:
+            return
         self._seen_unknown = True
         self._open.append(order)
         if not self._sources.any_for(self._ledger.facts(order.call), self._api.account, self._clock.now()):
             self._give_up(order)
 
-    async def try_settle(self, resend: Callable[[Order], Awaitable[None]]) -> None:
+    async def try_settle(self) -> None:
         """Try every step for every open purchase, once."""
         for order in tuple(self._open):
-            if await self._climb_for(order, resend):
+            if await self._is_settled(order):
                 self._open.remove(order)
                 self._unsettled.discard(order.call)
-                self._settled(order)
+                self.settled.put_nowait(order)
             else:
                 self._give_up(order)
 
-    async def keep_trying(self, resend: Callable[[Order], Awaitable[None]], interval_s: float) -> None:
+    async def keep_trying(self, interval_s: float) -> None:
         """Go on for a while after the run's other calls; what is open then is recorded as held."""
         for _ in range(PURSUED_INTERVALS):
             now = self._clock.now()
@@ -153,7 +154,7 @@ class UnknownPurchases:
             if self._gate.is_interrupted or not any(self._sources.any_for(f, self._api.account, now) for f in facts):
                 break
             async with self._one_at_a_time:
-                await self.try_settle(resend)
+                await self.try_settle()
             if self._open:
                 await self._clock.sleep(interval_s)
         for order in self._open:
@@ -182,14 +183,16 @@ class UnknownPurchases:
             remedy = "Check the API's status, then run the campaign again; `adloom resolve` shows what is held."
             self._gate.close(Stop(StopReason.OUTAGE, message, remedy))
 
-    async def _climb_for(self, order: Order, resend: Callable[[Order], Awaitable[None]]) -> bool:
+    async def _is_settled(self, order: Order) -> bool:
+        """Whether a purchase is not unknown any more, after every step that may be tried for it."""
         facts = await self._ledger.refresh(order.call)
         if facts.stage is Stage.UNKNOWN:
             await self._heed_callbacks(order, facts)
             facts = self._ledger.facts(order.call)
         if facts.stage is Stage.UNKNOWN and self._sources.may_resend(facts, self._api.account, self._clock.now()):
-            await resend(order)
+            await self._sender.resend(order)
             facts = self._ledger.facts(order.call)
+            self._seen_unknown |= facts.stage is Stage.UNKNOWN
         if facts.stage is Stage.UNKNOWN and self._sources.dedicated_key:
             await self._eliminate(order, facts)
             facts = self._ledger.facts(order.call)

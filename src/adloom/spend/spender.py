@@ -1,0 +1,138 @@
+"""Buys orders: which model, whose turn it is, how often a free refusal is answered with another try.
+
+What leaves, ``purchase`` sends. A purchase whose outcome is unknown is handed to ``unknown`` at once.
+"""
+
+from __future__ import annotations
+
+import json
+
+from adloom.core.errors import ApiError, ModelUnavailable, NotSent, Throttled
+from adloom.core.exits import Stop, StopReason
+from adloom.core.facts import Stage
+from adloom.core.fallback import Fallback
+from adloom.core.order import Order
+from adloom.core.records import Intent
+from adloom.guards.gate import Gate, GateClosed
+from adloom.guards.pace import Throttle
+from adloom.guards.prices import PriceWatch
+from adloom.ledger.ledger import Ledger
+from adloom.spend.purchase import Sender
+from adloom.spend.unknown import UnknownPurchases
+from adloom.world import World
+
+SENDS_WITHOUT_CONNECTION = 5
+"""A POST that cannot leave this machine is tried this often; then the API counts as out of reach."""
+
+THROTTLED_FOR_S = 3600
+"""A call that hears nothing but 429 for this long ends the run's buying: something else is wrong."""
+
+_TO_BUY = frozenset({Stage.UNBOUGHT, Stage.WAITING})
+
+
+class Spender:
+    """Buys orders for one run."""
+
+    def __init__(  # noqa: PLR0913 - the parts of one run
+        self,
+        world: World,
+        ledger: Ledger,
+        *,
+        gate: Gate,
+        throttle: Throttle,
+        prices: PriceWatch,
+        sender: Sender,
+        unknowns: UnknownPurchases,
+        fallback: Fallback,
+    ) -> None:
+        self._account = world.api.account
+        self._clock = world.clock
+        self._ledger = ledger
+        self._gate = gate
+        self._throttle = throttle
+        self._prices = prices
+        self._sender = sender
+        self._unknowns = unknowns
+        self._fallback = fallback
+
+    async def buy(self, order: Order) -> None:
+        """Buy one order, or leave it as somebody else's or as it is when buying stops; the ledger says which.
+
+        A model that is unavailable gives way to the next one: at once, since its refusal was free.
+        """
+        try:
+            while isinstance(await self._buy_once(order), ModelUnavailable):
+                pass
+        except GateClosed:
+            return
+
+    async def _buy_once(self, order: Order) -> ApiError | None:
+        """One attempt, with the model whose turn it is; what it ended with where it was not a purchase."""
+        order = self._fallback.order_for(order, self._ledger.facts(order.call))
+        if self.is_blocked(order):
+            return None
+        while True:
+            async with self._prices.turn(order):
+                await self._throttle.turn()
+                if order.model in self._fallback.broken:  # since this waits
+                    return ModelUnavailable(self._fallback.broken[order.model])
+                if self._prices.may_go(order):
+                    return await self._attempt(order) if self._ledger.facts(order.call).stage in _TO_BUY else None
+
+    def is_blocked(self, order: Order) -> bool:
+        """Whether an order's model is not bought from any more, and no other may take its place: then it is left open.
+
+        That is a reason to end with; what other models make is bought on.
+        """
+        if not self._fallback.is_blocked(order):
+            return False
+        remedy = "Run the campaign again later, or name other models with `fallback: [...]`."
+        self._gate.remember(Stop(StopReason.OUTAGE, self._fallback.broken[order.model], remedy))
+        return True
+
+    async def _attempt(self, order: Order) -> ApiError | None:
+        attempt, send = await self._place(order)
+        started = self._clock.monotonic()
+        unsent = 0
+        try:
+            while True:
+                async with self._unknowns.turn():
+                    if not await self._sender.decide_to_send(order, attempt, send):
+                        return None
+                    try:
+                        refusal = await self._sender.send(order, attempt, send)
+                    finally:
+                        self._unknowns.note(order)
+                send += 1
+                if not isinstance(refusal, NotSent | Throttled):
+                    return refusal
+                unsent += isinstance(refusal, NotSent)
+                late = self._clock.monotonic() - started > THROTTLED_FOR_S
+                if late or unsent >= SENDS_WITHOUT_CONNECTION:
+                    self._gate.close(Stop(StopReason.OUTAGE, refusal.message, refusal.remedy))
+                await self._gate.sleep(self._sender.wait_s(refusal, send - 2), self._clock)
+                await self._throttle.turn()
+        except GateClosed:
+            if send > 1:
+                await self._sender.withdraw(order, attempt, send)
+            raise
+
+    async def _place(self, order: Order) -> tuple[int, int]:
+        """Attempt and send to go on with.
+
+        One whose sends were all free goes on for the account that it began with, while its references are where its
+        bytes say.
+        """
+        facts = self._ledger.facts(order.call)
+        if facts.stage is not Stage.WAITING:
+            return facts.next_attempt, 1
+        latest = facts.latest
+        if latest.intent is not None and self._can_go_on(order, latest.intent):
+            return latest.number, latest.sends + 1
+        await self._sender.withdraw(order, latest.number, latest.sends + 1)
+        return latest.number + 1, 1
+
+    def _can_go_on(self, order: Order, intent: Intent) -> bool:
+        urls = json.loads(intent.body).get("image_urls", [])
+        same = intent.account == self._account and intent.model == order.model
+        return same and bool(urls == order.image_urls())
