@@ -187,7 +187,9 @@ async def test_an_image_that_is_damaged_in_run_after_run_keeps_no_later_run_from
     assert told == [(3, 0), (3, 3)]
 
 
-async def test_bytes_that_never_became_an_image_end_it_with_the_evidence_named_when_the_link_has_had_its_time(room):
+async def test_bytes_that_never_became_an_image_end_it_with_the_evidence_named_when_the_link_has_had_its_time(
+    room, caplog
+):
     room.api.contents[LINKS[0]] = [PAGE] * 99
     room.api.state_of = lambda task: completed(task, LINKS[0])
     await room.completed(LINKS[0], n=1)
@@ -198,6 +200,7 @@ async def test_bytes_that_never_became_an_image_end_it_with_the_evidence_named_w
     assert image.key in image.reason
     assert image.sha256 == hashlib.sha256(PAGE).hexdigest()
     assert {o.status for o in outcomes([room.ledger.facts("c-1")]).values()} == {Status.FAILED}
+    assert f"image 1 of call c-1: {image.reason}" in caplog.messages
 
 
 async def test_bytes_that_were_paid_for_are_kept_even_when_the_link_then_dies(room):

@@ -238,6 +238,23 @@ async def test_a_task_that_does_not_end_is_given_up_after_two_hours(poller, api,
     assert STUCK_INTERVALS * INTERVAL_S <= clock.elapsed <= (STUCK_INTERVALS + 130) * INTERVAL_S
 
 
+async def test_a_state_in_a_word_that_nobody_knows_is_said_and_no_other_is(poller, api, clock, caplog):
+    words = {"t": ["queued", "marinating", "processing"], "u": ["processing"]}
+
+    def next_word(task: str) -> Task:
+        if not words[task]:
+            return completed(task, "u")
+        word = words[task].pop(0)
+        return Task(task, TaskState.PROCESSING if word == "processing" else TaskState.OTHER, word=word)
+
+    api.state_of = next_word
+    await asyncio.gather(*(poller.watch(task, clock.now()) for task in words))
+    assert [text for text in caplog.messages if "state" in text] == [
+        "task t has an unknown state: 'queued'",
+        "task t has an unknown state: 'marinating'",
+    ]
+
+
 async def test_a_stuck_task_is_looked_at_again_by_a_later_run(poller, api, clock):
     long_ago = clock.now() - 3 * 3600
     api.states["stuck"] = processing("stuck")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.fakes import a_fact
+from support.fakes import EDITION, ManualClock, MemoryStore, a_fact, a_ledger
 from support.shop import SandboxRig, campaign_text
 from torture import damages
 from torture.simulation import quiet
@@ -19,7 +19,7 @@ from adloom.core.process import Process
 from adloom.core.records import Completed, Image, ImageFate
 from adloom.edges.pictures import PictureDecoder
 from adloom.ledger.heartbeats import Heartbeat
-from adloom.publish.checksums import Damage, verify
+from adloom.publish.checksums import READINGS, Damage, verify, write_checksums
 from adloom.publish.repair import repair
 from adloom.publish.seals import _needs_no_link
 from adloom.targets import WallClock, new_ledger, open_store, open_target
@@ -238,6 +238,22 @@ async def test_a_manifest_that_was_forged_together_with_its_checksum_contradicts
     path.write_bytes(forged)
     (folder / "checksums.txt").write_text(f"{text}# {hashlib.sha256(text.encode()).hexdigest()}\n")
     assert "manifest.json" in await findings(shop)
+
+
+async def test_an_edition_that_others_never_leave_alone_does_not_keep_a_run_from_its_end():
+    store, clock = MemoryStore(), ManualClock()
+    mine, other = await a_ledger(store, clock, "run-a"), await a_ledger(store, clock, "run-b")
+    await Heartbeat(store, EDITION, clock, other.writer, Process("elsewhere", 7, "1"), lambda: 0).beat()
+    written = []
+
+    def grow(operation: str, key: str) -> None:
+        if operation == "replace":
+            written.append(key)
+            store.objects[EDITION.key(f"extras/{len(written)}.jpg")] = b"the other run's"
+
+    store.fault = grow
+    await write_checksums(store, EDITION, mine)
+    assert len(written) == READINGS
 
 
 def test_damages_have_words():
