@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -13,7 +13,7 @@ from adloom.core.decision import NOTHING_DECIDED, Decision, Verdict
 from adloom.core.facts import CallFacts, Money, Stage, money_of
 from adloom.core.identity import top_up_id
 from adloom.core.origin import SANDBOX, UNKNOWN, Buying, Origin
-from adloom.core.outcomes import Outcome, missing, outcomes
+from adloom.core.outcomes import Outcome, missing, outcomes_in_short
 from adloom.core.pricing import Kind, cap_credits, price_of
 from adloom.core.selection import WHOLE, Again, Choice, Selection, choose
 from adloom.ledger.decisions import read_decisions
@@ -22,7 +22,7 @@ from adloom.ledger.ledger import Ledger
 from adloom.plan.changes import Changes, compare
 from adloom.plan.freeze import has_bought
 from adloom.plan.revision import planned_rows, read_newest
-from adloom.plan.rollback import Lack, read_past
+from adloom.plan.rollback import Lack, Past, read_past
 from adloom.plan.survey import Survey, refuse_change, survey
 from adloom.ports import Clock, Store
 
@@ -217,11 +217,10 @@ async def _assess(
     choice, decisions = asked
     past = await read_past(ledger.store, edition)  # before the ledger: what others write meanwhile is not a sign then
     await ledger.load()
-    calls = [ledger.facts(call) for call in ledger.calls()]
-    known = outcomes(calls)
+    found = _Found(ledger, past)
+    known = outcomes_in_short(found.calls())
     if choice is None:  # the first look: what it saw decides which sizes fit, also when others buy meanwhile
-        bought = frozenset(known)
-        source.knows(bought.__contains__)
+        source.knows(known.__contains__)
         choice = choose(wish.selection, source.rows)
     surveyed = survey(source, known, wish.only, choice, decisions)
     budgets = filter(None, (wish.budget or source.campaign.budget, wish.ceiling))
@@ -234,12 +233,45 @@ async def _assess(
         choice=choice,
         decisions=decisions,
         surveyed=surveyed,
-        committed=sum((money_of(facts) for facts in calls), start=_given_up(ledger)),
-        owed=_owed(calls, ledger),
-        outstanding=_outstanding(calls, ledger),
+        committed=found.committed,
+        owed=found.owed,
+        outstanding=found.outstanding,
         cap=min((cap_credits(budget, surveyed.totals.dearest) for budget in budgets), default=None),
-        lack=past.lacking(ledger),
+        lack=found.lack,
     )
+
+
+class _Found:
+    """What the ledger comes to, from one reading of the facts of every call: 100,000 are not held together."""
+
+    def __init__(self, ledger: Ledger, past: Past) -> None:
+        self._ledger = ledger
+        self._past = past
+        self._heard = past.heard()
+        self.committed = _given_up(ledger)
+        self.owed = Decimal(0)
+        self.outstanding: Counter[Kind] = Counter()
+
+    def calls(self) -> Iterator[CallFacts]:
+        """Every call in the order of their ids, counted in as it goes by."""
+        for call in sorted(self._ledger.calls()):
+            facts = self._ledger.facts(call)
+            self._heard.add(facts)
+            self._add(facts)
+            yield facts
+
+    def _add(self, facts: CallFacts) -> None:
+        money = money_of(facts)
+        self.committed += money
+        if facts.intent is not None:
+            owed = _owed_images(facts, self._ledger)
+            self.owed += facts.intent.credits / len(facts.intent.variants) * owed
+            self.outstanding[facts.intent.kind] += owed + (len(facts.intent.variants) if money.reserved else 0)
+
+    @property
+    def lack(self) -> Lack:
+        """What the ledger lacks, once all calls have gone by."""
+        return self._past.lack_of(self._heard, self._ledger)
 
 
 def _given_up(ledger: Ledger) -> Money:
@@ -248,26 +280,9 @@ def _given_up(ledger: Ledger) -> Money:
     return Money(charged=sum(charged, start=Decimal(0)))
 
 
-def _owed(calls: Sequence[CallFacts], ledger: Ledger) -> Decimal:
-    total = Decimal(0)
-    for facts in calls:
-        if facts.intent is not None and (images := _owed_images(facts, ledger)):
-            total += facts.intent.credits / len(facts.intent.variants) * images
-    return total
-
-
 def _owed_images(facts: CallFacts, ledger: Ledger) -> int:
     """How many images a call has given the reserve back for and nobody has asked for again."""
     top_up = missing(facts)
     if top_up is None or ledger.facts(top_up_id(top_up.parent, top_up.round)).stage is not Stage.UNBOUGHT:
         return 0
     return len(top_up.variants)
-
-
-def _outstanding(calls: Sequence[CallFacts], ledger: Ledger) -> Counter[Kind]:
-    found: Counter[Kind] = Counter()
-    for facts in calls:
-        if facts.intent is not None:
-            reserved = len(facts.intent.variants) if money_of(facts).reserved else 0
-            found[facts.intent.kind] += reserved + _owed_images(facts, ledger)
-    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import TypeAlias
 
 from adloom.core.facts import CallFacts, Money, money_of
 from adloom.core.origin import UNKNOWN, Origin
@@ -32,6 +33,10 @@ class Progress:
         return usd(self.charged)
 
 
+_Counted: TypeAlias = tuple[Money, int, int]
+"""What a call costs, and how many of its images are archived and have ended."""
+
+
 @dataclass(slots=True)
 class Counts:
     """Images and money of all calls that were counted in; a call counts as it was seen last."""
@@ -39,7 +44,9 @@ class Counts:
     archived: int = 0
     ended: int = 0
     money: Money = field(default_factory=Money)
-    _by_call: dict[str, tuple[Money, int, int]] = field(default_factory=dict)
+    _by_call: dict[str, _Counted] = field(default_factory=dict)
+    _alike: dict[_Counted, _Counted] = field(default_factory=dict)
+    """Most calls come to the same, which is kept once."""
 
     @property
     def calls(self) -> int:
@@ -50,8 +57,9 @@ class Counts:
         ends = [outcome.status for outcome in outcomes([facts]).values()]
         archived, ended = ends.count(Status.ARCHIVED), sum(1 for end in ends if end is not Status.OPEN)
         money = money_of(facts)
+        counted = (money, archived, ended)
         old_money, old_archived, old_ended = self._by_call.get(facts.call, (Money(), 0, 0))
-        self._by_call[facts.call] = (money, archived, ended)
+        self._by_call[facts.call] = self._alike.setdefault(counted, counted)
         self.archived += archived - old_archived
         self.ended += ended - old_ended
         self.money += money - old_money
