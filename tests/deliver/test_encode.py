@@ -11,7 +11,7 @@ from support.masters import exiftool, needs_exiftool, opened, picture, saved
 
 from adloom.core.channel import WRITTEN, Gate
 from adloom.core.crop import Crop, Pixels
-from adloom.deliver.encode import BEST_QUALITY, FLOOR_QUALITY, DoesNotFit, encode, fit
+from adloom.deliver.encode import BEST_QUALITY, FLOOR_QUALITY, DoesNotFit, Encoder, encode, fit
 from adloom.deliver.marks.xmp import GENERATED, Marks, packet
 from adloom.deliver.pixels import SRGB, Unusable, cut, open_master
 
@@ -23,7 +23,7 @@ IMAGE = picture(320, 200, grain=4)
 @given(st.sampled_from(["jpeg", "webp"]), st.integers(1500, 40_000))
 def test_a_file_is_the_best_that_fits_or_none(kind, most_bytes):
     try:
-        made = fit(IMAGE, kind, XMP, most_bytes, Gate.HARD)
+        made = fit(Encoder(IMAGE, kind, XMP), most_bytes, Gate.HARD)
     except DoesNotFit:
         assert len(encode(IMAGE, kind, FLOOR_QUALITY, XMP)) > most_bytes
         return
@@ -34,20 +34,20 @@ def test_a_file_is_the_best_that_fits_or_none(kind, most_bytes):
 
 def test_an_advising_gate_lets_a_poorer_file_pass_with_a_warning():
     floor = len(encode(IMAGE, "jpeg", FLOOR_QUALITY, XMP))
-    poorer = fit(IMAGE, "jpeg", XMP, floor - 500, Gate.ADVISE)
+    poorer = fit(Encoder(IMAGE, "jpeg", XMP), floor - 500, Gate.ADVISE)
     assert poorer.quality < FLOOR_QUALITY
     assert len(poorer.content) <= floor - 500
     assert "below the advised size" in poorer.warning
-    larger = fit(IMAGE, "jpeg", XMP, 1000, Gate.ADVISE)
+    larger = fit(Encoder(IMAGE, "jpeg", XMP), 1000, Gate.ADVISE)
     assert (larger.quality, len(larger.content)) == (FLOOR_QUALITY, floor)
     assert "above the advised size" in larger.warning
 
 
 def test_a_png_fits_or_is_refused():
     size = len(encode(IMAGE, "png", None, XMP))
-    assert fit(IMAGE, "png", XMP, size, Gate.HARD).quality is None
+    assert fit(Encoder(IMAGE, "png", XMP), size, Gate.HARD).quality is None
     with pytest.raises(DoesNotFit, match=f"as PNG it has {size:,} bytes"):
-        fit(IMAGE, "png", XMP, size - 1, Gate.HARD)
+        fit(Encoder(IMAGE, "png", XMP), size - 1, Gate.HARD)
 
 
 @pytest.mark.parametrize("kind", WRITTEN)

@@ -17,7 +17,7 @@ from adloom.core.manifest import csv_lines, jsonl_line
 from adloom.core.template import BadTemplate, is_template, prompt_template
 
 SCHEMA = "adloom.delivery/1"
-RECIPE = 1
+RECIPE = 2
 """Raised when the way that renditions are made changes, so that the next delivery makes them again."""
 
 DELIVERED = "delivered"

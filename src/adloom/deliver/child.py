@@ -26,7 +26,7 @@ from PIL import Image
 
 from adloom.core.channel import Gate
 from adloom.core.crop import Crop, Focus, Pixels, crop, kept, serves
-from adloom.deliver.encode import FLOOR_QUALITY, DoesNotFit, encode, fit
+from adloom.deliver.encode import FLOOR_QUALITY, DoesNotFit, Encoder, encode, fit
 from adloom.deliver.marks import credentials
 from adloom.deliver.marks.carried import carried
 from adloom.deliver.pixels import Master, Unusable, cut, open_master, xmp_of
@@ -49,8 +49,8 @@ class Bench:
     def __init__(self, ask: Callable[[bytes], bytes]) -> None:
         self._ask = ask
         self._master: Master | None = None
-        self._cuts: dict[tuple[Pixels, Crop, bool], Image.Image] = {}
-        """Of the master that is open: several channels often take the same pixels."""
+        self._cuts: dict[tuple[Pixels, Crop, str, str], Encoder] = {}
+        """Of the master that is open: several channels often take the same pixels, of a kind, with the same marks."""
         self._identity = credentials.Identity("")
         self._parent: credentials.Parent | None = None
 
@@ -82,10 +82,11 @@ class Bench:
             have, need = f"{master.width}x{master.height}", f"{wanted.width}x{wanted.height}"
             raise Unusable(f"the master has {have} pixels: {need} cannot be cut from it without enlarging")
         part = crop(master, wanted, Focus(*request["focus"]))
-        opaque = request["kind"] == "jpeg"
-        image = self._cuts.get((wanted, part, opaque)) or cut(self._master, part, wanted, opaque=opaque)
-        self._cuts[wanted, part, opaque] = image
-        made = fit(image, request["kind"], request["xmp"].encode(), request["most_bytes"], Gate(request["gate"]))
+        name = (wanted, part, request["kind"], request["xmp"])
+        if name not in self._cuts:
+            image = cut(self._master, part, wanted, opaque=request["kind"] == "jpeg")
+            self._cuts[name] = Encoder(image, request["kind"], request["xmp"].encode())
+        made = fit(self._cuts[name], request["most_bytes"], Gate(request["gate"]))
         told = {"quality": made.quality, "crop": list(part), "kept": kept(master, wanted), "warning": made.warning}
         return told, made.content
 
@@ -137,7 +138,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")
     leave_the_network()
-    if credentials.is_installed():
+    if credentials.MANIFESTS in sys.argv and credentials.is_installed():
         import c2pa  # noqa: F401, PLC0415 - loaded while files may still be opened
     for what, most in (LIMITS | {resource.RLIMIT_AS: MEMORY_BYTES}).items():
         limit(what, most)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from adloom.core.errors import DecoderBroken
+from adloom.deliver.marks.credentials import MANIFESTS
 from adloom.edges.pictures import child_environment
 
 START_S = 60.0
@@ -44,9 +45,10 @@ class CannotBeDone(Exception):
 class Child:
     """One process and its pipes, an asynchronous context."""
 
-    def __init__(self, sign: Sign | None = None) -> None:
-        """Take ``sign`` as what signs where the process was given no key."""
+    def __init__(self, sign: Sign | None = None, *, manifests: bool = True) -> None:
+        """Take ``sign`` as what signs where the process was given no key; without ``manifests`` it cuts only."""
         self._sign = sign
+        self._options = [MANIFESTS] if manifests else []
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
@@ -55,6 +57,7 @@ class Child:
             sys.executable,
             "-P",
             str(_CHILD),
+            *self._options,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

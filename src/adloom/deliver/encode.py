@@ -5,9 +5,8 @@ The same pixels, marks and Pillow version give the same bytes: no time and no ra
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+import math
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
@@ -42,6 +41,25 @@ class Encoded:
     warning: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """Pixels and marks to be written as a file of a kind; what was encoded once is kept.
+
+    Channels that take the same pixels share one, and so do the searches below different size limits.
+    """
+
+    image: Image.Image
+    kind: str
+    xmp: bytes
+    _made: dict[int | None, bytes] = field(default_factory=dict)
+
+    def at(self, quality: int | None) -> bytes:
+        """The file at this quality; None for a lossless kind."""
+        if quality not in self._made:
+            self._made[quality] = encode(self.image, self.kind, quality, self.xmp)
+        return self._made[quality]
+
+
 def encode(image: Image.Image, kind: str, quality: int | None, xmp: bytes) -> bytes:
     """A file of a kind (``core.channel.WRITTEN``) with the sRGB profile, and the XMP packet unless that is empty."""
     extra: dict[str, Any] = {"xmp": xmp} if xmp else {}
@@ -65,22 +83,21 @@ def _as_png_text(xmp: bytes) -> PngImagePlugin.PngInfo:
     return text
 
 
-def fit(image: Image.Image, kind: str, xmp: bytes, most_bytes: int | None, gate: Gate) -> Encoded:
+def fit(encoder: Encoder, most_bytes: int | None, gate: Gate) -> Encoded:
     """The best file of at most ``most_bytes``. Raises DoesNotFit behind a hard gate.
 
     An advising gate takes a lower quality than the floor, and where even that is too large the floor's file as it is,
     both with a warning.
     """
-    if kind == "png":
-        return _lossless(encode(image, kind, None, xmp), most_bytes, gate)
-    made = partial(encode, image, kind, xmp=xmp)
-    if (found := _highest(made, most_bytes, FLOOR_QUALITY, BEST_QUALITY)) is not None:
+    if encoder.kind == "png":
+        return _lossless(encoder.at(None), most_bytes, gate)
+    if (found := _highest(encoder, most_bytes, FLOOR_QUALITY, BEST_QUALITY)) is not None:
         return found
-    floor = made(FLOOR_QUALITY)
+    floor = encoder.at(FLOOR_QUALITY)
     problem = f"quality {FLOOR_QUALITY} makes {len(floor):,} bytes, at most {most_bytes:,} are allowed"
     if gate is Gate.HARD:
         raise DoesNotFit(problem)
-    if (found := _highest(made, most_bytes, LEAST_QUALITY, FLOOR_QUALITY - 1)) is not None:
+    if (found := _highest(encoder, most_bytes, LEAST_QUALITY, FLOOR_QUALITY - 1)) is not None:
         return Encoded(found.content, found.quality, f"only quality {found.quality} is below the advised size")
     return Encoded(floor, FLOOR_QUALITY, f"above the advised size: {problem}")
 
@@ -94,19 +111,25 @@ def _lossless(content: bytes, most_bytes: int | None, gate: Gate) -> Encoded:
     return Encoded(content, None, f"above the advised size: {problem}")
 
 
-def _highest(made: Callable[[int], bytes], most_bytes: int | None, low: int, high: int) -> Encoded | None:
-    """The highest quality of a range that fits, by bisection; None when the lowest does not."""
-    content = made(high)
-    if most_bytes is None or len(content) <= most_bytes:
-        return Encoded(content, high)
-    best, best_quality = made(low), low
-    if len(best) > most_bytes:
+def _highest(encoder: Encoder, most_bytes: int | None, low: int, high: int) -> Encoded | None:
+    """The highest quality of a range that fits; None when the lowest does not. ``high`` ends one above it."""
+    if most_bytes is None or len(encoder.at(high)) <= most_bytes:
+        return Encoded(encoder.at(high), high)
+    if len(encoder.at(low)) > most_bytes:
         return None
-    while high - best_quality > 1:
-        middle = (best_quality + high) // 2
-        content = made(middle)
-        if len(content) <= most_bytes:
-            best, best_quality = content, middle
+    while high - low > 1:
+        middle = _between(low, high, len(encoder.at(low)), len(encoder.at(high)), most_bytes)
+        if len(encoder.at(middle)) <= most_bytes:
+            low = middle
         else:
             high = middle
-    return Encoded(best, best_quality)
+    return Encoded(encoder.at(low), low)
+
+
+def _between(low: int, high: int, low_bytes: int, high_bytes: int, most_bytes: int) -> int:
+    """The quality to try next: where the size would be reached if its logarithm rose evenly, and never at an end.
+
+    Two to four files instead of the six of a bisection; each takes up to 80 ms.
+    """
+    share = math.log(most_bytes / low_bytes) / math.log(high_bytes / low_bytes)
+    return min(max(low + round(share * (high - low)), low + 1), high - 1)

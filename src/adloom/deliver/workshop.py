@@ -148,7 +148,7 @@ class Workshop:
 
     async def _ready_cutter(self) -> Child:
         if self._cutter is None:
-            self._cutter = await self._stack.enter_async_context(Child())
+            self._cutter = await self._stack.enter_async_context(Child(manifests=False))
         return self._cutter
 
     async def _ready_signer(self) -> Child:

@@ -1,6 +1,8 @@
 """C2PA, read by the library's own reader: valid to strangers, trusted with our anchor, invalid after any change."""
 
+import json
 from datetime import UTC, datetime
+from io import BytesIO
 
 import pytest
 from support.masters import picture, saved
@@ -8,7 +10,7 @@ from support.masters import picture, saved
 from adloom.core.errors import InputError
 from adloom.deliver.encode import MEDIA_TYPES, encode
 from adloom.deliver.marks.carried import carried
-from adloom.deliver.marks.credentials import Identity, Unsignable, parent_of, read, signed
+from adloom.deliver.marks.credentials import Identity, Unsignable, created, parent_of, read, signed
 from adloom.deliver.marks.keys import CERTIFICATE, KEY, ROOT, ROOT_KEY, made_keys, write_keys
 from adloom.deliver.marks.xmp import Marks, packet
 
@@ -52,16 +54,23 @@ def test_a_flipped_byte_is_found(master):
 
 
 def test_a_master_that_is_signed_already_stays_valid_as_the_parent(master):
+    import c2pa  # noqa: PLC0415
+
     other = made_keys("Somebody Else", datetime.now(UTC))
     stranger = Identity(other[CERTIFICATE].decode(), other[KEY].decode())
-    theirs = parent_of(stranger, master, "image/jpeg", "their title", "their model")
-    assert theirs is not None
-    kept = parent_of(IDENTITY, theirs.content, "image/jpeg", "mug-1.jpg", "ours")
-    assert kept is not None
-    assert kept.content == theirs.content
+    theirs = created(stranger, master, "image/jpeg", "their title", "their model")
+    assert read(theirs, "image/jpeg", other[ROOT].decode()).state == "Trusted"
+    kept = parent_of(IDENTITY, theirs, "image/jpeg", "mug-1.jpg", "ours")
     made = signed(IDENTITY, encode(picture(80, 60), "jpeg", 80, XMP), "image/jpeg", "mug.jpg", kept, CHANGES)
     assert read(made, "image/jpeg", ANCHOR).state == "Trusted"
-    assert read(kept.content, "image/jpeg", other[ROOT].decode()).state == "Trusted"
+    assert read(made, "image/jpeg", "").state == "Valid"
+    store = json.loads(c2pa.Reader("image/jpeg", BytesIO(made)).json())
+    (ingredient,) = store["manifests"][store["active_manifest"]]["ingredients"]
+    former = store["manifests"][ingredient["active_manifest"]]
+    assert former["signature_info"]["issuer"] == "Somebody Else"
+    assert former["title"] == "their title"
+    failures = [each["code"] for each in ingredient["validation_results"]["activeManifest"]["failure"]]
+    assert failures == ["signingCredential.untrusted"]
 
 
 def test_a_master_of_a_type_without_manifests_is_no_parent():

@@ -20,6 +20,9 @@ from adloom.deliver.marks.xmp import GENERATED
 ALGORITHM = "es256"
 EXTRA = "adloom[c2pa]"
 PARENT_ID = "xmp:iid:master"
+MANIFESTS = "--manifests"
+"""Starts a child process that signs or reads manifests: loading the library takes as long as cutting ten renditions."""
+
 SIGNABLE = ("image/jpeg", "image/png", "image/webp", "image/avif")
 
 _SETTINGS: dict[str, Any] = {
@@ -45,11 +48,9 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """A master that carries a manifest."""
+    """A master that carries a manifest, as an ingredient of others: hashed and checked once for all its renditions."""
 
-    media_type: str
-    content: bytes
-    title: str
+    archive: bytes
 
 
 def is_installed() -> bool:
@@ -61,11 +62,16 @@ def parent_of(identity: Identity, content: bytes, media_type: str, title: str, s
     """A master as parent ingredient; None for a type that cannot carry a manifest. Raises Unsignable."""
     if media_type not in SIGNABLE:
         return None
-    if read(content, media_type, "").state:
-        return Parent(media_type, content, title)
+    if not read(content, media_type, "").state:
+        content = created(identity, content, media_type, title, system)
+    return Parent(_ingredient(content, media_type, title))
+
+
+def created(identity: Identity, content: bytes, media_type: str, title: str, system: str) -> bytes:
+    """A copy of a master with a manifest that says what generated it. Raises Unsignable."""
     agent = {"name": system} if system else {"name": "unknown"}
-    created = {"action": "c2pa.created", "digitalSourceType": GENERATED, "softwareAgent": agent}
-    return Parent(media_type, _signed(identity, content, media_type, title, [created], None), title)
+    action = {"action": "c2pa.created", "digitalSourceType": GENERATED, "softwareAgent": agent}
+    return _signed(identity, content, media_type, title, [action], None)
 
 
 def signed(
@@ -78,8 +84,8 @@ def signed(
 ) -> bytes:
     """A rendition with its manifest; ``changes`` are C2PA's actions after the opening. Raises Unsignable."""
     opened: dict[str, Any] = {"action": "c2pa.opened", "parameters": {"ingredientIds": [PARENT_ID]}}
-    created = {"action": "c2pa.created", "digitalSourceType": GENERATED}
-    actions = [opened if parent else created, *({"action": change} for change in changes)]
+    generated = {"action": "c2pa.created", "digitalSourceType": GENERATED}
+    actions = [opened if parent else generated, *({"action": change} for change in changes)]
     return _signed(identity, content, media_type, title, actions, parent)
 
 
@@ -110,12 +116,27 @@ def _signed(
         with c2pa.Context(c2pa.Settings.from_dict(_SETTINGS)) as context, _signer(identity) as signer:
             builder = c2pa.Builder(claim, context=context)
             if parent is not None:
-                ingredient = {"title": parent.title, "relationship": "parentOf", "instance_id": PARENT_ID}
-                builder.add_ingredient(ingredient, parent.media_type, BytesIO(parent.content))
+                builder.add_ingredient_from_archive(BytesIO(parent.archive))
             builder.sign(signer, media_type, BytesIO(content), made)
     except c2pa.C2paError as error:
         raise Unsignable(str(error)[:300]) from error
     return made.getvalue()
+
+
+def _ingredient(content: bytes, media_type: str, title: str) -> bytes:
+    """A signed master as an archive of one ingredient. Raises Unsignable."""
+    import c2pa  # noqa: PLC0415
+
+    about = {"title": title, "relationship": "parentOf", "instance_id": PARENT_ID}
+    archive = BytesIO()
+    try:
+        with c2pa.Context(c2pa.Settings.from_dict(_SETTINGS)) as context:
+            builder = c2pa.Builder({"claim_generator_info": _GENERATOR}, context=context)
+            builder.add_ingredient(about, media_type, BytesIO(content))
+            builder.write_ingredient_archive(PARENT_ID, archive)
+    except c2pa.C2paError as error:
+        raise Unsignable(str(error)[:300]) from error
+    return archive.getvalue()
 
 
 def _signer(identity: Identity) -> Any:  # noqa: ANN401 - of a library without types

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
+from html import escape
 
 GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's code for media that were made by a trained model from a prompt."""
@@ -89,6 +89,6 @@ def _plain(name: str, text: str) -> str:
 
 def _clean(text: str) -> str:
     text = _NOT_XML.sub("", text)
-    while (size := len(escape(text).encode())) > LONGEST_TEXT_BYTES:
+    while (size := len(escape(text, quote=False).encode())) > LONGEST_TEXT_BYTES:
         text = text[: len(text) * LONGEST_TEXT_BYTES // size]
-    return escape(text)
+    return escape(text, quote=False)
