@@ -12,16 +12,20 @@ from dataclasses import replace
 from functools import partial
 from random import Random
 
+from adloom.campaign.files import FileCampaign
+from adloom.campaign.reference_check import check_references
 from adloom.campaign.references import hosted_form, read_file
 from adloom.core.errors import AdloomError, CampaignInvalid, Problem
 from adloom.core.exits import StopReason
-from adloom.core.limits import STRICT
+from adloom.core.limits import PROFILES, STRICT
 from adloom.core.order import Order
 from adloom.deliver.edition import Delivered, DeliverRequest, deliver_edition
 from adloom.edges.evolink.client import EvoLink
 from adloom.edges.evolink.files import EvoLinkFiles
+from adloom.edges.evolink.transport import ssl_context
 from adloom.edges.pictures import PictureDecoder
 from adloom.edges.processes import is_gone, this_process
+from adloom.edges.reference_hosts import ReferenceHosts
 from adloom.edges.settings import Settings
 from adloom.gallery import write_gallery
 from adloom.gallery.chooser.write import write_review_page
@@ -73,9 +77,27 @@ async def assessment_of(request: RunRequest, settings: Settings, store: Store, *
         raise CampaignInvalid((*error.problems, *lacking)) from None
     if lacking:
         raise CampaignInvalid(tuple(lacking))
+    assessment = await _with_references_checked(source, assessment, settings, to_run=to_run)
     if to_run and assessment.bought_from is not None:
         refuse_mixture(assessment.bought_from, wish.buying, has_bought=has_bought(assessment.ledger))
     return assessment
+
+
+async def _with_references_checked(
+    source: FileCampaign, assessment: Assessment, settings: Settings, *, to_run: bool
+) -> Assessment:
+    """Look at the references of what is left to buy, if the campaign asks for it.
+
+    Raises CampaignInvalid for bad ones; but a run that may have images to collect does that all the same.
+    """
+    if not (addresses := assessment.surveyed.addresses):
+        return assessment
+    limits = PROFILES[source.campaign.profile].references
+    async with ReferenceHosts(limits, ssl_context(), loopback=settings.loopback) as hosts:
+        problems = await check_references(addresses, source.reference_places, source.campaign.source, hosts)
+    if problems and not (to_run and assessment.ledger.calls()):
+        raise CampaignInvalid(problems)
+    return replace(assessment, bad_references=problems)
 
 
 def _lacking(request: RunRequest, settings: Settings) -> list[Problem]:

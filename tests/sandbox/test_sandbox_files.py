@@ -148,6 +148,8 @@ async def test_foreign_references_are_fine_and_never_fetched_and_internal_ones_c
     assert (await visitor.result(image_urls=["http://192.168.1.1/1.png"]))["status"] == "failed"
     visitor.sandbox.change(foreign_references="unfetchable")
     assert (await visitor.result(image_urls=["https://a.example/1.png"]))["status"] == "failed"
+    visitor.sandbox.change(foreign_references="anywhere")
+    assert (await visitor.result(image_urls=["http://192.168.1.1/1.png"]))["status"] == "completed"
 
 
 async def test_a_key_sent_to_a_hosted_file_is_a_violation(visit):

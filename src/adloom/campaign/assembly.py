@@ -52,6 +52,8 @@ class Assembled:
     jobs: tuple[Job, ...]
     settings: SettingsReader
     delivery: DeliveryReader
+    reference_places: dict[str, Place]
+    """Where the named references at addresses stand, by their content."""
 
 
 def assemble(read_from: ReadFrom, document: Document, content: Mapping[str, Tree], report: Report) -> Assembled:
@@ -79,6 +81,7 @@ def assemble(read_from: ReadFrom, document: Document, content: Mapping[str, Tree
         prices=head.prices,
         fallback=() if CHEAPEST in head.fallback else head.fallback,
         falls_back_on_cheapest=CHEAPEST in head.fallback,
+        check_references=head.check_references == "true",
         delivery=DeliverySettings(_channels(head, document, report), marking_of(head.marking), bool(head.after_run)),
     )
     rights = {name: rights_of(name, item.rights) for name, item in head.references.items() if item.rights}
@@ -89,7 +92,9 @@ def assemble(read_from: ReadFrom, document: Document, content: Mapping[str, Tree
         rights,
         written_channels if isinstance(written_channels, dict) else (),
     )
-    return Assembled(head, campaign, jobs, SettingsReader(profile, references, campaign.fallback), delivery)
+    places = {f"url:{each.url}": document.place(("references", name)) for name, each in head.references.items()}
+    settings = SettingsReader(profile, references, campaign.fallback)
+    return Assembled(head, campaign, jobs, settings, delivery, places)
 
 
 def _channels(head: HeadFile, document: Document, report: Report) -> dict[str, Channel]:

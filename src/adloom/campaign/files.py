@@ -18,6 +18,7 @@ from adloom.campaign.assembly import assemble
 from adloom.campaign.delivery import DeliveryReader
 from adloom.campaign.jobs import Job, SourceRow, table_source
 from adloom.campaign.problems import Place, Report
+from adloom.campaign.reference_check import place_of_references
 from adloom.campaign.references import ReadFrom, ReferenceReader
 from adloom.campaign.rows import RowReader
 from adloom.campaign.settings import STANDARD, SettingsReader, Texts
@@ -108,6 +109,8 @@ class FileCampaign:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = field(default=())
     delivery: DeliveryReader = field(default_factory=DeliveryReader)
+    reference_places: dict[str, Place] = field(default_factory=dict)
+    """Where each address of a reference came from first, by its content, if the campaign has them looked at."""
 
     @property
     def campaign(self) -> Campaign:
@@ -134,6 +137,8 @@ class FileCampaign:
                 count += 1
                 if cheapest is not None:
                     cheapest.add(row)
+                if self.head.check_references and row.references:
+                    self._note_places(row, source, job)
                 yield TracedRow(row, source, job)
         if not count and not report.problems:
             allowed = "at least one: below the header of a table, and left by exclude and sample"
@@ -144,6 +149,11 @@ class FileCampaign:
             report.warn(f"{name} is a {kind} image: it is hosted as a PNG")
         self.warnings = report.warnings
         report.close()
+
+    def _note_places(self, row: Row, source: SourceRow, job: Job) -> None:
+        for reference in row.references:
+            if reference.url is not None and reference.content not in self.reference_places:
+                self.reference_places[reference.content] = place_of_references(source, job)
 
     def _fall_back_on(self, model: str, report: Report) -> None:
         """Take the cheapest model as the fallback; which one it is shows once all rows were read."""
@@ -194,5 +204,11 @@ def _open_document(read_from: ReadFrom) -> FileCampaign:
         )
     read = assemble(read_from, document, document.content, report)
     return FileCampaign(
-        read.campaign, read.jobs, read.settings, read.head.duplicates, report.problems, delivery=read.delivery
+        read.campaign,
+        read.jobs,
+        read.settings,
+        read.head.duplicates,
+        report.problems,
+        delivery=read.delivery,
+        reference_places=read.reference_places,
     )

@@ -68,7 +68,7 @@ def _agreed(assessment: Assessment, *, yes: bool, as_json: bool) -> Assessment:
     typer.echo("\n".join(plan_lines(assessment)), err=as_json)
     if yes:
         return assessment
-    to_agree = bool(assessment.to_buy) and assessment.fits and not assessment.lack
+    to_agree = bool(assessment.to_buy) and assessment.fits and assessment.may_buy
     if sys.stdin.isatty() and sys.stdout.isatty():
         if to_agree and not typer.confirm("Buy this?", err=as_json):
             raise InputError("nothing was bought: you did not agree to the price", remedy="Run it again when you do.")

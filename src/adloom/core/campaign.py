@@ -116,7 +116,7 @@ class Campaign:
     ``profile`` names the limits profile that its rows were checked against. ``prices`` are the file's own, over the
     built-in table. ``fallback`` are models for calls whose own is unavailable, in the order in which they are tried;
     every row fits them. With ``falls_back_on_cheapest`` it is the cheapest that takes every row, known once all rows
-    were read.
+    were read. ``check_references`` has reference addresses looked at before anything is bought.
     """
 
     name: str
@@ -128,6 +128,7 @@ class Campaign:
     prices: Prices
     fallback: tuple[str, ...] = ()
     falls_back_on_cheapest: bool = False
+    check_references: bool = False
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
 
 

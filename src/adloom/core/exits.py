@@ -20,6 +20,8 @@ class StopReason(StrEnum):
     NEWER_PLAN = "newer plan"
     INPUT_CHANGED = "input changed"
     """A file that the campaign names is not the one that the run was planned with."""
+    REFERENCES = "references"
+    """The campaign had its references looked at, and the API could not use one of them."""
     UNFINISHED = "unfinished"
     UNCONFIRMED = "unconfirmed"
     """Nobody has agreed to the price."""
@@ -69,6 +71,7 @@ _BY_STOP = {
     StopReason.PRICE: EXIT_BUDGET,
     StopReason.NEWER_PLAN: EXIT_OUTAGE,
     StopReason.INPUT_CHANGED: EXIT_INPUT,
+    StopReason.REFERENCES: EXIT_INPUT,
     StopReason.UNFINISHED: EXIT_OUTAGE,
     StopReason.UNCONFIRMED: EXIT_INPUT,
     StopReason.OLDER_LEDGER: EXIT_INPUT,

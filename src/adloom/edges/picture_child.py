@@ -2,10 +2,11 @@
 
 It runs as a script and holds no secret: its environment is emptied before it starts. A request on stdin is one byte of
 what is wanted, 8 bytes of length, big-endian, and so many bytes: ``p`` judges an image, ``s`` makes a sheet of
-thumbnails, each behind 8 bytes of its own length. An answer on stdout is one line of JSON and the bytes that it
-announces: ``null`` for no whole image, ``["unjudged", reason]``, ``["jpeg", width, height, flags, likeness, bytes]``
-with a thumbnail, or ``["sheet", bytes]``. The first line is ``"ready"``. It ends when stdin does, so it cannot outlive
-its parent.
+thumbnails, each behind 8 bytes of its own length, and ``h`` reads the header of an image that may go on. An answer on
+stdout is one line of JSON and the bytes that it announces: ``null`` for no whole image, ``["unjudged", reason]``,
+``["jpeg", width, height, flags, likeness, bytes]`` with a thumbnail, ``["sheet", bytes]``, or ``["header", kind, width,
+height, 0]`` without a kind where none is known and without pixels where the header goes on. The first line is
+``"ready"``. It ends when stdin does, so it cannot outlive its parent.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 
-from adloom.edges.picture_look import Unjudged, look
+from adloom.edges.picture_look import Unjudged, header, look
 from adloom.edges.picture_small import sheet
 
 MEMORY_BYTES = 1024**3
@@ -57,7 +58,7 @@ def main() -> None:
         if len(content) < size_bytes:
             return
         limit_cpu()
-        line, attached = answer(content) if head[:1] == b"p" else answer_with_sheet(content)
+        line, attached = ANSWERS[head[:1]](content)
         answers.write(json.dumps(line).encode() + b"\n" + attached)
         answers.flush()
 
@@ -78,6 +79,14 @@ def answer_with_sheet(content: bytes) -> tuple[object, bytes]:
     """The sheet of some thumbnails."""
     made = sheet(list(_unpacked(content)))
     return ["sheet", len(made)], made
+
+
+def answer_with_header(content: bytes) -> tuple[object, bytes]:
+    """What the beginning of an image says of the whole."""
+    return ["header", *header(content), 0], b""
+
+
+ANSWERS = {b"p": answer, b"s": answer_with_sheet, b"h": answer_with_header}
 
 
 def _unpacked(content: bytes) -> Iterator[bytes]:

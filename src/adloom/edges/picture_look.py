@@ -8,7 +8,7 @@ are heeded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -49,6 +49,15 @@ _PLUGINS = (  # imported here, so that Image.open looks for no others
 Image.MAX_IMAGE_PIXELS = None  # the process has bounds of memory and time
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # and no threads
 _LOADED_LATE = (ImageOps, PpmImagePlugin, TiffImagePlugin)  # by Pillow, when the process may read no file any more
+# The classes themselves, since Image.open looks into a JPEG for further images.
+_HEADERS: Mapping[str, Callable[[BytesIO], Image.Image]] = {
+    "bmp": BmpImagePlugin.BmpImageFile,
+    "gif": GifImagePlugin.GifImageFile,
+    "jpeg": JpegImagePlugin.JpegImageFile,
+    "png": PngImagePlugin.PngImageFile,
+    "tiff": TiffImagePlugin.TiffImageFile,
+    "webp": WebPImagePlugin.WebPImageFile,
+}
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 
@@ -89,6 +98,16 @@ def look(content: bytes) -> Look | None:
         raise
     except Exception:  # noqa: BLE001 - whatever a stranger's bytes raise in whichever decoder, they are not a picture
         return None
+
+
+def header(content: bytes) -> tuple[str, int, int]:
+    """Kind, width and height by the beginning of an image; no kind if none is known, 0 pixels if the header goes on."""
+    kind = "tiff" if content[:4] in (b"II*\0", b"MM\0*") else _kind(content)
+    with suppress(Exception):  # whatever a cut or damaged header raises: it is read again with more bytes
+        if kind in _HEADERS:
+            with _HEADERS[kind](BytesIO(content)) as image:
+                return kind, *image.size
+    return kind, 0, 0
 
 
 def _kind(content: bytes) -> str:

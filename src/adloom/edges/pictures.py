@@ -20,7 +20,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import NamedTuple, Self, TypeAlias
 
 from adloom.core.errors import DecoderBroken, PictureUnjudged
 from adloom.core.task import Picture
@@ -63,6 +63,14 @@ class _ChildDied(Exception):
         self.hopeless = hopeless
 
 
+class Header(NamedTuple):
+    """What the beginning of an image says: a kind, empty if none is known, and pixels, 0 if more bytes are needed."""
+
+    kind: str
+    width_px: int
+    height_px: int
+
+
 class PictureDecoder:
     """Decodes images, at most ``children`` at once; the children are started when first needed."""
 
@@ -96,6 +104,15 @@ class PictureDecoder:
         async with self._slots:
             packed = b"".join(len(thumb).to_bytes(8, "big") + thumb for thumb in thumbs)
             return (await self._ask(b"s", packed))[1]
+
+    async def header(self, content: bytes) -> Header:
+        """What the beginning of an image says of it. Raises PictureUnjudged for one that a child cannot read."""
+        async with self._slots:
+            line, _ = await self._ask(b"h", content)
+        match line:
+            case ["header", str(kind), int(width_px), int(height_px), int(_)] if kind in ("", "tiff", *_KINDS):
+                return Header(kind, max(width_px, 0), max(height_px, 0))
+        raise PictureUnjudged("the image could not be checked: the decoder's answer makes no sense")
 
     async def _ask(self, wanted: bytes, content: bytes) -> _Answer:
         """A child's answer. Raises PictureUnjudged when none comes."""

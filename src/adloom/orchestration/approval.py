@@ -36,7 +36,7 @@ async def ask_for_approval(assessment: Assessment, above_usd: float) -> State[An
     answer for.
     """
     price = usd(assessment.to_buy)
-    if not above_usd or price <= Decimal(str(above_usd)) or not assessment.fits:
+    if not above_usd or price <= Decimal(str(above_usd)) or not (assessment.fits and assessment.may_buy):
         return None
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or context.flow_run.deployment_id is None:

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from adloom.core.campaign import Budget, CampaignSource, Pace
 from adloom.core.decision import NOTHING_DECIDED, Decision, Verdict
+from adloom.core.errors import Problem
 from adloom.core.facts import CallFacts, Money, Stage, money_of
 from adloom.core.identity import top_up_id
 from adloom.core.origin import SANDBOX, UNKNOWN, Buying, Origin
@@ -92,6 +93,8 @@ class Assessment:
     """What the ledger lacks of what its edition has said before; such a ledger is no ground to buy on."""
     bought_from: Origin | None = None
     """The API that the edition was planned for so far; None before its first plan."""
+    bad_references: tuple[Problem, ...] = ()
+    """What is wrong with references that the campaign had looked at, where there may be images to collect anyway."""
     changes: Changes | None = None
     """What the file says otherwise than the newest plan; None where there is none, or where nothing is changed."""
 
@@ -124,8 +127,8 @@ class Assessment:
 
     @property
     def may_buy(self) -> bool:
-        """Whether somebody agreed to the price, and the ledger knows all that it knew before."""
-        return self.wish.agreed and not self.lack
+        """Whether somebody agreed to the price, the ledger knows all that it knew, and all references are good."""
+        return self.wish.agreed and not self.lack and not self.bad_references
 
     @property
     def fits(self) -> bool:
@@ -204,7 +207,7 @@ async def reassess(assessment: Assessment) -> Assessment:
     asked = (assessment.choice, assessment.decisions)
     again = await _assess(assessment.source, assessment.edition, assessment.wish, asked, assessment.ledger)
     refuse_change(assessment.source, assessment.surveyed.rows_sha256, again.surveyed.rows_sha256)
-    return replace(again, bought_from=assessment.bought_from)
+    return replace(again, bought_from=assessment.bought_from, bad_references=assessment.bad_references)
 
 
 async def _assess(

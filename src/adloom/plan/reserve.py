@@ -17,6 +17,8 @@ from adloom.plan.revision import Revision
 from adloom.ports import Store
 from adloom.world import World
 
+PROBLEMS_SHOWN = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
@@ -67,6 +69,14 @@ def unconfirmed(assessment: Assessment) -> Stop:
     would = f"spend {word}{usd(to_buy):f} USD ({to_buy:f} credits)" if to_buy else "request the missing images"
     message = f"nothing was bought: this run would {would}, and nobody agreed to that"
     return Stop(StopReason.UNCONFIRMED, message, "Use --yes to buy: without a terminal a run cannot ask.")
+
+
+def unusable_references(assessment: Assessment) -> Stop:
+    """Why a run buys nothing when references that it would buy with cannot be used."""
+    problems = assessment.bad_references
+    message = "nothing was bought: " + "; ".join(map(str, problems[:PROBLEMS_SHOWN]))
+    more = f"; and {len(problems) - PROBLEMS_SHOWN} more" if len(problems) > PROBLEMS_SHOWN else ""
+    return Stop(StopReason.REFERENCES, message + more, "Correct these references, then run the campaign again.")
 
 
 def older(assessment: Assessment) -> Stop:

@@ -29,6 +29,8 @@ class Survey:
     rows_sha256: str
     files: tuple[Reference, ...] = ()
     """The reference files of what is asked for and left to buy, each content once."""
+    addresses: tuple[Reference, ...] = ()
+    """The same of references at addresses, if the campaign has them looked at."""
     packing: Packing | None = None
     """How rows that ask for the same share calls, None where there are no such rows."""
 
@@ -63,11 +65,15 @@ def survey(
 def _survey(planner: Planner, source: CampaignSource) -> Survey:
     rows = hashlib.sha256()
     files: dict[str, Reference] = {}
+    addresses: dict[str, Reference] = {}
+    looks = source.campaign.check_references
     for planned in _hashed(planner.plan(source.rows()), rows):
         if planned.calls:
             _refuse_long_changes(planned)
             files |= {each.content: each for each in planned.row.references if each.url is None}
-    return Survey(planner.totals, planner.asked, rows.hexdigest(), tuple(files.values()), planner.packing)
+            addresses |= {each.content: each for each in planned.row.references if looks and each.url is not None}
+    found = tuple(files.values()), tuple(addresses.values())
+    return Survey(planner.totals, planner.asked, rows.hexdigest(), *found, planner.packing)
 
 
 def _refuse_long_changes(planned: PlannedRow) -> None:

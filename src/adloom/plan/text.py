@@ -62,6 +62,7 @@ def plan_lines(assessment: Assessment) -> list[str]:
         lines.append(f"at once   at most {at_once} in flight: a price change can exceed the budget by that much")
     if assessment.lack:
         lines.append(f"ledger    WARNING, older than its manifest; missing: {assessment.lack}; a run would buy nothing")
+    lines += [f"warning   {problem}: a run would buy nothing" for problem in assessment.bad_references[:WARNINGS_SHOWN]]
     lines += _fallback_lines(assessment)
     if assessment.clash:
         lines.append(f"warning   {assessment.clash}: a run would be refused")

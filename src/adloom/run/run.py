@@ -35,7 +35,7 @@ from adloom.ledger.capabilities import Capabilities, read_capabilities
 from adloom.ledger.heartbeats import Liveness
 from adloom.plan.assessment import Assessment
 from adloom.plan.orders import OrderQueue
-from adloom.plan.reserve import Reservation, older, over_budget, reserve, unconfirmed
+from adloom.plan.reserve import Reservation, older, over_budget, reserve, unconfirmed, unusable_references
 from adloom.publish.manifest import Published, publish, unpublished
 from adloom.publish.seals import seal_finished
 from adloom.run.batches import (
@@ -171,8 +171,9 @@ class Run:
     async def start(cls, world: World, assessment: Assessment) -> Run:
         """Make the reservation and begin to watch and to poll; raises what ``reserve`` raises.
 
-        A plan that does not fit its cap, or whose price nobody agreed to, closes the gate at once, and so does a ledger
-        that is older than its manifest: nothing is bought, what is paid is still collected.
+        A plan that does not fit its cap, whose price nobody agreed to or whose references cannot be used closes the
+        gate at once, and so does a ledger that is older than its manifest: nothing is bought, what is paid is still
+        collected.
         """
         reserved = await reserve(world, assessment)
         # sending an unknown purchase again may buy it
@@ -182,6 +183,8 @@ class Run:
             run.gate.close(older(reserved.assessment))
         elif not reserved.assessment.fits:
             run.gate.close(over_budget(reserved.assessment))
+        elif reserved.assessment.bad_references:
+            run.gate.close(unusable_references(reserved.assessment))
         elif not reserved.assessment.wish.agreed:
             run.gate.close(unconfirmed(reserved.assessment))
         await run._monitor.begin()

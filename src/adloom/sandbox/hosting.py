@@ -133,7 +133,7 @@ class FileHost:
             if parts.netloc in own_hosts:
                 code = self._own_reference_fails(quote(unquote(parts.path)), now, settings)
             else:
-                internal = is_internal(parts.hostname or "")
+                internal = is_internal(parts.hostname or "") and settings.foreign_references != "anywhere"
                 code = "image_processing_error" if internal or settings.foreign_references == "unfetchable" else ""
             if code:
                 return code

@@ -77,7 +77,7 @@ class SandboxSettings(BaseModel):
     refuse_unknown_fields: bool = True
     allow_loopback_callbacks: bool = False
     reference_check: Literal["task", "submit"] = "task"
-    foreign_references: Literal["fine", "unfetchable"] = "fine"
+    foreign_references: Literal["fine", "unfetchable", "anywhere"] = "fine"
     moderated_at_submit: tuple[str, ...] = ()  # a prompt that contains one of these is refused with 400
     moderated_in_task: tuple[str, ...] = ()  # … or its task fails with content_policy_violation
     moderation_code: str = "content_policy_violation"

@@ -222,6 +222,9 @@ class HeadFile(_File):
         (), description="models to use if a row's own is unavailable, or cheapest"
     )
     callback_url: Text | None = None
+    check_references: Annotated[str, BeforeValidator(one_of("true", "false")), WithJsonSchema({"type": "boolean"})] = (
+        Field("false", description="look at reference addresses before anything is bought")
+    )
     duplicates: Annotated[Duplicates, BeforeValidator(one_of(*Duplicates))] = Duplicates.KEEP
     words: WordsFile | None = None
     channels: ChannelsFile = Field(default_factory=dict, description="the campaign's own channels")

@@ -1,8 +1,7 @@
 """Downloads results from wherever the API says they are: an untrusted link that never sees the key.
 
-Each hop must be a public https address. Only for an API on this machine may it also lead to this machine, by http too;
-never to any other inside. The image is held
-in memory, hashed while it arrives, and handed on exactly as received: whether it is a picture is for the decoder.
+``hops`` says where a link may lead. The image is held in memory, hashed while it arrives, and handed on exactly as
+received: whether it is a picture is for the decoder.
 """
 
 from __future__ import annotations
@@ -22,12 +21,11 @@ import httpx
 
 from adloom.core.errors import DownloadError, DownloadFailed, LinkExpired
 from adloom.core.task import Download
-from adloom.edges.addresses import is_internal_host, is_loopback_host
 from adloom.edges.evolink import transport
+from adloom.edges.evolink.hops import Hops, NotFollowed
 
 _MIB = 1024 * 1024
 _GONE = (403, 404, 410)  # which of them an expired link answers is written nowhere
-_REDIRECTS = (301, 302, 303, 307, 308)
 _AGAIN = "It is tried again; the link is good for 24 h after the task's end."
 
 
@@ -97,60 +95,33 @@ class Downloader:
 
     def __init__(self, context: ssl.SSLContext, *, loopback: bool, limits: DownloadLimits) -> None:
         self._limits = limits
-        self._loopback = loopback
-        self._client = transport.free_client(context, connections=limits.at_once, public_only=True)
+        self._hops = Hops(
+            context,
+            loopback=loopback,
+            connections=limits.at_once,
+            redirects=limits.redirects,
+            timeouts=httpx.Timeout(limits.idle_s, connect=limits.connect_s, pool=None),
+        )
         self._slots = asyncio.Semaphore(limits.at_once)
         self._budget = ByteBudget(limits.in_flight_bytes)
         self._spool = asyncio.Semaphore(1)
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._hops.aclose()
 
     async def fetch(self, url: str) -> Download:
         """The bytes behind a link. Raises LinkExpired for 403, 404 and 410, DownloadFailed for all else."""
         async with self._slots:
             try:
-                async with asyncio.timeout(self._limits.total_s), self._opened(url) as response:
+                async with asyncio.timeout(self._limits.total_s), self._hops.opened(url) as response:
                     return await self._read(response)
+            except NotFollowed as error:
+                raise DownloadFailed(
+                    f"a result link {error.why}, so it is not followed", remedy="Look at the task in EvoLink's console."
+                ) from error
             except transport.TROUBLE as error:
                 raise DownloadFailed(f"a download failed on the way ({type(error).__name__})", remedy=_AGAIN) from error
-
-    @asynccontextmanager
-    async def _opened(self, url: str) -> AsyncIterator[httpx.Response]:
-        """The first answer that is no redirect, each hop checked before it is asked."""
-        place = self._checked(url)
-        for _hop in range(self._limits.redirects + 1):
-            response = await self._client.send(self._request(place), stream=True)
-            try:
-                if response.status_code not in _REDIRECTS:
-                    yield response
-                    return
-                place = self._checked(response.headers.get("location", ""), base=place)
-            finally:
-                await response.aclose()
-        raise DownloadFailed(f"a result link redirects more than {self._limits.redirects} times", remedy=_AGAIN)
-
-    def _request(self, place: httpx.URL) -> httpx.Request:
-        seconds = httpx.Timeout(self._limits.idle_s, connect=self._limits.connect_s, pool=None)
-        return self._client.build_request("GET", place, timeout=seconds)
-
-    def _checked(self, link: str, base: httpx.URL | None = None) -> httpx.URL:
-        """The address of the next hop. Raises DownloadFailed when it is none that a result may lie at."""
-        try:
-            place = base.join(link) if base else httpx.URL(link)
-        except (httpx.InvalidURL, ValueError) as error:
-            raise _refused("is not an address") from error
-        if not link or place.scheme not in ("https", "http"):
-            raise _refused("is not a web address")
-        if place.userinfo:
-            raise _refused("carries a user name")
-        here = self._loopback and is_loopback_host(place.host)
-        if not here and place.scheme != "https":
-            raise _refused("is not https")
-        if not here and is_internal_host(place.host):
-            raise _refused("leads to an internal address")
-        return place.copy_with(fragment=None)
 
     async def _read(self, response: httpx.Response) -> Download:
         _check_answer(response)
@@ -207,12 +178,6 @@ def _check_answer(response: httpx.Response) -> None:
 def _length(response: httpx.Response) -> int | None:
     text = response.headers.get("content-length", "").strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None  # noqa: PLR2004 - past any file
-
-
-def _refused(why: str) -> DownloadError:
-    return DownloadFailed(
-        f"a result link {why}, so it is not followed", remedy="Look at the task in EvoLink's console."
-    )
 
 
 def _too_large(limits: DownloadLimits) -> DownloadError:
