@@ -82,12 +82,22 @@ class CliRig:
 
 @pytest.fixture(params=[0.2, 3.0])
 async def desk(request):
+    return await a_desk(request.param, credits_told=True)
+
+
+@pytest.fixture(params=[0.2, 3.0])
+async def desk_of_a_lost_answer(request):
+    """The same call, whose task was found by the list: nobody knows what was reserved for it."""
+    return await a_desk(request.param, via="task list")
+
+
+async def a_desk(interval_s, **accepted):
     clock, store = ManualClock(), MemoryStore()
     ledger = await a_ledger(store, clock)
     stamp = ("schema", "time", "writer")
     await ledger.decide("c-1", "a1-intent", {k: v for k, v in an_intent(4).items() if k not in stamp})
-    await ledger.accept("c-1", 1, "t", str(PRICE * 4), credits_told=True)
-    return CliRig(store, clock, ScriptedApi(clock), request.param)
+    await ledger.accept("c-1", 1, "t", str(PRICE * 4), **accepted)
+    return CliRig(store, clock, ScriptedApi(clock), interval_s)
 
 
 async def test_what_shows_all_at_once_is_read_once(desk):
@@ -166,6 +176,34 @@ async def test_without_a_bill_a_shortfall_is_believed_at_a_second_reading_of_the
     assert (facts.stage, facts.latest.links) == (Stage.COMPLETED, ("u1", "u2"))
     first, second = desk.read_at
     assert second - first >= max(5, 3 * desk.interval_s)
+
+
+@pytest.mark.parametrize("used", [PRICE * 4, PRICE * 3, PRICE * 4 * 2, None])
+async def test_where_an_answer_was_lost_a_shortfall_that_no_charge_confirms_is_believed_after_five_minutes(
+    desk_of_a_lost_answer, used
+):
+    desk = desk_of_a_lost_answer
+    desk.shows(last=("u1", "u2"), credits_used=used)
+    facts = await desk.collect()
+    assert (facts.stage, facts.latest.links) == (Stage.COMPLETED, ("u1", "u2"))
+    waited = (desk.read_at[-1] - desk.read_at[0]) / desk.interval_s
+    assert READ_ON_INTERVALS <= waited <= READ_ON_INTERVALS + max(5, 3 * desk.interval_s) / desk.interval_s
+
+
+async def test_what_such_a_task_shows_within_that_time_is_no_shortfall(desk_of_a_lost_answer):
+    desk = desk_of_a_lost_answer
+    desk.shows((90 * desk.interval_s, ("u1", "u2")))
+    assert (await desk.collect()).latest.links == FOUR
+
+
+async def test_where_an_answer_was_lost_a_charge_at_the_plans_price_for_what_is_shown_confirms_it(
+    desk_of_a_lost_answer,
+):
+    desk = desk_of_a_lost_answer
+    desk.shows(last=("u1", "u2"), credits_used=PRICE * 2)
+    assert (await desk.collect()).latest.links == ("u1", "u2")
+    first, second = desk.read_at
+    assert second - first == max(5, 3 * desk.interval_s)
 
 
 async def test_a_second_reading_is_not_made_in_company(desk):

@@ -47,6 +47,8 @@ FAILS_AT_MOST_S = 8
 """A completed task that reads failed for no longer than this is never bought again: a second reading comes later."""
 BELIEVED_AFTER_S = 8
 """A completed task that shows half of its images, and no bill, for no longer than this loses none of them."""
+DOUBTFUL_AFTER_S = 250
+"""The same where the ledger does not know what was reserved for it, and the charge pays for more than it shows."""
 TOKEN = re.compile(r"<<(tok-\d+-\d+)>>")
 LINK = re.compile(r"https://results\.example/([^/?]+)(?:/(\d+))?\?(?:sig|expires)=(\d+)-(\d+)(?:(?:-|&image=)(\d+))?")
 PHRASE = re.compile(r"(?:Generate (\d+) different images: )?<<")
@@ -144,7 +146,7 @@ class Made:
     """How it reads between its end and ``steady_from``."""
     steady_from: float = 0.0
     is_answered: bool = False
-    """Whether anybody was told what it reserves: without that its charge is no bill."""
+    """Whether the ledger knows what it reserves: without that its charge is no bill."""
 
     @property
     def failed_for_long(self) -> bool:
@@ -310,6 +312,9 @@ class World:
 
     def _note_fact(self, key: str, content: bytes) -> None:
         call, name = key.rsplit("/", 2)[1:]
+        if "-accepted." in name:
+            record = json.loads(content)
+            self.tasks[record["task"]].is_answered |= record.get("credits_told") is True
         if not re.fullmatch(r"a\d+-(intent|send-\d+)\.json", name):
             return
         record = json.loads(content)
@@ -519,7 +524,7 @@ class World:
             if self.turns_results:
                 turn = self.readings[task_id] % max(1, len(links))
                 links = links[turn:] + links[:turn]
-            is_believed = made.waver.startswith("half") and not made.is_answered and now >= made.ends + BELIEVED_AFTER_S
+            is_believed = made.waver.startswith("half") and not made.is_answered and now >= made.ends + DOUBTFUL_AFTER_S
             if now < made.steady_from and not self.is_calm and not is_believed:
                 return self._unsteady(made, links, used)
             return Task(task_id, TaskState.COMPLETED, tuple(links), used, "charged" if self.tells_credits else "")
@@ -813,7 +818,6 @@ class SimApi:
         if kind == "slow":
             await asyncio.sleep(world.random.choice((3, 30)))
             await self._process.here()
-        made.is_answered = True
         reserve = made.price * made.n if world.tells_reserve else None
         return Accepted(world.answered(made), MODEL, reserve, replayed, "")
 

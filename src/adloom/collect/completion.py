@@ -15,7 +15,7 @@ from adloom.core.backoff import poll_wait_s
 from adloom.core.facts import Attempt
 from adloom.core.links import joined, others
 from adloom.core.records import Decided
-from adloom.core.results import Reading, Verdict, images_billed, judge, second_reading_after_s
+from adloom.core.results import Reading, Verdict, images_billed, is_doubtful, judge, second_reading_after_s
 from adloom.core.task import Task, TaskState
 from adloom.ledger.ledger import Ledger
 from adloom.ports import Clock
@@ -102,6 +102,7 @@ class Completions:
             interval_s=self._reader.interval_s,
             now_s=self._reader.clock.monotonic(),
             ended_ago_s=now - first.unix_s if first else 0,
+            doubtful=_is_doubtful(attempt, task),
         )
         await self._record(call, task, verdict)
         return verdict
@@ -157,8 +158,19 @@ def _used(attempt: Attempt, task: Task) -> Decimal | None:
 
 def _bill(attempt: Attempt, task: Task) -> int | None:
     """How many images the task's charge pays for; None where nothing tells."""
-    reserved = attempt.accepted.credits if attempt.accepted and attempt.accepted.credits_told else None
-    return images_billed(_used(attempt, task), reserved, wanted(attempt))
+    return images_billed(_used(attempt, task), _reserved(attempt), wanted(attempt))
+
+
+def _is_doubtful(attempt: Attempt, task: Task) -> bool:
+    """Whether only the number of links speaks for a shortfall."""
+    assert attempt.accepted is not None  # noqa: S101 - there is no task without an accepted fact
+    shown, used = len(joined(attempt.links, task.results)), _used(attempt, task)
+    return is_doubtful(used, _reserved(attempt), attempt.accepted.credits, wanted(attempt), shown)
+
+
+def _reserved(attempt: Attempt) -> Decimal | None:
+    """What the API set aside for an attempt, None where its answer was lost or did not say."""
+    return attempt.accepted.credits if attempt.accepted and attempt.accepted.credits_told else None
 
 
 def wanted(attempt: Attempt) -> int:

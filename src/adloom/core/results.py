@@ -69,6 +69,15 @@ def images_billed(used: Decimal | None, reserved: Decimal | None, n: int, extras
     return min(whole, n) if whole >= 0 and abs(images - whole) <= WHOLE_WITHIN else None
 
 
+def is_doubtful(used: Decimal | None, reserved: Decimal | None, quoted: Decimal, n: int, shown: int) -> bool:
+    """Whether nothing speaks for a shortfall but what the task shows, in ``shown`` of ``n`` images.
+
+    A purchase whose answer was lost has no ``reserved``, so its charge is no bill. That it pays for just what is shown,
+    at the price that the plan ``quoted``, speaks for it all the same.
+    """
+    return reserved is None and images_billed(used, quoted, n) != shown
+
+
 def judge(  # noqa: PLR0913 - all that the decision rests on
     readings: Sequence[Reading],
     *,
@@ -78,18 +87,20 @@ def judge(  # noqa: PLR0913 - all that the decision rests on
     interval_s: float,
     now_s: float,
     ended_ago_s: float,
+    doubtful: bool = False,
 ) -> Verdict:
     """Judge a completed task by its readings in this run, at least one, in their order.
 
     ``known`` are the links that the ledger has already, ``ended_ago_s`` is how long ago anybody first read that the
-    task is completed.
+    task is completed. Where a shortfall is ``doubtful``, its second reading comes after as long a time as what is
+    billed is read on for.
     """
     shown = joined(known, *(reading.links for reading in readings))
     if len(shown) >= (asked if billed is None else min(asked, billed)):
         return Verdict.FINAL
     patience_s = READ_ON_INTERVALS * interval_s
     if billed is None and shown:
-        if _is_confirmed(readings, shown, second_reading_after_s(interval_s)):
+        if _is_confirmed(readings, shown, patience_s if doubtful else second_reading_after_s(interval_s)):
             return Verdict.FINAL
         if now_s - readings[0].at_s < patience_s:
             return Verdict.READ_ON
