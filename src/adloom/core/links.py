@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
 _SIGNS = re.compile(
@@ -89,7 +90,9 @@ def _path(link: str) -> str:
     return _whole(link)[0]
 
 
+@lru_cache(maxsize=1024)
 def _whole(link: str) -> _Identity:
+    """Path and query of a link, without what signs it. Each reading of a task asks for the same ones again."""
     try:
         parts = urlsplit(link)
     except ValueError:  # no address that could be followed, so nothing but itself
