@@ -17,6 +17,7 @@ import hashlib
 import json
 import logging
 import math
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -537,7 +538,7 @@ class Checks:
                 continue
             facts, attempt = by_key[made.key]
             self._given_up_rightly(facts, attempt, made)
-            lost = {image.index for image in attempt.images if image.fate is ImageFate.LOST}
+            lost = {_picture(attempt, image.index) for image in attempt.images if image.fate is ImageFate.LOST}
             self.world.seen["lost"] += len(lost)
             absent = {i for i, image in enumerate(made.images) if image not in stored}
             if made.form == "signature" and len(absent) <= len(lost):  # which of them is which, nobody can tell
@@ -681,6 +682,12 @@ class Checks:
             note("settled by list" if by_list else "settled by key" if by_key else "settled by a late reply")
         for image in attempt.images:  # type: ignore[attr-defined]
             note(f"image {image.fate}")
+
+
+def _picture(attempt: Attempt, index: int) -> int:
+    """Which picture of its task the link of this place leads to: an API may show them in another order."""
+    found = re.search(r"/(\d+)(?:\?|$)|image=(\d+)", attempt.links[index])
+    return int(found[1] or found[2]) if found else index
 
 
 @dataclass
