@@ -108,7 +108,11 @@ def _lacking(request: RunRequest, settings: Settings) -> list[Problem]:
 
 @asynccontextmanager
 async def open_world(
-    settings: Settings, store: Store, source: str | None = None, profile: str = STRICT.name
+    settings: Settings,
+    store: Store,
+    source: str | None = None,
+    profile: str = STRICT.name,
+    edition: Edition | None = None,
 ) -> AsyncIterator[World]:
     """Everything outside that a run of the campaign ``source`` works with, closed at the end.
 
@@ -131,7 +135,12 @@ async def open_world(
             callback_secret=next(iter(settings.callback_secrets), None),
             files=None
             if source is None
-            else ReferenceFiles(file_host, partial(read_file, source), partial(hosted_form, profile=profile)),
+            else ReferenceFiles(
+                file_host,
+                partial(read_file, source),
+                partial(hosted_form, profile=profile),
+                None if edition is None else lambda key: store.read(edition.key(key)),
+            ),
         )
     finally:
         await api.aclose()
@@ -154,9 +163,8 @@ async def execute(
     fulfil: Fulfil = run_direct,
 ) -> Result:
     """Run what was looked at: reserve, buy, collect, archive, publish. ``started`` is given the run once it exists."""
-    async with open_world(
-        settings, store, assessment.source.campaign.source, assessment.source.campaign.profile
-    ) as world:
+    campaign = assessment.source.campaign
+    async with open_world(settings, store, campaign.source, campaign.profile, assessment.edition) as world:
         run = await Run.start(world, assessment)
         started(run)
         async with live_page(world, run, assessment.ledger):

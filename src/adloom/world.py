@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from random import Random
 
 from adloom.core.callbacks import Secret
-from adloom.core.campaign import Reference
 from adloom.core.errors import InputError
 from adloom.core.process import Process
+from adloom.core.reference import Reference
 from adloom.ports import Clock, Decoder, FileHost, ImageApi, Store
 
 DEFAULT_INTERVAL_S = 3.0
@@ -29,6 +29,8 @@ class ReferenceFiles:
     read: Callable[[str], Awaitable[bytes]]
     hosted_form: Callable[[bytes], bytes] = bytes
     """What is hosted for a file's bytes: themselves, or a PNG made from them. It may take seconds."""
+    read_asset: Callable[[str], Awaitable[bytes | None]] | None = None
+    """Gives the bytes of an archived image by its key in the edition; None for a run without an archive."""
 
     async def to_host(self, reference: Reference) -> bytes:
         """The bytes to host for what was planned. Raises InputError when the file has others now."""
@@ -36,11 +38,22 @@ class ReferenceFiles:
 
     async def content(self, reference: Reference) -> bytes:
         """The bytes that were planned. Raises InputError when the file has others now."""
-        content = await self.read(reference.shown)
+        content = await (self._asset(reference) if reference.asset else self.read(reference.shown))
         if f"sha256:{hashlib.sha256(content).hexdigest()}" != reference.content:
             raise InputError(
                 f"the reference {reference.shown} changed after this run planned with it",
-                remedy="Run the campaign again: the changed picture counts as new and buys new images.",
+                remedy="Run the campaign again: the changed picture counts as new and buys new images."
+                if not reference.asset
+                else "Repair the archived image with `adloom verify TARGET --repair`.",
+            )
+        return content
+
+    async def _asset(self, reference: Reference) -> bytes:
+        content = await self.read_asset(reference.asset) if self.read_asset else None
+        if content is None:
+            raise InputError(
+                f"the archived image {reference.asset}, which serves as a reference, is missing",
+                remedy="Restore it: `adloom verify TARGET --repair` fetches it while its link lives.",
             )
         return content
 

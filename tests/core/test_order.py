@@ -6,10 +6,10 @@ import pytest
 from support.fakes import MODEL, a_row, references
 
 from adloom.core.callbacks import CallbackAddresses
-from adloom.core.campaign import Reference
 from adloom.core.identity import row_digest
 from adloom.core.order import Order, idempotency_key
 from adloom.core.planned import Variant
+from adloom.core.reference import Reference
 
 VARIANTS = tuple(Variant(f"k{n}", n, 1) for n in (1, 2, 3))
 

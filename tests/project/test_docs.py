@@ -54,6 +54,7 @@ ROWS = {
     "matrix": 6,
     "tables": 9,
     "references": 6,
+    "banners": 2,
     "family": 10,
     "cheapest": 1,
     "axes": 18,

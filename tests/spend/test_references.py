@@ -13,11 +13,11 @@ from PIL import Image
 from support.fakes import EDITION, ManualClock, MemoryStore, ScriptedApi, a_row, a_world, references, until
 from support.shop import SandboxRig, campaign_text
 
-from adloom.core.campaign import Reference
 from adloom.core.errors import AccountStopped, InputError, ReadFailed, RequestRefused, StoreUnavailable
 from adloom.core.exits import Stop, StopReason
 from adloom.core.order import Order
 from adloom.core.planned import Variant
+from adloom.core.reference import Reference
 from adloom.guards.gate import Gate, GateClosed
 from adloom.ports import HostedFile
 from adloom.publish.checksums import verify

@@ -14,13 +14,15 @@ from random import Random
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from adloom.core.campaign import Budget, Campaign, CampaignSource, Grouping, Pace, Reference, Row
+from adloom.core.campaign import Budget, Campaign, CampaignSource, Grouping, Pace, Row
+from adloom.core.chain import Chains
 from adloom.core.errors import PictureUnjudged
 from adloom.core.facts import SCHEMA
 from adloom.core.identity import explicit_identity
 from adloom.core.planned import Variant
 from adloom.core.process import Process
 from adloom.core.records import Record
+from adloom.core.reference import Reference
 from adloom.core.task import Accepted, Credits, Download, ListedTask, Picture, Task, TaskState
 from adloom.ledger.edition import Edition, utc
 from adloom.ledger.ledger import Ledger
@@ -287,6 +289,13 @@ class FakeSource:
 
     def knows(self, is_bought: Callable[[str], bool]) -> None:
         """Its rows are given."""
+
+    @property
+    def chained(self) -> Mapping[str, tuple[str, ...]]:
+        return {}
+
+    def refer(self, chains: Chains) -> None:
+        """No job of it names another."""
 
     @property
     def warnings(self) -> tuple[str, ...]:

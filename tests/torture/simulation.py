@@ -49,7 +49,8 @@ from torture.simulation_world import (
 )
 from torture.tally import Tally
 
-from adloom.core.campaign import Budget, Campaign, Grouping, Pace, Reference, Row
+from adloom.core.campaign import Budget, Campaign, Grouping, Pace, Row
+from adloom.core.chain import Chains
 from adloom.core.errors import AdloomError, PlanRefused
 from adloom.core.exits import StopReason
 from adloom.core.facts import Attempt, CallFacts, Stage, fold, money_of
@@ -57,6 +58,7 @@ from adloom.core.identity import explicit_identity
 from adloom.core.outcomes import Status
 from adloom.core.process import Process as ProcessName
 from adloom.core.records import ImageFate
+from adloom.core.reference import Reference
 from adloom.ledger.capabilities import record_capability
 from adloom.ledger.edition import Edition
 from adloom.plan.assessment import Wish, assess
@@ -89,6 +91,13 @@ class Source:
 
     def knows(self, is_bought: Callable[[str], bool]) -> None:
         """No size depends on what was bought."""
+
+    @property
+    def chained(self) -> Mapping[str, tuple[str, ...]]:
+        return {}
+
+    def refer(self, chains: Chains) -> None:
+        """No job of it names another."""
 
     @property
     def warnings(self) -> tuple[str, ...]:

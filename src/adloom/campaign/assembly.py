@@ -10,6 +10,7 @@ from pathlib import Path
 from adloom.campaign.axes import crossed_source, product_source
 from adloom.campaign.axes_reader import AxesReader
 from adloom.campaign.brand_words import read_words
+from adloom.campaign.chains import check_chains, jobs_named, of_job
 from adloom.campaign.delivery import BadChannel, DeliveryReader, channel_of, marking_of, rights_of
 from adloom.campaign.jobs import (
     AxisPlace,
@@ -54,6 +55,8 @@ class Assembled:
     delivery: DeliveryReader
     reference_places: dict[str, Place]
     """Where the named references at addresses stand, by their content."""
+    chained: Mapping[str, tuple[str, ...]]
+    """The jobs that have approved images of others as references, each with the others."""
 
 
 def assemble(read_from: ReadFrom, document: Document, content: Mapping[str, Tree], report: Report) -> Assembled:
@@ -70,7 +73,10 @@ def assemble(read_from: ReadFrom, document: Document, content: Mapping[str, Tree
             references.give_up(name)
     _check_head(head, document, references, report, loopback_urls=read_from.loopback_urls)
     builder = _JobBuilder(read_from.origin, document, head, report)
-    jobs = tuple(builder.job(position, job) for position, job in read_jobs(document, content, report))
+    read = read_jobs(document, content, report)
+    jobs = tuple(builder.job(position, job) for position, job in read)
+    referring = [(position, job.id, _listed(job.references)) for position, job in read]
+    check_chains(referring, _ids_of(content), document, report)
     campaign = Campaign(
         name=head.campaign,
         source=read_from.origin.shown,
@@ -94,7 +100,19 @@ def assemble(read_from: ReadFrom, document: Document, content: Mapping[str, Tree
     )
     places = {f"url:{each.url}": document.place(("references", name)) for name, each in head.references.items()}
     settings = SettingsReader(profile, references, campaign.fallback)
-    return Assembled(head, campaign, jobs, settings, delivery, places)
+    chained = {job: names for _, job, listed in referring if (names := jobs_named(listed))}
+    return Assembled(head, campaign, jobs, settings, delivery, places, chained)
+
+
+def _listed(texts: Texts | None) -> tuple[str, ...]:
+    return (texts,) if isinstance(texts, str) else texts or ()
+
+
+def _ids_of(content: Mapping[str, Tree]) -> list[str]:
+    """The ids of all jobs, also of those that cannot be read."""
+    jobs = content.get("jobs")
+    ids = [job.get("id") for job in jobs if isinstance(job, dict)] if isinstance(jobs, list) else []
+    return [each for each in ids if isinstance(each, str)]
 
 
 def _channels(head: HeadFile, document: Document, report: Report) -> dict[str, Channel]:
@@ -150,6 +168,7 @@ class _JobBuilder:
         at: Keys = ("jobs", position)
         settings, origins = dict(self._standard), dict(self._origins)
         self._apply(job, at, settings, origins)
+        settings["references"] = tuple(of_job(text, job.id) for text in settings["references"])
         origins["prompt"] = self._document.place((*at, "prompt"))
         for locale in job.prompt if isinstance(job.prompt, dict) else ():
             origins[f"prompt {locale}"] = self._document.place((*at, "prompt", locale))

@@ -9,7 +9,7 @@ names, addresses or paths, separated by ``|``, or without one by blanks. All oth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +27,7 @@ from adloom.campaign.sources.workbook.reader import file_of, is_workbook
 from adloom.campaign.sources.yaml_tree import LARGEST_FILE_BYTES, read_yaml
 from adloom.core.bidi import ALLOWED, first_control, said_of
 from adloom.core.campaign import Campaign, Duplicates, Pace, Row
+from adloom.core.chain import Chains
 from adloom.core.cheapest import Cheapest
 from adloom.core.errors import InputError, Problem
 from adloom.core.identity import digest, slug
@@ -111,6 +112,10 @@ class FileCampaign:
     delivery: DeliveryReader = field(default_factory=DeliveryReader)
     reference_places: dict[str, Place] = field(default_factory=dict)
     """Where each address of a reference came from first, by its content, if the campaign has them looked at."""
+    chained: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The jobs that have approved images of others as references, each with the others."""
+    _warned: tuple[str, ...] = ()
+    """Of approvals that have changed."""
 
     @property
     def campaign(self) -> Campaign:
@@ -124,6 +129,11 @@ class FileCampaign:
 
     def knows(self, is_bought: Callable[[str], bool]) -> None:
         self.delivery.is_bought = is_bought
+
+    def refer(self, chains: Chains) -> None:
+        """Give chained jobs the approved images of others as references."""
+        self.settings.refer(chains)
+        self._warned = tuple(chain.warning for chain in chains.values() if chain.warning)
 
     def traced_rows(self) -> Iterator[TracedRow]:
         """Yield what ``rows`` yields, each with what it was made from. Raises CampaignInvalid as ``rows`` does."""
@@ -147,6 +157,8 @@ class FileCampaign:
             self._fall_back_on(cheapest.chosen(self.head.prices), report)
         for name, kind in self.settings.converted.items():
             report.warn(f"{name} is a {kind} image: it is hosted as a PNG")
+        for warning in self._warned:
+            report.warn(warning)
         self.warnings = report.warnings
         report.close()
 
@@ -211,4 +223,5 @@ def _open_document(read_from: ReadFrom) -> FileCampaign:
         report.problems,
         delivery=read.delivery,
         reference_places=read.reference_places,
+        chained=read.chained,
     )

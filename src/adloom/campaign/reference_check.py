@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 
 from adloom.campaign.jobs import Job, SourceRow
 from adloom.campaign.problems import Place, Report
-from adloom.core.campaign import Reference
 from adloom.core.errors import Problem
 from adloom.core.quoting import shown
+from adloom.core.reference import Reference
 from adloom.edges.reference_hosts import ReferenceHosts
 
 

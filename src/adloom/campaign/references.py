@@ -20,13 +20,15 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from adloom.campaign.chains import Link
 from adloom.campaign.problems import did_you_mean
 from adloom.campaign.sources.origin import S3, Origin, beside
 from adloom.campaign.sources.roots import is_below
-from adloom.core.campaign import Reference
+from adloom.core.chain import NO_CHAINS, Chains, Master
 from adloom.core.errors import InputError
 from adloom.core.limits import PROFILES, ReferenceLimits
 from adloom.core.quoting import shown
+from adloom.core.reference import Reference, approved_images_of
 from adloom.edges.addresses import BadAddress, check_url
 from adloom.edges.conversion import CONVERTIBLE, NotConverted, to_png
 
@@ -76,6 +78,7 @@ class ReferenceReader:
         self._opaque: set[str] = set()
         self.converted: dict[str, str] = {}
         """The format of each file that is converted before it is hosted, as people call the file."""
+        self._chains: Chains = NO_CHAINS
         self._given_up: set[str] = set()
         self._wrong: set[str] = set()
 
@@ -86,6 +89,34 @@ class ReferenceReader:
     def opaque_among(self, references: Iterable[Reference]) -> list[str]:
         """The files among some references, as people call them, that have no transparency."""
         return [reference.shown for reference in references if reference.content in self._opaque]
+
+    def refer(self, chains: Chains) -> None:
+        """Take note of the approved images that chained jobs have."""
+        self._chains = chains
+
+    def approved(self, link: Link) -> tuple[Reference, ...]:
+        """The approved images of a job that another one has as references, or what stands for them until there are any.
+
+        Raises BadAddress for one that the API does not take.
+        """
+        chain = self._chains.get(link.job)
+        masters = chain.of.get(link.of, ()) if chain else ()
+        for master in masters:
+            self._check_master(master)
+        return tuple(master.reference for master in masters) or (approved_images_of(link.of),)
+
+    def _check_master(self, master: Master) -> None:
+        """Judge an archived image by what was recorded of it. Raises BadReference."""
+        text = f"the approved image {master.key}"
+        if master.size_bytes > self._limits.size_bytes:
+            raise self._too_large(text, master.size_bytes)
+        kind = master.media_type.removeprefix("image/")
+        if kind not in self._hosted and not self._is_converted(kind):
+            raise BadReference(f"{text} is a {kind} image", "one of " + ", ".join(self._hosted))
+        self._check_sides(text, master.width_px, master.height_px)
+
+    def _too_large(self, text: str, size_bytes: int) -> BadReference:
+        return BadReference(f"{text} has {size_bytes / 1e6:.1f} MB", f"at most {self._limits.size_bytes / 1e6:g} MB")
 
     def read(self, text: str) -> Reference:
         """The reference that a name, an address or a path stands for. Raises BadAddress."""
@@ -133,8 +164,7 @@ class ReferenceReader:
         if not stat.S_ISREG(state.st_mode):
             raise BadReference(f"{shown(text)} is not a file", "a picture")
         if state.st_size > self._limits.size_bytes:
-            size = f"{state.st_size / 1e6:.1f} MB"
-            raise BadReference(f"{shown(text)} has {size}", f"at most {self._limits.size_bytes / 1e6:g} MB")
+            raise self._too_large(shown(text), state.st_size)
         try:
             content = path.read_bytes()
         except OSError as error:
@@ -160,18 +190,22 @@ class ReferenceReader:
 
     def _checked(self, content: bytes, text: str) -> str:
         """Who a picture is, after its type and its pixels were found to be allowed."""
-        formats = [name for name in self._limits.formats if name in HOSTABLE]
         kind = _image_type(content)
-        if kind not in formats and not self._is_converted(kind):
+        if kind not in self._hosted and not self._is_converted(kind):
             what = f"is a {kind} image" if kind else "is not an image of a known type"
             others = CONVERTIBLE if self._converts else ()
-            raise BadReference(f"{shown(text)} {what}", "one of " + ", ".join((*formats, *others)))
+            raise BadReference(f"{shown(text)} {what}", "one of " + ", ".join((*self._hosted, *others)))
         name = f"sha256:{hashlib.sha256(content).hexdigest()}"
         if not self._check_pixels(content, text, kind):
             self._opaque.add(name)
         if self._is_converted(kind):
             self._check_conversion(content, text, kind)
         return name
+
+    @property
+    def _hosted(self) -> tuple[str, ...]:
+        """The formats that are hosted as they are."""
+        return tuple(name for name in self._limits.formats if name in HOSTABLE)
 
     @property
     def _converts(self) -> bool:
@@ -203,17 +237,20 @@ class ReferenceReader:
                 is_transparent = image.has_transparency_data
         except Exception as error:
             raise BadReference(f"{shown(text)} is a damaged {kind} image", "a picture that opens") from error
+        self._check_sides(shown(text), width, height)
+        if frames > 1 and not (kind == "gif" and self._is_converted(kind)):
+            raise BadReference(f"{shown(text)} is animated", "a still picture")
+        return is_transparent
+
+    def _check_sides(self, text: str, width: int, height: int) -> None:
         limits = self._limits
-        pixels = f"{shown(text)} has {width}×{height} pixels"
+        pixels = f"{text} has {width}×{height} pixels"
         if width > limits.width_px or height > limits.height_px:
             raise BadReference(pixels, f"at most {limits.width_px}×{limits.height_px}")
         if min(width, height) < limits.least_side_px:
             raise BadReference(pixels, f"at least {limits.least_side_px} on each side")
         if max(width, height) > limits.ratio * min(width, height):
             raise BadReference(pixels, f"no side more than {limits.ratio} times the other")
-        if frames > 1 and not (kind == "gif" and self._is_converted(kind)):
-            raise BadReference(f"{shown(text)} is animated", "a still picture")
-        return is_transparent
 
 
 def hosted_form(content: bytes, profile: str) -> bytes:

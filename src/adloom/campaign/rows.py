@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from adloom.campaign.chains import link_of
 from adloom.campaign.delivery import DeliveryReader
 from adloom.campaign.jobs import Job, SourceRow, too_many, words_of
 from adloom.campaign.problems import Place, Report, did_you_mean
@@ -25,6 +26,7 @@ from adloom.core.locale import FALLBACK, LOCALE, key_for
 from adloom.core.matrix import Exclusions, sample, weighted_sample
 from adloom.core.prompt import ADVISED_CHARACTERS, length_problem, names_its_own_count
 from adloom.core.quoting import shown
+from adloom.core.reference import Reference
 from adloom.core.spelling import nearest
 from adloom.core.template import LONGEST, BadTemplate, is_template, names_in, prompt_template
 
@@ -190,7 +192,10 @@ class RowReader:
             settings = {**settings, **source.overrides}
         if self._references_are_templates and "references" not in source.overrides:
             try:
-                filled = (prompt_template(text).render(source.variables).strip() for text in settings["references"])
+                filled = (
+                    text if link_of(text) else prompt_template(text).render(source.variables).strip()
+                    for text in settings["references"]
+                )  # fmt: skip
                 settings = {**settings, "references": tuple(text for text in filled if text)}
             except BadTemplate as problem:
                 report.add(self._job.origins["references"], f"references: {problem.message}", problem.allowed)
@@ -227,14 +232,12 @@ class RowReader:
             return frozenset()
         found = set()
         for look in making.formats:
-            content = meaning(
-                model=look.model, prompt=prompt, size=look.size, quality=look.quality, priority=making.priority,
-                references=making.references, options=making.options,
-            )  # fmt: skip
+            content = _meaning(prompt, making, look, making.named)
             row_id = source.overrides.get("id")
             own = content_identity(self._job.name, content, 1)
             identity = own if row_id is None else explicit_identity(self._job.name, str(row_id))
-            if self._delivery.is_bought(variant_key(digest("row", identity, content), 1)):
+            sent = _meaning(prompt, making, look, making.references)
+            if self._delivery.is_bought(variant_key(digest("row", identity, sent), 1)):
                 found.add(look.size)
         return frozenset(found)
 
@@ -310,10 +313,7 @@ class RowReader:
             return None
         if making.faults or look.faults:
             return None
-        content = meaning(
-            model=look.model, prompt=prompt, size=look.size, quality=look.quality, priority=making.priority,
-            references=making.references, options=making.options,
-        )  # fmt: skip
+        content = _meaning(prompt, making, look, making.named)
         found = self._identity(source, content, making.variants)
         if found is None:
             return None
@@ -452,6 +452,15 @@ class RowReader:
     def _is_unused(self, name: str) -> bool:
         """Whether no row of the job has this name yet; it is taken from now on."""
         return self._seen.names.first(_number(name.lower()), 0) is None
+
+
+def _meaning(
+    prompt: str, making: RowSettings, look: OutputFormat, references: Sequence[Reference]
+) -> tuple[object, ...]:
+    return meaning(
+        model=look.model, prompt=prompt, size=look.size, quality=look.quality, priority=making.priority,
+        references=references, options=making.options,
+    )  # fmt: skip
 
 
 def _content(source: SourceRow, look: OutputFormat) -> list[object]:

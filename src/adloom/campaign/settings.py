@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias
 
+from adloom.campaign.chains import link_of
 from adloom.campaign.problems import did_you_mean
 from adloom.campaign.references import ReferenceReader
-from adloom.core.campaign import Grouping, Options, Reference
+from adloom.core.campaign import Grouping, Options
+from adloom.core.chain import Chains
 from adloom.core.family import Unsupported, standing_options, unsupported
 from adloom.core.limits import (
     DEFAULT_MODEL,
@@ -29,6 +31,7 @@ from adloom.core.limits import (
     images_per_call,
 )
 from adloom.core.quoting import shown
+from adloom.core.reference import Reference, approved_images_of
 from adloom.edges.addresses import BadAddress
 
 Texts: TypeAlias = "str | tuple[str, ...]"
@@ -84,6 +87,8 @@ class RowSettings:
     references: tuple[Reference, ...]
     options: Options
     faults: tuple[Fault, ...]
+    named: tuple[Reference, ...]
+    """The references as the file names them, a job's approved images as one: a row stays itself when these change."""
 
     def most_images(self, model: str) -> int:
         """The largest ``n`` that a call of the row to a model can have."""
@@ -110,6 +115,11 @@ class SettingsReader:
         """The format of each reference file that is converted before it is hosted, by its name."""
         return self._references.converted
 
+    def refer(self, chains: Chains) -> None:
+        """Give chained jobs the approved images of others as references."""
+        self._references.refer(chains)
+        self._checked.cache_clear()
+
     def read(self, settings: Settings) -> RowSettings:
         """The settings as values, with everything that is wrong with them."""
         return self._checked(tuple(settings[name] for name in STANDARD))
@@ -118,11 +128,11 @@ class SettingsReader:
         settings = dict(zip(STANDARD, values, strict=True))
         faults: list[Fault] = []
         priority = _word("priority", str(settings["priority"]), PRIORITIES, faults)
-        references = self._read_references(settings["references"], faults)
+        named, references = self._read_references(settings["references"], faults)
         variants = _variants(str(settings["variants"]), faults)
         grouping = Grouping(_word("grouping", str(settings["grouping"]), tuple(Grouping), faults))
         options = self._options(settings, references, faults)
-        making = RowSettings((), priority, grouping, variants, references, options, ())
+        making = RowSettings((), priority, grouping, variants, references, options, (), named)
         of_looks: list[Fault] = []
         return replace(making, formats=self._looks(settings, making, of_looks), faults=(*of_looks, *faults))
 
@@ -189,23 +199,35 @@ class SettingsReader:
             "size", f"the size {shown(size)} is not known{near}", ", ".join(ratios) + ", or pixels like 2048x2048"
         )
 
-    def _read_references(self, texts: Texts, faults: list[Fault]) -> tuple[Reference, ...]:
-        """The references in order, each once."""
+    def _read_references(
+        self, texts: Texts, faults: list[Fault]
+    ) -> tuple[tuple[Reference, ...], tuple[Reference, ...]]:
+        """The references as they are named and as they are sent, in order, each once."""
         listed = _listed(texts)
         most = min(self._profile.references.count, REFERENCES_AND_IMAGES - 1)
+        allowed = f"at most {most} ({self._profile.name} limits)"
         if len(listed) > most:
-            _add(
-                faults,
-                Fault("references", f"{len(listed)} reference images", f"at most {most} ({self._profile.name} limits)"),
-            )
-            return ()
-        read: dict[Reference, None] = {}
+            _add(faults, Fault("references", f"{len(listed)} reference images", allowed))
+            return (), ()
+        named: dict[Reference, None] = {}
+        sent: dict[Reference, None] = {}
+        approved: list[str] = []
         for text in listed:
             try:
-                read[self._references.read(text)] = None
+                if link := link_of(text):
+                    named[approved_images_of(link.of)] = None
+                    images = self._references.approved(link)
+                    approved.append(f"{len(images)} approved images of job {link.of}")
+                    sent.update(dict.fromkeys(images))
+                else:
+                    named[reference := self._references.read(text)] = None
+                    sent[reference] = None
             except BadAddress as bad:
                 _add(faults, Fault("references", bad.message, bad.allowed))
-        return tuple(read)
+        if len(sent) > most:
+            message = f"{len(sent)} reference images, among them {' and '.join(approved)}"
+            _add(faults, Fault("references", message, f"{allowed}: approve fewer"))
+        return tuple(named), tuple(sent)
 
 
 def misfits_of_another(own: str, other: str, size: str, quality: str, making: RowSettings) -> Iterator[Unsupported]:

@@ -29,6 +29,7 @@ from adloom.cli.options import (
     Only,
     Prompt,
     Quality,
+    Refresh,
     Sample,
     Seed,
     Size,
@@ -79,6 +80,7 @@ def plan(
     edition: EditionName = "main",
     budget_usd: BudgetUsd = None,
     only: Only = None,
+    refresh: Refresh = None,
     jobs: Jobs = None,
     where: Where = "",
     first: First = None,
@@ -105,7 +107,12 @@ def plan(
         from adloom.wiring import assessment_of  # noqa: PLC0415
 
         selection = Selection(tuple(jobs or ()), where, first, sample, seed)
-        wish = Wish(budget=budget_of(budget_usd), only=only_of(only or []), selection=selection)
+        wish = Wish(
+            budget=budget_of(budget_usd),
+            only=only_of(only or []),
+            selection=selection,
+            refresh=frozenset(refresh or ()),
+        )
         request = request_of(source, archive, edition, defaults_of(model, size, quality, variants, prompt), wish)
         if explain is not None:
             return explain_rows(request, explain, as_json=as_json)
@@ -127,6 +134,7 @@ def run(
     edition: EditionName = "main",
     budget_usd: BudgetUsd = None,
     only: Only = None,
+    refresh: Refresh = None,
     jobs: Jobs = None,
     where: Where = "",
     first: First = None,
@@ -169,6 +177,7 @@ def run(
             submits_per_minute=submits_per_minute,
             only=only_of(only or []),
             selection=Selection(tuple(jobs or ()), where, first, sample, seed),
+            refresh=frozenset(refresh or ()),
             sandbox=sandbox,
             replace=replace,
             same_api=same_api,

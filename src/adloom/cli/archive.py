@@ -53,6 +53,7 @@ async def status_of(target: str | None, archive: str | None, edition: str, *, as
             **{name: each.manifest[name] for name in ("campaign", "edition", "status", "totals")},
             **origin_data(each.origin),
             "held": len(each.held),
+            "waits": each.manifest.get("waits", []),
         }
         for each in found
     ]

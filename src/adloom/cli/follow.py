@@ -45,11 +45,12 @@ async def follow(target: str | None, archive: str | None, edition: str, every_s:
 
 
 def _line(sample: Sample, origin: Origin) -> str:
-    from adloom.plan.text import duration  # noqa: PLC0415
+    from adloom.plan.text import duration, waiting_lines, waits_of  # noqa: PLC0415
 
     totals = sample.manifest["totals"]
     parts = [
         f"{totals['archived']:,}/{totals['wanted']:,} images archived",
+        *(waiting_lines(waits_of(sample.manifest))),
         *(f"{totals[name]:,} {name}" for name in ("short", "refused", "failed", "held") if totals[name]),
         f"{origin.word}${totals['usd']:.2f} charged",
     ]

@@ -35,6 +35,10 @@ Prompt = Annotated[str | None, typer.Option(help="For a CSV: the prompt template
 Only = Annotated[
     list[str] | None, typer.Option(help="Request again what ended as failed, short or refused, or was rejected.")
 ]
+Refresh = Annotated[
+    list[str] | None,
+    typer.Option(metavar="JOB", help="Buy this job again with what is approved now of the job it has references from."),
+]
 Jobs = Annotated[list[str] | None, typer.Option("--job", help="Only this job.")]
 Where = Annotated[
     str, typer.Option(help='Only rows that meet this condition, such as: locale == "zh-CN" and size == "9:16".')

@@ -11,7 +11,7 @@ from typing import Any
 from adloom.core.origin import Origin
 from adloom.core.outcomes import Status
 from adloom.core.pricing import usd
-from adloom.plan.text import dollars, duration
+from adloom.plan.text import dollars, duration, waiting_lines, waits_of
 from adloom.run.progress import Progress
 from adloom.run.run import Run
 from adloom.spend.held import Held
@@ -33,6 +33,7 @@ def status_lines(manifest: Mapping[str, Any], held: Sequence[Held], origin: Orig
         f"  {totals['wanted']} images wanted: {ends}",
         f"  {money}",
     ]
+    lines += [f"  waits {line}" for line in waiting_lines(waits_of(manifest))]
     return lines + [f"  held {line}" for line in (held_lines(held, origin) if held else [])]
 
 

@@ -12,7 +12,9 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
+from adloom.core.chain import Chains
 from adloom.core.delivery import NOTHING_WANTED, DeliverySettings, Wanted
+from adloom.core.reference import Reference
 
 Variables: TypeAlias = Mapping[str, "str | Variables"]
 """What a row's template saw: text, or a mapping of text for paired values."""
@@ -47,19 +49,6 @@ class Duplicates(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
-    """One reference image.
-
-    ``content`` is its identity: ``url:<address>`` for a link that is passed on unfetched, ``sha256:<hex>`` for a file.
-    ``url`` is what the API is given; None for a file that is not hosted yet. ``shown`` carries no query string.
-    """
-
-    content: str
-    url: str | None
-    shown: str
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     """One prompt after templating, with everything a purchase of it needs.
 
@@ -86,6 +75,11 @@ class Row:
     shared: int = 0
     delivery: Wanted = NOTHING_WANTED
     options: Options = ()
+
+    @property
+    def waits_for(self) -> str:
+        """The job that has to have approved images before this row can be bought; empty where there is none."""
+        return next((each.awaited_job for each in self.references if each.awaited_job), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +141,15 @@ class CampaignSource(Protocol):
 
     def knows(self, is_bought: Callable[[str], bool]) -> None:
         """Take note of what the archive holds, by variant key: ``size: fit`` prefers sizes that are bought already."""
+        ...
+
+    @property
+    def chained(self) -> Mapping[str, tuple[str, ...]]:
+        """The jobs that have approved images of others as references, each with the others."""
+        ...
+
+    def refer(self, chains: Chains) -> None:
+        """Take note of the approved images that chained jobs have as references."""
         ...
 
     @property

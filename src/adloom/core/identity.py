@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 
-from adloom.core.campaign import Options, Reference, Row
+from adloom.core.campaign import Options, Row
+from adloom.core.reference import Reference
 
 _CANONICAL = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)  # made once: rows are many
 _SLUG_LENGTH = 48

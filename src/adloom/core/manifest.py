@@ -21,6 +21,7 @@ from decimal import Decimal
 from typing import Any
 
 from adloom.core.campaign import Row
+from adloom.core.chain import awaited
 from adloom.core.decision import NOTHING_DECIDED, Decision, Verdict
 from adloom.core.exits import Stop
 from adloom.core.facts import CallFacts, Money, Stage, money_of
@@ -54,7 +55,7 @@ _FORMULA_IN_JSON = re.compile(rf"(;[{_UNSEEN}]*)([{_SIGNS}])")
 
 def _reason(row: Row, outcome: Outcome | None, *, shared: bool) -> str | None:
     if outcome is None:
-        return "not bought yet"
+        return awaited(row.waits_for) if row.waits_for else "not bought yet"
     if outcome.image is not None and outcome.model not in ("", row.model):
         return outcome.reason or f"{row.model} was unavailable"
     return outcome.reason or (_SHARED if shared else None)

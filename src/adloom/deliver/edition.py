@@ -99,7 +99,7 @@ async def _wanted(
     archive, edition = ledger.store, ledger.edition
     await ledger.load()
     approved, notes = await _approved(archive, edition, request)
-    masters = [each async for each in masters_of(archive, edition, ledger, source, approved)]
+    masters = [each async for each in masters_of(ledger, source, approved)]
     known = {**shipped_channels(), **settings.channels}
     today = datetime.now(UTC).date().isoformat()
     wanted = [each for each in orders_of(masters, known, request.channels, request.name, today) if each.orders]

@@ -12,6 +12,7 @@ from adloom.core.planned import PlannedRow, Variant
 from adloom.core.rendition import Master
 from adloom.ledger.edition import Edition
 from adloom.ledger.ledger import Ledger
+from adloom.plan.chains import refer
 from adloom.plan.planner import Planner
 from adloom.plan.revision import planned_rows, read_newest
 from adloom.ports import Store
@@ -28,8 +29,6 @@ async def settings_of(store: Store, edition: Edition, source: CampaignSource | N
 
 
 async def masters_of(
-    store: Store,
-    edition: Edition,
     ledger: Ledger,
     source: CampaignSource | None,
     approved: Container[str] | None,
@@ -39,7 +38,7 @@ async def masters_of(
     ``approved`` are the variant keys to keep to, None for all. The ledger is loaded already.
     """
     known = outcomes([ledger.facts(call) for call in ledger.calls()])
-    async for planned in _rows(store, edition, source, known):
+    async for planned in _rows(ledger, source, known):
         for variant in planned.variants:
             outcome = known.get(variant.key)
             if approved is not None and variant.key not in approved:
@@ -49,13 +48,15 @@ async def masters_of(
 
 
 async def _rows(
-    store: Store, edition: Edition, source: CampaignSource | None, known: Mapping[str, Outcome]
+    ledger: Ledger, source: CampaignSource | None, known: Mapping[str, Outcome]
 ) -> AsyncIterator[PlannedRow]:
     if source is not None:
         source.knows(known.__contains__)
+        await refer(source, ledger, known)
         for planned in Planner(known, source.campaign.prices).plan(source.rows()):
             yield planned
         return
+    store, edition = ledger.store, ledger.edition
     revision = await read_newest(store, edition)
     if revision is None:
         raise _no_plan(store, edition)

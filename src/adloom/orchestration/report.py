@@ -8,7 +8,7 @@ from adloom.core.exits import EXIT_REASONS
 from adloom.core.outcomes import Status
 from adloom.core.pricing import usd
 from adloom.orchestration.states import reason_of
-from adloom.plan.text import duration
+from adloom.plan.text import duration, waiting_lines
 from adloom.run.progress import Progress
 from adloom.run.run import Result
 
@@ -51,6 +51,7 @@ def result_report(result: Result, words: str) -> str:
         "\n".join(["| | |", "|---|---:|", *rows]),
         f"Manifest: `{result.published.address}`",
         f"Page: `{result.gallery}`" if result.gallery else "",
+        *(f"**{line}**" for line in waiting_lines(result.published.blocked)),
         f"**{result.published.waiting:,} images wait for a decision**: `{result.review}`" if _waits(result) else "",
     ]
     return "\n\n".join(line for line in lines if line)

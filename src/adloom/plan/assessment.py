@@ -5,10 +5,11 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from adloom.core.campaign import Budget, CampaignSource, Pace
+from adloom.core.chain import Chains
 from adloom.core.decision import NOTHING_DECIDED, Decision, Verdict
 from adloom.core.errors import Problem
 from adloom.core.facts import CallFacts, Money, Stage, money_of
@@ -20,6 +21,7 @@ from adloom.core.selection import WHOLE, Again, Choice, Selection, choose
 from adloom.ledger.decisions import read_decisions
 from adloom.ledger.edition import Edition
 from adloom.ledger.ledger import Ledger
+from adloom.plan.chains import refer
 from adloom.plan.changes import Changes, compare
 from adloom.plan.freeze import has_bought
 from adloom.plan.revision import planned_rows, read_newest
@@ -61,6 +63,8 @@ class Wish:
     """Why the address of the API is another now, where a person says that it is the same."""
     ceiling: Budget | None = None
     """A cap that neither the campaign's budget nor the wish's own can raise."""
+    refresh: frozenset[str] = frozenset()
+    """Chained jobs to buy again with what is approved now."""
     agreed: bool = True
     """Whether somebody agreed to the price. Without that a run collects what is paid for and buys nothing."""
 
@@ -91,6 +95,8 @@ class Assessment:
     """What people decided, as it stood when the price was shown; empty where the run is not for rejected images."""
     lack: Lack
     """What the ledger lacks of what its edition has said before; such a ledger is no ground to buy on."""
+    chains: Chains = field(default_factory=dict)
+    """What chained jobs have as references, as it stood when the price was shown."""
     bought_from: Origin | None = None
     """The API that the edition was planned for so far; None before its first plan."""
     bad_references: tuple[Problem, ...] = ()
@@ -141,6 +147,11 @@ class Assessment:
         """Whether the cap has room for what this run is for, but not for the whole plan."""
         rest = self.surveyed.totals.credits - self.surveyed.asked.credits
         return self.fits and self.cap is not None and self.committed.committed + self.to_buy + rest > self.cap
+
+    @property
+    def waiting(self) -> Counter[tuple[str, str]]:
+        """Images that wait for approvals, by their job and the one whose images have to be approved."""
+        return self.surveyed.totals.waiting
 
     @property
     def fallback(self) -> tuple[str, ...]:
@@ -207,7 +218,12 @@ async def reassess(assessment: Assessment) -> Assessment:
     asked = (assessment.choice, assessment.decisions)
     again = await _assess(assessment.source, assessment.edition, assessment.wish, asked, assessment.ledger)
     refuse_change(assessment.source, assessment.surveyed.rows_sha256, again.surveyed.rows_sha256)
-    return replace(again, bought_from=assessment.bought_from, bad_references=assessment.bad_references)
+    return replace(
+        again,
+        chains=assessment.chains,
+        bought_from=assessment.bought_from,
+        bad_references=assessment.bad_references,
+    )
 
 
 async def _assess(
@@ -218,12 +234,14 @@ async def _assess(
     ledger: Ledger,
 ) -> Assessment:
     choice, decisions = asked
+    chains: Chains = {}
     past = await read_past(ledger.store, edition)  # before the ledger: what others write meanwhile is not a sign then
     await ledger.load()
     found = _Found(ledger, past)
     known = outcomes_in_short(found.calls())
     if choice is None:  # the first look: what it saw decides which sizes fit, also when others buy meanwhile
         source.knows(known.__contains__)
+        chains = await refer(source, ledger, known, wish.refresh)
         choice = choose(wish.selection, source.rows)
     surveyed = survey(source, known, wish.only, choice, decisions)
     budgets = filter(None, (wish.budget or source.campaign.budget, wish.ceiling))
@@ -241,6 +259,7 @@ async def _assess(
         outstanding=found.outstanding,
         cap=min((cap_credits(budget, surveyed.totals.dearest) for budget in budgets), default=None),
         lack=found.lack,
+        chains=chains,
     )
 
 

@@ -57,7 +57,12 @@ async def compare(
 ) -> Changes:
     """Hold a campaign file against the rows of the plan with this number."""
     gone: dict[int, tuple[_Former, ...]] = {}  # rows that share their images have one digest
+    awaited: dict[str, _Former] = {}
+    """Rows that waited for approvals: such a row stays itself when it has its references."""
     async for old in planned:
+        if old.row.waits_for:
+            awaited[_name(old.row)] = _former(old, known)
+            continue
         key = _short(row_digest(old.row))
         gone[key] = (*gone.get(key, ()), _former(old, known))
     fresh: list[tuple[PlannedRow, Decimal]] = []
@@ -68,9 +73,13 @@ async def compare(
         if before := gone.get(key):
             gone[key] = before[1:]
             _count_kept(changes, row, before[0], price)
+        elif awaited.pop(_name(row.row), None):
+            changes.kept += 1
+            changes.credits += price * sum(len(call.variants) for call in row.calls)
         else:
             fresh.append((row, price))
-    _count_fresh(changes, fresh, [former for formers in gone.values() for former in formers])
+    left = (*gone.values(), tuple(awaited.values()))
+    _count_fresh(changes, fresh, [former for formers in left for former in formers])
     return changes
 
 

@@ -212,7 +212,7 @@ async def _is_sound(
         for key in {variant.key for call in planned.calls for variant in call.variants if variant.owner} & owed.keys():
             if owed.pop(key) and key not in to_buy:
                 return False
-        for variant in planned.variants[planned.row.shared :]:
+        for variant in () if planned.row.waits_for else planned.variants[planned.row.shared :]:
             covered = variant.key in known and known[variant.key].covered
             if picked and covered and variant.key in to_buy:
                 return False

@@ -74,6 +74,8 @@ class Totals:
     known_rows: int = 0
     found: Counter[Status] = field(default_factory=Counter)
     saving: Saving = field(default_factory=Saving)
+    waiting: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Images that wait for approvals, by their job and the one whose images have to be approved."""
 
     def add(self, planned: PlannedRow, calls: Sequence[PlannedCall], price: Decimal, floor: int | None = None) -> None:
         """Count a row in, with these calls; ``floor`` is the fewest possible, where that is not its own."""
@@ -89,6 +91,8 @@ class Totals:
             self.dearest_call = max(self.dearest_call, max(len(call.variants) for call in calls) * price)
         self.images_by_kind[kind_of(planned.row)] += images
         self.saving.add(planned.row, len(planned.variants), price)
+        if name := planned.row.waits_for:
+            self.waiting[planned.row.job, name] += len(planned.variants)
 
 
 @dataclass(slots=True)
@@ -158,6 +162,9 @@ class Planner:
 
     def _plan_row(self, row: Row, only: frozenset[Again]) -> PlannedRow:
         row_key = row_digest(row)
+        if row.waits_for:
+            numbers = range(1, row.variants + 1)
+            return PlannedRow(row, tuple(Variant(variant_key(row_key, n), n, 1) for n in numbers), ())
         if not self.known:  # nothing was ever asked for: much the most rows are planned like this, and often 100,000
             variants = tuple(Variant(variant_key(row_key, number), number, 1) for number in range(1, row.variants + 1))
             return PlannedRow(row, variants, tuple(_calls(row, variants[row.shared :])))

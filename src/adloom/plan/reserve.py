@@ -8,10 +8,11 @@ from decimal import Decimal
 from adloom.core.errors import PlanRefused, SettingInvalid, StoreRefused
 from adloom.core.exits import Stop, StopReason
 from adloom.core.pricing import usd
-from adloom.ledger.edition import Edition
+from adloom.ledger.edition import Edition, utc
 from adloom.ledger.heartbeats import Heartbeat
 from adloom.ledger.index import Entry, create_entry
 from adloom.plan.assessment import Assessment, reassess
+from adloom.plan.chains import record
 from adloom.plan.freeze import PlanOutdated, freeze, take_up
 from adloom.plan.revision import Revision
 from adloom.ports import Store
@@ -58,6 +59,9 @@ async def reserve(world: World, assessment: Assessment) -> Reservation:
     while revision is None:
         if assessment.lack:
             raise PlanRefused(older(assessment).message, remedy=older(assessment).remedy)
+        if assessment.may_buy and assessment.fits:
+            time, bought = utc(world.clock.now()), assessment.surveyed.jobs
+            await record(world.store, edition, assessment.chains, bought, time=time, writer=ledger.writer)
         if (revision := await _freeze(world, assessment)) is None:
             assessment = await reassess(assessment)
     return Reservation(assessment, revision, heartbeat)

@@ -17,12 +17,13 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from adloom.core.campaign import Grouping, Prices, Reference, Row
+from adloom.core.campaign import Grouping, Prices, Row
 from adloom.core.delivery import wanted_from_json
 from adloom.core.errors import RecordUnreadable
 from adloom.core.identity import row_digest, variant_key
 from adloom.core.origin import Origin
 from adloom.core.planned import PlannedCall, PlannedRow, Variant
+from adloom.core.reference import Reference
 from adloom.ledger.edition import Edition, from_json, to_json
 from adloom.ports import Store
 
@@ -135,7 +136,7 @@ def row_to_json(row: Row) -> dict[str, Any]:
             "size": row.size,
             "quality": row.quality,
             "priority": row.priority,
-            "references": [{"content": r.content, "url": r.url, "shown": r.shown} for r in row.references],
+            "references": [reference.to_json() for reference in row.references],
             "grouping": row.grouping,
             "variants": row.variants,
         }

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from adloom.core.campaign import CampaignSource, Reference
+from adloom.core.campaign import CampaignSource
 from adloom.core.decision import NOTHING_DECIDED, Decision
 from adloom.core.errors import InputError, SettingInvalid
 from adloom.core.limits import MODELS
@@ -14,6 +14,7 @@ from adloom.core.outcomes import Outcome
 from adloom.core.packing import Packing
 from adloom.core.planned import PlannedRow
 from adloom.core.prompt import changed_prompt, length_problem
+from adloom.core.reference import Reference
 from adloom.core.selection import EVERYTHING, Again, Choice
 from adloom.ledger.edition import to_json
 from adloom.plan.planner import Planner, Totals
@@ -31,6 +32,8 @@ class Survey:
     """The reference files of what is asked for and left to buy, each content once."""
     addresses: tuple[Reference, ...] = ()
     """The same of references at addresses, if the campaign has them looked at."""
+    jobs: frozenset[str] = frozenset()
+    """The jobs of what is asked for and left to buy."""
     packing: Packing | None = None
     """How rows that ask for the same share calls, None where there are no such rows."""
 
@@ -67,13 +70,22 @@ def _survey(planner: Planner, source: CampaignSource) -> Survey:
     files: dict[str, Reference] = {}
     addresses: dict[str, Reference] = {}
     looks = source.campaign.check_references
+    jobs: set[str] = set()
     for planned in _hashed(planner.plan(source.rows()), rows):
         if planned.calls:
+            jobs.add(planned.row.job)
             _refuse_long_changes(planned)
             files |= {each.content: each for each in planned.row.references if each.url is None}
             addresses |= {each.content: each for each in planned.row.references if looks and each.url is not None}
-    found = tuple(files.values()), tuple(addresses.values())
-    return Survey(planner.totals, planner.asked, rows.hexdigest(), *found, planner.packing)
+    return Survey(
+        planner.totals,
+        planner.asked,
+        rows.hexdigest(),
+        tuple(files.values()),
+        tuple(addresses.values()),
+        frozenset(jobs),
+        planner.packing,
+    )
 
 
 def _refuse_long_changes(planned: PlannedRow) -> None:

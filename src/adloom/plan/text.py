@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from adloom.core.chain import awaited
 from adloom.core.manifest import number
 from adloom.core.origin import UNKNOWN, Origin
 from adloom.core.outcomes import Status
@@ -47,6 +49,7 @@ def plan_lines(assessment: Assessment) -> list[str]:
         f"{edition.campaign}, edition {edition.edition}: {totals.rows} rows, {totals.wanted} images",
         *_change_lines(assessment),
         *_selection_lines(assessment),
+        *(f"waits     {line}" for line in waiting_lines(assessment.waiting)),
         f"to buy    {asked.images} images in {calls} (the fewest possible: {asked.floor})",
         f"price     {dollars(asked.credits, assessment.origin)}",
         *_delivery_lines(assessment),
@@ -72,6 +75,19 @@ def plan_lines(assessment: Assessment) -> list[str]:
     if len(warnings) > WARNINGS_SHOWN:
         lines.append(f"warning   … and {len(warnings) - WARNINGS_SHOWN} more warnings")
     return lines
+
+
+def waiting_lines(waiting: Mapping[tuple[str, str], int]) -> list[str]:
+    """What waits for approvals, by job and by the job whose images have to be approved."""
+    return [
+        f"{images} image{'s' if images != 1 else ''} of job {job}: {awaited(name)}"
+        for (job, name), images in waiting.items()
+    ]
+
+
+def waits_of(manifest: Mapping[str, Any]) -> dict[tuple[str, str], int]:
+    """What waits for approvals, as a manifest has it."""
+    return {(each["job"], each["for"]): each["images"] for each in manifest.get("waits", ())}
 
 
 def _delivery_lines(assessment: Assessment) -> list[str]:
@@ -170,6 +186,7 @@ def plan_summary(assessment: Assessment) -> dict[str, Any]:
         "selected_rows": asked.rows,
         "selected_images": asked.wanted,
         "left_out": assessment.left_out,
+        "waits": [{"job": job, "for": name, "images": images} for (job, name), images in assessment.waiting.items()],
         "calls": asked.calls,
         "calls_floor": asked.floor,
         "images": asked.images,

@@ -7,8 +7,8 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 from adloom.core.decision import Decision, standing
 from adloom.core.exits import Stop
@@ -35,6 +35,9 @@ LEDGER_READINGS = 3
 """A ledger that grows while the manifest is written is read again; after this many the other writers have the word."""
 
 
+Blocked: TypeAlias = Mapping[tuple[str, str], int]
+"""Images that wait for approvals, by their job and the one whose images have to be approved."""
+
 _MEDIA_TYPES = {"assets.jsonl": "application/x-ndjson", "assets.csv": "text/csv; charset=utf-8"}
 
 
@@ -48,6 +51,8 @@ class Derived:
     """The variants of the rows that a run was for, by their end."""
     waiting: int = 0
     """As in ``Published``."""
+    blocked: Blocked = field(default_factory=dict)
+    """As in ``Published``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,8 @@ class Published:
     selection: str = ""
     waiting: int = 0
     """Archived images, of each variant the latest take, that nobody has approved or rejected."""
+    blocked: Blocked = field(default_factory=dict)
+    """Wanted images that are not bought yet because they wait for approvals."""
 
 
 async def publish(
@@ -81,7 +88,7 @@ async def publish(
             break
         await ledger.catch_up()
     address = store.link(edition.key("manifest.json"))
-    return Published(derived.manifest, address, derived.asked, choice.selection.words, derived.waiting)
+    return Published(derived.manifest, address, derived.asked, choice.selection.words, derived.waiting, derived.blocked)
 
 
 async def unpublished(
@@ -95,7 +102,7 @@ async def unpublished(
     """What ``publish`` would write, with the address of the manifest that stays."""
     derived = await derive(store, edition, ledger, revision, stops, choice)
     address = store.link(edition.key("manifest.json"))
-    return Published(derived.manifest, address, derived.asked, choice.selection.words, derived.waiting)
+    return Published(derived.manifest, address, derived.asked, choice.selection.words, derived.waiting, derived.blocked)
 
 
 async def derive(  # noqa: PLR0913 - all that a manifest depends on
@@ -132,10 +139,15 @@ async def derive(  # noqa: PLR0913 - all that a manifest depends on
         "plan_revision": revision.number,
         "plan_sha256": revision.sha256,
         "totals": tally.totals(revision.wanted),
+        **({"waits": _waits(assets.blocked)} if assets.blocked else {}),
         "facts": ledger.facts_ever(),
         "files": {name: _described(content, assets.lines) for name, content in files.items()},
     }
-    return Derived(manifest, files, assets.asked, assets.waiting)
+    return Derived(manifest, files, assets.asked, assets.waiting, assets.blocked)
+
+
+def _waits(blocked: Blocked) -> list[dict[str, Any]]:
+    return [{"job": job, "for": name, "images": images} for (job, name), images in blocked.items()]
 
 
 def _origin_of(revision: Revision) -> dict[str, Any]:
@@ -156,6 +168,7 @@ class _Assets:
         self.waiting = 0
         self.found: Counter[Status] = Counter()
         self.asked: Counter[Status] = Counter()
+        self.blocked: Counter[tuple[str, str]] = Counter()
         self._known = known
         self._decisions = decisions
         self._picker = choice.picker()
@@ -172,7 +185,10 @@ class _Assets:
         latest = [line for variant, line in takes if variant.key in wanted]
         self.found.update(Status(line["status"]) for line in latest)
         self.waiting += sum(line["status"] == Status.ARCHIVED and not line.get("decision") for line in latest)
-        if self._picker.takes(planned.row):
+        waits_for = planned.row.waits_for
+        if waits_for:
+            self.blocked[planned.row.job, waits_for] += len(latest)
+        if self._picker.takes(planned.row) and not waits_for:
             self.asked.update(Status(line["status"]) for line in latest if self._is_asked_for(line))
         lines = [line for _, line in takes]
         self.lines += len(lines)

@@ -7,11 +7,12 @@ settled by sending it again) or makes a second one, whose image is kept too. Wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 from adloom.core.campaign import Budget, Campaign, Grouping, Pace, Row
+from adloom.core.chain import Chains
 from adloom.core.check import Check
 from adloom.core.errors import AdloomError
 from adloom.core.identity import explicit_identity
@@ -88,6 +89,13 @@ class ProbeSource:
 
     def knows(self, is_bought: Callable[[str], bool]) -> None:
         """Its one row is always the same."""
+
+    @property
+    def chained(self) -> Mapping[str, tuple[str, ...]]:
+        return {}
+
+    def refer(self, chains: Chains) -> None:
+        """No job of it names another."""
 
     def rows(self) -> Iterator[Row]:
         yield Row(

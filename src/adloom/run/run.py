@@ -214,7 +214,7 @@ class Run:
     def progress(self) -> Progress:
         counts = self._fulfilment.counts
         return Progress(
-            wanted=self.revision.wanted - self._assessment.left_out,
+            wanted=self.revision.wanted - self._assessment.left_out - self._assessment.waiting.total(),
             archived=counts.archived,
             ended=counts.ended,
             calls=counts.calls,

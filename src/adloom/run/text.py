@@ -7,7 +7,7 @@ from typing import Any
 
 from adloom.core.exits import EXIT_OK, EXIT_REASONS
 from adloom.core.outcomes import Status
-from adloom.plan.text import origin_data
+from adloom.plan.text import origin_data, waiting_lines
 from adloom.run.run import Result
 
 
@@ -19,6 +19,7 @@ def result_lines(result: Result) -> list[str]:
     lines.append(f"{totals['posts']} purchases sent, {charged}")
     if totals["credits_at_risk"]:
         lines.append(f"{word}{totals['credits_at_risk']} credits at risk: nobody can tell whether these were bought")
+    lines += [f"waits:   {line}" for line in waiting_lines(result.published.blocked)]
     lines += [f"{word}note: {note}" for note in result.notes]
     for stop in result.stops:
         lines.append(f"{word}stopped: {stop.message}")
@@ -50,6 +51,8 @@ def exit_reason(result: Result) -> str:
     """How a run ended, in a few words."""
     if result.exit_code == EXIT_OK and result.published.selection:
         return "everything selected is archived"
+    if result.exit_code == EXIT_OK and result.published.blocked:
+        return "everything that does not wait for an approval is archived"
     return EXIT_REASONS[result.exit_code]
 
 
@@ -73,4 +76,5 @@ def result_summary(result: Result) -> dict[str, Any]:
         "gallery": result.gallery,
         "review": result.review,
         "waiting": result.published.waiting,
+        "waits": manifest.get("waits", []),
     }

@@ -36,7 +36,12 @@ class Sample:
     @property
     def is_over(self) -> bool:
         """Whether nothing is left to wait for."""
-        return not self.manifest["totals"]["open"]
+        return not self.open
+
+    @property
+    def open(self) -> int:
+        """Images that may still come, which are not those that wait for approvals."""
+        return _open(self.manifest)
 
 
 async def watch_edition(ledger: Ledger, clock: Clock, every_s: float) -> AsyncIterator[Sample]:
@@ -63,8 +68,13 @@ async def take_sample(ledger: Ledger, clock: Clock) -> Sample:
     manifest = (await derive(ledger.store, ledger.edition, ledger, revision)).manifest
     now = clock.now()
     rate = images_per_s(ledger.arrivals(), now)
-    left = seconds_left(manifest["totals"]["open"], rate) if manifest["totals"]["open"] else None
+    left = seconds_left(_open(manifest), rate) if _open(manifest) else None
     return Sample(now, manifest, rate, left, await _live_runs(ledger, now))
+
+
+def _open(manifest: Mapping[str, Any]) -> int:
+    waiting = sum(int(each["images"]) for each in manifest.get("waits", ()))
+    return int(manifest["totals"]["open"]) - waiting
 
 
 async def _live_runs(ledger: Ledger, now: float) -> int:

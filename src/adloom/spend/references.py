@@ -21,10 +21,10 @@ from datetime import datetime
 from typing import NoReturn, TypeVar
 
 from adloom.core.backoff import READ, advised_wait_s
-from adloom.core.campaign import Reference
 from adloom.core.errors import AccountStopped, AdloomError, ApiError, InputError, ReadFailed, RecordUnreadable
 from adloom.core.exits import Stop, StopReason
 from adloom.core.order import Order
+from adloom.core.reference import Reference
 from adloom.guards.gate import Gate, GateClosed
 from adloom.ledger.edition import Edition, from_json, to_json, utc
 from adloom.ledger.ledger import UPLOADS

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import ErrorDetails, core_schema
 
+from adloom.campaign.chains import references_of_job
 from adloom.campaign.problems import Report, did_you_mean
 from adloom.campaign.schema.checks import (
     amount,
@@ -28,7 +29,6 @@ from adloom.campaign.schema.checks import (
     price,
     prompt_text,
     reference,
-    reference_list,
     slug_text,
     text,
     texts,
@@ -59,7 +59,18 @@ from adloom.core.spelling import nearest
 Text: TypeAlias = Annotated[str, BeforeValidator(text)]
 Slug: TypeAlias = Annotated[str, BeforeValidator(slug_text), Field(pattern=r"^[a-z0-9-]{1,63}$")]
 Texts: TypeAlias = Annotated[str | tuple[str, ...], BeforeValidator(texts)]
-References: TypeAlias = Annotated[str | tuple[str, ...], BeforeValidator(reference_list)]
+_APPROVED: dict[str, Any] = {
+    "type": "object",
+    "properties": {"job": {"type": "string"}, "approved": {"const": True}},
+    "required": ["job", "approved"],
+    "additionalProperties": False,
+}
+_REFERENCE: dict[str, Any] = {"anyOf": [{"type": "string"}, _APPROVED]}
+References: TypeAlias = Annotated[
+    str | tuple[str, ...],
+    BeforeValidator(references_of_job),
+    WithJsonSchema({"anyOf": [*_REFERENCE["anyOf"], {"type": "array", "items": _REFERENCE}]}),
+]
 _Counted: TypeAlias = Annotated[str, BeforeValidator(number_text), WithJsonSchema({"type": ["integer", "string"]})]
 Amount: TypeAlias = Annotated[Decimal, BeforeValidator(amount)]
 _Scalar: TypeAlias = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
@@ -184,7 +195,9 @@ class JobFile(SettingsFile):
     prompt: Annotated[str | dict[str, str], BeforeValidator(prompt_text)] | None = Field(
         None, description="the template, or one for each locale and a fallback for all others"
     )
-    references: References | None = Field(None, description="names, addresses (http, https, s3) or paths")
+    references: References | None = Field(
+        None, description="names, addresses (http, https, s3), paths, or the approved images of another job"
+    )
     matrix: Annotated[str | dict[str, list[_Value] | _ListFile], BeforeValidator(axes)] | None = None
     zip: Annotated[list[dict[str, list[_Value] | _ListFile]], BeforeValidator(zips), _ZIP_SCHEMA] = Field(
         default_factory=list, description="axes whose values go side by side"

@@ -282,6 +282,8 @@ def extra_rows(value: object) -> object:
     _check_list_of_mappings(value, "[{surface: snow, light: dawn}]")
     rows = value if isinstance(value, list) else []
     for name, part in (entry for row in rows for entry in row.items()):
+        if name == "references" and isinstance(part, list) and any(isinstance(item, dict) for item in part):
+            raise fault("only a whole job can have the approved images of another as references", "names and addresses")
         if name in _LISTED and isinstance(part, list):
             (reference_list if name == "references" else texts)(part)
         elif not _value_is_good(part) or (name in OVERRIDES and not isinstance(part, str)):
