@@ -171,17 +171,22 @@ async def execute(
             await run.work(lambda orders: fulfil(run, orders))
             result = await run.finish()
         gallery, review = await _show_and_prove(world, assessment, result)
-        notes = (*result.notes, *await _delivered(world, assessment, result))
+        notes = result.notes
+        if not {stop.reason for stop in result.stops} & _NOTHING_FOLLOWS:
+            notes = (*notes, *await _delivered(world, assessment), *await _put_into_sheet(world, assessment))
         return replace(result, gallery=gallery, review=review, notes=notes)
 
 
-async def _delivered(world: World, assessment: Assessment, result: Result) -> tuple[str, ...]:
+_NOTHING_FOLLOWS = frozenset({StopReason.INTERRUPTED, StopReason.OLDER_LEDGER})
+"""A run that is stopped by these does not do what the campaign asks for after a run."""
+
+
+async def _delivered(world: World, assessment: Assessment) -> tuple[str, ...]:
     """Deliver where the campaign's head asks for it, and say what that came to.
 
     A delivery that cannot be made ends nothing: the command `deliver` makes it later.
     """
-    reasons = {stop.reason for stop in result.stops}
-    if not assessment.source.campaign.delivery.after_run or reasons & {StopReason.INTERRUPTED, StopReason.OLDER_LEDGER}:
+    if not assessment.source.campaign.delivery.after_run:
         return ()
     try:
         done = await deliver_edition(new_ledger(world.store, assessment.edition), assessment.source, DeliverRequest())
@@ -189,6 +194,22 @@ async def _delivered(world: World, assessment: Assessment, result: Result) -> tu
         return (f"not delivered: {error.message}; the command deliver tries again",)
     refused = f", {done.result.refused} refused" if done.result.refused else ""
     return (f"delivered {done.result.made} files, {done.result.kept} were there{refused}: {done.address}",)
+
+
+async def _put_into_sheet(world: World, assessment: Assessment) -> tuple[str, ...]:
+    """Fill the workbook where the campaign's head asks for one, and say what that came to.
+
+    A workbook that cannot be written ends nothing: the command `export-sheet` writes one later.
+    """
+    if not assessment.source.campaign.sheet_after_run:
+        return ()
+    from adloom.report.archived_sheet import write_sheet  # noqa: PLC0415 - openpyxl is for few campaigns
+
+    try:
+        written = await write_sheet(world.store, assessment.edition, assessment.ledger)
+    except Exception as error:  # noqa: BLE001 - whatever is odd about a team's workbook, all images are archived
+        return (f"no sheet was written: {_in_short(error)}; the command export-sheet writes one",)
+    return (f"sheet: {written.done.added} rows added, {written.done.updated} updated: {written.address}",)
 
 
 async def _show_and_prove(world: World, assessment: Assessment, result: Result) -> tuple[str, str]:

@@ -89,7 +89,7 @@ def test_a_campaign_has_channels_of_its_own_and_says_others_anew(tmp_path: Path)
         ("channels: {a: {pixel: 20x20}}\n", "", 'unknown key "pixel", did you mean "pixels"?'),
         ("marking: maybe\n", "", 'test.yaml:3:10: marking: the text "maybe" is not a marking (off, or like'),
         ("rights: {valid_until: soon}\n", "", 'test.yaml:3:23: valid_until: the text "soon" is not a day'),
-        ("after_run: [dance]\n", "", "after_run: a list cannot follow a run ([deliver])"),
+        ("after_run: [dance]\n", "", "after_run: a list cannot follow a run ([deliver], [sheet] or both)"),
         ("", "    deliver: meta-story\n    focus: [0.5, 3]\n", 'test.yaml:8:12: "0.5, 3" is not a focus'),
         ("", '    deliver: meta-story\n    alt: "{{ nothing }}"\n', "test.yaml:8:10: alt: "),
         ("", "    size: fit\n", "test.yaml:7:11: size: fit has no channels to fit"),

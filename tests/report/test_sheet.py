@@ -107,3 +107,23 @@ def test_every_own_column_is_there_in_order(tmp_path: Path):
     assert tuple(cell.value for cell in sheet[1]) == OWN
     size = sheet._images[0].anchor.ext
     assert (size.width, size.height) == (pixels_to_EMU(96), pixels_to_EMU(48))
+
+
+def test_a_run_fills_the_sheet_where_the_campaign_says_so_and_never_ends_by_it(desk: CliRig):
+    source = desk.write("after_run: [sheet]\n" + MUGS)
+    done = desk.run("run", source)
+    book = desk.edition / "images.xlsx"
+    assert f"note: sheet: 4 rows added, 0 updated: {book.as_uri()}" in done.stdout
+    workbook = load_workbook(book)
+    sheet = workbook["images"]
+    sheet.cell(1, sheet.max_column + 1).value = "owner"
+    sheet.cell(2, sheet.max_column).value = "Ann"
+    workbook.save(book)
+    assert desk.run("verify", source).returncode == 0  # a team writes in it
+    assert "0 rows added, 4 updated" in desk.run("run", source).stdout
+    (kept,) = (cell for cell in load_workbook(book)["images"][2] if cell.value == "Ann")
+    assert kept.column == sheet.max_column
+    book.write_bytes(b"no workbook")
+    broken = desk.run("run", source)
+    assert (broken.returncode, "note: no sheet was written" in broken.stdout) == (0, True)
+    assert book.read_bytes() == b"no workbook"

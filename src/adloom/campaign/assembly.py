@@ -88,7 +88,10 @@ def assemble(read_from: ReadFrom, document: Document, content: Mapping[str, Tree
         fallback=() if CHEAPEST in head.fallback else head.fallback,
         falls_back_on_cheapest=CHEAPEST in head.fallback,
         check_references=head.check_references == "true",
-        delivery=DeliverySettings(_channels(head, document, report), marking_of(head.marking), bool(head.after_run)),
+        delivery=DeliverySettings(
+            _channels(head, document, report), marking_of(head.marking), "deliver" in head.after_run
+        ),
+        sheet_after_run="sheet" in head.after_run,
     )
     rights = {name: rights_of(name, item.rights) for name, item in head.references.items() if item.rights}
     written_channels = content.get("channels")

@@ -124,6 +124,8 @@ class Campaign:
     falls_back_on_cheapest: bool = False
     check_references: bool = False
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    sheet_after_run: bool = False
+    """Whether each run ends with a workbook of its images next to the manifest."""
 
 
 class CampaignSource(Protocol):

@@ -32,6 +32,8 @@ NAME = "checksums.txt"
 LEDGER = "ledger/"
 DELIVERY = "delivery/"
 """A delivery has a record of its own, which is checked apart: see ``deliver.check``."""
+SHEET = "images.xlsx"
+"""The workbook that runs keep: a team writes in it too, so no hash of it holds."""
 PAID = ("assets/", "extras/", "quarantine/")
 DERIVED = ("manifest.json", "assets.jsonl", "assets.csv", "gallery", REVIEW_PAGE, NAME)
 READINGS = 3
@@ -279,10 +281,10 @@ def _from_text(content: bytes) -> dict[str, str]:
 async def _names(store: Store, edition: Edition) -> AsyncIterator[str]:
     async for listed in store.list(edition.prefix):
         name = listed.key.removeprefix(edition.prefix)
-        if name != NAME and not name.startswith(DELIVERY):
+        if name not in (NAME, SHEET) and not name.startswith(DELIVERY):
             yield name
 
 
 def _is_document(name: str) -> bool:
     """Whether an object may be rewritten under its name."""
-    return not name.startswith(("ledger/", "plan/", "plan-r", "thumbs/", *PAID))
+    return not name.startswith(("ledger/", "plan/", "plan-r", "references/", "thumbs/", *PAID))

@@ -243,7 +243,7 @@ class HeadFile(_File):
     channels: ChannelsFile = Field(default_factory=dict, description="the campaign's own channels")
     marking: Marking | None = Field(None, description="what is written into delivered files, or off")
     rights: RightsFile | None = Field(None, description="what may be done with the images")
-    after_run: AfterRun = Field((), description="what every run ends with", examples=[["deliver"]])
+    after_run: AfterRun = Field((), description="what every run ends with", examples=[["deliver"], ["sheet"]])
 
 
 class CampaignFile(HeadFile):

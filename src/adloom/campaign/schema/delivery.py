@@ -49,12 +49,17 @@ def marking_off(value: object) -> object:
     return value
 
 
+AFTER_RUN = ("deliver", "sheet")
+"""What a run may end with, in the order in which it is done."""
+
+
 def steps(value: object) -> object:
-    """What a run ends with: a list of words."""
+    """What a run ends with: a list of words, each once."""
     words = value if isinstance(value, list) else [value]
-    if words != ["deliver"]:
-        raise fault(f"{kind(value)} cannot follow a run", "[deliver]")
-    return words
+    known = [word for word in AFTER_RUN if word in words]
+    if not words or len(known) != len(words):
+        raise fault(f"{kind(value)} cannot follow a run", "[deliver], [sheet] or both")
+    return known
 
 
 Text: TypeAlias = Annotated[str, BeforeValidator(text)]
