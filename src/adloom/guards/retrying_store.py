@@ -18,6 +18,7 @@ from typing import TypeVar
 from adloom.core.backoff import STORE
 from adloom.core.errors import StoreError, StoreRefused, StoreUnavailable
 from adloom.core.exits import Stop, StopReason
+from adloom.core.retrying import retried
 from adloom.guards.gate import Gate
 from adloom.ports import Clock, Listed, Store
 
@@ -104,18 +105,22 @@ class RetryingStore:
                 self._gate.lift(self)
 
     async def _tried_again(self, action: Callable[[], Awaitable[_Answer]]) -> _Answer:
-        since, tries = self._clock.monotonic(), 0
-        while True:
-            wait_s = STORE.wait_s(tries, self._random.random()) * self._interval_s / 3
-            await self._gate.sleep_until_over(wait_s, self._clock)
-            tries += 1
-            try:
-                return await action()
-            except _OUTAGES as error:
-                waited_s = self._clock.monotonic() - since
-                if self._gate.over.is_set() or waited_s > PATIENCE_INTERVALS * self._interval_s:
-                    self._give_up(error)
-                    raise _outage(error) from error
+        until = self._clock.monotonic() + PATIENCE_INTERVALS * self._interval_s
+        await self._gate.sleep_until_over(self._wait_s(0), self._clock)  # it has failed before
+        try:
+            return await retried(
+                action,
+                again=lambda error: isinstance(error, _OUTAGES),
+                wait_s=lambda _, failures: self._wait_s(failures + 1),
+                sleep=lambda seconds: self._gate.sleep_until_over(seconds, self._clock),
+                ends=lambda _: self._gate.over.is_set() or self._clock.monotonic() > until,
+            )
+        except _OUTAGES as error:
+            self._give_up(error)
+            raise _outage(error) from error
+
+    def _wait_s(self, failures: int) -> float:
+        return STORE.wait_s(failures, self._random.random()) * self._interval_s / 3
 
     def _give_up(self, error: StoreError) -> None:
         self._is_given_up = True

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from itertools import count
+from functools import partial
 
 from adloom.collect.completion import Unreachable
 from adloom.collect.failure import Failures
@@ -33,6 +33,7 @@ from adloom.core.facts import Stage
 from adloom.core.fallback import Fallback
 from adloom.core.order import Order
 from adloom.core.records import Decided, RefusalKind
+from adloom.core.retrying import retried
 from adloom.core.task import Accepted
 from adloom.guards.gate import Gate
 from adloom.guards.pace import Throttle
@@ -177,29 +178,29 @@ class Sender:
             "request_id": accepted.request_id,
         }
         credits_ = str(order.credits if reserved is None else reserved)
-        for tries in count():
-            try:
-                await self._ledger.accept(order.call, attempt, accepted.task_id, credits_, **fields)
-                break
-            except StoreUnavailable as error:
-                await self._keep_in_mind(order, accepted.task_id, tries, error)
+        try:
+            await retried(
+                lambda: self._ledger.accept(order.call, attempt, accepted.task_id, credits_, **fields),
+                again=lambda error: isinstance(error, StoreUnavailable),
+                wait_s=lambda _, failures: STORE.wait_s(failures, self._random.random()) * self._scale,
+                sleep=lambda seconds: self._gate.sleep_until_over(seconds, self._clock),
+                ends=lambda _: self._gate.over.is_set(),
+                failed=partial(self._stop_for_archive, order.call, accepted.task_id),
+            )
+        except StoreUnavailable:
+            log.critical(
+                "write it down: `adloom resolve … %s --adopt %s` adopts it later", order.call, accepted.task_id
+            )
+            raise
         await hold(self._ledger, order.call, attempt, accepted.task_id)
         self._prices.read_reserve(order, reserved)
         await self._throttle.speed_up()
 
-    async def _keep_in_mind(self, order: Order, task_id: str, tries: int, error: StoreUnavailable) -> None:
-        """Wait to write down a task that nothing but this process knows of; only the end of the run's time ends that.
-
-        Raises StoreUnavailable then.
-        """
-        log.warning(
-            "call %s created task %s, and the archive does not accept that: %s", order.call, task_id, error.message
-        )
-        self._gate.close(Stop(StopReason.OUTAGE, error.message, error.remedy))
-        if self._gate.over.is_set():
-            log.error("write it down: `adloom resolve … %s --adopt %s` adopts it later", order.call, task_id)
-            raise error
-        await self._gate.sleep_until_over(STORE.wait_s(tries, self._random.random()) * self._scale, self._clock)
+    def _stop_for_archive(self, call: str, task_id: str, error: BaseException) -> None:
+        """Stop buying: only this process knows of the task, and goes on trying to write it down."""
+        log.warning("call %s created task %s, and the archive does not accept that: %s", call, task_id, error)
+        if isinstance(error, StoreUnavailable):
+            self._gate.close(Stop(StopReason.OUTAGE, error.message, error.remedy))
 
     async def _record_unknown(
         self, order: Order, attempt: int, send: int, reason: str, *, conflict: bool = False

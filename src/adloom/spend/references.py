@@ -25,6 +25,7 @@ from adloom.core.errors import AccountStopped, AdloomError, ApiError, InputError
 from adloom.core.exits import Stop, StopReason
 from adloom.core.order import Order
 from adloom.core.reference import Reference
+from adloom.core.retrying import retried
 from adloom.guards.gate import Gate, GateClosed
 from adloom.ledger.edition import Edition, from_json, to_json, utc
 from adloom.ledger.ledger import UPLOADS
@@ -150,20 +151,21 @@ class Hosting:
             self._has_room = True
 
     async def _tried(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
-        """Ask until it works, ``TRIES`` times at most."""
-        for tries in range(TRIES - 1):
-            try:
-                return await ask()
-            except ReadFailed as error:
-                log.info("the file service: %s", error.message)
-                await self._gate.sleep(self._wait_s(error, tries), self._clock)
-        return await ask()
+        """Ask until it works, ``TRIES`` times at most. Raises GateClosed once buying has stopped."""
+        return await retried(
+            ask,
+            again=lambda error: isinstance(error, ReadFailed),
+            wait_s=self._wait_s,
+            sleep=lambda seconds: self._gate.sleep(seconds, self._clock),
+            ends=lambda tries: tries >= TRIES,
+            failed=lambda error: log.info("the file service: %s", error),
+        )
 
-    def _wait_s(self, error: ReadFailed, tries: int) -> float:
+    def _wait_s(self, error: BaseException, failures: int) -> float:
         chance = self._random.random()
-        if error.retry_after_s is not None:
+        if isinstance(error, ReadFailed) and error.retry_after_s is not None:
             return advised_wait_s(error.retry_after_s, chance)
-        return READ.wait_s(tries, chance) * self._scale
+        return READ.wait_s(failures, chance) * self._scale
 
     async def _newest(self, content: str) -> Upload | None:
         """The newest upload of a content that is known, None without one."""

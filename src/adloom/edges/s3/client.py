@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 CONNECT_TIMEOUT_S = 5
-TRIES_PER_REQUEST = 4
-"""The client's own, within seconds of each other; ``s3`` tries again above it."""
+TRIES_PER_READ = 4
+"""boto3's own, within seconds of each other, for a single read. A store tries again by itself: see ``store``."""
 
 _SPARE_CONNECTIONS = 4
 _AWS = (".amazonaws.com", ".amazonaws.com.cn")
@@ -47,9 +47,13 @@ IMAGES = Lane(threads=16, read_timeout_s=30)
 
 
 class Connection:
-    """Both lanes to one S3. Clients are made at the first use, in a lane's thread, and again after ``close``."""
+    """Both lanes to one S3. Clients are made at the first use, in a lane's thread, and again after ``close``.
 
-    def __init__(self) -> None:
+    ``tries`` is how often boto3 itself sends a request.
+    """
+
+    def __init__(self, *, tries: int) -> None:
+        self._tries = tries
         self._lock = threading.Lock()
         self._session: boto3.session.Session | None = None
         self._clients: dict[Lane, S3Client] = {}
@@ -85,13 +89,13 @@ class Connection:
         with self._lock:
             if lane not in self._clients:
                 self._session = self._session or boto3.session.Session()
-                self._clients[lane] = _open_client(self._session, lane)
+                self._clients[lane] = _open_client(self._session, lane, self._tries)
             return self._clients[lane]
 
 
-def _open_client(session: boto3.session.Session, lane: Lane) -> S3Client:
+def _open_client(session: boto3.session.Session, lane: Lane, tries: int) -> S3Client:
     """A client as it suits AWS; where boto3 turns out to have been led elsewhere, one that suits that place."""
-    client: S3Client = session.client("s3", config=_config(lane, payload_signing_enabled=False))
+    client: S3Client = session.client("s3", config=_config(lane, tries, payload_signing_enabled=False))
     endpoint = urlsplit(client.meta.endpoint_url)
     host = endpoint.hostname or ""
     if endpoint.scheme == "https" and host.endswith(_AWS):
@@ -107,17 +111,17 @@ def _open_client(session: boto3.session.Session, lane: Lane) -> S3Client:
     if "addressing_style" not in settings:  # a name in front of the host needs DNS that few such servers have
         own["addressing_style"] = "path"
     client.close()
-    config = _config(lane, **own)
+    config = _config(lane, tries, **own)
     return _tuned(session.client("s3", config=config.merge(here) if here else config), lane)
 
 
-def _config(lane: Lane, **s3: object) -> Config:
+def _config(lane: Lane, tries: int, **s3: object) -> Config:
     return Config(
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=lane.read_timeout_s,
         max_pool_connections=lane.threads + _SPARE_CONNECTIONS,
         tcp_keepalive=True,
-        retries={"mode": "standard", "total_max_attempts": TRIES_PER_REQUEST},
+        retries={"mode": "standard", "total_max_attempts": tries},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         s3=s3,  # type: ignore[arg-type]

@@ -79,13 +79,6 @@ def is_taken(error: Failure) -> bool:
     return status_of(error) == 412  # noqa: PLR2004
 
 
-def was_repeated(error: Failure) -> bool:
-    """Whether the client had sent the request before, so that its own first try may be what stands in the way."""
-    if not isinstance(error, ClientError):
-        return True
-    return error.response.get("ResponseMetadata", {}).get("RetryAttempts", 1) > 0
-
-
 def translated(error: Failure, where: Where) -> StoreError:
     """The error that adloom raises instead."""
     if isinstance(error, _NETWORK):

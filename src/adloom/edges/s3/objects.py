@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.response import StreamingBody
 
 from adloom.core.errors import StoreRefused
-from adloom.edges.s3.client import IMAGES, Connection
+from adloom.edges.s3.client import IMAGES, TRIES_PER_READ, Connection
 from adloom.edges.s3.errors import code_of, is_missing
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _with_body(address: str, use: Callable[[StreamingBody], _Result]) -> _Result
             return use(body)
 
     try:
-        with closing(Connection()) as connection:
+        with closing(Connection(tries=TRIES_PER_READ)) as connection:
             return connection.do(IMAGES, get)
     except StoreRefused as error:
         raise ObjectUnreadable(error.message) from error

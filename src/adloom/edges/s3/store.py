@@ -15,7 +15,7 @@ import asyncio
 import base64
 import hashlib
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import closing
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,8 +24,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from adloom.core.backoff import STORE
 from adloom.core.errors import SettingInvalid
+from adloom.core.retrying import retried
 from adloom.edges.s3.client import IMAGES, RECORDS, Connection, Lane
-from adloom.edges.s3.errors import Failure, Where, has_expired, is_missing, is_taken, may_pass, translated, was_repeated
+from adloom.edges.s3.errors import Failure, Where, has_expired, is_missing, is_taken, may_pass, translated
 from adloom.edges.s3.protection import Protection
 from adloom.ports import Listed
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PATIENCE_S = 10.0
-"""What lasts longer is an outage, which a run waits out with its buying stopped: see ``steady``."""
+"""What lasts longer is an outage, which a run waits out with its buying paused: see ``guards.retrying_store``."""
 
 FIRST_PATIENCE_S = 2.0
 """Before anything has ever succeeded a wrong address is likelier than an outage."""
@@ -70,7 +71,7 @@ class S3Store:
         self._protection = protection or Protection()
         self._patience_s = patience_s
         self._reached = False
-        self._connection = Connection()
+        self._connection = Connection(tries=1)
         self._random = Random()
 
     @property
@@ -87,31 +88,37 @@ class S3Store:
     ) -> bool:
         put = self._put(key, content, media_type, metadata)
         request = {**put, **self._protection.for_creates(), "IfNoneMatch": "*"}
-        patience = self._patience(f"PutObject IfNoneMatch {key}")
         repeated = False
-        while True:
+
+        async def once() -> bool:
+            nonlocal repeated
             try:
                 await self._do(_lane_of(key), lambda client: client.put_object(**request))
-            except (ClientError, BotoCoreError) as error:
+            except ClientError as error:
                 if not is_taken(error):
-                    await patience.wait(error)
-                elif not (repeated or was_repeated(error)):
+                    raise
+                if not repeated:
                     return False
-                elif (standing := await self.read(key)) is not None:
-                    return standing == content
-                else:  # taken, and gone: another create was undone
-                    await patience.wait(error)
+                if (standing := await self.read(key)) is None:  # taken, and gone: another create was undone
+                    raise
+                return standing == content
+            finally:
                 repeated = True
-            else:
-                return True
+            return True
+
+        return await self._insist(f"PutObject IfNoneMatch {key}", once)
 
     async def replace(self, key: str, content: bytes, *, media_type: str = "application/json") -> None:
         request = self._put(key, content, media_type, None)
-        await self._insist(f"PutObject {key}", _lane_of(key), lambda client: client.put_object(**request))
+        await self._insist(
+            f"PutObject {key}", lambda: self._do(_lane_of(key), lambda client: client.put_object(**request))
+        )
 
     async def read(self, key: str) -> bytes | None:
         request = {"Bucket": self._bucket, "Key": self._full(key), **self._protection.for_requests()}
-        return await self._insist(f"GetObject {key}", _lane_of(key), lambda client: _get(client, request))
+        return await self._insist(
+            f"GetObject {key}", lambda: self._do(_lane_of(key), lambda client: _get(client, request))
+        )
 
     async def list(self, prefix: str) -> AsyncIterator[Listed]:
         root = f"{self._prefix}/" if self._prefix else ""
@@ -123,7 +130,8 @@ class S3Store:
         }
         while True:
             page = await self._insist(
-                f"ListObjectsV2 {prefix}", RECORDS, lambda client: client.list_objects_v2(**request)
+                f"ListObjectsV2 {prefix}",
+                lambda: self._do(RECORDS, lambda client: client.list_objects_v2(**request)),
             )
             for found in page.get("Contents", ()):
                 if not found["Key"].endswith("/"):  # consoles mark their folders with empty objects
@@ -160,49 +168,35 @@ class S3Store:
             **self._protection.for_puts(),
         }
 
-    async def _insist(self, action: str, lane: Lane, work: Callable[[S3Client], _Result]) -> _Result:
-        """Do what may be done twice, again and again while the outage lasts and patience too."""
-        patience = self._patience(action)
-        while True:
-            try:
-                return await self._do(lane, work)
-            except (ClientError, BotoCoreError) as error:
-                await patience.wait(error)
+    async def _insist(self, action: str, once: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Do what may be done twice, again and again for some seconds. Raises StoreRefused, StoreUnavailable."""
+        time = asyncio.get_running_loop().time
+        until = time() + (self._patience_s if self._reached else FIRST_PATIENCE_S)
+        try:
+            return await retried(
+                once,
+                again=lambda error: isinstance(error, Failure) and (may_pass(error) or is_taken(error)),
+                wait_s=lambda _, failures: STORE.wait_s(failures, self._random.random()),
+                sleep=asyncio.sleep,
+                ends=lambda _: time() > until,
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise translated(error, Where(self.address, self._bucket, action, self._protection.owner)) from error
 
     async def _do(self, lane: Lane, work: Callable[[S3Client], _Result]) -> _Result:
-        pool = self._connection.pool(lane)
-        result = await asyncio.get_running_loop().run_in_executor(pool, self._connection.do, lane, work)
+        try:
+            result = await self._in_thread(lane, work)
+        except ClientError as error:
+            if not has_expired(error):
+                raise
+            self._connection.renew()  # somebody may have logged in again
+            result = await self._in_thread(lane, work)
         self._reached = True
         return result
 
-    def _patience(self, action: str) -> _Patience:
-        where = Where(self.address, self._bucket, action, self._protection.owner)
-        return _Patience(where, self._patience_s if self._reached else FIRST_PATIENCE_S, self._random, self._connection)
-
-
-class _Patience:
-    """How long one operation tries again."""
-
-    def __init__(self, where: Where, seconds: float, random: Random, connection: Connection) -> None:
-        self._where = where
-        self._until = asyncio.get_running_loop().time() + seconds
-        self._random = random
-        self._connection = connection
-        self._tries = 0
-        self._renewed = False
-
-    async def wait(self, error: Failure) -> None:
-        """Wait before the next try. Raises StoreRefused or StoreUnavailable when there is no use in one."""
-        if has_expired(error) and not self._renewed:  # somebody may have logged in again
-            self._renewed = True
-            self._connection.renew()
-            return
-        wait_s = STORE.wait_s(self._tries, self._random.random())
-        self._tries += 1
-        ends = asyncio.get_running_loop().time() + wait_s > self._until
-        if ends or not (may_pass(error) or is_taken(error)):
-            raise translated(error, self._where) from error
-        await asyncio.sleep(wait_s)
+    async def _in_thread(self, lane: Lane, work: Callable[[S3Client], _Result]) -> _Result:
+        pool = self._connection.pool(lane)
+        return await asyncio.get_running_loop().run_in_executor(pool, self._connection.do, lane, work)
 
 
 def _get(client: S3Client, request: dict[str, Any]) -> bytes | None:
