@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from adloom.sandbox import tables
+from adloom.sandbox.submission import dimensions
+
 FLASH, PRO, LITE = "doubao-seedream-5.0-flash", "doubao-seedream-5.0-pro", "doubao-seedream-5.0-lite"
 ONE = ["https://a.example/1.png"]
 
@@ -69,3 +72,14 @@ async def test_a_search_is_charged_once_and_images_are_charged_as_made(visit):
     visitor.sandbox.advance(1)
     (charge,) = visitor.sandbox.charges()
     assert (charge.made, float(charge.charged)) == (2, 3.848)
+
+
+FOUR = tables.MODELS["doubao-seedream-4.0"]
+
+
+def test_the_table_is_the_documented_one():
+    assert dimensions(FOUR, "4:5", "2K", 0) == (1792, 2240)
+    assert dimensions(FOUR, "3:2", "1K", 0) == (1248, 832)
+    assert dimensions(FOUR, "16:9", "4K", 0) == (5504, 3040)
+    assert dimensions(FOUR, "21:9", "2K", 0) == (3136, 1344)
+    assert dimensions(FOUR, "1500x1000", "4K", 0) == (1500, 1000)

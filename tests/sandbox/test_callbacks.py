@@ -1,3 +1,5 @@
+"""Callbacks: what they bring, how often they are tried, and how they can go wrong."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,16 +1,10 @@
+"""The switches that tests turn over HTTP."""
+
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
-import signal
-import subprocess
-import sys
-
-import httpx
 import pytest
 
-from adloom.sandbox import SandboxSettings, main
+from adloom.sandbox import SandboxSettings
 
 
 async def test_the_state_and_the_charge_log_can_be_read_over_http(visit):
@@ -51,18 +45,6 @@ async def test_some_tasks_can_be_finished_and_the_others_left(visit):
     assert [charge.state for charge in visitor.sandbox.charges()] == ["completed", "running"]
 
 
-async def test_a_reset_forgets_everything_but_the_switches_unless_asked(visit):
-    visitor = await visit()
-    await visitor.buy()
-    visitor.sandbox.change(user_group="vip")
-    visitor.sandbox.script(route="submit", fault="drop")
-    await visitor.http.post("/_sandbox/reset")
-    assert (visitor.sandbox.charges(), visitor.sandbox.state()["posts_received"]) == ([], 0)
-    assert (await visitor.post()).json()["usage"]["user_group"] == "vip"
-    await visitor.http.post("/_sandbox/reset", json={"settings": True})
-    assert (await visitor.post()).json()["usage"]["user_group"] == "default"
-
-
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -88,39 +70,3 @@ async def test_nonsense_is_refused_and_changes_nothing(visit, path, body):
 async def test_a_task_time_may_be_one_number_a_pair_or_text():
     spans = [SandboxSettings(task_seconds=value).task_seconds for value in (2, "2", "1,3", (1, 3))]
     assert spans == [(2, 2), (2, 2), (1, 3), (1, 3)]
-
-
-@contextlib.contextmanager
-def a_process(*options: str):
-    arguments = [sys.executable, "-m", "adloom.sandbox", *options]
-    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process, process.stdout.readline().strip()
-        finally:
-            process.kill()
-
-
-async def test_as_a_process_it_prints_its_address_serves_and_leaves_with_its_parent():
-    with a_process("--exit-with-parent", "--set", "user_group=vip", "--task-seconds", "0.1,0.2") as (process, url):
-        assert url.startswith("http://127.0.0.1:")
-        async with httpx.AsyncClient(base_url=url, headers={"Authorization": "Bearer k"}) as http:
-            body = {"model": "doubao-seedream-4.0", "prompt": "a mug"}
-            answer = await http.post("/v1/images/generations", json=body)
-        assert answer.json()["usage"]["user_group"] == "vip"
-        process.stdin.close()
-        assert await asyncio.to_thread(process.wait, 5) == 0
-        assert process.stdout.read() == ""
-
-
-async def test_a_signal_stops_the_process_cleanly():
-    with a_process() as (process, url):
-        assert url
-        os.kill(process.pid, signal.SIGTERM)
-        assert await asyncio.to_thread(process.wait, 5) == 0
-
-
-@pytest.mark.parametrize("options", [["--set", "nonsense=1"], ["--set", "nonsense"], ["--seed", "x"]])
-def test_a_wrong_option_is_told_before_anything_serves(options, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        main(options)
-    assert capsys.readouterr().out == ""

@@ -1,3 +1,5 @@
+"""Money: accounts, prices, reserves and charges, and the ways of not having enough."""
+
 from __future__ import annotations
 
 from decimal import Decimal
@@ -92,51 +94,6 @@ async def test_whether_cancelling_costs_is_a_switch(visit, charged, cost):
     visitor = await visit(cancelled_rate=1, cancelled_is_charged=charged)
     await visitor.buy()
     assert visitor.sandbox.charges()[0].charged == Decimal(cost)
-
-
-async def test_models_are_listed(visit):
-    visitor = await visit()
-    names = [model["id"] for model in (await visitor.get("/v1/models")).json()["data"]]
-    assert "doubao-seedream-4.0" in names
-
-
-async def test_an_ignored_key_buys_twice(visit):
-    visitor = await visit()
-    await visitor.post(key="run_0123456789abcdef")
-    await visitor.post(key="run_0123456789abcdef")
-    assert len(visitor.sandbox.charges()) == 2
-
-
-async def test_an_honoured_key_replays_the_first_task(visit):
-    visitor = await visit(idempotency="honoured")
-    first = await visitor.post(key="run_0123456789abcdef")
-    again = await visitor.post(key="run_0123456789abcdef")
-    assert again.json()["id"] == first.json()["id"]
-    assert again.headers["idempotency-replayed"] == "true"
-    assert "idempotency-replayed" not in first.headers
-    assert len(visitor.sandbox.charges()) == 1
-    other = await visitor.post(key="run_0123456789abcdef", n=2)
-    assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_conflict")
-    stranger = await visitor.as_other("other").post(key="run_0123456789abcdef")
-    assert stranger.json()["id"] != first.json()["id"]
-    assert (await visitor.post(key="short")).status_code == 400
-
-
-async def test_an_unsure_gateway_says_that_it_does_not_know(visit):
-    visitor = await visit(idempotency="unsure", unsure_status=503)
-    await visitor.post(key="run_0123456789abcdef")
-    again = await visitor.post(key="run_0123456789abcdef")
-    assert (again.status_code, again.json()["error"]["code"]) == (503, "paid_outcome_unknown")
-    assert len(visitor.sandbox.charges()) == 1
-
-
-async def test_a_replay_is_not_counted_as_a_purchase(visit):
-    visitor = await visit(idempotency="honoured")
-    await visitor.post(key="run_0123456789abcdef")
-    await visitor.post(key="run_0123456789abcdef")
-    state = visitor.sandbox.state()
-    assert (state["posts_received"], state["posts_accepted"]) == (2, 1)
-    assert state["posts"] == {"accepted": 1, "replayed": 1}
 
 
 async def test_the_price_can_move_at_a_purchase_and_move_back(visit):
