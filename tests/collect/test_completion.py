@@ -276,11 +276,6 @@ async def test_two_runs_that_read_on_write_each_link_down_once(desk):
     assert len(facts.latest.completions) == 2
 
 
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
 async def test_an_interrupted_run_does_not_wait_for_what_is_not_shown(clock):
     api, store = ScriptedApi(clock), MemoryStore()
     api.state_of = lambda task: Task(task, TaskState.COMPLETED, (), PRICE * 2, word="completed")

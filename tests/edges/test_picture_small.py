@@ -1,13 +1,11 @@
 """Thumbnails: what they show, and that nothing that others wrote into a file gets into them."""
 
 import io
-from random import Random
 
 import pytest
 from PIL import ExifTags, Image, ImageCms
 from support.annotated import ALLOWED, CANARY, saved, written_on
 
-from adloom.core.likeness import near_duplicates
 from adloom.edges import picture_look
 from adloom.edges.picture_look import look
 
@@ -123,47 +121,3 @@ def test_a_picture_that_cannot_be_shown_small_is_a_picture(monkeypatch: pytest.M
         found = look(saved(Image.new("RGB", (64, 48)), kind))
         assert found is not None
         assert found.thumbnail == b""
-
-
-def likeness(image: Image.Image, kind: str = "JPEG", **options: object) -> tuple[str, str]:
-    found = look(saved(image, kind, **options))
-    assert found is not None
-    return f"{kind} {image.size} {options}", found.likeness
-
-
-def scene(seed: int) -> Image.Image:
-    """Soft shapes on a wall, as an image API makes them."""
-    return Image.frombytes("RGB", (12, 9), Random(seed).randbytes(324)).resize((1200, 900), Image.Resampling.BICUBIC)
-
-
-def test_the_same_picture_is_known_in_another_size_format_and_quality():
-    first = scene(1)
-    copies = [
-        likeness(first),
-        likeness(first, quality=40),
-        likeness(first.resize((480, 360))),
-        likeness(first, "PNG"),
-        likeness(first, "WEBP", quality=50),
-    ]
-    assert near_duplicates(copies) == {name for name, _ in copies[1:]}
-
-
-def test_other_pictures_are_no_duplicates():
-    assert near_duplicates([(str(seed), likeness(scene(seed))[1]) for seed in range(20)]) == set()
-    assert near_duplicates([("a", ""), ("b", "")]) == set()
-
-
-def test_a_picture_is_blank_when_nearly_all_of_it_has_one_colour():
-    plain = Image.new("RGB", (1000, 800), (250, 240, 230))
-    speck, print_, shade = plain.copy(), plain.copy(), Image.linear_gradient("L").resize((1000, 800))
-    speck.paste("black", (500, 400, 520, 420))
-    print_.paste("black", (100, 400, 900, 420))
-    blanks = [plain, speck, Image.new("L", (64, 48)), Image.new("RGBA", (64, 64), (0, 0, 0, 0))]
-    for image in blanks:
-        found = look(saved(image, "PNG"))
-        assert found is not None
-        assert found.flags == ("blank",)
-    for image in (print_, shade, scene(1)):
-        found = look(saved(image, "JPEG", quality=60))
-        assert found is not None
-        assert found.flags == ()

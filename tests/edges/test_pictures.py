@@ -1,31 +1,18 @@
 import asyncio
 import io
-import os
-import random
-import signal
-import socket
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 
 import pytest
 from PIL import Image, PngImagePlugin
+from support.pictures import animation, image, with_sampling
 
 from adloom.core.errors import DecoderBroken, PictureUnjudged
 from adloom.core.task import Picture
-from adloom.edges import picture_child, picture_look
+from adloom.edges import picture_child
 from adloom.edges.pictures import PictureDecoder
 
 HONEST = Path(picture_child.__file__).read_text()
-
-
-def image(kind="JPEG", size=(48, 32), mode="RGB", **options) -> bytes:
-    width, height = size
-    noise = random.Random(7).randbytes(width * height * 3)
-    out = io.BytesIO()
-    Image.frombytes("RGB", size, noise).convert(mode).save(out, kind, **options)
-    return out.getvalue()
 
 
 def smooth(size: tuple[int, int], kind="JPEG", **options) -> bytes:
@@ -33,19 +20,6 @@ def smooth(size: tuple[int, int], kind="JPEG", **options) -> bytes:
     out = io.BytesIO()
     Image.linear_gradient("L").resize(size).convert("RGB").save(out, kind, **options)
     return out.getvalue()
-
-
-def animation(kind: str) -> bytes:
-    frames = [Image.new("RGB", (16, 8), color) for color in ("red", "blue", "green")]
-    out = io.BytesIO()
-    frames[0].save(out, kind, save_all=True, append_images=frames[1:], duration=100)
-    return out.getvalue()
-
-
-def with_sampling(content: bytes, factors: int) -> bytes:
-    """A JPEG whose first colour is sampled otherwise than it was made; its data then describe more or fewer rows."""
-    frame = content.index(b"\xff\xc0")
-    return content[: frame + 11] + bytes([factors]) + content[frame + 12 :]
 
 
 def with_adobe_transform(content: bytes, transform: int) -> bytes:
@@ -121,24 +95,6 @@ async def test_an_animation_is_a_picture_with_a_flag(decoder, kind, media_type, 
     assert await decoder.decode(animation(kind)) == Picture(media_type, extension, 16, 8, ("animated", "blank"))
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        image("JPEG", quality=30),
-        image("JPEG", quality=30, progressive=True),
-        image("JPEG", quality=30, restart_marker_rows=1),
-        image("JPEG", quality=30, mode="CMYK"),
-        with_sampling(image("JPEG", quality=30, subsampling="4:4:4"), 0x31),
-    ],
-)
-def test_a_jpeg_that_was_padded_to_its_end_is_no_picture(content):
-    """libjpeg fills what is missing with grey, warns of it, and Pillow hides the warning."""
-    begin = content.rindex(b"\xff\xda") + 10
-    for share in (0.1, 0.4):
-        assert picture_look.look(content[: begin + int((len(content) - begin) * share)] + b"\xff\xd9") is None
-    assert picture_look.look(content)
-
-
 async def test_half_a_large_jpeg_with_an_end_marker_is_no_picture(decoder):
     content = smooth((2048, 2048), quality=90)
     assert await decoder.decode(content[: len(content) // 2] + b"\xff\xd9") is None
@@ -148,52 +104,6 @@ async def test_a_decoded_picture_has_type_extension_and_pixels(decoder):
     assert await decoder.decode(image("JPEG")) == Picture("image/jpeg", "jpg", 48, 32)
     assert await decoder.decode(image("PNG")) == Picture("image/png", "png", 48, 32)
     assert await decoder.decode(image("WEBP")) == Picture("image/webp", "webp", 48, 32)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"\xff\xd8\xff",
-        b"<html>captive portal</html>",
-        b'{"error": {"message": "expired"}}',
-        image("TIFF"),
-        b"GIF89a no",
-        b"BM no",
-        b"\0\0\0\x1cftypavif no",
-        b"\xff\xd8\xff" + image("PNG"),
-        b"%PDF-1.7\n",
-        b"RIFF\x04\x00\x00\x00WEBP",
-    ],
-)
-def test_anything_else_is_no_picture(content):
-    assert picture_look.look(content) is None
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        image("JPEG", quality=30),
-        image("JPEG", progressive=True, quality=30),
-        image("PNG", size=(16, 8)),
-        image("WEBP", quality=30),
-        image("AVIF", quality=30),
-        image("GIF", mode="P", size=(16, 8)),
-        image("BMP", size=(16, 8)),
-        animation("GIF"),
-        animation("WEBP"),
-    ],
-)
-def test_a_picture_cut_at_any_byte_is_no_picture(content):
-    assert [length for length in range(len(content)) if picture_look.look(content[:length])] == []
-    assert picture_look.look(content)
-
-
-def test_a_png_with_any_bit_flipped_behind_its_header_is_no_picture():
-    content = image("PNG", size=(16, 8))
-    for place in range(8, len(content) - 12):
-        bent = content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :]
-        assert picture_look.look(bent) is None
 
 
 async def test_bombs_cost_their_own_verdict_and_others_go_on(decoder):
@@ -276,111 +186,3 @@ async def test_a_decoder_that_does_not_start_is_no_verdict_on_the_image(decoder,
     monkeypatch.setattr("adloom.edges.pictures._CHILD", broken)
     with pytest.raises(DecoderBroken):
         await decoder.decode(image())
-
-
-async def test_a_lying_child_is_not_believed(decoder, monkeypatch, tmp_path):
-    liar = tmp_path / "liar.py"
-    liar.write_text(
-        "import sys\nprint('\"ready\"', flush=True)\n"
-        'while sys.stdin.buffer.read(9): print(\'["../x", 1, 1, [], "", 0]\', flush=True); '
-        "sys.stdin.buffer.read(len(sys.argv))\n"
-    )
-    monkeypatch.setattr("adloom.edges.pictures._CHILD", liar)
-    assert await decoder.decode(b"x") is None
-
-
-async def test_children_see_neither_the_key_nor_ctrl_c(decoder, monkeypatch):
-    monkeypatch.setenv("EVOLINK_API_KEY", "sk-evo-canary")
-    await decoder.decode(image())
-    child = decoder._idle[0]._process.pid
-    assert b"canary" not in environment(child)
-    os.kill(child, signal.SIGINT)
-    assert await decoder.decode(image()) is not None
-    assert decoder._idle[0]._process.pid == child
-    assert os.getsid(child) != os.getsid(0)
-
-
-async def test_children_are_started_when_needed_and_end_with_the_decoder():
-    decoder = PictureDecoder()
-    assert decoder._idle == []
-    await asyncio.gather(*(decoder.decode(image()) for _ in range(6)))
-    children = [child._process.pid for child in decoder._idle]
-    assert len(children) == 2
-    await decoder.aclose()
-    assert not any(map(is_running, children))
-
-
-async def test_children_end_when_their_parent_is_killed():
-    script = (
-        "import asyncio, sys\nfrom adloom.edges.pictures import PictureDecoder\n"
-        "async def main():\n    decoder = PictureDecoder()\n    await decoder.decode(b'')\n"
-        "    print(decoder._idle[0]._process.pid, flush=True)\n    await asyncio.sleep(60)\nasyncio.run(main())\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as parent:  # noqa: ASYNC220
-        child = int(await asyncio.to_thread(parent.stdout.readline))
-        assert is_running(child)
-        parent.kill()
-    for _ in range(100):
-        if not is_running(child):
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail("the child outlived its parent")
-
-
-def environment(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/environ").read_bytes()
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-@pytest.mark.parametrize("announced", ["600000", "-1", "1e9", '"x"'])
-async def test_a_child_that_announces_too_much_is_not_listened_to(monkeypatch, tmp_path, announced):
-    liar = tmp_path / "liar.py"
-    liar.write_text(
-        "import sys\nprint('\"ready\"', flush=True)\nsys.stdin.buffer.read(10)\n"
-        f'print(\'["jpeg", 1, 1, [], "", {announced}]\', flush=True)\n'
-        "while True: sys.stdout.buffer.write(bytes(65536))\n"
-    )
-    monkeypatch.setattr("adloom.edges.pictures._CHILD", liar)
-    async with PictureDecoder(image_s=5) as decoder:
-        try:
-            assert await decoder.decode(b"x") is None
-        except PictureUnjudged:
-            return
-
-
-A_USER = "    os.getuid() or os.setuid(65534)\n"  # a superuser may have as many threads as he likes
-LEAVE = "import ctypes, sys; sys.exit(ctypes.CDLL(None).unshare(0x50000000))"
-CAN_LEAVE_THE_NETWORK = subprocess.run([sys.executable, "-c", LEAVE], check=False).returncode == 0
-TRIALS = {
-    "write": "os.write(os.open({escape!r}, os.O_CREAT | os.O_WRONLY), b'x')",
-    "files": "[open('/dev/null') for _ in range(100)]",
-    "memory": "bytearray(2 * 1024**3)",
-    "thread": "threading.Thread(target=print).start()",
-} | ({"connect": "socket.socket().connect(({host!r}, {port}))"} if CAN_LEAVE_THE_NETWORK else {})
-"""What a child whose decoder was taken over might try."""
-
-
-@pytest.mark.parametrize("trial", TRIALS)
-async def test_a_child_that_was_taken_over_is_held_in(decoder, monkeypatch, tmp_path, trial):
-    taken, escape = tmp_path / "taken.py", tmp_path / "escape"
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        host, port = server.getsockname()
-        attempt = TRIALS[trial].format(host=host, port=port, escape=str(escape))
-        taken.write_text(
-            HONEST.replace(
-                "def main() -> None:",
-                "import os, socket, threading\ndef look(content):\n"
-                f"    try:\n        {attempt}\n    except (OSError, MemoryError, RuntimeError) as error:\n"
-                "        raise Unjudged('held ' + type(error).__name__)\n    return None\ndef main() -> None:",
-            ).replace("    leave_the_network()\n", A_USER + "    leave_the_network()\n", 1)
-        )
-        monkeypatch.setattr("adloom.edges.pictures._CHILD", taken)
-        with pytest.raises(PictureUnjudged, match="held"):
-            await decoder.decode(b"x")
-    assert not escape.exists() or escape.stat().st_size == 0

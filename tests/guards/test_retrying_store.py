@@ -8,7 +8,6 @@ from support.fakes import (
     EDITION,
     PRICE,
     FakeSource,
-    ManualClock,
     MemoryStore,
     ScriptedApi,
     a_ledger,
@@ -32,11 +31,6 @@ from adloom.run.fulfilment import OTHERS_INTERVALS
 from adloom.run.run import Run
 
 INTERVAL_S = 3.0
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
 
 
 @pytest.fixture

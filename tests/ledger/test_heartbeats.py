@@ -1,22 +1,12 @@
 import json
 
 import pytest
-from support.fakes import EDITION, ManualClock, MemoryStore
+from support.fakes import EDITION, ManualClock
 
 from adloom.core.process import Process
 from adloom.ledger.heartbeats import BEAT_EVERY_S, DEAD_AFTER_S, Heartbeat, Liveness
 
 PROCESS = Process("host-a", 7, "100")
-
-
-@pytest.fixture
-def store():
-    return MemoryStore()
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
 
 
 def _owners(store, clock, *, dead=()):

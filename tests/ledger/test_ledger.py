@@ -1,26 +1,17 @@
+"""The ledger: decisions are taken once, evidence stays, and damage is named."""
+
 import asyncio
 import json
 
 import pytest
-from support.fakes import EDITION, ManualClock, MemoryStore, a_ledger, bought
+from support.fakes import EDITION, a_ledger, bought
 
 from adloom.core.errors import RecordUnreadable, StoreUnavailable
 from adloom.core.facts import SCHEMA, Stage
-from adloom.ledger.edition import to_json, utc
-from adloom.plan.revision import newest_plan
+from adloom.ledger.edition import utc
 
 COMPLETED = {"task": "t", "reported": 1, "credits": "1.53"}
 INTENT = bought(credits="1.53")
-
-
-@pytest.fixture
-def store():
-    return MemoryStore()
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
 
 
 async def test_a_decision_is_taken_once_and_everybody_else_reads_it(store, clock):
@@ -144,18 +135,6 @@ async def test_a_record_that_is_listed_but_gone_is_an_outage(store, clock):
     store.read = gone
     with pytest.raises(StoreUnavailable):
         await a_ledger(store, clock)
-
-
-async def test_the_newest_plan_is_the_one_with_the_highest_number(store):
-    for number in (9, 10, 2):
-        store.objects[EDITION.key(f"plan-r{number}.json")] = to_json({"revision": number})
-    store.objects[EDITION.key("plan-rx.json")] = b"{}"
-    store.objects["test/main2/plan-r99.json"] = b"{}"
-    assert (await newest_plan(store, EDITION))["revision"] == 10
-
-
-async def test_an_edition_without_a_plan_has_none(store):
-    assert await newest_plan(store, EDITION) is None
 
 
 async def test_a_second_task_of_one_attempt_is_kept_and_shouted_about(store, clock, caplog):

@@ -9,78 +9,19 @@ from support.fakes import (
     EDITION,
     PRICE,
     Crash,
-    FakeSource,
-    ManualClock,
-    MemoryStore,
-    a_ledger,
     a_row,
-    bought,
-    references,
 )
+from support.freezing import JUG, MUG, a_desk
 
-from adloom.core.campaign import Grouping
-from adloom.core.errors import PlanRefused, RecordUnreadable
+from adloom.core.errors import PlanRefused
 from adloom.core.facts import Stage
 from adloom.core.origin import SANDBOX, Buying, Origin
-from adloom.core.outcomes import Status, outcomes
+from adloom.core.outcomes import Status
 from adloom.core.pricing import price_per_image
-from adloom.core.selection import EVERYTHING, Selection, choose
+from adloom.core.selection import Selection, choose
 from adloom.plan import revision as revision_module
-from adloom.plan.freeze import PlanOutdated, freeze
-from adloom.plan.planner import Planner
-from adloom.plan.revision import planned_from_json, planned_rows, read_newest
-from adloom.plan.survey import survey
-
-CAP = Decimal(1000)
-
-
-@pytest.fixture
-def store():
-    return MemoryStore()
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-class CliRig:
-    """One run before it buys: what it knows of the archive, and the revision that it takes up or makes."""
-
-    def __init__(self, store, clock, ledger):
-        self.store, self.clock, self.ledger = store, clock, ledger
-
-    def known(self):
-        return outcomes([self.ledger.facts(call) for call in self.ledger.calls()])
-
-    async def freeze(self, *rows, cap=CAP, only=frozenset(), prices=None, choice=EVERYTHING, **more):
-        source = FakeSource(rows, prices=prices or {})
-        known = self.known()
-        return await freeze(
-            source, self.store, EDITION, self.ledger, self.clock, known,
-            surveyed=survey(source, known, only, choice), cap_credits=cap, only=only, choice=choice, **more,
-        )  # fmt: skip
-
-    async def calls(self, revision):
-        return [call async for planned in planned_rows(self.store, EDITION, revision) for call in planned.calls]
-
-    async def buy(self, call, status=None):
-        """Record that a call was bought, and how it ended."""
-        variants = call.variants
-        intent = bought(variants, model=MUG.model)
-        decided, mine = await self.ledger.decide(call.id, "a1-intent", intent)
-        if status:
-            end = {"outcome": "free", "kind": "task", "final": True, "reason": "r"}
-            await self.ledger.decide(call.id, "a1-settled", end)
-        return mine and decided["outcome"] == "bought"
-
-
-async def a_desk(store, clock, writer="run-a"):
-    return CliRig(store, clock, await a_ledger(store, clock, writer))
-
-
-MUG = a_row("mug", variants=20)
-JUG = a_row("jug", variants=3, references=references(2))
+from adloom.plan.freeze import PlanOutdated
+from adloom.plan.revision import planned_rows, read_newest
 
 
 async def test_a_plan_is_frozen_with_its_cap_its_total_and_its_calls(store, clock):
@@ -97,18 +38,6 @@ async def test_a_plan_is_frozen_with_its_cap_its_total_and_its_calls(store, cloc
     assert (revision.wanted, revision.calls) == (23, 3)
     assert revision.sha256 == hashlib.sha256(store.objects[EDITION.key("plan-r1.json")]).hexdigest()
     assert [len(call.variants) for call in await desk.calls(revision)] == [15, 5, 3]
-
-
-async def test_a_frozen_row_comes_back_as_it_was(store, clock):
-    row = a_row(
-        "tea", references=references(3), variants=7, variables={"sku": "007", "more": {"名": "茶"}}, quality="",
-        prompt='茶\r\n"quoted" \u2028 line', grouping=Grouping.INDEPENDENT,
-    )  # fmt: skip
-    desk = await a_desk(store, clock)
-    revision = await desk.freeze(row, MUG)
-    planned = [planned async for planned in planned_rows(store, EDITION, revision)]
-    assert [p.row for p in planned] == [row, MUG]
-    assert planned == list(Planner({}, {}).plan([row, MUG]))
 
 
 async def test_what_a_frozen_plan_costs_is_what_its_calls_cost(store, clock):
@@ -308,41 +237,6 @@ async def test_sandbox_and_real_purchases_never_mix(store, clock, sandbox):
     await desk.freeze(MUG, buying=here if sandbox else there)
     with pytest.raises(PlanRefused):
         await desk.freeze(MUG, buying=there if sandbox else here)
-
-
-@pytest.mark.parametrize("damage", [None, b"{}\n"])
-async def test_a_damaged_shard_is_refused_by_name(store, clock, damage):
-    desk = await a_desk(store, clock)
-    revision = await desk.freeze(MUG)
-    key = EDITION.key(revision.shards[0].name)
-    if damage is None:
-        del store.objects[key]
-    else:
-        store.objects[key] = damage
-    with pytest.raises(RecordUnreadable, match=revision.shards[0].sha256):
-        await desk.calls(revision)
-
-
-async def test_a_plan_of_a_newer_version_is_refused(store, clock):
-    desk = await a_desk(store, clock)
-    await desk.freeze(MUG)
-    key = EDITION.key("plan-r1.json")
-    store.objects[key] = store.objects[key].replace(b"adloom.plan/1", b"adloom.plan/2")
-    with pytest.raises(RecordUnreadable):
-        await desk.freeze(MUG)
-
-
-async def test_a_survey_writes_nothing_and_tells_the_price(store):
-    surveyed = survey(FakeSource([MUG, JUG]), {})
-    assert surveyed.totals.credits == 23 * PRICE
-    assert not store.objects
-
-
-def test_a_planned_row_without_takes_reads_as_first_takes():
-    (planned,) = Planner({}, {}).plan([JUG])
-    record = json.loads(json.dumps({**revision_module._planned_to_json(planned)}))
-    assert "takes" not in record
-    assert planned_from_json(record) == planned
 
 
 def _row_named(name):

@@ -7,36 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.fakes import EDITION, ManualClock, MemoryStore, a_fact, a_ledger
-from support.shop import SandboxRig, campaign_text
+from support.fakes import EDITION, ManualClock, MemoryStore, a_ledger
+from support.shop import SandboxRig
+from support.verified import an_archive, findings, mend
 from torture import damages
 from torture.simulation import quiet
 
-from adloom.cli.archive import _fetcher
 from adloom.core.errors import AdloomError
-from adloom.core.facts import Attempt
 from adloom.core.process import Process
-from adloom.core.records import Completed, Image, ImageFate
-from adloom.edges.pictures import PictureDecoder
 from adloom.ledger.heartbeats import Heartbeat
 from adloom.publish.checksums import READINGS, Damage, verify, write_checksums
-from adloom.publish.repair import repair
-from adloom.publish.seals import _needs_no_link
 from adloom.targets import WallClock, new_ledger, open_store, open_target
-
-
-async def an_archive(shop: SandboxRig) -> Path:
-    shop.write(campaign_text("  - {id: cup, prompt: a cup, variants: 3}\n  - {id: bad, prompt: forbidden}\n"))
-    shop.sandbox.change(moderated_at_submit=("forbidden",))
-    shop.sandbox.script(route="outcome", fault="completed", images=2)
-    await shop.run()
-    return shop.edition()
-
-
-async def findings(shop: SandboxRig) -> list[str]:
-    store, edition = open_target(str(shop.edition()), shop.settings)
-    verdict = await verify(store, edition, new_ledger(store, edition))
-    return [finding.key for finding in verdict.findings]
 
 
 async def test_a_clean_archive_has_no_findings(shop: SandboxRig):
@@ -108,115 +89,6 @@ async def test_the_heartbeat_of_a_run_that_goes_on_is_no_damage_but_a_changed_on
     assert await findings(shop) == ["runs/later.json"]
 
 
-async def test_a_deleted_image_comes_back_while_its_link_lives(shop: SandboxRig):
-    folder = await an_archive(shop)
-    image = next((folder / "assets").rglob("*.jpg"))
-    content = image.read_bytes()
-    image.unlink()
-    assert await mend(shop) == []
-    assert image.read_bytes() == content
-
-
-async def test_two_swapped_images_mend_each_other_even_when_their_links_are_dead(shop: SandboxRig):
-    folder = await an_archive(shop)
-    first, second, *_ = sorted((folder / "assets").rglob("*.jpg"))
-    contents = first.read_bytes(), second.read_bytes()
-    first.write_bytes(contents[1])
-    second.write_bytes(contents[0])
-    shop.sandbox.advance(90_000)
-    assert await mend(shop) == []
-    assert (first.read_bytes(), second.read_bytes()) == contents
-
-
-async def test_a_lost_record_of_a_sealed_call_comes_back_from_its_seal(shop: SandboxRig):
-    folder = await an_archive(shop)
-    record = next((folder / "ledger").rglob("a1-accepted*.json"))
-    content = record.read_bytes()
-    record.unlink()
-    assert await mend(shop) == []
-    assert record.read_bytes() == content
-
-
-async def test_a_seal_opens_no_link_and_makes_up_for_a_lost_record_all_the_same(shop: SandboxRig):
-    folder = await an_archive(shop)
-    (seal,) = (folder / "ledger" / "sealed").iterdir()
-    content, lines = seal.read_bytes(), (folder / "assets.jsonl").read_bytes()
-    record = next((folder / "ledger").rglob("a1-completed.json"))
-    known = json.loads(record.read_bytes())
-    assert all("sig=" in link for link in known["links"])
-    assert b"sig=" not in content
-    record.unlink()
-    assert await mend(shop) == []
-    assert json.loads(record.read_bytes()) == known | {"links": [link.partition("?sig=")[0] for link in known["links"]]}
-    assert await findings(shop) == []
-    await shop.run()
-    assert await findings(shop) == []
-    assert (folder / "assets.jsonl").read_bytes() == lines
-    seal.unlink()
-    assert await mend(shop) == []
-    assert seal.read_bytes() == content
-
-
-async def test_a_seal_that_somebody_changed_puts_nothing_in_the_place_of_a_lost_record(shop: SandboxRig):
-    folder = await an_archive(shop)
-    (seal,) = (folder / "ledger" / "sealed").iterdir()
-    seal.write_bytes(seal.read_bytes().replace(b"/files/", b"/other/"))
-    record = next((folder / "ledger").rglob("a1-completed.json"))
-    record.unlink()
-    assert await mend(shop)
-    assert not record.exists()
-
-
-async def test_a_lost_seal_is_made_again_from_its_records(shop: SandboxRig):
-    folder = await an_archive(shop)
-    (seal,) = (folder / "ledger" / "sealed").iterdir()
-    content = seal.read_bytes()
-    seal.write_text("{}")
-    assert await mend(shop) == []
-    assert seal.read_bytes() == content
-
-
-async def test_a_record_that_is_nowhere_any_more_is_never_papered_over(shop: SandboxRig):
-    folder = await an_archive(shop)
-    next((folder / "ledger").rglob("a1-completed.json")).unlink()
-    next((folder / "ledger" / "sealed").iterdir()).unlink()
-    lines = (folder / "assets.jsonl").read_bytes()
-    assert await mend(shop)
-    assert await mend(shop)
-    assert (folder / "assets.jsonl").read_bytes() == lines
-
-
-async def test_a_thumbnail_is_made_again_and_the_damaged_bytes_of_an_image_are_kept(shop: SandboxRig):
-    folder = await an_archive(shop)
-    image, thumb = next((folder / "assets").rglob("*.jpg")), next((folder / "thumbs").rglob("*.jpg"))
-    good, damaged = (image.read_bytes(), thumb.read_bytes()), image.read_bytes()[:-9]
-    image.write_bytes(damaged)
-    thumb.write_bytes(b"")
-    assert await mend(shop) == []
-    assert (image.read_bytes(), thumb.read_bytes()) == good
-    assert [path.read_bytes() for path in (folder / "quarantine").iterdir()] == [damaged]
-
-
-@pytest.mark.parametrize("name", ["manifest.json", "assets.jsonl", "assets.csv", "gallery.html", "checksums.txt"])
-async def test_what_is_derived_is_made_again(shop: SandboxRig, name: str):
-    folder = await an_archive(shop)
-    content = (folder / name).read_bytes()
-    (folder / name).write_text("nonsense")
-    assert await mend(shop) == []
-    assert (folder / name).read_bytes() == content
-
-
-async def mend(shop: SandboxRig) -> list[str]:
-    """Repair as the command does; what is left."""
-    store, edition = open_target(str(shop.edition()), shop.settings)
-    ledger = new_ledger(store, edition)
-    verdict = await verify(store, edition, ledger)
-    async with PictureDecoder() as decoder:
-        await repair(store, edition, ledger, verdict, _fetcher(shop.settings), decoder)
-    left = await verify(store, edition, new_ledger(store, edition))
-    return [f"{finding}" for finding in left.findings]
-
-
 async def test_a_sample_hashes_every_record_and_a_share_of_the_images(shop: SandboxRig):
     await an_archive(shop)
     store = open_store(shop.settings.archive)
@@ -258,25 +130,3 @@ async def test_an_edition_that_others_never_leave_alone_does_not_keep_a_run_from
 
 def test_damages_have_words():
     assert str(Damage.CHANGED) == "changed"
-
-
-ONE, OTHER = "https://r.example/1.jpg?sig=1", "https://r.example/2.jpg?sig=1"
-
-
-@pytest.mark.parametrize(
-    ("links", "fates", "needs"),
-    [
-        ([ONE, OTHER], [ImageFate.ARCHIVED, ImageFate.EXTRA], False),
-        ([ONE, OTHER], [ImageFate.ARCHIVED], True),
-        ([ONE, OTHER], [ImageFate.ARCHIVED, ImageFate.QUARANTINED], True),
-        ([ONE, OTHER], [ImageFate.ARCHIVED, ImageFate.LOST], True),
-        ([ONE, ONE.replace("1.jpg?sig=1", "1.jpg?sig=2")], [ImageFate.ARCHIVED, ImageFate.ARCHIVED], True),
-        ([], [], False),
-    ],
-)
-def test_a_link_keeps_its_signature_while_anything_may_need_it(
-    links: list[str], fates: list[ImageFate], *, needs: bool
-):
-    images = tuple(Image(index, index + 1, fate) for index, fate in enumerate(fates))
-    completed = Completed.of(a_fact(task="t", links=links, reported=len(links), credits="1"))
-    assert _needs_no_link(Attempt(1, completed=completed, images=images)) is not needs

@@ -2,8 +2,7 @@
 
 import asyncio
 
-import pytest
-from support.fakes import FakeSource, ManualClock, MemoryStore, ScriptedApi, a_row, a_world, completed, look_at
+from support.fakes import FakeSource, ScriptedApi, a_row, a_world, completed, look_at
 
 from adloom.core.errors import DownloadFailed
 from adloom.core.task import Task, TaskState
@@ -12,16 +11,6 @@ from adloom.run.run import Run
 
 def processing(task: str) -> Task:
     return Task(task, TaskState.PROCESSING, word="processing")
-
-
-@pytest.fixture
-def store():
-    return MemoryStore()
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
 
 
 async def ended(run: Run, working: "asyncio.Task[None]") -> None:

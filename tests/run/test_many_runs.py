@@ -176,16 +176,6 @@ async def crashes_in_the_background_are_expected():
 
 
 @pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-def store():
-    return MemoryStore()
-
-
-@pytest.fixture
 def api(clock):
     return Book(clock)
 

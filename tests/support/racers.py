@@ -46,3 +46,7 @@ def create_and_die(kind: str, address: str, key: str, content: str) -> None:
 
 if __name__ == "__main__":
     create_and_die(*sys.argv[1:5])
+
+
+async def keys(store: Store, prefix: str = "") -> set[str]:
+    return {listed.key async for listed in store.list(prefix)}

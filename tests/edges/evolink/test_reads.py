@@ -1,3 +1,5 @@
+"""Reading tasks, lists and credits: in batches, singly, and around whatever answers oddly."""
+
 import asyncio
 import json
 from decimal import Decimal

@@ -1,3 +1,5 @@
+"""Purchases over a real wire: when one was not sent, when nobody can tell, and what shows the key."""
+
 import asyncio
 import contextlib
 import datetime as dt

@@ -1,0 +1,103 @@
+"""Tasks as the API tells of them, in every shape that was seen or may come."""
+
+from decimal import Decimal
+
+import pytest
+
+from adloom.core.task import Task, TaskState
+from adloom.edges.evolink.tasks import read_list, read_task, read_tasks
+from adloom.edges.evolink.text import Cleaner
+
+KEY = "sk-evo-canary-0123456789"
+
+
+clean = Cleaner(KEY)
+
+
+LINK = "https://files.example/a_0.jpg?sig=1"
+
+
+@pytest.mark.parametrize(
+    ("fields", "links"),
+    [
+        ({"results": [LINK, LINK]}, (LINK, LINK)),
+        ({"results": [{"url": LINK}, {"image_url": LINK}, {"other": LINK}]}, (LINK, LINK)),
+        ({"results": [], "result_data": [{"url": LINK}]}, (LINK,)),
+        ({"result_data": [{"url": LINK}]}, (LINK,)),
+        ({"results": [LINK], "result_data": [{"url": LINK}, {"url": LINK}]}, (LINK,)),
+        ({"results": None}, ()),
+        ({"results": {"url": LINK}}, ()),
+        ({"results": ["", 7, None, "\ud800", "x" * 9000, [LINK]]}, ()),
+        ({}, ()),
+    ],
+)
+def test_links_are_found_in_every_shape(fields, links):
+    assert read_task({"id": "t", "status": "completed", **fields}, clean).results == links
+
+
+@pytest.mark.parametrize(
+    ("fields", "charge"),
+    [
+        ({"usage": {"credits_used": Decimal("1.53")}}, Decimal("1.53")),
+        ({"usage": {"credits_used": 0}}, Decimal(0)),
+        ({"usage": {"cost": {"credits": 2, "usd": 1}}}, Decimal(2)),
+        ({"billing": {"charged_credits": 3}}, Decimal(3)),
+        ({"usage": {"credits_used": "odd"}, "billing": {"charged_credits": 3}}, Decimal(3)),
+        ({"usage": []}, None),
+        ({}, None),
+    ],
+)
+def test_the_charge_is_found_in_every_shape(fields, charge):
+    assert read_task({"id": "t", "status": "completed", **fields}, clean).credits_used == charge
+
+
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [("pending", TaskState.PENDING), ("processing", TaskState.PROCESSING), ("completed", TaskState.COMPLETED),
+     ("failed", TaskState.FAILED), ("cancelled", TaskState.CANCELLED), ("canceled", TaskState.CANCELLED),
+     ("COMPLETED", TaskState.COMPLETED), ("succeeded", TaskState.OTHER), (None, TaskState.OTHER), (7, TaskState.OTHER)],
+)  # fmt: skip
+def test_an_unknown_state_is_no_end(word, state):
+    task = read_task({"id": "t", "status": word}, clean)
+    assert task.state is state
+    assert task.word == clean(word)
+
+
+def test_a_failed_task_may_have_no_error():
+    assert read_task({"id": "t", "status": "failed"}, clean) == Task("t", TaskState.FAILED, word="failed")
+    told = read_task({"id": "t", "status": "failed", "error": {"code": "x", "message": f"{KEY}\n"}}, clean)
+    assert (told.error_code, told.error_message) == ("x", "***")
+
+
+def test_a_task_of_another_id_is_none():
+    assert read_task({"id": "other", "status": "pending"}, clean, "t") is None
+    assert read_task({"status": "pending"}, clean, "t").task_id == "t"
+    assert read_task({"error": {"code": 1}}, clean, "t") is None
+    assert read_task([], clean, "t") is None
+
+
+def test_charge_words_are_known_or_left_out():
+    for told, kept in (("charged", "charged"), ("released", "released"), ("unknown", ""), (None, ""), ([], "")):
+        assert read_task({"id": "t", "status": "x", "billing": {"charge_status": told}}, clean).charge_status == kept
+
+
+def test_a_batch_leaves_out_what_is_no_task():
+    found = read_tasks({"data": [{"id": "a", "status": "pending"}, None, {"status": "pending"}, {"id": 1}]}, clean)
+    assert list(found) == ["a"]
+    assert read_tasks({"data": None}, clean) is None
+    assert read_tasks([], clean) is None
+
+
+def test_a_list_is_read_to_the_last_line_or_not_at_all():
+    lines = [
+        {"id": "task-unified-1760000000-a", "status": "pending", "model": "m"},
+        {"id": "b", "created_at": 1760000001},
+        {"id": "c", "created_at": 1760000002000},
+        {"id": "d", "created_at": "2025-10-09T08:53:23Z"},
+        {"id": "e", "created_at": "1760000004"},
+    ]
+    found = read_list({"data": lines}, clean)
+    assert [task.created_at for task in found] == [1760000000, 1760000001, 1760000002, 1760000003, 1760000004]
+    assert read_list({"data": [*lines, {"id": "undated"}]}, clean) is None
+    assert read_list({"data": [*lines, {"created_at": 1}]}, clean) is None
+    assert read_list({}, clean) is None

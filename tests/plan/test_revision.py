@@ -1,0 +1,71 @@
+"""Frozen plans as the archive holds them: the newest is found, rows come back whole, and damage is named."""
+
+import json
+
+import pytest
+from support.fakes import (
+    EDITION,
+    a_row,
+    references,
+)
+from support.freezing import JUG, MUG, a_desk
+
+from adloom.core.campaign import Grouping
+from adloom.core.errors import RecordUnreadable
+from adloom.ledger.edition import to_json
+from adloom.plan import revision as revision_module
+from adloom.plan.planner import Planner
+from adloom.plan.revision import newest_plan, planned_from_json, planned_rows
+
+
+async def test_the_newest_plan_is_the_one_with_the_highest_number(store):
+    for number in (9, 10, 2):
+        store.objects[EDITION.key(f"plan-r{number}.json")] = to_json({"revision": number})
+    store.objects[EDITION.key("plan-rx.json")] = b"{}"
+    store.objects["test/main2/plan-r99.json"] = b"{}"
+    assert (await newest_plan(store, EDITION))["revision"] == 10
+
+
+async def test_an_edition_without_a_plan_has_none(store):
+    assert await newest_plan(store, EDITION) is None
+
+
+async def test_a_frozen_row_comes_back_as_it_was(store, clock):
+    row = a_row(
+        "tea", references=references(3), variants=7, variables={"sku": "007", "more": {"名": "茶"}}, quality="",
+        prompt='茶\r\n"quoted" \u2028 line', grouping=Grouping.INDEPENDENT,
+    )  # fmt: skip
+    desk = await a_desk(store, clock)
+    revision = await desk.freeze(row, MUG)
+    planned = [planned async for planned in planned_rows(store, EDITION, revision)]
+    assert [p.row for p in planned] == [row, MUG]
+    assert planned == list(Planner({}, {}).plan([row, MUG]))
+
+
+@pytest.mark.parametrize("damage", [None, b"{}\n"])
+async def test_a_damaged_shard_is_refused_by_name(store, clock, damage):
+    desk = await a_desk(store, clock)
+    revision = await desk.freeze(MUG)
+    key = EDITION.key(revision.shards[0].name)
+    if damage is None:
+        del store.objects[key]
+    else:
+        store.objects[key] = damage
+    with pytest.raises(RecordUnreadable, match=revision.shards[0].sha256):
+        await desk.calls(revision)
+
+
+async def test_a_plan_of_a_newer_version_is_refused(store, clock):
+    desk = await a_desk(store, clock)
+    await desk.freeze(MUG)
+    key = EDITION.key("plan-r1.json")
+    store.objects[key] = store.objects[key].replace(b"adloom.plan/1", b"adloom.plan/2")
+    with pytest.raises(RecordUnreadable):
+        await desk.freeze(MUG)
+
+
+def test_a_planned_row_without_takes_reads_as_first_takes():
+    (planned,) = Planner({}, {}).plan([JUG])
+    record = json.loads(json.dumps({**revision_module._planned_to_json(planned)}))
+    assert "takes" not in record
+    assert planned_from_json(record) == planned
