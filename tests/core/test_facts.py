@@ -1,3 +1,4 @@
+import re
 from decimal import Decimal
 
 import pytest
@@ -331,19 +332,19 @@ def test_the_first_word_on_an_image_stands():
 
 
 @pytest.mark.parametrize(
-    "facts",
+    ("facts", "why"),
     [
-        {"a1-intent": {**INTENT, "schema": "adloom.fact/2"}},
-        {"a1-intent": {key: value for key, value in INTENT.items() if key != "schema"}},
-        {"a1-refunded": UNKNOWN},
-        {"intent": INTENT},
-        {"a1-intent": INTENT, "a1-intent.bak": INTENT},
-        {"a1-intent ": INTENT},
-        {"ax-intent": INTENT},
+        ({"a1-intent": {**INTENT, "schema": "adloom.fact/2"}}, "a1-intent has the schema 'adloom.fact/2'"),
+        ({"a1-intent": {key: value for key, value in INTENT.items() if key != "schema"}}, "has the schema None"),
+        ({"a1-refunded": UNKNOWN}, "a1-refunded is a kind of record that this version does not know"),
+        ({"intent": INTENT}, "is a kind of record"),
+        ({"a1-intent": INTENT, "a1-intent.bak": INTENT}, "is a kind of record"),
+        ({"a1-intent ": INTENT}, "is a kind of record"),
+        ({"ax-intent": INTENT}, "is a kind of record"),
     ],
 )
-def test_facts_of_a_newer_or_foreign_kind_are_refused_rather_than_guessed_at(facts):
-    with pytest.raises(RecordUnreadable) as caught:
+def test_facts_of_a_newer_or_foreign_kind_are_refused_rather_than_guessed_at(facts, why):
+    with pytest.raises(RecordUnreadable, match=re.escape(why)) as caught:
         fold("c-1", facts)
     assert "version" in caught.value.remedy
 

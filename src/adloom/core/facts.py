@@ -264,8 +264,9 @@ def fold(call: str, facts: Mapping[str, Record]) -> CallFacts:
     for name, record in sorted(facts.items()):  # a listing has no order, and the first word on a thing stands
         match = _NAME.fullmatch(name)
         if match is None or record.get("schema") != SCHEMA:
+            known = f"has the schema {record.get('schema')!r}, this version knows {SCHEMA!r}"
             raise RecordUnreadable(
-                f"ledger/{call}/{name} has the schema {record.get('schema')!r}, this version knows {SCHEMA!r}",
+                f"ledger/{call}/{name} {known if match else 'is a kind of record that this version does not know'}",
                 remedy="Use the version of adloom that wrote the archive, or a newer one.",
             )
         if name.replace("-accepted.", "-disowned.") in facts and match["of_task"] == "accepted":
