@@ -1,0 +1,40 @@
+"""What a probe has proven about the API: for one account, for 30 days, and nothing without it."""
+
+import pytest
+from support.fakes import ManualClock, MemoryStore
+
+from adloom.ledger.capabilities import KEY, VALID_S, read_capabilities, record_capability
+
+
+async def test_what_was_proven_counts_for_its_own_account_and_for_30_days(store: MemoryStore, clock: ManualClock):
+    proven = clock.now()
+    await record_capability(store, "mine", replays_keys=True, now=proven)
+    known = await read_capabilities(store)
+    assert VALID_S == 30 * 24 * 3600
+    assert known.replays_keys("mine", proven)
+    assert known.replays_keys("mine", proven + VALID_S - 1)
+    assert not known.replays_keys("mine", proven + VALID_S + 1)
+    assert not known.replays_keys("other", proven)
+
+
+async def test_a_clock_that_was_set_back_proves_nothing(store: MemoryStore, clock: ManualClock):
+    await record_capability(store, "mine", replays_keys=True, now=clock.now())
+    assert not (await read_capabilities(store)).replays_keys("mine", clock.now() - 60)
+
+
+async def test_a_later_probe_replaces_an_accounts_entry_and_keeps_those_of_others(
+    store: MemoryStore, clock: ManualClock
+):
+    for account, replays in (("mine", True), ("other", True), ("mine", False)):
+        await record_capability(store, account, replays_keys=replays, now=clock.now())
+    known = await read_capabilities(store)
+    assert (known.replays_keys("mine", clock.now()), known.replays_keys("other", clock.now())) == (False, True)
+
+
+@pytest.mark.parametrize("content", [None, b"{}", b'{"schema":"adloom.capabilities/2","accounts":{"mine":1}}'])
+async def test_an_archive_without_a_record_that_is_understood_proves_nothing(
+    store: MemoryStore, clock: ManualClock, content: bytes | None
+):
+    if content is not None:
+        store.objects[KEY] = content
+    assert not (await read_capabilities(store)).replays_keys("mine", clock.now())
