@@ -54,6 +54,13 @@ class Store(Protocol):
         """The object's bytes, None if there is none."""
         ...
 
+    async def metadata(self, key: str) -> Mapping[str, str]:
+        """What ``create`` was given beside an object's bytes: empty where the store keeps none, or has no such object.
+
+        Names are in lower case. A value may be cut, or lack letters that no HTTP header can carry.
+        """
+        ...
+
     def list(self, prefix: str) -> AsyncIterator[Listed]:
         """Every object whose key begins with ``prefix``, in no promised order."""
         ...

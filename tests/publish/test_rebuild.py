@@ -3,8 +3,9 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.setbacks import (
@@ -19,6 +20,7 @@ from support.setbacks import (
 )
 from support.shop import SandboxRig, campaign_text, hurry
 
+from adloom.edges.folder import FolderStore
 from adloom.ledger.edition import Edition
 from adloom.spend.held import held_calls
 from adloom.targets import new_ledger, open_store
@@ -95,6 +97,31 @@ async def test_an_image_that_nothing_tells_of_makes_its_call_held(twice: Sandbox
     ledger = new_ledger(store, edition)
     await ledger.load()
     assert all("its image lies in assets/" in held.reason for held in held_calls(ledger, 0))
+    assert len(twice.sandbox.charges()) == 5
+
+
+async def test_an_image_in_s3_tells_of_which_task_it_is(shop: SandboxRig, monkeypatch: pytest.MonkeyPatch):
+    beside: dict[str, Mapping[str, str]] = {}
+    create = FolderStore.create
+
+    async def create_as_in_s3(self: FolderStore, key: str, content: bytes, **more: Any) -> bool:
+        created = await create(self, key, content, **more)
+        if created:
+            beside[key] = more.get("metadata") or {}
+        return created
+
+    async def metadata(_self: FolderStore, key: str) -> Mapping[str, str]:
+        return beside.get(key, {})
+
+    monkeypatch.setattr(FolderStore, "create", create_as_in_s3)
+    monkeypatch.setattr(FolderStore, "metadata", metadata)
+    twice = await run_twice(shop)
+    shutil.rmtree(twice.edition() / "ledger" / "sealed", ignore_errors=True)
+    restore_what_was_written_before_a_kill(twice)
+    shutil.rmtree(Path(twice.settings.archive) / "tasks")
+    await mend(twice)
+    assert (await twice.run()).exit_code == 0
+    assert statuses(twice) == {"archived": 10}
     assert len(twice.sandbox.charges()) == 5
 
 

@@ -138,6 +138,10 @@ class MemoryStore:
         await self._before("read", key)
         return self.objects.get(key)
 
+    async def metadata(self, key: str) -> Mapping[str, str]:
+        await self._before("metadata", key)
+        return {}
+
     async def list(self, prefix: str) -> AsyncIterator[Listed]:
         await self._before("list", prefix)
         for key in [key for key in self.objects if key.startswith(prefix)]:

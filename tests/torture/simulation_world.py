@@ -721,6 +721,10 @@ class SimStore:
         await self._process.leave(f"read {key}")
         return content
 
+    async def metadata(self, key: str) -> Mapping[str, str]:
+        await self._enter(f"metadata {key}")
+        return {}
+
     async def list(self, prefix: str) -> AsyncIterator[Listed]:
         after = prefix
         while True:

@@ -84,6 +84,11 @@ class FolderStore:
     def link(self, key: str) -> str:
         return self._path(key).as_uri()
 
+    async def metadata(self, key: str) -> Mapping[str, str]:
+        """A file has none."""
+        del key
+        return {}
+
     async def has_room(self) -> bool:
         return await self._run("", lambda: shutil.disk_usage(self._nearest_folder()).free >= ROOM_BYTES)
 

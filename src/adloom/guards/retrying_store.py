@@ -65,6 +65,9 @@ class RetryingStore:
     async def read(self, key: str) -> bytes | None:
         return await self._tried(key, lambda: self._store.read(key))
 
+    async def metadata(self, key: str) -> Mapping[str, str]:
+        return await self._tried(key, lambda: self._store.metadata(key))
+
     async def list(self, prefix: str) -> AsyncIterator[Listed]:
         """As the store's own; a listing that breaks off in its middle is not begun again."""
         found = self._store.list(prefix)

@@ -1,9 +1,9 @@
 """Rebuilds the ledger of an edition whose records are lost, from the rest of its archive.
 
 In this order: the records that seals hold; the calls that ``assets.jsonl`` names, with the plan that it follows; the
-claims of tasks; the images under ``assets/`` that no call is known for. A call all of whose images are archived comes
-back with them. One whose task is known comes back accepted, and the next run collects it for nothing. Any other is held
-for a person. Nothing is bought on what is rebuilt: such an intent names no account, so its key is never sent again.
+claims of tasks; the images under ``assets/`` that no call is known for, with what S3 keeps beside them: their call and
+task. A call all of whose images are archived comes back with them. One whose task is known comes back accepted, and the
+next run collects it for nothing. Any other is held for a person. Nothing is bought on what is rebuilt: such an intent names no account, so its key is never sent again.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Rebuilder:
         await self._find_in_lines(revision)
         planned = await self._planned(newest)
         await self._find_in_claims(planned)
-        self._find_in_assets(planned)
+        await self._find_in_assets(planned)
         parents = self._parents()
         for call, lost in sorted(self._lost.items()):
             await self._write(call, lost, newest, parents.get(call, ("", 0, 0)))
@@ -137,15 +137,19 @@ class Rebuilder:
         self._lost[call] = _Lost(row, {variant.key: variant for variant in variants})
         return self._lost[call]
 
-    def _find_in_assets(self, planned: Mapping[str, tuple[Row, tuple[Variant, ...]]]) -> None:
+    async def _find_in_assets(self, planned: Mapping[str, tuple[Row, tuple[Variant, ...]]]) -> None:
         """The planned calls that an image in ``assets/`` is of, where nothing else tells of them."""
         known = {key for lost in self._lost.values() for key in lost.variants}
         for asset, beginning in self._past.unknown_assets(self._ledger):
             if any(key.startswith(beginning) for key in known):
                 continue
+            told = await self._store.metadata(self._edition.key(asset))
             for call, (row, variants) in planned.items():
                 if self._is_lost(call) and any(variant.key.startswith(beginning) for variant in variants):
-                    self._add_planned(call, (row, variants)).asset = asset
+                    lost = self._add_planned(call, (row, variants))
+                    lost.asset = asset
+                    if told.get("call") == call and told.get("task"):
+                        lost.tasks[lost.attempt] = told["task"]
                     known |= {variant.key for variant in variants}
 
     def _parents(self) -> dict[str, tuple[str, int, int]]:

@@ -120,6 +120,10 @@ class S3Store:
             f"GetObject {key}", lambda: self._do(_lane_of(key), lambda client: _get(client, request))
         )
 
+    async def metadata(self, key: str) -> Mapping[str, str]:
+        request = {"Bucket": self._bucket, "Key": self._full(key), **self._protection.for_requests()}
+        return await self._insist(f"HeadObject {key}", _lane_of(key), lambda client: _metadata(client, request))
+
     async def list(self, prefix: str) -> AsyncIterator[Listed]:
         root = f"{self._prefix}/" if self._prefix else ""
         request: dict[str, Any] = {
@@ -206,6 +210,15 @@ def _get(client: S3Client, request: dict[str, Any]) -> bytes | None:
     except ClientError as error:
         if is_missing(error):
             return None
+        raise
+
+
+def _metadata(client: S3Client, request: dict[str, Any]) -> Mapping[str, str]:
+    try:
+        return client.head_object(**request)["Metadata"]
+    except ClientError as error:
+        if is_missing(error):
+            return {}
         raise
 
 
