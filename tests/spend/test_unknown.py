@@ -96,6 +96,26 @@ async def test_the_task_of_a_rival_whose_answer_is_written_meanwhile_is_left_to_
     assert result.published.manifest["totals"]["held"] == 1
 
 
+@pytest.mark.parametrize(("claimed_by", "exit_code"), [(None, 6), ("another", 6), ("rival", 0)])
+async def test_a_purchase_whose_answer_nobody_has_claimed_yet_may_have_made_the_task(claimed_by, exit_code):
+    """The API may have answered it with another's id; then the task that nobody has is its own."""
+    clock, store = ManualClock(), MemoryStore()
+    api = Listing(clock)
+    api.answers = [OutcomeUnknown("the answer was lost")]
+    fact = {"schema": "adloom.fact/1", "time": utc(clock.now()), "writer": "another", "written": 1}
+    ledger = "other/main/ledger/c-rival"
+    store.objects[f"{ledger}/a1-intent.json"] = to_json({**fact, **bought([Variant("k1", 1, 1)], account=api.account)})
+    told = {**fact, "task": "task-told", "credits": "1.53"}
+    store.objects[f"{ledger}/a1-accepted.task-told.json"] = to_json(told)
+    if claimed_by:
+        claim = {"edition": "other/main/", "call": f"c-{claimed_by}", "attempt": 1, "writer": "another"}
+        store.objects["tasks/task-told.json"] = to_json(claim)
+    world = a_world(store, clock, api, dedicated_key=True)
+    result = await run_all(world, await look_at(world, FakeSource([a_row()])))
+    assert result.exit_code == exit_code
+    assert result.published.manifest["totals"]["held"] == (exit_code == 6)
+
+
 SECRET = Secret(b"s" * 32)
 SENT = 1_800_000_000.0
 

@@ -57,6 +57,8 @@ class Rules:
     """The order in which a run reads what settles an unknown purchase by elimination."""
     rivals_count: bool = True
     """A task of the list is taken only where no other call could have made it."""
+    an_answer_counts_when_claimed: bool = True
+    """A call whose answer named a task is a rival until that task is claimed for it: the API may have named another."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,8 @@ class Search:
     rules: Rules = Rules()
     api: Api = Api()
     calls: int = 2
+    most: float = math.inf
+    """So many states are enough: those that the fewest steps lead to."""
     states: int = 0
     steps: int = 0
     problem: str = ""
@@ -164,7 +168,7 @@ class Search:
         first = start(self.calls)
         came_from: dict[State, tuple[State | None, str]] = {first: (None, "")}
         queue = deque([first])
-        while queue:
+        while queue and len(came_from) < self.most:
             state = queue.popleft()
             for name, reached in self._successors(state):
                 self.steps += 1
@@ -381,8 +385,11 @@ class Search:
             yield "adopts it", self._note(state, run, call, step.attempt, "accepted", step.task)
 
     def _rivals(self, state: State, call: int) -> int:
-        stages = (attempts[-1].stage for attempts in state.ledger)
-        return sum(1 << c for c, stage in enumerate(stages) if c != call and stage in ("sending", "unknown"))
+        return sum(1 << c for c, attempts in enumerate(state.ledger) if c != call and self._is_rival(attempts[-1]))
+
+    def _is_rival(self, latest: Attempt) -> bool:
+        is_unclaimed = self.rules.an_answer_counts_when_claimed and bool(latest.tasks >> FOREIGN)
+        return latest.stage in ("sending", "unknown") or is_unclaimed
 
     def _claimed(self, state: State) -> int:
         claimed = sum(1 << task for task, call in enumerate(state.claims) if call != NOBODY)
@@ -491,6 +498,7 @@ WITHOUT: dict[tuple[str, ...], Api] = {
     ("fail_twice", "look_at_former"): APIS["forgets keys, no list"],
     ("list_then_rivals_then_claims",): APIS["forgets keys, a list"],
     ("rivals_count",): APIS["forgets keys, a list"],
+    ("an_answer_counts_when_claimed",): APIS["forgets keys, a list, answers with false ids"],
 }
 """Rules, and the API at which their absence is punished. Two of them each catch one failure that was read wrongly."""
 

@@ -83,6 +83,11 @@ async def claim_task(store: Store, ledger: Ledger, facts: CallFacts, task_id: st
     return await _claim(store, ledger, claimant(ledger, facts), task_id, **more) == claimant(ledger, facts)
 
 
+async def is_claimed_for(store: Store, mine: Claimant, name: str) -> bool:
+    """Whether the task of this name has a claim, and for this attempt."""
+    return await store.read(_claim_key(name)) is not None and await _claimant_of(store, name) == mine
+
+
 async def hold(ledger: Ledger, call: str, attempt: int, task_id: str) -> bool:
     """Claim a task that an attempt has accepted; to be asked before anything that the task made is used.
 

@@ -30,7 +30,7 @@ from adloom.core.order import Order
 from adloom.core.task import ListedTask, Task
 from adloom.guards.gate import Gate
 from adloom.ledger.capabilities import Capabilities
-from adloom.ledger.claims import claim_task, claimant, claims_of
+from adloom.ledger.claims import claim_task, claimant, claims_of, is_claimed_for
 from adloom.ledger.edition import Edition, from_json, utc
 from adloom.ledger.index import open_editions
 from adloom.ledger.ledger import NOT_CALLS, Ledger
@@ -265,28 +265,39 @@ class UnknownPurchases:
         )
 
     async def _rivals(self, sent: float, editions: Sequence[Edition]) -> set[str]:
-        """The calls of these editions that had no answer around a time."""
-        facts: dict[str, list[str]] = {}
+        """The calls of these editions that had no answer around a time, or none that is theirs for certain."""
+        found = set()
         for edition in editions:
+            facts: dict[str, list[str]] = {}
             async for listed in self._store.list(edition.key("ledger/")):
-                folder, _, file = listed.key.rpartition("/")
-                if folder.rpartition("/")[2] not in NOT_CALLS:
-                    facts.setdefault(folder, []).append(file.removesuffix(".json"))
-        return {
-            folder.rsplit("/", 1)[1] for folder, names in facts.items() if await self._is_rival(folder, names, sent)
-        }
+                call, file = listed.key.rsplit("/", 2)[1:]
+                if call not in NOT_CALLS:
+                    facts.setdefault(call, []).append(file.removesuffix(".json"))
+            found |= {call for call, names in facts.items() if await self._is_rival(edition, call, names, sent)}
+        return found
 
-    async def _is_rival(self, folder: str, names: Sequence[str], sent: float) -> bool:
+    async def _is_rival(self, edition: Edition, call: str, names: Sequence[str], sent: float) -> bool:
         latest = max(int(name[1 : name.index("-")]) for name in names)
-        accepted = {name for name in names if name.startswith(f"a{latest}-accepted.")}
-        if f"a{latest}-settled" in names or any(n.replace("-accepted.", "-disowned.") not in names for n in accepted):
+        accepted = [name for name in names if name.startswith(f"a{latest}-accepted.")]
+        answers = [name for name in accepted if name.replace("-accepted.", "-disowned.") not in names]
+        if f"a{latest}-settled" in names or (answers and f"a{latest}-completed" in names):
             return False
+        if answers and all([await self._is_its_own(edition, call, latest, answer) for answer in answers]):
+            return False
+        folder = edition.key(f"ledger/{call}")
         records = {name: from_json(await self._store.read(f"{folder}/{name}.json") or b"", folder) for name in names}
-        call = fold(folder.rsplit("/", 1)[1], records)
-        if call.stage not in (Stage.SENDING, Stage.UNKNOWN) or call.latest.intent is None:
+        facts = fold(call, records)
+        if facts.stage not in (Stage.SENDING, Stage.UNKNOWN, Stage.ACCEPTED) or facts.latest.intent is None:
             return False
-        rival_sent = call.latest.intent.unix_s
+        rival_sent = facts.latest.intent.unix_s
         return sent - LATE_S - 2 * WINDOW_S <= rival_sent <= sent + LATE_S + 2 * WINDOW_S
+
+    async def _is_its_own(self, edition: Edition, call: str, attempt: int, answer: str) -> bool:
+        """Whether the task of an answer is claimed for it. Until then the API may have answered with another's id."""
+        name = answer.split("-accepted.", 1)[1]
+        if edition == self._ledger.edition and self._ledger.claimed.get(name) == (call, attempt):
+            return True
+        return await is_claimed_for(self._store, (edition.prefix, call, attempt), name)
 
     async def _adopt(self, order: Order, facts: CallFacts, task_id: str, *, via: str) -> None:
         if await claim_task(self._store, self._ledger, facts, task_id, time=utc(self._clock.now())):
