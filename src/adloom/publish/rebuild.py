@@ -1,9 +1,10 @@
 """Rebuilds the ledger of an edition whose records are lost, from the rest of its archive.
 
 In this order: the records that seals hold; the calls that ``assets.jsonl`` names, with the plan that it follows; the
-claims of tasks; the images under ``assets/`` that no call is known for, with what S3 keeps beside them: their call and
-task. A call all of whose images are archived comes back with them. One whose task is known comes back accepted, and the
-next run collects it for nothing. Any other is held for a person. Nothing is bought on what is rebuilt: such an intent names no account, so its key is never sent again.
+claims of tasks; the images under ``assets/`` that no call is known for, with the call and task that S3 keeps beside
+them. A call all of whose images are archived comes back with them. One whose task is known comes back accepted, and the
+next run collects it for nothing. Any other is held for a person. Nothing is bought on what is rebuilt: such an intent
+names no account, so its key is never sent again.
 """
 
 from __future__ import annotations
