@@ -53,10 +53,12 @@ async def test_an_object_is_read_byte_for_byte_by_another(place: Place, content:
     await place.open().create("o.bin", content, media_type="application/octet-stream", metadata={"call": "c-1"})
     assert await place.open().read("o.bin") == content
     assert [listed.size_bytes async for listed in place.open().list("")] == [len(content)]
+    assert await place.open().metadata("o.bin") == ({"call": "c-1"} if place.kind == "s3" else {})
 
 
 async def test_what_is_not_there_reads_as_none(store: Store):
     assert await store.read("nothing.json") is None
+    assert await store.metadata("nothing.json") == {}
     await store.create("some/thing.json", b"x")
     assert await store.read("some/other.json") is None
     assert await store.read("other/thing.json") is None

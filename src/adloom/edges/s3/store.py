@@ -122,7 +122,9 @@ class S3Store:
 
     async def metadata(self, key: str) -> Mapping[str, str]:
         request = {"Bucket": self._bucket, "Key": self._full(key), **self._protection.for_requests()}
-        return await self._insist(f"HeadObject {key}", _lane_of(key), lambda client: _metadata(client, request))
+        return await self._insist(
+            f"HeadObject {key}", lambda: self._do(_lane_of(key), lambda client: _metadata(client, request))
+        )
 
     async def list(self, prefix: str) -> AsyncIterator[Listed]:
         root = f"{self._prefix}/" if self._prefix else ""
