@@ -29,6 +29,14 @@ async def test_an_odd_but_whole_picture_is_archived_as_received(shop: SandboxRig
     assert written == [(shop.edition() / name).read_bytes() for name in ("assets.jsonl", "assets.csv", "gallery.html")]
 
 
+async def test_what_a_picture_says_about_its_making_is_recorded(shop: SandboxRig):
+    shop.write(one_row(2))
+    shop.sandbox.script(route="image", fault="labelled")
+    assert (await shop.run()).exit_code == 0
+    assert sorted(line.get("provenance", []) for line in shop.lines()) == [[], ["xmp", "aigc"]]
+    assert "provenance" not in (shop.edition() / "assets.csv").read_text().splitlines()[0]
+
+
 async def test_a_jpeg_that_was_padded_to_its_end_is_never_archived_as_good(shop: SandboxRig):
     shop.sandbox.change(picture_damage_rate=1.0, picture_damage_kinds=("padded",))
     shop.write(one_row(1))
@@ -62,7 +70,7 @@ def test_what_was_seen_of_images_stands_beside_what_older_versions_read():
     flagged = Image(1, 2, ImageFate.ARCHIVED, "assets/b.webp", flags=("animated",), likeness="0f" * 32)
     record = json.loads(json.dumps(images_record([plain, flagged])))
     assert images_of(record) == (plain, flagged)
-    known = {field.name for field in fields(Image)} - {"flags", "likeness"}
+    known = {field.name for field in fields(Image)} - {"flags", "likeness", "provenance"}
     assert all(set(entry) == known for entry in record["images"])
     assert set(images_record([plain])) == {"images"}
     assert images_of({"images": record["images"]}) == (plain, replace(flagged, flags=(), likeness=""))

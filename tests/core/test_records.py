@@ -60,7 +60,9 @@ def test_an_intent_of_the_first_version_has_a_kind_without_what_it_did_not_know(
     assert (kind.quality, kind.references, kind.searches) == ("", 0, False)
 
 
-@pytest.mark.parametrize("seen", [{}, {"flags": ("blank",)}, {"likeness": "f" * 64}, {"flags": ("a", "b")}])
+@pytest.mark.parametrize(
+    "seen", [{}, {"flags": ("blank",)}, {"likeness": "f" * 64}, {"flags": ("a", "b")}, {"provenance": ("xmp",)}]
+)
 def test_images_are_read_back_as_they_were_written(seen):
     images = (IMAGE, replace(IMAGE, index=1, number=0, fate=ImageFate.EXTRA, **seen))
     assert images_of(images_record(images)) == images
@@ -69,7 +71,7 @@ def test_images_are_read_back_as_they_were_written(seen):
 def test_what_was_seen_of_images_is_where_older_versions_do_not_look():
     record = images_record([replace(IMAGE, flags=("blank",)), replace(IMAGE, index=1)])
     assert record["seen"] == {"0": {"flags": ("blank",)}}
-    assert all({"flags", "likeness"}.isdisjoint(entry) for entry in record["images"])
+    assert all({"flags", "likeness", "provenance"}.isdisjoint(entry) for entry in record["images"])
     assert "seen" not in images_record([IMAGE])
 
 

@@ -12,7 +12,7 @@ from support.masters import exiftool, needs_exiftool, opened, picture, saved
 from adloom.core.channel import WRITTEN, Gate
 from adloom.core.crop import Crop, Pixels
 from adloom.deliver.encode import BEST_QUALITY, FLOOR_QUALITY, DoesNotFit, Encoder, encode, fit
-from adloom.deliver.marks.xmp import GENERATED, Marks, packet
+from adloom.deliver.marks.xmp import GENERATED, Marks, packet, version_of
 from adloom.deliver.pixels import SRGB, Unusable, cut, open_master
 
 XMP = packet(Marks(system="doubao-seedream-4.0", alt="a red mug", creative="hero-oak-v1"))
@@ -62,18 +62,22 @@ def test_the_same_pixels_and_marks_are_the_same_bytes_with_the_srgb_profile(kind
 @pytest.mark.parametrize("kind", WRITTEN)
 def test_exiftool_finds_the_marks(kind, tmp_path):
     marks = Marks(
-        "doubao-seedream-4.0",
-        'Müller & <"Söhne">',
-        "ACME",
-        "a red mug",
-        "Ein Becher\x00 杯",
-        "hero-v1",
-        "ACME Ltd",
-        "C",
+        system="doubao-seedream-4.0",
+        version="4.0",
+        creator='Müller & <"Söhne">',
+        credit="ACME",
+        prompt="a red mug",
+        alt="Ein Becher\x00 杯",
+        creative="hero-v1",
+        owner="ACME Ltd",
+        licence="C",
+        master="ab" * 32,
     )
     found = exiftool(encode(IMAGE, kind, 80, packet(marks)), tmp_path)
     assert found["XMP-iptcExt:DigitalSourceType"] == GENERATED
     assert found["XMP-iptcExt:AISystemUsed"] == "doubao-seedream-4.0"
+    assert str(found["XMP-iptcExt:AISystemVersionUsed"]) in ("4.0", "4")
+    assert found["XMP-dc:Source"] == "sha256:" + "ab" * 32
     assert found["XMP-iptcExt:AIPromptInformation"] == "a red mug"
     assert found["XMP-dc:Creator"] == 'Müller & <"Söhne">'
     assert found["XMP-photoshop:Credit"] == "ACME"
@@ -85,7 +89,7 @@ def test_exiftool_finds_the_marks(kind, tmp_path):
 
 
 def test_the_longest_texts_still_fit_into_a_jpeg():
-    texts = Marks(*["\U0001f3a8" * 9000] * 8)
+    texts = Marks(*["\U0001f3a8" * 9000] * 10)
     assert opened(encode(IMAGE, "jpeg", 80, packet(texts))).size == IMAGE.size
 
 
@@ -150,8 +154,18 @@ def test_the_profile_holds_no_time():
     assert ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(SRGB))).strip() == "sRGB built-in"
 
 
+@pytest.mark.parametrize(
+    ("model", "version"),
+    [("doubao-seedream-4.0", "4.0"), ("doubao-seedream-4.0-turbo", "4.0"), ("model-v2", "2"), ("m", ""), ("", "")],
+)
+def test_the_version_is_that_of_the_model_s_name(model, version):
+    assert version_of(model) == version
+
+
 def test_every_mark_is_left_out_where_it_is_empty():
     bare = packet(Marks()).decode()
     assert GENERATED in bare
-    for name in itertools.chain(("AISystemUsed", "AIPrompt", "creator", "Credit", "AltText", "rights", "UsageTerms")):
+    for name in itertools.chain(
+        ("AISystemUsed", "AIPrompt", "creator", "Credit", "AltText", "rights", "UsageTerms", "source", "identifier")
+    ):
         assert f":{name}" not in bare

@@ -29,7 +29,7 @@ async def test_a_lying_child_is_not_believed(decoder, monkeypatch, tmp_path):
     liar = tmp_path / "liar.py"
     liar.write_text(
         "import sys\nprint('\"ready\"', flush=True)\n"
-        'while sys.stdin.buffer.read(9): print(\'["../x", 1, 1, [], "", 0]\', flush=True); '
+        'while sys.stdin.buffer.read(9): print(\'["../x", 1, 1, [], [], "", 0]\', flush=True); '
         "sys.stdin.buffer.read(len(sys.argv))\n"
     )
     monkeypatch.setattr("adloom.edges.pictures._CHILD", liar)
@@ -90,7 +90,7 @@ async def test_a_child_that_announces_too_much_is_not_listened_to(monkeypatch, t
     liar = tmp_path / "liar.py"
     liar.write_text(
         "import sys\nprint('\"ready\"', flush=True)\nsys.stdin.buffer.read(10)\n"
-        f'print(\'["jpeg", 1, 1, [], "", {announced}]\', flush=True)\n'
+        f'print(\'["jpeg", 1, 1, [], [], "", {announced}]\', flush=True)\n'
         "while True: sys.stdout.buffer.write(bytes(65536))\n"
     )
     monkeypatch.setattr("adloom.edges.pictures._CHILD", liar)

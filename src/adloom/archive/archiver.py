@@ -243,4 +243,5 @@ def _image(  # noqa: PLR0913, PLR0917 - a record's fields
         picture.height_px,
         flags=picture.flags,
         likeness=picture.likeness,
+        provenance=picture.provenance,
     )

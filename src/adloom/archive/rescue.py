@@ -190,6 +190,7 @@ class Rescuer:
             picture.height_px,
             flags=picture.flags,
             likeness=picture.likeness,
+            provenance=picture.provenance,
         )
 
     async def _put(self, stem: str, download: Download, picture: Picture) -> str:

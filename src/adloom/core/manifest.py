@@ -146,6 +146,7 @@ def _line(planned: PlannedRow, variant: Variant, outcome: Outcome | None) -> dic
         "credits": number(outcome.credits) if outcome and not shared else 0,
         "reason": _reason(row, outcome, shared=shared),
         **({"flags": list(image.flags)} if image and archived and image.flags else {}),
+        **({"provenance": list(image.provenance)} if image and archived and image.provenance else {}),
     }
 
 

@@ -19,7 +19,7 @@ from adloom.core.pricing import Kind
 Record: TypeAlias = Mapping[str, Any]
 """A record as stored: a JSON object."""
 
-_SEEN = ("flags", "likeness")
+_SEEN = ("flags", "likeness", "provenance")
 
 
 class Decided(StrEnum):
@@ -78,6 +78,8 @@ class Image:
     """Words for what a person should know of it."""
     likeness: str = ""
     """What near duplicates are known by, see ``core.likeness``; empty where it is not known."""
+    provenance: tuple[str, ...] = ()
+    """What the file came with about its making, see ``core.carried``; empty too where nobody looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,8 +333,8 @@ def images_of(record: Record) -> tuple[Image, ...]:
 
 
 def _image_of(entry: Record, seen: Record) -> Image:
-    flags = tuple(seen.get("flags", ()))
-    return Image(**{**entry, "fate": ImageFate(entry["fate"]), "flags": flags, "likeness": seen.get("likeness", "")})
+    words = {name: tuple(seen.get(name, ())) for name in ("flags", "provenance")}
+    return Image(**{**entry, **words, "fate": ImageFate(entry["fate"]), "likeness": seen.get("likeness", "")})
 
 
 def images_record(images: Iterable[Image]) -> dict[str, Any]:

@@ -56,6 +56,8 @@ class Master:
     model: str
     variables: Variables
     wanted: Wanted
+    provenance: tuple[str, ...] = ()
+    """What it came with about its making, see ``core.carried``."""
 
     @property
     def creative(self) -> str:

@@ -103,3 +103,5 @@ class Picture:
     flags: tuple[str, ...] = ()
     thumbnail: bytes = field(default=b"", compare=False, repr=False)
     likeness: str = field(default="", compare=False)
+    provenance: tuple[str, ...] = ()
+    """What the file says about its making: names of ``core.carried``."""

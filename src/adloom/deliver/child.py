@@ -24,11 +24,11 @@ from typing import Any, TypeAlias
 
 from PIL import Image
 
+from adloom.core.carried import carried
 from adloom.core.channel import Gate
 from adloom.core.crop import Crop, Focus, Pixels, crop, kept, serves
 from adloom.deliver.encode import FLOOR_QUALITY, DoesNotFit, Encoder, encode, fit
 from adloom.deliver.marks import credentials
-from adloom.deliver.marks.carried import carried
 from adloom.deliver.pixels import Master, Unusable, cut, open_master, xmp_of
 from adloom.deliver.saliency import salient_point
 from adloom.edges.picture_child import LIMITS, leave_the_network, limit, limit_cpu

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from adloom.core.carried import carried
 from adloom.core.channel import Channel
 from adloom.core.delivery import Marking
 from adloom.core.errors import InputError
@@ -34,9 +35,8 @@ from adloom.core.rendition import (
 )
 from adloom.deliver.children import CannotBeDone
 from adloom.deliver.encode import EXTENSIONS, MEDIA_TYPES
-from adloom.deliver.marks.carried import carried
 from adloom.deliver.marks.signing import Signing
-from adloom.deliver.marks.xmp import Marks, packet
+from adloom.deliver.marks.xmp import Marks, packet, version_of
 from adloom.deliver.page import pages
 from adloom.deliver.workshop import MAKER, Workshop
 from adloom.ledger.edition import Edition, from_json
@@ -249,6 +249,7 @@ def _xmp(delivery: Delivery, master: Master) -> bytes:
     return packet(
         Marks(
             system=marking.system or master.model,
+            version="" if marking.system else version_of(master.model),
             creator=marking.creator,
             credit=marking.credit,
             prompt=master.prompt if marking.prompt else "",
@@ -256,6 +257,7 @@ def _xmp(delivery: Delivery, master: Master) -> bytes:
             creative=master.creative,
             owner=rights.owner if rights else "",
             licence=rights.licence if rights else "",
+            master=master.sha256,
         )
     )
 

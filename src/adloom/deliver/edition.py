@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,7 +14,7 @@ from adloom.core.errors import InputError
 from adloom.core.rendition import MasterOrders, orders_of
 from adloom.deliver.channels import shipped_channels
 from adloom.deliver.delivery import Delivery, Place, Result, deliver
-from adloom.deliver.marks.signing import read_signing
+from adloom.deliver.marks.signing import CERTIFICATE, read_signing
 from adloom.deliver.masters import masters_of, settings_of
 from adloom.deliver.workshop import Workshop
 from adloom.ledger.decisions import read_decisions
@@ -70,6 +70,7 @@ async def deliver_edition(
     if signing is not None:
         async with Workshop(signing) as workshop:
             await workshop.prove_signing()
+    notes = (*notes, *_lost_marks(wanted, is_signed=signing is not None))
     if not settings.marking.on:
         notes = (*notes, "marking is off: no file says that it was generated")
     place = Place(archive, edition.key(FOLDER)) if to is None else Place(to)
@@ -112,6 +113,16 @@ async def _wanted(
             remedy="Add deliver: [meta-story, …] to a job of the campaign, or name channels with --channel.",
         )
     return wanted, notes
+
+
+def _lost_marks(wanted: Sequence[MasterOrders], *, is_signed: bool) -> Iterator[str]:
+    """Marks of masters that their renditions cannot keep."""
+    masters = [each.master for each in wanted if any(order.channel for order in each.orders)]
+    signed, labelled = (sum(name in master.provenance for master in masters) for name in ("c2pa", "aigc"))
+    if signed and not is_signed:
+        yield f"{signed} masters carry a C2PA manifest, which files keep only if they are signed: see {CERTIFICATE}"
+    if labelled:
+        yield f"{labelled} masters carry an AIGC label, which only --channel original keeps"
 
 
 _REMEDIES = {

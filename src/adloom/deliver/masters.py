@@ -84,6 +84,7 @@ def _master(planned: PlannedRow, variant: Variant, outcome: Outcome) -> Master:
         model=outcome.model or row.model,
         variables=row.variables,
         wanted=row.delivery,
+        provenance=image.provenance,
     )
 
 

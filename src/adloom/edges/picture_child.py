@@ -4,8 +4,8 @@ It runs as a script and holds no secret: its environment is emptied before it st
 what is wanted, 8 bytes of length, big-endian, and so many bytes: ``p`` judges an image, ``s`` makes a sheet of
 thumbnails, each behind 8 bytes of its own length, and ``h`` reads the header of an image that may go on. An answer on
 stdout is one line of JSON and the bytes that it announces: ``null`` for no whole image, ``["unjudged", reason]``,
-``["jpeg", width, height, flags, likeness, bytes]`` with a thumbnail, ``["sheet", bytes]``, or ``["header", kind, width,
-height, 0]`` without a kind where none is known and without pixels where the header goes on. The first line is
+``["jpeg", width, height, flags, marks, likeness, bytes]`` with a thumbnail, ``["sheet", bytes]``, or ``["header", kind,
+width, height, 0]`` without a kind where none is known and without pixels where the header goes on. The first line is
 ``"ready"``. It ends when stdin does, so it cannot outlive its parent.
 """
 
@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 
+from adloom.core.carried import carried
 from adloom.edges.picture_look import Unjudged, header, look
 from adloom.edges.picture_small import sheet
 
@@ -71,7 +72,14 @@ def answer(content: bytes) -> tuple[object, bytes]:
         return ["unjudged", str(error)], b""
     if found is None:
         return None, b""
-    about = [found.kind, found.width_px, found.height_px, list(found.flags), found.likeness]
+    about = [
+        found.kind,
+        found.width_px,
+        found.height_px,
+        list(found.flags),
+        list(carried(content).names),
+        found.likeness,
+    ]
     return [*about, len(found.thumbnail)], found.thumbnail
 
 

@@ -22,6 +22,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple, Self, TypeAlias
 
+from adloom.core.carried import NAMES
 from adloom.core.errors import DecoderBroken, PictureUnjudged
 from adloom.core.task import Picture
 
@@ -242,12 +243,13 @@ def _attached_bytes(line: object) -> int:
 def _picture(line: object, attached: bytes) -> Picture | None:
     """A child's answer, which is not trusted either. Raises PictureUnjudged."""
     match line:
-        case [str(kind), int(width_px), int(height_px), list(flags), str(likeness), int(_)] if (
+        case [str(kind), int(width_px), int(height_px), list(flags), list(marks), str(likeness), int(_)] if (
             kind in _KINDS and width_px > 0 and height_px > 0 and _LIKENESS.fullmatch(likeness)
         ):
             media_type, extension = _KINDS[kind]
             known = tuple(flag for flag in _FLAGS if flag in flags)
-            return Picture(media_type, extension, width_px, height_px, known, attached, likeness)
+            carried = tuple(name for name in NAMES if name in marks)
+            return Picture(media_type, extension, width_px, height_px, known, attached, likeness, carried)
         case ["unjudged", str(reason)] if reason.isascii() and reason.isprintable():
             raise PictureUnjudged(f"the image could not be checked: {reason[:REASON_LENGTH]}")
     return None

@@ -215,5 +215,6 @@ class Rebuilder:
 
 def _image(index: int, line: Mapping[str, Any]) -> Image:
     same = ("key", "sha256", "size_bytes", "media_type", "width_px", "height_px")
-    seen = {**{name: line[name] for name in same}, "flags": tuple(line.get("flags", ()))}
+    words = {name: tuple(line.get(name, ())) for name in ("flags", "provenance")}
+    seen = {**{name: line[name] for name in same}, **words}
     return Image(index, line["variant"], ImageFate.ARCHIVED, **seen)

@@ -25,6 +25,7 @@ PictureDamage = Literal[
     "animated",  # a WebP of three frames
     "blank",  # white all over
     "annotated",  # a PNG with notes that make readers of metadata stumble
+    "labelled",  # a JPEG whose XMP says that it was generated, with the AIGC label of Chinese rules
 ]
 
 TRANSIENT_CODES = (

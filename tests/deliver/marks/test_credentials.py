@@ -7,9 +7,9 @@ from io import BytesIO
 import pytest
 from support.masters import picture, saved
 
+from adloom.core.carried import carried
 from adloom.core.errors import InputError
 from adloom.deliver.encode import MEDIA_TYPES, encode
-from adloom.deliver.marks.carried import carried
 from adloom.deliver.marks.credentials import Identity, Unsignable, created, parent_of, read, signed
 from adloom.deliver.marks.keys import CERTIFICATE, KEY, ROOT, ROOT_KEY, made_keys, write_keys
 from adloom.deliver.marks.xmp import Marks, packet

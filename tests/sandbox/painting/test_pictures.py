@@ -54,7 +54,12 @@ async def test_a_picture_can_be_damaged_for_good(visit):
 
 @pytest.mark.parametrize(
     ("kind", "form", "start"),
-    [("line_break", "JPEG", b"\r\n\xff\xd8"), ("animated", "WEBP", b"RIFF"), ("annotated", "PNG", b"\x89PNG")],
+    [
+        ("line_break", "JPEG", b"\r\n\xff\xd8"),
+        ("animated", "WEBP", b"RIFF"),
+        ("annotated", "PNG", b"\x89PNG"),
+        ("labelled", "JPEG", b"\xff\xd8"),
+    ],
 )
 async def test_a_picture_can_be_whole_and_odd(visit, kind, form, start):
     visitor = await visit(picture_damage_rate=1, picture_damage_kinds=(kind,))

@@ -14,8 +14,8 @@ from html import escape
 GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's code for media that were made by a trained model from a prompt."""
 
-LONGEST_TEXT_BYTES = 5800
-"""One property of ten, as it is written: a JPEG's whole packet has to fit into one segment of 65,533 bytes."""
+LONGEST_TEXT_BYTES = 5300
+"""One property of eleven, as it is written: a JPEG's whole packet has to fit into one segment of 65,533 bytes."""
 
 _SPACES = (
     ("dc", "http://purl.org/dc/elements/1.1/"),
@@ -25,6 +25,7 @@ _SPACES = (
     ("Iptc4xmpCore", "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/"),
     ("Iptc4xmpExt", "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"),
 )
+_VERSION = re.compile(r"-v?(\d+(?:\.\d+)*)(?:-[a-z]+)?$")
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -33,6 +34,8 @@ class Marks:
     """What is written into a rendition; an empty text is left out. ``prompt`` is a trade secret unless asked for."""
 
     system: str = ""
+    version: str = ""
+    """Of the system."""
     creator: str = ""
     credit: str = ""
     prompt: str = ""
@@ -40,6 +43,14 @@ class Marks:
     creative: str = ""
     owner: str = ""
     licence: str = ""
+    master: str = ""
+    """The SHA-256 of the image that this one was cut from."""
+
+
+def version_of(model: str) -> str:
+    """The version that a model's name ends with, such as 4.0 of doubao-seedream-4.0; empty where it has none."""
+    found = _VERSION.search(model)
+    return found[1] if found else ""
 
 
 def packet(marks: Marks) -> bytes:
@@ -62,10 +73,12 @@ def _properties(marks: Marks) -> Iterator[str]:
     yield _plain("xmp:CreatorTool", "adloom")
     texts = {
         "Iptc4xmpExt:AISystemUsed": marks.system,
+        "Iptc4xmpExt:AISystemVersionUsed": marks.version,
         "Iptc4xmpExt:AIPromptInformation": marks.prompt,
         "Iptc4xmpExt:AIPromptWriterName": marks.creator if marks.prompt else "",
         "photoshop:Credit": marks.credit,
         "dc:identifier": marks.creative,
+        "dc:source": f"sha256:{marks.master}" if marks.master else "",
     }
     for name, text in texts.items():
         if text:

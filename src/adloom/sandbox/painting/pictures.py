@@ -41,6 +41,8 @@ class Gallery:
             whole = painter.padded(whole, self._board.settings.picture_bytes)
         if damage == "blank":
             return await asyncio.to_thread(_blank, whole), "image/jpeg"
+        if damage == "labelled":
+            return await asyncio.to_thread(_labelled, whole), "image/jpeg"
         if damage == "annotated":
             return await asyncio.to_thread(_annotated, whole), "image/png"
         if damage == "animated":
@@ -142,6 +144,22 @@ def _annotated(whole: bytes) -> bytes:
     out = BytesIO()
     with Image.open(BytesIO(whole)) as image:
         image.save(out, "PNG", pnginfo=notes, compress_level=1)
+    return out.getvalue()
+
+
+_LABEL = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+ xmlns:TC260="http://www.tc260.org.cn/ns/AIGC/1.0/" TC260:AIGC="{&quot;Label&quot;:&quot;1&quot;}"
+ Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/>
+</rdf:RDF></x:xmpmeta>"""
+
+
+def _labelled(whole: bytes) -> bytes:
+    from PIL import Image  # noqa: PLC0415 - Pillow loads when the first picture is painted
+
+    out = BytesIO()
+    with Image.open(BytesIO(whole)) as image:
+        image.convert("RGB").save(out, "JPEG", xmp=_LABEL)
     return out.getvalue()
 
 

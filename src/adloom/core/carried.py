@@ -1,7 +1,7 @@
 """What an image file already declares about its origin: C2PA, XMP, and the AIGC label of Chinese rules.
 
 Only the file's own sections are looked at, so words in the pixels or in a prompt prove nothing. Whether a C2PA manifest
-is valid is another question, which ``credentials`` answers.
+is valid is another question, which ``deliver.marks.credentials`` answers.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+NAMES = ("c2pa", "xmp", "aigc")
+"""The marks as ``provenance`` of ``assets.jsonl`` names them, in its order."""
 
 AIGC = b"AIGC"
 """The name under which GB 45438-2025 keeps its label, in XMP, in Exif or in a text chunk of a PNG."""
@@ -30,8 +33,8 @@ class Carried:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The marks by name, in the order of ``assets.jsonl``."""
-        return tuple(name for name in ("c2pa", "xmp", "aigc") if getattr(self, name))
+        """The marks that were found, by name."""
+        return tuple(name for name in NAMES if getattr(self, name))
 
 
 def carried(content: bytes) -> Carried:
