@@ -1,3 +1,5 @@
+import hashlib
+import json
 import re
 import unicodedata
 from dataclasses import replace
@@ -12,6 +14,7 @@ from adloom.core.identity import (
     asset_stems,
     call_id,
     content_identity,
+    digest,
     explicit_identity,
     normalised,
     row_digest,
@@ -159,6 +162,30 @@ def test_an_assets_name_tells_job_row_variant_and_key():
         "assets/hero/amber-linen-12-ab12cd34ef56",
         f"assets/hero/amber-linen-12-{key}",
     )
+
+
+_ANY_TEXT = st.text(st.characters(), max_size=6)  # control characters and halves of characters, too
+
+
+@few
+@given(_ANY_TEXT, st.dictionaries(_ANY_TEXT, _ANY_TEXT, max_size=3), st.integers(1, 2**70))
+def test_identities_are_the_hashes_that_older_versions_wrote_whatever_the_text(text, pairs, number):
+    row = a_row(text, options=tuple(sorted(pairs.items())))
+    assert row_digest(row) == digest("row", row.identity, row_meaning(row))
+    assert explicit_identity("job", text, pairs) == (
+        digest("id", "job", text, pairs) if pairs else digest("id", "job", text)
+    )
+    assert content_identity("job", (text, [pairs]), number) == digest("content", "job", (text, [pairs]), number)
+    assert call_id([text, "b"]) == "c-" + digest("call", sorted([text, "b"]))[:32]
+    canonical = json.dumps(["job", text, pairs, number], ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    assert digest("job", text, pairs, number) == hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@few
+@given(st.text(st.sampled_from("ab \t\n\r\x0b\x1c\x85\u00a0\u2028é\u0301"), max_size=10))
+def test_plain_text_is_normalised_like_any_other(text):
+    long_way = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n").replace("\u00a0", " ")
+    assert normalised(text) == re.sub(r"[ \t]+(?=\n|$)", "", long_way).strip()
 
 
 def test_a_key_never_changes_with_the_version_of_adloom():

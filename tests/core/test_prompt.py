@@ -49,7 +49,19 @@ def test_chinese_characters_weigh_more_than_one_token():
 
 
 @pytest.mark.parametrize(
-    "prompt", ["Generate 3 mugs", "mugs, 4 different images", "12 variants of a mug", "生成 5 张海报", "6张不同的图片"]
+    "prompt",
+    [
+        "Generate 3 mugs",
+        "mugs, 4 different images",
+        "12 variants of a mug",
+        "生成 5 张海报",
+        "6张不同的图片",
+        "DRAW 2",
+        "make 2",
+        "create 9",
+        "3 Pictures",
+        "3 verſions",
+    ],
 )
 def test_a_prompt_that_names_its_own_count_is_noticed(prompt):
     assert names_its_own_count(prompt)

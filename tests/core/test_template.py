@@ -41,6 +41,33 @@ def test_text_without_braces_is_literal(text):
     assert prompt_template(text).render({}) == text
 
 
+_PIECES = st.sampled_from(
+    ["{{ a }}", "{{a}}", "{{ b -}} ", " {{- a }}", "{{ c }}", "{{ pair }}", "{{ absent }}", "{{ true }}", "{{ 'x' }}",
+     "{{ a|upper }}", "{% if a %}y{% endif %}", "text ", "\n", "\r\n", "}} ", "{# #}", "{{ a }"]
+)  # fmt: skip
+
+
+@given(st.lists(_PIECES, max_size=5).map("".join))
+def test_a_template_that_only_names_texts_is_filled_in_as_jinja_would(text):
+    """One that Jinja2 has to fill in, because of an empty text at its end, makes the same, or fails the same."""
+
+    def made(template: str) -> object:
+        try:
+            return prompt_template(template).render({"a": "one", "b": "", "c": "{{ a }}", "pair": {"x": "y"}})
+        except BadTemplate as bad:
+            return bad.message, bad.allowed
+
+    if is_template(text):
+        assert made(text) == made(text + "{{ '' }}")
+
+
+def test_a_text_that_is_too_long_for_a_template_is_refused_by_its_name():
+    with pytest.raises(BadTemplate, match='the variable "a" has 20,001 characters'):
+        prompt_template("{{ a }}").render({"a": "x" * (LONGEST + 1)})
+    with pytest.raises(BadTemplate, match="makes more than 20,000 characters"):
+        prompt_template("{{ a }}{{ a }}").render({"a": "x" * (LONGEST // 2 + 1)})
+
+
 @given(st.text())
 def test_a_value_is_never_a_template(value):
     assert prompt_template("{{ value }}").render({"value": value + "{{ light }}"}) == value + "{{ light }}"

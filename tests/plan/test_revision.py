@@ -1,21 +1,27 @@
 """Frozen plans as the archive holds them: the newest is found, rows come back whole, and damage is named."""
 
 import json
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.fakes import (
     EDITION,
     a_row,
+    few,
     references,
 )
 from support.freezing import JUG, MUG, a_desk
 
 from adloom.core.campaign import Grouping
+from adloom.core.crop import Focus
+from adloom.core.delivery import Rights, Wanted
 from adloom.core.errors import RecordUnreadable
 from adloom.ledger.edition import to_json
 from adloom.plan import revision as revision_module
 from adloom.plan.planner import Planner
-from adloom.plan.revision import newest_plan, planned_from_json, planned_rows
+from adloom.plan.revision import newest_plan, planned_from_json, planned_rows, row_line, row_to_json
 
 
 async def test_the_newest_plan_is_the_one_with_the_highest_number(store):
@@ -69,3 +75,16 @@ def test_a_planned_row_without_takes_reads_as_first_takes():
     record = json.loads(json.dumps({**revision_module._planned_to_json(planned)}))
     assert "takes" not in record
     assert planned_from_json(record) == planned
+
+
+_ANY_TEXT = st.text(max_size=6)  # control characters, too
+_FRACTIONS = st.floats(0, 1)
+
+
+@few
+@given(_ANY_TEXT, st.dictionaries(_ANY_TEXT, _ANY_TEXT | st.dictionaries(_ANY_TEXT, _ANY_TEXT)), _FRACTIONS)
+def test_a_line_has_the_bytes_that_older_versions_wrote(text, variables, fraction):
+    wanted = Wanted(("meta-story",), Focus(fraction, 0.00001), text, (Rights(valid_until="2027-01-31"),))
+    row = a_row(text, variables=variables, references=references(1), options=(("watermark", "true"),), shared=1)
+    for each in (row, replace(row, delivery=wanted), replace(row, delivery=replace(wanted, focus="auto"))):
+        assert row_line(each) == to_json(row_to_json(each))

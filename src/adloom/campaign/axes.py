@@ -26,6 +26,12 @@ from adloom.core.quoting import shown
 LARGEST_LIST_BYTES = 1 << 20
 """Of a file with the values of one axis."""
 
+CROSSINGS_HELD = 1000
+"""So many combinations are made once for all rows of a table, more of them anew for each row."""
+
+_Crossing: TypeAlias = "tuple[dict[str, Value], dict[str, Texts], dict[str, str]]"
+"""Variables, settings, and the texts of both for the row's name."""
+
 FindFile: TypeAlias = "Callable[..., Path | None]"
 Dimension: TypeAlias = Sequence[Mapping[str, Value]]
 Dimensions: TypeAlias = Callable[[Report], Sequence[Dimension]]
@@ -91,14 +97,13 @@ def crossed_source(path: Path, file: str, find: Dimensions, place: Place) -> Row
         if (count := len(table.lines) * _count(dimensions)) > most:
             too_many(report, place, count)
             return
+        crossings = list(_crossings(dimensions)) if _count(dimensions) <= CROSSINGS_HELD else None
         for row in table_rows(table, report):
             if taken := [name for name in names if name in row.columns]:
                 message = f"{shown(taken[0])} is an axis of the job and a column of {row.place.file}"
                 report.add(place, message, "another name for one of the two")
                 return
-            for chosen in _combinations(dimensions):
-                variables, overrides = _parted(chosen)
-                crossed = {name: first_text(value) for name, value in chosen.items()}
+            for variables, overrides, crossed in crossings or _crossings(dimensions):
                 yield SourceRow(
                     {**row.variables, **variables}, {**row.overrides, **overrides}, row.place, row.columns,
                     crossed=crossed,
@@ -197,6 +202,12 @@ def _combinations(dimensions: Sequence[Dimension]) -> Iterator[dict[str, Value]]
     """Every combination; the last dimension turns fastest."""
     for choices in itertools.product(*dimensions):
         yield {name: value for choice in choices for name, value in choice.items()}
+
+
+def _crossings(dimensions: Sequence[Dimension]) -> Iterator[_Crossing]:
+    """What every combination adds to a row of a table."""
+    for chosen in _combinations(dimensions):
+        yield *_parted(chosen), {name: first_text(value) for name, value in chosen.items()}
 
 
 def _parted(chosen: Mapping[str, Value]) -> tuple[dict[str, Value], dict[str, Texts]]:

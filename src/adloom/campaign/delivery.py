@@ -187,8 +187,12 @@ class DeliveryReader:
 
 def _own(variables: Variables, name: str) -> str:
     """What a row itself says: a variable of the name, or a mapping's value."""
-    for found in (variables.get(name), *(each.get(name) for each in variables.values() if isinstance(each, Mapping))):
-        if isinstance(found, str) and found.strip():
+    if isinstance(found := variables.get(name), str) and found.strip():
+        return found.strip()
+    for each in variables.values():
+        if isinstance(each, str) or not isinstance(each, Mapping):
+            continue
+        if isinstance(found := each.get(name), str) and found.strip():
             return found.strip()
     return ""
 

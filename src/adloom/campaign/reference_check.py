@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from adloom.campaign.jobs import Job, SourceRow
 from adloom.campaign.problems import Place, Report
 from adloom.core.errors import Problem
 from adloom.core.quoting import shown
 from adloom.core.reference import Reference
-from adloom.edges.reference_hosts import ReferenceHosts
+
+if TYPE_CHECKING:
+    from adloom.edges.reference_hosts import ReferenceHosts  # its HTTP client, which reading a campaign does not need
 
 
 def place_of_references(source: SourceRow, job: Job) -> Place:

@@ -60,6 +60,7 @@ class RowReader:
         self._exclusions = Exclusions(pattern.names for pattern in job.exclude)
         self._some_variables: Mapping[str, object] | None = None
         self._lack_of_prompt_is_said = False
+        self._last_line: tuple[int, object] | None = None
         self._references_are_templates = any(map(is_template, job.settings["references"]))
 
     def rows(self, most: int) -> Iterator[tuple[Row, SourceRow]]:
@@ -265,6 +266,9 @@ class RowReader:
     def _check_id(self, source: SourceRow, report: Report) -> None:
         if (row_id := source.overrides.get("id")) is None:
             return
+        if source.crossed and self._last_line == (source.place.line, row_id):
+            return
+        self._last_line = source.place.line, row_id
         place = source.place_of("id")
         if not _ID.fullmatch(str(row_id)):
             report.add(
@@ -313,12 +317,16 @@ class RowReader:
             return None
         if making.faults or look.faults:
             return None
-        content = _meaning(prompt, making, look, making.named)
-        found = self._identity(source, content, making.variants)
-        if found is None:
-            return None
-        identity, repetition, shared = found
-        own = content_identity(self._job.name, content, repetition) if shared else identity
+        if self._duplicates is Duplicates.KEEP and "id" in source.overrides:
+            identity = own = self._explicit(source)
+            shared = 0
+        else:
+            content = _meaning(prompt, making, look, making.named)
+            found = self._identity(source, content, making.variants)
+            if found is None:
+                return None
+            identity, repetition, shared = found
+            own = content_identity(self._job.name, content, repetition) if shared else identity
         name, label = self._name(source, look, prompt, own)
         return Row(
             job=self._job.name, identity=identity, name=name, label=label, prompt=prompt, variables=source.variables,
@@ -361,39 +369,38 @@ class RowReader:
         self._report.add(place, message, allowed)
 
     def _prompt_is_good(self, prompt: str, source: SourceRow, making: RowSettings, model: str) -> bool:
-        place = source.place_of("prompt")
-        texts = (*source.axes, *source.crossed.values()) if source.combination else (*source.crossed.values(),)
-        which = f" for {shown(' / '.join(texts), 80)}" if any(texts) else ""
-        if source.combination:
-            place = self._place_of_template(source)
         if not prompt or prompt.isspace():
-            self._report.add(place, f"the prompt{which} is empty", "text that says what to show")
+            message = f"the prompt{_which(source)} is empty"
+            self._report.add(self._place_of_prompt(source), message, "text that says what to show")
             return False
         if len(prompt) > _SURELY_SHORT:
             most = making.most_images(model)
             if problem := length_problem(prompt, most, *self._settings.prompt_limits(model)):
                 takers = those_that_take(partial(_takes_length, prompt, most))
-                self._report.add(place, f"{problem}{which}", "; ".join(filter(None, ("a shorter prompt", takers))))
+                allowed = "; ".join(filter(None, ("a shorter prompt", takers)))
+                self._report.add(self._place_of_prompt(source), f"{problem}{_which(source)}", allowed)
                 return False
         for problem, allowed in self._job.words.problems(prompt, str(source.variables.get(LOCALE, ""))):
-            self._report.add(place, problem.replace("the prompt", f"the prompt{which}", 1), allowed)
+            message = problem.replace("the prompt", f"the prompt{_which(source)}", 1)
+            self._report.add(self._place_of_prompt(source), message, allowed)
         if _DIGIT.search(prompt) and names_its_own_count(prompt):
-            self._report.count(_OWN_COUNT, place)
+            self._report.count(_OWN_COUNT, self._place_of_prompt(source))
         if len(prompt) > ADVISED_CHARACTERS:
-            self._report.count(_LONG, place)
+            self._report.count(_LONG, self._place_of_prompt(source))
         if is_template(prompt):
-            self._report.count(_BRACES, place)
+            self._report.count(_BRACES, self._place_of_prompt(source))
         return True
+
+    def _place_of_prompt(self, source: SourceRow) -> Place:
+        return self._place_of_template(source) if source.combination else source.place_of("prompt")
 
     def _identity(self, source: SourceRow, content: tuple[object, ...], variants: int) -> tuple[str, int, int] | None:
         """The row's identity, how often its request has come, and how many of its variants an earlier row has.
 
-        None when it is refused as a repetition. An id tells rows apart whatever they ask for, but not where equal rows
-        are to share their images: then the request alone is who they are, so that no order or removal buys again.
+        None when it is refused as a repetition. Where equal rows are to share their images, the request alone is who
+        they are, whatever their ids: so no order or removal buys again.
         """
         job, row_id = self._job.name, source.overrides.get("id")
-        if row_id is not None and self._duplicates is Duplicates.KEEP:
-            return self._explicit(source), 1, 0
         identity = content_identity(job, content, 1)
         key = int(identity[:32], 16)
         if self._duplicates is Duplicates.MERGE:  # shared images need all 128 bits, where the others make do with 64
@@ -461,6 +468,12 @@ def _meaning(
         model=look.model, prompt=prompt, size=look.size, quality=look.quality, priority=making.priority,
         references=references, options=making.options,
     )  # fmt: skip
+
+
+def _which(source: SourceRow) -> str:
+    """What tells a row apart from others of its line or job, for a message about its prompt."""
+    texts = (*source.axes, *source.crossed.values()) if source.combination else (*source.crossed.values(),)
+    return f" for {shown(' / '.join(texts), 80)}" if any(texts) else ""
 
 
 def _content(source: SourceRow, look: OutputFormat) -> list[object]:

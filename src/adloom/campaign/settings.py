@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from operator import itemgetter
 from typing import TypeAlias
 
 from adloom.campaign.chains import link_of
@@ -45,6 +46,7 @@ STANDARD: Settings = {
     "references": (), **dict.fromkeys(OPTIONS, ""),
 }  # fmt: skip
 
+_in_order = itemgetter(*STANDARD)
 _PIXELS = re.compile(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})")
 _TIME_OF_DAY = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::00)?(?: [AP]M)?")
 _WHOLE = re.compile(r"[1-9][0-9]{0,5}")
@@ -122,7 +124,7 @@ class SettingsReader:
 
     def read(self, settings: Settings) -> RowSettings:
         """The settings as values, with everything that is wrong with them."""
-        return self._checked(tuple(settings[name] for name in STANDARD))
+        return self._checked(_in_order(settings))
 
     def _check(self, values: tuple[Texts, ...]) -> RowSettings:
         settings = dict(zip(STANDARD, values, strict=True))

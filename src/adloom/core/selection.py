@@ -84,6 +84,11 @@ class Picker:
         self._condition = _condition(selection.where) if selection.where else None
         self._picked = 0
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether a run is for every row."""
+        return self._selection.is_whole and not self._digests
+
     def takes(self, row: Row) -> bool:
         """Whether the next row is one of those. Raises SettingInvalid where the condition cannot be worked out."""
         picked = self._selection.sample is None and self.fits(row)

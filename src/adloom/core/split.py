@@ -29,6 +29,8 @@ def split(
     size = 1 if grouping is Grouping.INDEPENDENT else room(references, most)
     if size < 1 or room(references) < 1:
         raise ValueError(f"{references} references leave no room for an image")
+    if 0 < len(variants) <= size:  # most rows
+        return (tuple(variants),)
     return tuple(tuple(variants[start : start + size]) for start in range(0, len(variants), size))
 
 

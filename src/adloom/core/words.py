@@ -29,6 +29,8 @@ class WordRules:
 
     def problems(self, prompt: str, locale: str) -> Iterator[tuple[str, str]]:
         """What is wrong with a prompt, each with what would be right."""
+        if not self.forbid and not self.require:
+            return
         text = _folded(prompt)
         for word in _for_locale(self.forbid, locale):
             if _finder(word).search(text):

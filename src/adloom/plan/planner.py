@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import groupby
 
@@ -44,6 +44,8 @@ class Saving:
 
     def add(self, row: Row, images: int, price: Decimal) -> None:
         """Count a row in, with all images that are wanted of it."""
+        if not row.delivery.channels:
+            return
         channels = [name for name in row.delivery.channels if name != ORIGINAL]
         if not channels:
             return
@@ -77,9 +79,12 @@ class Totals:
     waiting: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Images that wait for approvals, by their job and the one whose images have to be approved."""
 
-    def add(self, planned: PlannedRow, calls: Sequence[PlannedCall], price: Decimal, floor: int | None = None) -> None:
-        """Count a row in, with these calls; ``floor`` is the fewest possible, where that is not its own."""
-        images = sum(len(call.variants) for call in calls)
+    def add(
+        self, planned: PlannedRow, calls: Sequence[PlannedCall], kind: Kind, price: Decimal, floor: int | None = None
+    ) -> None:
+        """Count a row of a kind in, with these calls; ``floor`` is the fewest possible, where that is not its own."""
+        sizes = [len(call.variants) for call in calls]
+        images = sum(sizes)
         self.rows += 1
         self.wanted += len(planned.variants)
         self.calls += len(calls)
@@ -87,9 +92,9 @@ class Totals:
         self.images += images
         self.credits += images * price
         self.dearest = max(self.dearest, price)
-        if calls:
-            self.dearest_call = max(self.dearest_call, max(len(call.variants) for call in calls) * price)
-        self.images_by_kind[kind_of(planned.row)] += images
+        if sizes:
+            self.dearest_call = max(self.dearest_call, max(sizes) * price)
+        self.images_by_kind[kind] += images
         self.saving.add(planned.row, len(planned.variants), price)
         if name := planned.row.waits_for:
             self.waiting[planned.row.job, name] += len(planned.variants)
@@ -117,21 +122,30 @@ class Planner:
     decisions: Mapping[str, Decision] = field(default_factory=dict)
     packing: Packing | None = None
     repeats: Repeats = field(default_factory=Repeats)
+    _price_of: dict[Kind, Decimal] = field(default_factory=dict)
 
     def plan(self, rows: Iterable[Row]) -> Iterator[PlannedRow]:
         """Plan every row. Raises SettingInvalid for a model whose price is not known."""
+        is_asked_whole = self.picker.takes_all and not self.only
         for row in rows:
-            picked = self.picker.takes(row)
+            picked = is_asked_whole or self.picker.takes(row)
             request = request_of(row, picked=picked)
             planned = self._packed(self._plan_row(row, self.only if picked else frozenset()), request)
             self.repeats.add(request)
             floor = self.packing.floor(request) if self.packing else None
+            kind = kind_of(row)
+            if (price := self._price_of.get(kind)) is None:
+                price = self._price_of[kind] = price_of(kind, self.prices)
+            self.totals.add(planned, planned.calls, kind, price, floor)
+            if is_asked_whole:
+                yield planned
+                continue
             asked = tuple(call for call in planned.calls if picked and is_asked_for(call, self.only))
-            price = price_of(kind_of(row), self.prices)
-            self.totals.add(planned, planned.calls, price, floor)
             if picked:
-                self.asked.add(planned, asked, price, floor)
+                self.asked.add(planned, asked, kind, price, floor)
             yield PlannedRow(row, planned.variants, asked) if self.asked_only else planned
+        if is_asked_whole:
+            self.asked = replace(self.totals, new_takes=0, known_rows=0, found=Counter())
 
     def packing_of(self, rows: Iterable[Row], fallback: Sequence[str], picker: Picker) -> Packing:
         """How rows that ask for the same share calls; to be asked for once ``plan`` was read to its end.
@@ -166,7 +180,8 @@ class Planner:
             numbers = range(1, row.variants + 1)
             return PlannedRow(row, tuple(Variant(variant_key(row_key, n), n, 1) for n in numbers), ())
         if not self.known:  # nothing was ever asked for: much the most rows are planned like this, and often 100,000
-            variants = tuple(Variant(variant_key(row_key, number), number, 1) for number in range(1, row.variants + 1))
+            keys = [variant_key(row_key, number) for number in range(1, row.variants + 1)]
+            variants = tuple([Variant(key, number, 1) for number, key in enumerate(keys, start=1)])
             return PlannedRow(row, variants, tuple(_calls(row, variants[row.shared :])))
         variants = tuple(self._variant(row_key, number, only) for number in range(1, row.variants + 1))
         outcomes = [self.known.get(variant.key) for variant in variants]

@@ -17,6 +17,8 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
+import orjson
+
 from adloom.core.campaign import Grouping, Prices, Row
 from adloom.core.delivery import wanted_from_json
 from adloom.core.errors import RecordUnreadable
@@ -144,6 +146,14 @@ def row_to_json(row: Row) -> dict[str, Any]:
         | ({"options": dict(row.options)} if row.options else {})
         | ({"deliver": wanted} if (wanted := row.delivery.to_json()) else {})
     )
+
+
+def row_line(row: Row) -> bytes:
+    """``row_to_json`` as a line, the same bytes as ``to_json`` makes, in a tenth of its time where that can be."""
+    record = row_to_json(row)
+    if isinstance(row.delivery.focus, tuple):  # orjson writes some fractions in other words
+        return to_json(record)
+    return orjson.dumps(record, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 
 def planned_from_json(record: Mapping[str, Any]) -> PlannedRow:

@@ -16,9 +16,8 @@ from adloom.core.planned import PlannedRow
 from adloom.core.prompt import changed_prompt, length_problem
 from adloom.core.reference import Reference
 from adloom.core.selection import EVERYTHING, Again, Choice
-from adloom.ledger.edition import to_json
 from adloom.plan.planner import Planner, Totals
-from adloom.plan.revision import row_to_json
+from adloom.plan.revision import row_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,5 +111,5 @@ def refuse_change(source: CampaignSource, before: str, now: str) -> None:
 
 def _hashed(rows: Iterator[PlannedRow], digest: hashlib._Hash) -> Iterator[PlannedRow]:
     for planned in rows:
-        digest.update(to_json(row_to_json(planned.row)))
+        digest.update(row_line(planned.row))
         yield planned
