@@ -32,9 +32,9 @@ from adloom.gallery.chooser.write import write_review_page
 from adloom.ledger.edition import Edition
 from adloom.ledger.ledger import Ledger
 from adloom.plan.assessment import Assessment, assess
-from adloom.plan.freeze import has_bought, refuse_mixture
 from adloom.plan.revision import read_newest
 from adloom.plan.rollback import Lack, accept_loss, read_past
+from adloom.plan.take_up import has_bought, refuse_mixture
 from adloom.ports import Decoder, Store
 from adloom.publish.checksums import write_checksums
 from adloom.publish.manifest import publish

@@ -19,6 +19,7 @@ from adloom.core.outcomes import Status
 from adloom.plan.freeze import freeze
 from adloom.plan.revision import planned_rows
 from adloom.plan.survey import survey
+from adloom.plan.take_up import Wanted
 from adloom.publish.manifest import LEDGER_READINGS, publish
 
 ROWS = (a_row(variants=3, variables={"sku": "007", "f": "=1+1"}), a_row("jug", variants=2))
@@ -61,9 +62,7 @@ async def desk():
     store, clock = MemoryStore(), ManualClock()
     ledger = await a_ledger(store, clock)
     source = FakeSource(ROWS)
-    revision = await freeze(
-        source, store, EDITION, ledger, clock, {}, surveyed=survey(source, {}), cap_credits=PRICE * 100
-    )
+    revision = await freeze(Wanted(source, EDITION, {}, survey(source, {}), PRICE * 100), store, ledger, clock)
     return CliRig(store, clock, ledger, revision)
 
 

@@ -17,7 +17,7 @@ from adloom.core.errors import OutcomeUnknown
 from adloom.core.exits import StopReason
 from adloom.core.planned import Variant
 from adloom.ledger.capabilities import record_capability
-from adloom.plan.freeze import has_bought
+from adloom.plan.take_up import has_bought
 
 SOURCE = FakeSource([a_row("mug")])
 

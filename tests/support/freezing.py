@@ -16,6 +16,7 @@ from adloom.core.selection import EVERYTHING
 from adloom.plan.freeze import freeze
 from adloom.plan.revision import planned_rows
 from adloom.plan.survey import survey
+from adloom.plan.take_up import Wanted
 
 CAP = Decimal(1000)
 
@@ -32,10 +33,9 @@ class FreezeRig:
     async def freeze(self, *rows, cap=CAP, only=frozenset(), prices=None, choice=EVERYTHING, **more):
         source = FakeSource(rows, prices=prices or {})
         known = self.known()
-        return await freeze(
-            source, self.store, EDITION, self.ledger, self.clock, known,
-            surveyed=survey(source, known, only, choice), cap_credits=cap, only=only, choice=choice, **more,
-        )  # fmt: skip
+        surveyed = survey(source, known, only, choice)
+        wanted = Wanted(source, EDITION, known, surveyed, cap, only=only, choice=choice, **more)
+        return await freeze(wanted, self.store, self.ledger, self.clock)
 
     async def calls(self, revision):
         return [call async for planned in planned_rows(self.store, EDITION, revision) for call in planned.calls]

@@ -23,10 +23,10 @@ from adloom.ledger.edition import Edition
 from adloom.ledger.ledger import Ledger
 from adloom.plan.chains import refer
 from adloom.plan.changes import Changes, compare
-from adloom.plan.freeze import has_bought
 from adloom.plan.revision import planned_rows, read_newest
 from adloom.plan.rollback import Lack, Past, read_past
 from adloom.plan.survey import Survey, refuse_change, survey
+from adloom.plan.take_up import has_bought
 from adloom.ports import Clock, Store
 
 

@@ -13,32 +13,19 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping
-from decimal import Decimal
-from typing import Any
 
-from adloom.core.campaign import CampaignSource, Prices
-from adloom.core.decision import NOTHING_DECIDED, Decision
-from adloom.core.errors import PlanRefused
+from adloom.core.campaign import CampaignSource
 from adloom.core.facts import CallFacts, Stage
 from adloom.core.identity import row_digest
-from adloom.core.origin import SANDBOX, UNKNOWN, Buying, Origin
+from adloom.core.origin import Buying
 from adloom.core.outcomes import Outcome
 from adloom.core.records import Decided
-from adloom.core.selection import EVERYTHING, Again, Choice
-from adloom.ledger.edition import Edition, to_json, utc
+from adloom.core.selection import EVERYTHING, Choice
+from adloom.ledger.edition import Edition, to_json
 from adloom.ledger.ledger import Ledger
-from adloom.plan.planner import Planner
-from adloom.plan.revision import (
-    SCHEMA,
-    Revision,
-    _prices_to_json,
-    _revision,
-    _write_shards,
-    planned_rows,
-    read_newest,
-    read_revision,
-)
-from adloom.plan.survey import Survey, _hashed, refuse_change
+from adloom.plan.revision import Revision, planned_rows, read_newest, read_revision, revision_of, write_shards
+from adloom.plan.survey import Survey, hashed, refuse_change
+from adloom.plan.take_up import Found, Wanted, has_bought, header_of, refuse, refuse_mixture
 from adloom.ports import Clock, Store
 
 
@@ -46,96 +33,52 @@ class PlanOutdated(Exception):
     """Another run has bought since the archive was read: read it again, then freeze."""
 
 
-async def freeze(  # noqa: PLR0913 - each is another thing the reservation depends on
-    source: CampaignSource,
-    store: Store,
-    edition: Edition,
-    ledger: Ledger,
-    clock: Clock,
-    known: Mapping[str, Outcome],
-    *,
-    surveyed: Survey,
-    cap_credits: Decimal,
-    only: frozenset[Again] = frozenset(),
-    decisions: Mapping[str, Decision] = NOTHING_DECIDED,
-    choice: Choice = EVERYTHING,
-    asked_only: bool = False,
-    fallback: tuple[str, ...] = (),
-    buying: Buying = Buying(),  # noqa: B008 - a value that nobody can change
-    replace: bool = False,
-) -> Revision:
+async def freeze(wanted: Wanted, store: Store, ledger: Ledger, clock: Clock) -> Revision:
     """Take up the newest revision if it says the same, else make the next one.
 
-    With ``asked_only`` it reserves nothing but what ``only`` and ``choice`` ask for. ``fallback`` are the models that
-    the cap has room for.
-
     Raises PlanRefused when the campaign shares no row with what the archive holds under its name or the edition was
-    bought from another API, PlanOutdated when
-    ``known`` is older than a purchase of another run, InputError when the rows are not those of ``surveyed``.
+    bought from another API, PlanOutdated when what is known is older than a purchase of another run, InputError when
+    the rows are not those of the survey.
     """
-    part = choice if asked_only else EVERYTHING
-    selection = _selection_of(part, only) if asked_only else ""
     while True:
-        newest = await read_newest(store, edition)
-        if newest is not None:
-            refuse_mixture(newest.origin, buying, has_bought=has_bought(ledger))
-            if ledger.calls() and not (replace or await _shares_a_row(source, store, edition, newest, surveyed)):
-                raise PlanRefused(
-                    f"the archive has another campaign named {newest.campaign!r}: no row of this file is in its plan",
-                    remedy="Rename the campaign, choose another --edition, or use --replace to buy it as well.",
-                )
-            former = await read_revision(store, edition, newest.number - 1)
-            if former is not None:  # its maker may have died before it had withdrawn everything
-                await _withdraw(store, edition, ledger, former, newest)
-            same = _says_the_same(newest, surveyed, cap_credits, source.campaign.prices)
-            same = same and newest.selection == selection and newest.fallback == fallback
-            same = same and newest.delivery == source.campaign.delivery.to_json()
-            same = same and buying.origin.address in ("", newest.origin.address or buying.origin.address)
-            same = same and await _keeps_apart(store, edition, newest, choice)
-            if same and (former is None or await _is_sound(store, edition, ledger, newest, known, part)):
-                return newest
-        if surveyed.packing is not None:
-            surveyed.packing.start()
-        planner = Planner(
-            known, source.campaign.prices, only, choice.picker(), asked_only, decisions=decisions,
-            packing=surveyed.packing,
-        )  # fmt: skip
-        read = hashlib.sha256()
-        planned = _hashed(planner.plan(source.rows()), read)
-        shards = [shard async for shard in _write_shards(store, edition, planned)]
-        refuse_change(source, surveyed.rows_sha256, read.hexdigest())
-        frozen = planner.asked if asked_only else planner.totals
-        header = {
-            "schema": SCHEMA,
-            "campaign": edition.campaign,
-            "edition": edition.edition,
-            "revision": newest.number + 1 if newest else 1,
-            "edition_token": newest.edition_token if newest else secrets.token_hex(16),
-            **_origin_of(newest, buying),
-            "time": utc(clock.now()),
-            "writer": ledger.writer,
-            "cap_credits": str(cap_credits),
-            "selection": selection,
-            "fallback": list(fallback),
-            "total_credits": str(frozen.credits),
-            "prices": _prices_to_json(source.campaign.prices),
-            "rows_sha256": surveyed.rows_sha256,
-            **({"delivery": delivery} if (delivery := source.campaign.delivery.to_json()) else {}),
-            "found": {"calls": ledger.sent_count()},
-            "totals": {
-                "rows": planner.totals.rows,
-                "wanted": planner.totals.wanted,
-                "calls": frozen.calls,
-                "new_takes": planner.totals.new_takes,
-            },
-            "shards": [{"sha256": shard.sha256, "rows": shard.rows, "calls": shard.calls} for shard in shards],
-        }
-        content = to_json(header)
-        revision = _revision(header, content)
-        if await store.create(edition.key(f"plan-r{revision.number}.json"), content):
+        newest = await read_newest(store, wanted.edition)
+        if newest is not None and await _is_to_be_taken_up(wanted, newest, store, ledger):
+            return newest
+        revision, content = await _next(wanted, newest, store, ledger, clock)
+        if await store.create(wanted.edition.key(f"plan-r{revision.number}.json"), content):
             if newest is not None:
-                await _withdraw(store, edition, ledger, newest, revision)
+                await _withdraw(store, wanted.edition, ledger, newest, revision)
             return revision
+
+
+async def _is_to_be_taken_up(wanted: Wanted, newest: Revision, store: Store, ledger: Ledger) -> bool:
+    """Whether the newest revision is the plan of this run too. Raises PlanRefused, PlanOutdated."""
+    edition = wanted.edition
+    shares = not ledger.calls() or await _shares_a_row(wanted.source, store, edition, newest, wanted.surveyed)
+    refuse(wanted, Found(newest, has_bought(ledger), shares))
+    former = await read_revision(store, edition, newest.number - 1)
+    if former is not None:  # its maker may have died before it had withdrawn everything
+        await _withdraw(store, edition, ledger, former, newest)
+    if not (wanted.is_said_by(newest) and await _keeps_apart(store, edition, newest, wanted.choice)):
+        return False
+    return former is None or await _is_sound(store, edition, ledger, newest, wanted.known, wanted.part)
+
+
+async def _next(
+    wanted: Wanted, newest: Revision | None, store: Store, ledger: Ledger, clock: Clock
+) -> tuple[Revision, bytes]:
+    """The revision after the newest and the bytes of its header; its shards are written."""
+    planner, read = wanted.planner(), hashlib.sha256()
+    planned = hashed(planner.plan(wanted.source.rows()), read)
+    shards = [shard async for shard in write_shards(store, wanted.edition, planned)]
+    refuse_change(wanted.source, wanted.surveyed.rows_sha256, read.hexdigest())
+    token = secrets.token_hex(16)
+    header = header_of(
+        wanted, newest, planner, shards,
+        sent=ledger.sent_count(), token=token, time=clock.now(), writer=ledger.writer,
+    )  # fmt: skip
+    content = to_json(header)
+    return revision_of(header, content), content
 
 
 async def take_up(store: Store, edition: Edition, ledger: Ledger, buying: Buying) -> Revision | None:
@@ -146,41 +89,6 @@ async def take_up(store: Store, edition: Edition, ledger: Ledger, buying: Buying
     return newest
 
 
-def _says_the_same(newest: Revision, surveyed: Survey, cap: Decimal, prices: Prices) -> bool:
-    same_rows = newest.rows_sha256 == surveyed.rows_sha256 and not (newest.new_takes or surveyed.totals.new_takes)
-    return same_rows and newest.cap_credits == cap and dict(newest.prices) == dict(prices)
-
-
-def has_bought(ledger: Ledger) -> bool:
-    """Whether any purchase of an edition has or may have made a task."""
-    calls = (ledger.facts(call) for call in ledger.calls())
-    return any(
-        facts.stage is Stage.SENDING or any(attempt.tasks or attempt.open_unknowns for attempt in facts.attempts)
-        for facts in calls
-    )
-
-
-def refuse_mixture(bought_from: Origin, buying: Buying, *, has_bought: bool) -> None:
-    """Raises PlanRefused where an edition that was bought from an API must not go on with another."""
-    if refusal := buying.refusal(bought_from, has_bought=has_bought):
-        remedy = "Choose another --edition or another --archive."
-        if not (bought_from.is_stand_in or buying.origin.is_stand_in):
-            remedy += " If it is the same API at a new address, use --same-api REASON."
-        raise PlanRefused(f"{refusal}; nothing was sent", remedy=remedy)
-
-
-def _origin_of(newest: Revision | None, buying: Buying) -> dict[str, Any]:
-    """What a revision keeps of the API: ``sandbox`` is what older versions look at."""
-    was = UNKNOWN if newest is None else newest.origin
-    now = buying.origin if buying.origin.address else was
-    kept: dict[str, Any] = {"sandbox": buying.sandbox or now.address == SANDBOX}
-    if now.address:
-        kept |= {"origin": now.address, "stand_in": now.is_stand_in}
-    if buying.same_api and was.address not in ("", now.address):
-        kept["same_api"] = {"was": was.address, "reason": buying.same_api}
-    return kept
-
-
 async def _shares_a_row(
     source: CampaignSource, store: Store, edition: Edition, newest: Revision, surveyed: Survey
 ) -> bool:
@@ -188,10 +96,6 @@ async def _shares_a_row(
         return True
     old = {row_digest(planned.row) async for planned in planned_rows(store, edition, newest)}
     return any(row_digest(row) in old for row in source.rows())
-
-
-def _selection_of(part: Choice, only: frozenset[Again]) -> str:
-    return " ".join((*(f"--only {status}" for status in sorted(only)), part.selection.words))
 
 
 async def _is_sound(

@@ -15,6 +15,7 @@ from adloom.plan.assessment import Assessment, reassess
 from adloom.plan.chains import record
 from adloom.plan.freeze import PlanOutdated, freeze, take_up
 from adloom.plan.revision import Revision
+from adloom.plan.take_up import Wanted
 from adloom.ports import Store
 from adloom.world import World
 
@@ -113,24 +114,22 @@ def over_budget(assessment: Assessment) -> Stop:
 
 async def _freeze(world: World, assessment: Assessment) -> Revision | None:
     """The revision to buy from, None when the archive has to be read again first."""
+    wanted = Wanted(
+        assessment.source,
+        assessment.edition,
+        assessment.known,
+        assessment.surveyed,
+        assessment.cap or Decimal(0),
+        only=assessment.wish.only,
+        decisions=assessment.decisions,
+        choice=assessment.choice,
+        asked_only=assessment.reserves_a_part,
+        fallback=assessment.fallback,
+        buying=assessment.wish.buying,
+        replace=assessment.wish.replace,
+    )
     try:
-        return await freeze(
-            assessment.source,
-            world.store,
-            assessment.edition,
-            assessment.ledger,
-            world.clock,
-            assessment.known,
-            surveyed=assessment.surveyed,
-            cap_credits=assessment.cap or Decimal(0),
-            only=assessment.wish.only,
-            decisions=assessment.decisions,
-            choice=assessment.choice,
-            asked_only=assessment.reserves_a_part,
-            fallback=assessment.fallback,
-            buying=assessment.wish.buying,
-            replace=assessment.wish.replace,
-        )
+        return await freeze(wanted, world.store, assessment.ledger, world.clock)
     except PlanOutdated:
         return None
 

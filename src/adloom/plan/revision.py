@@ -96,14 +96,14 @@ class Revision:
 async def read_newest(store: Store, edition: Edition) -> Revision | None:
     """The newest revision of an edition, None before the first."""
     header = await newest_plan(store, edition)
-    return None if header is None else _revision(header, to_json(header))
+    return None if header is None else revision_of(header, to_json(header))
 
 
 async def read_revision(store: Store, edition: Edition, number: int) -> Revision | None:
     """A revision by its number, None where there is none."""
     key = edition.key(f"plan-r{number}.json")
     content = await store.read(key)
-    return None if content is None else _revision(from_json(content, key), content)
+    return None if content is None else revision_of(from_json(content, key), content)
 
 
 async def planned_rows(store: Store, edition: Edition, revision: Revision) -> AsyncIterator[PlannedRow]:
@@ -214,7 +214,8 @@ def _packed_from_json(record: Mapping[str, Any]) -> Variant:
     return Variant(record["key"], record["number"], 1, owner=(job, label))
 
 
-async def _write_shards(store: Store, edition: Edition, rows: Iterator[PlannedRow]) -> AsyncIterator[Shard]:
+async def write_shards(store: Store, edition: Edition, rows: Iterator[PlannedRow]) -> AsyncIterator[Shard]:
+    """Write planned rows, ``ROWS_PER_SHARD`` to an object named by its content; yields each once it is written."""
     while batch := list(islice(rows, ROWS_PER_SHARD)):
         content = b"".join(to_json(_planned_to_json(planned)) for planned in batch)
         shard = Shard(hashlib.sha256(content).hexdigest(), len(batch), sum(len(planned.calls) for planned in batch))
@@ -222,7 +223,8 @@ async def _write_shards(store: Store, edition: Edition, rows: Iterator[PlannedRo
         yield shard
 
 
-def _revision(header: Mapping[str, Any], content: bytes) -> Revision:
+def revision_of(header: Mapping[str, Any], content: bytes) -> Revision:
+    """A plan's header, parsed. Raises RecordUnreadable for one that a newer adloom wrote."""
     if header.get("schema") != SCHEMA:
         raise RecordUnreadable(
             f"the plan has the schema {header.get('schema')!r}, this version knows {SCHEMA!r}",
@@ -247,7 +249,8 @@ def _revision(header: Mapping[str, Any], content: bytes) -> Revision:
     )
 
 
-def _prices_to_json(prices: Prices) -> dict[str, Any]:
+def prices_to_json(prices: Prices) -> dict[str, Any]:
+    """Prices by model, and by quality where they differ, as text: JSON's numbers are no decimals."""
     return {
         model: {quality: str(each) for quality, each in price.items()} if isinstance(price, Mapping) else str(price)
         for model, price in prices.items()

@@ -70,7 +70,7 @@ def _survey(planner: Planner, source: CampaignSource) -> Survey:
     addresses: dict[str, Reference] = {}
     looks = source.campaign.check_references
     jobs: set[str] = set()
-    for planned in _hashed(planner.plan(source.rows()), rows):
+    for planned in hashed(planner.plan(source.rows()), rows):
         if planned.calls:
             jobs.add(planned.row.job)
             _refuse_long_changes(planned)
@@ -109,7 +109,8 @@ def refuse_change(source: CampaignSource, before: str, now: str) -> None:
         )
 
 
-def _hashed(rows: Iterator[PlannedRow], digest: hashlib._Hash) -> Iterator[PlannedRow]:
+def hashed(rows: Iterator[PlannedRow], digest: hashlib._Hash) -> Iterator[PlannedRow]:
+    """The same rows; ``digest`` is fed with each."""
     for planned in rows:
         digest.update(row_line(planned.row))
         yield planned
