@@ -143,6 +143,24 @@ def test_above_the_sum_a_run_waits_for_a_yes_before_it_buys_and_a_no_ends_it(
     assert (desk.bought("yes"), desk.sent("no")) == (3, 0)
 
 
+def test_a_second_round_above_the_sum_waits_for_a_yes_as_the_first_does(
+    prefect_server: PrefectServer, desk: CliRig, worker: Worker, s3: S3Server
+):
+    source, archive = write(desk, "round"), {"ADLOOM_ARCHIVE": f"s3://{BUCKET}/archive", **s3.environment()}
+    assert desk.run("run", source, "--direct", **archive).returncode == 0
+    found = s3.client().get_object(Bucket=BUCKET, Key="archive/round/main/assets.jsonl")
+    row = json.loads(found["Body"].read().splitlines()[0])["row"]
+    review = desk.write(f"job,row,variant,take,decision,change\ncup,{row},1,1,rejected,on ice\n", "round.csv")
+    assert desk.run("review", source, "--apply", review, **archive).returncode == 0
+    asked = {"other_campaign": source, "dry_run": False, "only": "rejected", "approve_above_usd": 0.01}
+    run = prefect_server.press_run("campaign/by-hand", **asked)
+    until(lambda: prefect_server.get(f"flow_runs/{run}")["state"]["name"] == "Suspended")
+    assert not desk.sent("on ice")
+    prefect_server.ask(f"flow_runs/{run}/resume", run_input={"approve": True})
+    assert prefect_server.ended(run)["state"]["name"] == "Completed"
+    assert desk.bought("on ice") == desk.sent("on ice") == 1
+
+
 def test_a_schedule_that_fires_twice_buys_the_edition_of_its_date_once(
     prefect_server: PrefectServer, desk: CliRig, fired: str, s3: S3Server
 ):
