@@ -1,9 +1,9 @@
 """The long forms one after another, and what they counted: ``make torture``.
 
-Every system call of the small campaign is a kill point, every one that touches the disk or the network gets its errors;
-random kills go on to a thousand; twenty thousand seeds, a thousand damages, the model to its end, a hundred thousand
-histories of the generated provider. Under an hour on two quiet cores: what that hour does not hold is left out, and the
-counts say how much.
+Every system call of the small campaign is a kill point, and of the loop from a rejected image to a delivery; every one
+that touches the disk or the network gets its errors; random kills go on to a thousand; twenty thousand seeds, a
+thousand damages, the model to its end, a hundred thousand histories of the generated provider. Under an hour on two
+quiet cores: what that hour does not hold is left out, and the counts say how much.
 
     python tests/torture/everything.py [--only kills] [--workers 2] [--seed 1] [--minutes 60]
 """
@@ -28,6 +28,7 @@ from torture import (
     generated,
     io_errors,
     kill_points,
+    loop_kills,
     lost_replies,
     model,
     odd_pictures,
@@ -42,7 +43,7 @@ from torture.tally import Tally
 
 SEEDS = 20_000
 HISTORIES = 100_000
-NEED_STRACE = ("power", "points", "errors")
+NEED_STRACE = ("power", "loop", "points", "errors")
 
 
 def parts(seed: int, workers: int, until: float) -> dict[str, Callable[[], Tally]]:
@@ -60,6 +61,7 @@ def parts(seed: int, workers: int, until: float) -> dict[str, Callable[[], Tally
         "generated": partial(generated.torture, histories=HISTORIES, workers=workers, until=until),
         "starvation": partial(starvation.torture, runs=300, seed=seed, workers=workers, until=until),
         "power": partial(power_cut.torture, sample=None, seed=seed, workers=workers, until=until),
+        "loop": partial(loop_kills.torture, sample=None, seed=seed, workers=workers, until=until),
         "points": partial(kill_points.torture, sample=None, seed=seed, workers=workers, until=until),
         "errors": partial(io_errors.torture, sample=None, seed=seed, workers=workers, until=until),
     }

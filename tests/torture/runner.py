@@ -25,10 +25,10 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import adloom.ledger.heartbeats
 import adloom.run
@@ -39,6 +39,7 @@ from adloom.core.task import Picture
 from adloom.edges.picture_child import answer
 from adloom.edges.pictures import _picture
 from adloom.edges.settings import SecretText, Settings
+from adloom.plan.assessment import Wish
 from adloom.targets import RunRequest, open_store
 from adloom.wiring import assessment_of, execute
 
@@ -67,6 +68,8 @@ class Job:
     """How soon a silent run counts as dead, instead of 60 s, and then it beats six times as often."""
     begin: Callable[[], None] | None = None
     """What the child does first."""
+    act: Callable[[Job], Awaitable[int]] | None = None
+    """What it does instead of a run of the campaign; its exit code."""
 
 
 class Child:
@@ -189,20 +192,21 @@ def settings_of(job: Job) -> Settings:
     )
 
 
-def _run(job: Job) -> int:
+async def buy(job: Job, wish: Wish | None = None) -> int:
+    """A run of the campaign; its exit code."""
     settings = settings_of(job)
-    request = RunRequest(str(job.campaign), job.archive)
+    store = open_store(settings.archive)
+    request = RunRequest(str(job.campaign), job.archive, wish=wish or Wish())
+    assessment = await assessment_of(request, settings, store, to_run=True)
+    result = await execute(settings, store, assessment)
+    for stop in result.stops:
+        logging.getLogger("torture").warning("stop %s: %s", stop.reason, stop.message)
+    return result.exit_code
 
-    async def work() -> int:
-        store = open_store(settings.archive)
-        assessment = await assessment_of(request, settings, store, to_run=True)
-        result = await execute(settings, store, assessment)
-        for stop in result.stops:
-            logging.getLogger("torture").warning("stop %s: %s", stop.reason, stop.message)
-        return result.exit_code
 
+def _run(job: Job) -> int:
     try:
-        return asyncio.run(work())
+        return asyncio.run((job.act or buy)(job))
     except AdloomError as error:
         logging.getLogger("torture").warning("%s: %s", type(error).__name__, error.message)
         return exit_code_of(error)
@@ -229,6 +233,12 @@ class _DecoderInPlace:
 
     async def decode(self, content: bytes) -> Picture | None:
         return _picture(*await asyncio.to_thread(answer, content))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
     async def aclose(self) -> None:
         """Nothing was started."""

@@ -31,6 +31,13 @@ def test_killed_at_any_system_call_a_run_resumes_without_buying_twice_or_losing_
 
 
 @needs_strace
+def test_killed_in_any_step_from_a_rejected_image_to_a_delivery_the_same_commands_go_on_as_if_nothing_was():
+    table = torture("loop_kills.py", "--sample", "6", "--workers", "1")
+    assert count(table, "kills") >= 5
+    assert count(table, "double purchases") == count(table, "lost images") == 0
+
+
+@needs_strace
 def test_an_error_of_disk_or_network_ends_a_run_cleanly_and_costs_nothing():
     table = torture("io_errors.py", "--sample", "12", "--workers", "1")
     assert count(table, "struck disk") >= 5
