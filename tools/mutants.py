@@ -1,52 +1,81 @@
 """Change one thing in the code at a time, and see whether a test notices: ``make mutants``.
 
 Each mutant is one seeded change in a file that decides about money or evidence: a comparison, a condition, a constant,
-a statement left out. It lives in a copy of ``src``; the tests of the same name run first, then all that run such files
-without servers. A mutant that none of them notices has survived: either a test is missing, or the change makes no
-difference, which only a reader can tell.
+a statement left out. First the tests of the steps run once, and what each executes is written down (``build/mutants``,
+kept until sources or tests change). Then each mutant, in a copy of ``src``, meets the tests that execute its line:
+those of the same name, then the quickest, for ``TESTS_CPU_S`` of processor time; then some seeds of the simulation. A
+mutant that none of them notices has survived: either a test is missing, or the change makes no difference, which only a
+reader can tell. Those that readers found to make none are in ``equivalent_mutants.txt``, with the reason.
 
-    python tools/mutants.py [--count 60] [--seed 1] [--minutes 30] [--workers 2] [--only spend.py] [--list]
+    python tools/mutants.py [--count 60] [--seed 1] [--minutes 30] [--workers 2] [--only spend/purchase.py] [--list]
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import hashlib
+import importlib
+import multiprocessing
 import os
 import random
+import re
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+import pytest
+from mutant_tests import Only, Recorder, Seen, read
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "src" / "adloom"
+KEPT = ROOT / "build" / "mutants"
+EQUIVALENT = Path(__file__).with_name("equivalent_mutants.txt")
 MONEY_AND_EVIDENCE = (
-    *(
-        "spend/purchase",
-        "spend/spender",
-        "spend/unknown",
-        "guards/prices",
-        "archive/archiver",
-        "archive/rescue",
-        "plan/freeze",
-    ),
-    *("plan/revision", "plan/planner", "plan/rollback", "plan/reserve", "publish/checksums", "ledger/claims"),
+    *("spend/purchase", "spend/spender", "spend/unknown", "guards/prices"),
+    *("archive/archiver", "archive/fetch", "archive/rescue"),
+    *("plan/freeze", "plan/revision", "plan/planner", "plan/rollback", "plan/reserve"),
+    *("publish/checksums", "ledger/claims"),
     *("collect/poller", "collect/collector", "collect/completion", "collect/failure"),
     *("core/facts", "core/outcomes", "core/results", "core/links", "core/pricing"),
 )
 TESTS = (
-    *("tests/core", "tests/spend", "tests/guards", "tests/archive", "tests/plan", "tests/publish", "tests/ledger"),
-    *("tests/collect", "tests/run", "tests/archives", "tests/torture/test_simulation.py"),
+    *("core", "spend", "guards", "archive", "plan", "publish", "ledger", "collect"),
+    *("run/test_many_runs.py", "run/test_merged_rows.py", "run/test_closing.py", "run/test_fulfilment.py"),
 )
-LONGEST_S = 600
+"""Whose tests are asked."""
+TOO_LONG = ("any_damage", "eighty", "64_mib")
+"""Parts of the names of tests that take longer than a mutant may."""
+TESTS_CPU_S = 20
+"""So long a mutant's tests may take, by what they took on the code as it is."""
+SEEDS = (0, 1, 2, 5, 8, 12, 17, 53, 371, 372, 475)
+"""The simulation's stories that a mutant meets last: the first ones, and those that reach what others rarely do."""
+UNCHANGED = 200
+"""So many tests must pass, and the seeds with them, in the way that mutants meet them, where nothing is changed."""
+LONGEST_CPU_S = 200
 """A mutant that is not done by then loops, which is noticed."""
+LONGEST_S = 1200
+"""The same for one that waits for ever, on a machine with other work."""
+PRELOADED = (
+    "httpx",
+    "aiohttp",
+    "httpx_aiohttp",
+    "pydantic",
+    "boto3",
+    "PIL.Image",
+    "yaml",
+    "jinja2",
+    "typer",
+)
 
 _COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
@@ -74,8 +103,13 @@ class Mutant:
     before: str
     text: str
 
+    @property
+    def change(self) -> str:
+        """What changes, without the line's number, which moves with every edit."""
+        return f"{self.file} {self.kind}: {_short(self.before)} -> {_short(self.text)}"
+
     def __str__(self) -> str:
-        return f"{self.file}:{self.line} {self.kind}: {_short(self.before)} -> {_short(self.text)}"
+        return f"{self.change}   (line {self.line})"
 
 
 def mutants_of(file: str) -> Iterator[Mutant]:
@@ -84,12 +118,16 @@ def mutants_of(file: str) -> Iterator[Mutant]:
     starts = [0]
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
-    tree = ast.parse(source)
-    for node in _changeable(tree):
+    for node in _changeable(_tree(file)):
         for kind, text in _changes(node):
             start = starts[node.lineno - 1] + node.col_offset
             end = starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
             yield Mutant(file, node.lineno, kind, start, end, source[start:end].decode(), text)
+
+
+@cache
+def _tree(file: str) -> ast.Module:
+    return ast.parse((SOURCES / file).read_bytes())
 
 
 def _changeable(node: ast.AST) -> Iterator[ast.expr | ast.stmt]:
@@ -138,29 +176,132 @@ def _short(text: str) -> str:
     return flat if len(flat) <= 90 else flat[:87] + "..."  # noqa: PLR2004 - a line of a report
 
 
-def survives(mutant: Mutant) -> bool:
-    """Whether all tests pass with the mutant. One that changes nothing tells whether they pass at all."""
+# --- which tests can see a mutant
+
+
+def lines_of(mutant: Mutant) -> dict[str, set[int]]:
+    """The lines whose execution shows a mutant, by file: its own, or those that name the constant that it changes."""
+    enclosing = [
+        node
+        for node in ast.walk(_tree(mutant.file))
+        if isinstance(node, ast.stmt) and node.lineno <= mutant.line <= (node.end_lineno or node.lineno)
+    ]
+    inside = [node for node in enclosing if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    innermost = max(enclosing, key=lambda node: (node.lineno, node.col_offset))
+    if innermost in inside:  # a default of a parameter: the first line that a call executes
+        return {mutant.file: {statement.lineno for statement in innermost.body}}  # type: ignore[attr-defined]
+    if inside:
+        return {mutant.file: {innermost.lineno, *range(mutant.line, mutant.line + mutant.before.count("\n") + 1)}}
+    names = {node.id for node in ast.walk(innermost) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return _naming(names) if names else {}
+
+
+def _naming(names: set[str]) -> dict[str, set[int]]:
+    named = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(names)))})\b")
+    found = {}
+    for file in _files():
+        text = (SOURCES / file).read_text(encoding="utf-8")
+        if lines := {number for number, line in enumerate(text.splitlines(), start=1) if named.search(line)}:
+            found[file] = lines
+    return found
+
+
+def tests_for(mutant: Mutant, tests: Sequence[Seen]) -> list[str]:
+    """The tests that can see a mutant, as many as there is time for: those of its file's name, then the quickest."""
+    lines = lines_of(mutant)
+    name = f"test_{Path(mutant.file).stem}"
+    able = [test for test in tests if any(numbers & test.lines.get(file, set()) for file, numbers in lines.items())]
+    able = able or [test for test in tests if name in test.test]
+    chosen, seconds = [], 0.0
+    for test in sorted(able, key=lambda test: (name not in test.test, test.cpu_s)):
+        seconds += test.cpu_s
+        if chosen and seconds > TESTS_CPU_S:
+            break
+        chosen.append(test.test)
+    return chosen
+
+
+def _files() -> list[str]:
+    return [f"{name}.py" for name in MONEY_AND_EVIDENCE]
+
+
+def what_tests_execute() -> tuple[Seen, ...]:
+    """Run all tests once and write down what each executes, unless that was done for exactly these files."""
+    kept = KEPT / f"{_hash_of_everything()}.jsonl"
+    if not kept.exists():
+        KEPT.mkdir(parents=True, exist_ok=True)
+        print("running every test once, to see what it executes")
+        unfinished = kept.with_suffix(".unfinished")
+        unfinished.unlink(missing_ok=True)
+        recording = f"import mutants, pathlib, sys; sys.exit(mutants.record(pathlib.Path({str(unfinished)!r})))"
+        subprocess.run([sys.executable, "-c", recording], cwd=ROOT, env=_environ(SOURCES.parent), check=False)  # noqa: S603
+        unfinished.rename(kept)
+    return read(kept)
+
+
+def record(written: Path) -> int:
+    """Run every test once, in this process."""
+    short = " and ".join(f"not {part}" for part in TOO_LONG)
+    tests = (f"tests/{each}" for each in TESTS)
+    return pytest.main([*_OPTIONS, "-k", short, *tests], [Recorder(SOURCES, _files(), written)])
+
+
+_OPTIONS = ("-q", "-n0", "-p", "no:cacheprovider")
+
+
+def _hash_of_everything() -> str:
+    digest = hashlib.sha256()
+    for file in sorted((*SOURCES.rglob("*.py"), *(ROOT / "tests").rglob("*.py"))):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+# --- one mutant
+
+
+def survives(mutant: Mutant, tests: Sequence[str]) -> bool:
+    """Whether these tests and the simulation pass with a mutant."""
     with tempfile.TemporaryDirectory(prefix="adloom-mutant-") as folder:
         sources = Path(folder) / "src"
-        shutil.copytree(SOURCES, sources / "adloom", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(SOURCES, sources / "adloom")
         changed = sources / "adloom" / mutant.file
         content = changed.read_bytes()
         changed.write_bytes(content[: mutant.start] + mutant.text.encode() + content[mutant.end :])
-        own = sorted(str(path) for path in ROOT.glob(f"tests/**/test_{changed.stem}*.py"))
-        others = [str(ROOT / test) for test in TESTS]
-        return all(_pass(tests, sources, Path(folder)) for tests in (own, others) if tests)
+        child = multiprocessing.get_context("fork").Process(target=_meet, args=(tests, sources))
+        child.start()
+        child.join(LONGEST_S)
+        if child.is_alive():
+            child.kill()
+        child.join()
+        return child.exitcode == 0
 
 
-def _pass(tests: list[str], sources: Path, folder: Path) -> bool:
-    environ = {**os.environ, "PYTHONPATH": str(sources), "TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider", *tests]
-    try:
-        done = subprocess.run(  # noqa: S603 - our own tests
-            command, cwd=ROOT, env=environ, capture_output=True, timeout=LONGEST_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+def _meet(tests: Sequence[str], sources: Path) -> None:
+    """Run the tests in this process, which has nothing of adloom loaded yet, then the simulation."""
+    resource.setrlimit(resource.RLIMIT_CPU, (LONGEST_CPU_S, LONGEST_CPU_S))
+    os.environ |= _environ(sources)
+    tempfile.tempdir = None
+    sys.path[:0] = [str(sources), str(ROOT / "tests")]
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)
+    os.dup2(silent, 2)
+    files = dict.fromkeys(test.partition("::")[0] for test in tests)
+    code = pytest.main([*_OPTIONS, "-x", *files], [Only(tests)]) if tests else 0
+    sys.exit(1 if code or _simulation_breaks() else 0)
+
+
+def _simulation_breaks() -> bool:
+    simulation = importlib.import_module("torture.simulation")
+    with simulation.quiet():
+        return any(simulation.simulate(seed).problems for seed in SEEDS)
+
+
+def _environ(sources: Path) -> dict[str, str]:
+    paths = f"{sources}{os.pathsep}{Path(__file__).parent}"
+    return {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(sources.parent) if sources != SOURCES.parent else "/tmp"}  # noqa: S108
+
+
+# --- all of them
 
 
 def main() -> int:
@@ -173,43 +314,59 @@ def main() -> int:
     parser.add_argument("--only", help="one file under src/adloom")
     parser.add_argument("--list", action="store_true", help="show the mutants and run nothing")
     options = parser.parse_args()
-    files = [options.only] if options.only else [f"{name}.py" for name in MONEY_AND_EVIDENCE]
-    every = [mutant for file in files for mutant in mutants_of(file)]
+    every = [mutant for file in ([options.only] if options.only else _files()) for mutant in mutants_of(file)]
     chosen = random.Random(options.seed).sample(every, min(options.count, len(every)))
-    sys.stdout.write(f"{len(chosen)} of {len(every)} mutants, seed {options.seed}\n")
+    print(f"{len(chosen)} of {len(every)} mutants, seed {options.seed}", flush=True)
     if options.list:
-        sys.stdout.write("".join(f"  {mutant}\n" for mutant in chosen))
+        print("\n".join(f"  {mutant}" for mutant in chosen))
         return 0
-    if not survives(Mutant("spend.py", 1, "nothing", 0, 0, "", "")):
-        sys.stdout.write("the tests fail on the code as it is: mend that first\n")
+    os.chdir(ROOT)
+    until = time.monotonic() + options.minutes * 60
+    tests = what_tests_execute()
+    print(f"{len(tests)} tests, {sum(test.cpu_s for test in tests):.0f} s of processor time", flush=True)
+    for module in PRELOADED:
+        importlib.import_module(module)
+    quickest = [test.test for test in sorted(tests, key=lambda test: test.cpu_s)[:UNCHANGED]]
+    if not survives(Mutant("core/facts.py", 1, "nothing", 0, 0, "", ""), quickest):
+        print("the tests fail on the code as it is: mend that first")
         return 1
-    return _report(chosen, time.monotonic() + options.minutes * 60, options.workers)
+    return _report(chosen, tests, until, options.workers)
 
 
-def _report(chosen: list[Mutant], until: float, workers: int) -> int:
+def _report(chosen: Sequence[Mutant], tests: Sequence[Seen], until: float, workers: int) -> int:
     """Run them and print what survived; 1 when less than 95 of 100 were noticed."""
     made: Counter[str] = Counter()
     survivors: list[Mutant] = []
+    harmless = _equivalent()
+    alike = [mutant for mutant in chosen if mutant.change in harmless]
+    chosen = [mutant for mutant in chosen if mutant.change not in harmless]
     with ThreadPoolExecutor(workers) as pool:
-        for mutant, survived in zip(chosen, pool.map(lambda m: _in_time(m, until), chosen), strict=True):
+        for mutant, survived in zip(chosen, pool.map(lambda m: _in_time(m, tests, until), chosen), strict=True):
             if survived is None:
                 continue
             made[mutant.file] += 1
             if survived:
                 survivors.append(mutant)
-                sys.stdout.write(f"survived: {mutant}\n")
-                sys.stdout.flush()
+            print(f"{'SURVIVED' if survived else 'noticed '} {mutant}", flush=True)
     alive = Counter(mutant.file for mutant in survivors)
     for file, number in sorted(made.items()):
-        sys.stdout.write(f"  {file:<22} {number - alive[file]:>3} of {number:>3} noticed\n")
+        print(f"  {file:<22} {number - alive[file]:>3} of {number:>3} noticed")
     total, noticed = made.total(), made.total() - len(survivors)
     share = noticed / total if total else 1.0
-    sys.stdout.write(f"{noticed} of {total} noticed, {share:.0%}; {len(chosen) - total} left out for lack of time\n")
+    late = len(chosen) - total
+    print(
+        f"{noticed} of {total} noticed, {share:.1%}; {len(alike)} make no difference, {late} left out for lack of time"
+    )
     return 0 if share >= 0.95 else 1  # noqa: PLR2004 - what the documentation promises
 
 
-def _in_time(mutant: Mutant, until: float) -> bool | None:
-    return None if time.monotonic() > until else survives(mutant)
+def _in_time(mutant: Mutant, tests: Sequence[Seen], until: float) -> bool | None:
+    return None if time.monotonic() > until else survives(mutant, tests_for(mutant, tests))
+
+
+def _equivalent() -> set[str]:
+    """The changes that a reader found to make no difference: a line each, its reason in the line before."""
+    return {line.strip() for line in EQUIVALENT.read_text(encoding="utf-8").splitlines() if not line.startswith("#")}
 
 
 if __name__ == "__main__":
