@@ -29,6 +29,7 @@ from random import Random
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
 
+from torture import simulation_world
 from torture.simulation_world import (
     EPOCH,
     LINKS_LIVE_S,
@@ -759,10 +760,10 @@ def _close(loop: VirtualLoop) -> None:
     loop.close()
 
 
-def torture(*, seeds: range, workers: int, until: float = math.inf) -> Tally:
+def torture(*, seeds: range, workers: int, until: float = math.inf, wavering: bool = False) -> Tally:
     """Many seeds; what they reached, and which of them broke an invariant."""
-    tally = Tally(f"simulation, seeds {seeds.start} to {seeds.stop - 1}")
-    with ProcessPoolExecutor(workers, initializer=_be_quiet) as pool:
+    tally = Tally(f"simulation, seeds {seeds.start} to {seeds.stop - 1}" + (", all wavering" if wavering else ""))
+    with ProcessPoolExecutor(workers, initializer=_make_all_waver if wavering else _be_quiet) as pool:
         for report in tally.of_each(pool, simulate, seeds, until):
             tally.count("seeds")
             tally.count("POSTs", report.posts)
@@ -771,6 +772,11 @@ def torture(*, seeds: range, workers: int, until: float = math.inf) -> Tally:
             if report.problems:
                 tally.failures.append(f"seed {report.seed}: {'; '.join(report.problems[:4])}")
     return tally
+
+
+def _make_all_waver() -> None:
+    simulation_world.wavering_share = 1.0
+    _be_quiet()
 
 
 def _be_quiet() -> None:
@@ -796,15 +802,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0:1000", help="from:to, the end not included")
     parser.add_argument("--seed", type=int, help="tell one seed's story")
+    parser.add_argument("--wavering", action="store_true", help="the ends of tasks waver in every seed")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     if options.seed is not None:
+        simulation_world.wavering_share = 1.0 if options.wavering else simulation_world.wavering_share
         logging.disable(logging.CRITICAL)
         report = simulate(options.seed, verbose=True)
         sys.stdout.write("\n".join((*report.log, *report.problems)) + "\n")
         return 1 if report.problems else 0
     start, end = map(int, options.seeds.split(":"))
-    return torture(seeds=range(start, end), workers=options.workers).show()
+    return torture(seeds=range(start, end), workers=options.workers, wavering=options.wavering).show()
 
 
 if __name__ == "__main__":

@@ -53,6 +53,8 @@ TOKEN = re.compile(r"<<(tok-\d+-\d+)>>")
 LINK = re.compile(r"https://results\.example/([^/?]+)(?:/(\d+))?\?(?:sig|expires)=(\d+)-(\d+)(?:(?:-|&image=)(\d+))?")
 PHRASE = re.compile(r"(?:Generate (\d+) different images: )?<<")
 HAMMERS = 8
+wavering_share = 0.3
+"""Of the seeds: in these the ends of tasks waver. ``simulation.py --wavering`` makes it all of them."""
 WRITTEN_ONCE = (
     "/ledger/",
     "/plan-r",
@@ -240,7 +242,7 @@ class World:
         self.mixes_ids = 0.3 if self.ids.random() < 0.12 else 0.0
         self.steadiness = Random(f"wavering of {seed}")
         """Apart as well: how often and how the ends of tasks waver."""
-        self.unsteady = self.steadiness.choice((0.3, 1.0)) if self.steadiness.random() < 0.3 else 0.0
+        self.unsteady = self.steadiness.choice((0.3, 1.0)) if self.steadiness.random() < wavering_share else 0.0
         self.prices = Random(f"prices of {seed}")
         """Apart from all else, as above."""
         self.price_wavers = self.prices.random() < 0.1
