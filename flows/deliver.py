@@ -44,7 +44,7 @@ async def deliver_campaign(
         channels: Channels with commas between them, such as meta-story, google-square. Empty: those that the campaign
             names.
         images: Which images are delivered.
-        name: A template for file names, such as "{{ sku }}-{{ locale }}". Empty: job, row and variant.
+        name: A template for file names, such as "{{ sku }}-{{ locale }}". Empty: the campaign's own.
         workers: Images that are worked on at once. 0: one per processor.
     """
     try:

@@ -25,6 +25,7 @@ FEED = Channel("feed", 1080, 1350, ("jpeg", "png"), 300_000, Gate.ADVISE, SafeAr
         NOTHING_WANTED,
         Wanted(("feed",), Focus(0.2, 0.8), "A red mug", (Rights(), RIGHTS)),
         Wanted(focus=AUTO),
+        Wanted(name="{{ sku }}-{{ variant }}"),
         Wanted(focus=Focus(0.0, 0.0)),
     ],
 )

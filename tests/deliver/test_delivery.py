@@ -170,6 +170,23 @@ def test_names_follow_a_template_and_two_of_one_name_are_refused_before_anything
     assert "hero-red-v1-f-r-meta-feed-square.jpg" in names
 
 
+def test_the_campaign_s_own_names_are_the_default_also_of_originals(desk: CliRig):
+    named = CAMPAIGN.replace(
+        "quality: 2K}", "quality: 2K, name: \"{{ job }} {{ variant }} {{ colour|default('-') }}\"}"
+    )
+    source = desk.write(named)
+    before = sorted(path.name for path in (desk.edition / "assets").rglob("*.*"))
+    assert desk.run("deliver", source, "--channel", "original", "--channel", "meta-feed-square").returncode in (0, 3)
+    for channel in ("original", "meta-feed-square"):
+        names = {path.stem for path in (desk.edition / "delivery" / channel).iterdir()}
+        assert "hero-1-red" in names
+        assert all(name.startswith(("hero-1-", "hero-2-", "small-1")) for name in names)
+    assert sorted(path.name for path in (desk.edition / "assets").rglob("*.*")) == before
+    done = desk.run("deliver", source, "--channel", "original", "--name", "x-{{ creative }}", "--to", "out")
+    assert done.returncode == 0, done.stderr
+    assert all(path.name.startswith("x-") for path in (desk.folder / "out" / "original").iterdir())
+
+
 def test_an_unknown_channel_and_a_delivery_to_nowhere_are_bad_input(desk: CliRig):
     done = desk.run("deliver", str(desk.edition), "--channel", "meta-strory")
     assert (done.returncode, "meta-strory" in done.stderr, "adloom channels" in done.stderr) == (2, True, True)

@@ -205,13 +205,14 @@ class _JobBuilder:
         given: dict[str, Texts] = {}
         places: dict[str, Place] = {}
         for part, where in ((self._head.defaults, ("defaults",)), (job, at)):
-            for name in ("deliver", "focus", "alt"):
+            for name in ("deliver", "focus", "alt", "name"):
                 if (value := getattr(part, name)) is not None:
                     given[name] = value
                     places[name] = self._document.place((*where, name))
         listed = given.get("deliver", ())
         channels = (listed,) if isinstance(listed, str) else listed
-        return JobDelivery(channels, str(given.get("focus", "")), str(given.get("alt", "")), places)
+        focus, alt, name = (str(given.get(each, "")) for each in ("focus", "alt", "name"))
+        return JobDelivery(channels, focus, alt, name, places)
 
     def _apply(self, given: SettingsFile, at: Keys, settings: dict[str, Texts], origins: dict[str, Place]) -> None:
         """Lay what a part of the file sets over what came before it."""

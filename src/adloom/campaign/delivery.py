@@ -130,7 +130,7 @@ class DeliveryReader:
 
     def concerns(self, job: JobDelivery, source: SourceRow) -> bool:
         """Whether anything is said of where a row's images go."""
-        return bool(job.channels or _own(source.variables, "deliver"))
+        return bool(job.channels or job.name or _own(source.variables, "deliver"))
 
     def place_of_channels(self, job: JobDelivery, source: SourceRow) -> Place:
         """Where a row's channels are named."""
@@ -143,10 +143,12 @@ class DeliveryReader:
         listed = tuple(part.strip() for part in own.split("|")) if own else job.channels
         channels = self._known(tuple(dict.fromkeys(filter(None, listed))), place, report)
         if not channels:
-            return Wanted()
+            return Wanted(name=job.name)
         rights = [self._rights] if self._rights else []
         rights += [self._of_references[name] for name in dict.fromkeys(references) if name in self._of_references]
-        return Wanted(channels, self._focus(job, source, report), self._alt(job, source, report), tuple(rights))
+        return Wanted(
+            channels, self._focus(job, source, report), self._alt(job, source, report), tuple(rights), job.name
+        )
 
     def channels_of(self, wanted: Wanted) -> list[Channel]:
         """The channels that a row's images are cut for."""

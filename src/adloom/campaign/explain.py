@@ -101,6 +101,8 @@ def _delivery(row: Row, source: SourceRow, job: Job) -> Iterator[Part]:
     for name, value in (("deliver", ", ".join(wanted.channels)), ("focus", focus), ("alt", wanted.alt)):
         if value:
             yield Part(name, value, _written(place_of(job.delivery, source, name)))
+    if wanted.name:
+        yield Part("name", wanted.name, _written(job.delivery.places["name"]))
 
 
 def _unset(place: Place) -> str:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from adloom.campaign.assembly import assemble
 from adloom.campaign.delivery import DeliveryReader
+from adloom.campaign.file_names import FileNames
 from adloom.campaign.jobs import Job, SourceRow, table_source
 from adloom.campaign.problems import Place, Report
 from adloom.campaign.reference_check import place_of_references
@@ -141,12 +142,15 @@ class FileCampaign:
         left = ROWS_PER_CAMPAIGN
         count = 0
         cheapest = Cheapest() if self.head.falls_back_on_cheapest else None
+        names = FileNames()
         for job in self.jobs:
             for row, source in RowReader(job, self.settings, self.duplicates, report, self.delivery).rows(left):
                 left -= 1
                 count += 1
                 if cheapest is not None:
                     cheapest.add(row)
+                if row.delivery.name:
+                    names.check(row, source, job, report)
                 if self.head.check_references and row.references:
                     self._note_places(row, source, job)
                 yield TracedRow(row, source, job)

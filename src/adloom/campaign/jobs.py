@@ -72,11 +72,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class JobDelivery:
-    """What a job says, as it is written, and where. ``places`` has those of ``deliver``, ``focus`` and ``alt``."""
+    """What a job says, as it is written, and where.
+
+    ``places`` has those of ``deliver``, ``focus``, ``alt`` and ``name``.
+    """
 
     channels: tuple[str, ...] = ()
     focus: str = ""
     alt: str = ""
+    name: str = ""
     places: Mapping[str, Place] = field(default_factory=dict)
 
 

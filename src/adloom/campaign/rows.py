@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ from adloom.campaign.chains import link_of
 from adloom.campaign.delivery import DeliveryReader
 from adloom.campaign.jobs import Job, SourceRow, too_many, words_of
 from adloom.campaign.problems import Place, Report, did_you_mean
-from adloom.campaign.seen import SeenRows
+from adloom.campaign.seen import SeenRows, number_of
 from adloom.campaign.settings import AXES, Fault, OutputFormat, RowSettings, Settings, SettingsReader
 from adloom.core.alternatives import BadAlternatives, alternatives
 from adloom.core.campaign import Duplicates, Row
@@ -278,7 +277,7 @@ class RowReader:
             )
         self._seen.files[source.extra] = place.file
         line = 2 * place.line + source.extra
-        first = self._seen.ids.first(_number(str(row_id)), line)
+        first = self._seen.ids.first(number_of(str(row_id)), line)
         if first is not None and not (source.crossed and first == line):  # a line stands for several rows, then
             report.add(
                 place,
@@ -458,7 +457,7 @@ class RowReader:
 
     def _is_unused(self, name: str) -> bool:
         """Whether no row of the job has this name yet; it is taken from now on."""
-        return self._seen.names.first(_number(name.lower()), 0) is None
+        return self._seen.names.first(number_of(name.lower()), 0) is None
 
 
 def _meaning(
@@ -492,8 +491,3 @@ def _label(words: tuple[str, ...], axes: tuple[str, ...]) -> str:
     end = slug(" ".join(axes))
     start = slug(" ".join(words), max(8, _LABEL_LENGTH - len(end)))
     return "-".join(filter(None, (start or "row", end)))
-
-
-def _number(text: str) -> int:
-    """64 bits of a hash: a set of them is a third of a set of the texts."""
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest())

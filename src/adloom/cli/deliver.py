@@ -67,7 +67,12 @@ def deliver(
     approved: Annotated[
         bool | None, typer.Option("--approved/--all", help="By default approved images, or all if nobody has decided.")
     ] = None,
-    name: Annotated[str, typer.Option(help='A template for file names, such as "{{ sku }}-{{ locale }}".')] = "",
+    name: Annotated[
+        str,
+        typer.Option(
+            help='A template for file names, such as "{{ sku }}-{{ locale }}"; without it the campaign\'s own `name`.'
+        ),
+    ] = "",
     workers: Annotated[
         int | None, typer.Option(min=1, help="How many masters to process at once; by default one per processor.")
     ] = None,

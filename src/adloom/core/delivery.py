@@ -38,12 +38,17 @@ class Rights:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a row says about its delivery. ``focus`` None is the default, ``auto`` a proposal; ``alt`` is filled in."""
+    """What a row says about its delivery.
+
+    ``focus`` None is the default, ``auto`` a proposal; ``alt`` is filled in. ``name`` is the template of its files'
+    names, filled in for each file.
+    """
 
     channels: tuple[str, ...] = ()
     focus: Focus | str | None = None
     alt: str = ""
     rights: tuple[Rights, ...] = ()
+    name: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As a frozen plan stores it; empty where the row says nothing."""
@@ -56,6 +61,8 @@ class Wanted:
             found["alt"] = self.alt
         if self.rights:
             found["rights"] = [_rights_to_json(each) for each in self.rights]
+        if self.name:
+            found["name"] = self.name
         return found
 
 
@@ -70,6 +77,7 @@ def wanted_from_json(record: Mapping[str, Any]) -> Wanted:
         focus=Focus(*focus) if isinstance(focus, list) else focus,
         alt=record.get("alt", ""),
         rights=tuple(Rights(**{**each, "channels": tuple(each["channels"])}) for each in record.get("rights", ())),
+        name=record.get("name", ""),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +11,10 @@ from adloom.core.channel import ORIGINAL, Channel
 from adloom.core.crop import DEFAULT_FOCUS
 from adloom.core.delivery import AUTO, Marking, Wanted
 from adloom.core.errors import InputError
+from adloom.core.file_name import Named
 from adloom.core.identity import digest
 from adloom.core.manifest import csv_lines, jsonl_line
-from adloom.core.template import BadTemplate, is_template, prompt_template
+from adloom.core.template import BadTemplate
 
 SCHEMA = "adloom.delivery/1"
 RECIPE = 2
@@ -23,9 +23,6 @@ RECIPE = 2
 DELIVERED = "delivered"
 REFUSED = "refused"
 DISCLOSURE = "trainedAlgorithmicMedia"
-LONGEST_NAME = 150
-"""Characters of a file's name before its ending."""
-
 COLUMNS = (
     "channel", "key", "creative", "sha256", "size_bytes", "media_type", "width_px", "height_px", "quality", "crop",
     "focus", "master", "unsigned_sha256", "marks", "ai_disclosure", "alt", "job", "row", "variant", "take", "vars",
@@ -33,8 +30,6 @@ COLUMNS = (
 )  # fmt: skip
 DESCRIPTIVE = ("creative", "ai_disclosure", "alt", "job", "row", "variant", "take", "vars")
 """Columns that say what a file shows: they may change without making it again."""
-
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +57,12 @@ class Master:
     @property
     def creative(self) -> str:
         """The stable id by which the numbers of an ad platform are joined to this image."""
-        return f"{self.job}-{self.label}-v{self.variant}" + (f"-t{self.take}" if self.take > 1 else "")
+        return self.named.creative
+
+    @property
+    def named(self) -> Named:
+        """The image as file names are made from it."""
+        return Named(self.job, self.row, self.label, self.variant, self.take, self.variables)
 
     @property
     def shown(self) -> str:
@@ -102,6 +102,8 @@ def orders_of(
 ) -> Iterator[MasterOrders]:
     """What is made of each master: for the channels that are ``asked``, else for those that its row names.
 
+    Files are named by ``template``, without one by the row's own.
+
     Raises InputError for an unknown channel, a template that cannot be filled in, or two files of one name, before the
     last master has been read.
     """
@@ -126,32 +128,17 @@ def orders_of(
 
 
 def _stem(master: Master, channel: str, template: str) -> str:
-    if not template:
-        return _safe(master.creative)
-    own = {
-        "job": master.job,
-        "row": master.row,
-        "label": master.label,
-        "variant": str(master.variant),
-        "take": str(master.take),
-        "creative": master.creative,
-        "channel": channel,
-    }
+    what = "--name" if template else "name"
     try:
-        text = prompt_template(template).render({**own, **master.variables}) if is_template(template) else template
+        stem = master.named.stem(channel, template or master.wanted.name)
     except BadTemplate as bad:
         allowed = f" Allowed: {bad.allowed}." if bad.allowed else ""
-        raise InputError(f"--name: {bad.message}", remedy=f"Fix the template.{allowed}") from bad
-    stem = _safe(text)
+        raise InputError(f"{what}: {bad.message}", remedy=f"Fix the template.{allowed}") from bad
     if not stem:
         raise InputError(
-            f"--name makes an empty name for {master.shown}", remedy="Add {{ creative }}, which is never empty."
+            f"{what} makes an empty name for {master.shown}", remedy="Add {{ creative }}, which is never empty."
         )
     return stem
-
-
-def _safe(text: str) -> str:
-    return _UNSAFE.sub("-", text).strip("-.")[:LONGEST_NAME].strip("-.")
 
 
 def recipe(master: Master, order: Order, marks: bytes, signer: str, maker: str) -> str:

@@ -148,6 +148,7 @@ class SettingsFile(_File):
     deliver: ChannelNames | None = Field(None, description="the channels that images are cut for")
     focus: FocusText | None = Field(None, description="the point that every crop keeps, or auto")
     alt: Text | None = Field(None, description="what the image shows, for people who do not see it; a template")
+    name: Text | None = Field(None, description="what delivered files are called; a template")
 
 
 class ReferenceFile(_File):
