@@ -6,7 +6,6 @@ import pytest
 from support.fakes import ManualClock, MemoryStore, ScriptedApi
 
 from adloom.core.errors import AccountStopped, StoreUnavailable
-from adloom.core.exits import StopReason
 from adloom.core.origin import SANDBOX, UNKNOWN, Origin
 from adloom.core.task import Credits
 from adloom.plan.planner import Planner
@@ -17,9 +16,11 @@ async def test_a_good_archive_works_and_a_second_look_at_it_does_too(store: Memo
     assert [(await check_archive(store, token)).works for token in ("one", "two")] == [True, True]
 
 
-async def test_an_archive_that_creates_twice_is_found_out(store: MemoryStore):
+@pytest.mark.parametrize("keeps", ["the first", "the last"])
+async def test_an_archive_that_creates_twice_is_found_out_whatever_it_keeps(store: MemoryStore, keeps: str):
     async def create(key, content, **_):
-        store.objects[key] = content
+        if keeps == "the last" or key not in store.objects:
+            store.objects[key] = content
         return True
 
     store.create = create
@@ -59,7 +60,7 @@ async def test_a_key_that_is_not_accepted_comes_with_its_remedy(clock: ManualClo
     api = ScriptedApi(clock)
 
     async def stopped():
-        raise AccountStopped(StopReason.ACCOUNT, "the key is not accepted", remedy="Set another key.")
+        raise AccountStopped("the key is not accepted", remedy="Set another key.")
 
     api.credits = stopped
     check = await check_account(api, UNKNOWN)

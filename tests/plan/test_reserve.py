@@ -1,0 +1,72 @@
+"""How a run begins: an archive that keeps no promise, or a run without a budget, reserves nothing."""
+
+from decimal import Decimal
+
+import pytest
+from support.fakes import EDITION, FakeSource, ManualClock, MemoryStore, ScriptedApi, a_row, a_world, look_at, run_all
+
+from adloom.core.campaign import Budget
+from adloom.core.errors import SettingInvalid, StoreRefused
+from adloom.core.exits import StopReason
+from adloom.ledger.index import open_editions
+from adloom.plan.reserve import over_budget, reserve, unconfirmed
+from adloom.world import World
+
+MUG = a_row("mug", variants=2)
+
+
+@pytest.fixture
+def world(store: MemoryStore, clock: ManualClock) -> World:
+    return a_world(store, clock, ScriptedApi(clock))
+
+
+async def test_a_reservation_is_a_frozen_plan_with_its_cap_and_a_heartbeat(world: World, store: MemoryStore):
+    reserved = await reserve(world, await look_at(world, FakeSource([MUG], budget=Budget(credits=Decimal(10)))))
+    assert (reserved.revision.number, reserved.revision.cap_credits) == (1, 10)
+    assert EDITION.key("plan-r1.json") in store.objects
+    assert EDITION in await open_editions(store, world.clock.now())
+    keys = [key for key in store.objects if key.startswith(EDITION.key("runs/")) and not key.endswith("probe.json")]
+    assert len(keys) == 1
+
+
+async def test_the_index_knows_of_an_edition_before_its_first_plan_does(world: World, store: MemoryStore):
+    await reserve(world, await look_at(world, FakeSource([MUG])))
+    (entry,) = [key for key in store.writes if key.startswith("index/open/")]
+    assert store.writes.index(entry) < store.writes.index(EDITION.key("plan-r1.json"))
+
+
+async def test_without_a_budget_nothing_is_written(world: World, store: MemoryStore):
+    with pytest.raises(SettingInvalid, match="has no budget"):
+        await reserve(world, await look_at(world, FakeSource([MUG], budget=None)))
+    assert store.writes == []
+
+
+async def test_an_archive_that_creates_an_object_twice_is_refused_before_a_plan(world: World, store: MemoryStore):
+    assessment = await look_at(world, FakeSource([MUG]))
+
+    async def create(key, content, **_):
+        store.objects.setdefault(key, content)
+        return True
+
+    store.create = create
+    with pytest.raises(StoreRefused, match="two runs could buy the same image"):
+        await reserve(world, assessment)
+    assert EDITION.key("plan-r1.json") not in store.objects
+
+
+async def test_a_run_that_nobody_agreed_to_takes_up_the_plan_that_is_there(world: World, store: MemoryStore):
+    await run_all(world, await look_at(world, FakeSource([MUG])))
+    changed = await look_at(world, FakeSource([MUG, a_row("jug")]), agreed=False)
+    reserved = await reserve(world, changed)
+    assert reserved.revision.number == 1
+    assert EDITION.key("plan-r2.json") not in store.objects
+
+
+async def test_why_nothing_is_bought_is_said_with_the_sum(world: World):
+    assessment = await look_at(world, FakeSource([MUG], budget=Budget(usd=Decimal("0.02"))))
+    assert not assessment.fits
+    stop, unagreed = over_budget(assessment), unconfirmed(assessment)
+    assert (stop.reason, unagreed.reason) == (StopReason.BUDGET, StopReason.UNCONFIRMED)
+    assert "0.0450 USD (3.06 credits) more" in stop.message
+    assert "at least 0.0450 USD" in stop.remedy
+    assert "spend 0.0450 USD" in unagreed.message
