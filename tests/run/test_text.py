@@ -43,10 +43,12 @@ def test_sandbox_money_is_called_that_in_every_line_about_money():
 
 
 def test_a_part_says_what_it_was_for_and_what_it_left():
-    ended = a_result({Status.ARCHIVED: 2, Status.OPEN: 8}, asked={Status.ARCHIVED: 2}, selection="first 1")
+    asked = {Status.ARCHIVED: 2, Status.OPEN: 1}
+    ended = a_result({Status.ARCHIVED: 2, Status.OPEN: 9}, asked=asked, selection="first 1")
     (line,) = [line for line in result_lines(ended) if line.startswith("this run was for")]
-    assert line.startswith("this run was for 2 of them (first 1): 2 archived; 8 images of other rows stay open")
-    assert exit_reason(ended) == "everything selected is archived"
+    assert line.startswith("this run was for 3 of them (first 1): 2 archived, 1 open; 8 images of other rows stay open")
+    whole = a_result({Status.ARCHIVED: 2, Status.OPEN: 8}, asked={Status.ARCHIVED: 2}, selection="first 1")
+    assert exit_reason(whole) == "everything selected is archived"
     assert exit_reason(a_result({Status.ARCHIVED: 2})) == "all archived"
 
 
