@@ -167,7 +167,7 @@ async def execute(
     async with open_world(settings, store, campaign.source, campaign.profile, assessment.edition) as world:
         run = await Run.start(world, assessment)
         started(run)
-        async with live_page(world, run, assessment.ledger):
+        async with live_page(world, run):
             await run.work(lambda orders: fulfil(run, orders))
             result = await run.finish()
         gallery, review = await _show_and_prove(world, assessment, result)

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterator, Mapping
+from copy import copy
 from datetime import datetime
 from typing import Any
 
@@ -55,9 +56,14 @@ class Ledger:
         self.losses: tuple[Record, ...] = ()
         """What persons gave up for lost: see ``past``."""
 
-    def go_through(self, store: Store) -> None:
-        """Read and write through another way to the same store from now on."""
-        self._store = store
+    def through(self, store: Store) -> Ledger:
+        """The same ledger, what it has read included, which reads and writes through another way to its store.
+
+        Only one of the two may write.
+        """
+        ledger = copy(self)
+        ledger._store = store  # noqa: SLF001 - its own class
+        return ledger
 
     @property
     def store(self) -> Store:

@@ -23,12 +23,12 @@ MOST_IMAGES = 20_000
 
 
 @asynccontextmanager
-async def live_page(world: World, run: Run, ledger: Ledger) -> AsyncIterator[None]:
+async def live_page(world: World, run: Run) -> AsyncIterator[None]:
     """Keep the page up to date while the context is open."""
     if run.revision.wanted > MOST_IMAGES:
         yield
         return
-    writing = asyncio.create_task(_keep_up(world, run, ledger))
+    writing = asyncio.create_task(_keep_up(world, run, run.ledger))
     try:
         yield
     finally:

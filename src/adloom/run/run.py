@@ -84,21 +84,18 @@ class Run:
     """One process's work on one frozen plan. Use ``start``, then ``work``, then ``finish``."""
 
     def __init__(self, world: World, reserved: Reservation, capabilities: Capabilities) -> None:
-        assessment = reserved.assessment
-        self.revision = reserved.revision
         self.gate = Gate()
+        steady = RetryingStore(world.store, self.gate, world.clock, world.random, world.poll_interval_s)
+        ledger = self.ledger = reserved.assessment.ledger.through(steady)
+        assessment = self._assessment = replace(reserved.assessment, ledger=ledger)
+        reserved = replace(reserved, assessment=assessment)
+        self.revision = reserved.revision
         self.edition = assessment.edition
         self._throttle = Throttle(assessment.pace, self.gate, world.clock)
-        self._owners = Liveness(
-            world.store, self.edition, world.clock, me=assessment.ledger.writer, is_gone=world.is_gone
-        )
+        self._owners = Liveness(world.store, self.edition, world.clock, me=ledger.writer, is_gone=world.is_gone)
         self._monitor = RunMonitor(world, reserved, self.gate, self._throttle, self._owners)
         direct = world.store  # whether callbacks can be listed is not a reason to stop buying
-        steady = RetryingStore(world.store, self.gate, world.clock, world.random, world.poll_interval_s)
         world = self._world = replace(world, store=steady)
-        assessment.ledger.go_through(steady)
-        self._assessment = assessment
-        self._ledger = assessment.ledger
         self._queue = OrderQueue(world.store, assessment, reserved.revision, world.callback_secret)
         self._poller = Poller(
             api=world.api,
@@ -110,14 +107,12 @@ class Run:
         self._hearing = Hearing(direct, self.edition, world.clock, self._poller.hear, interval_s=world.poll_interval_s)
         self._backlog = Backlog(self.gate, world.clock, places=IMAGES_AT_ONCE)
         self._steps = self._make_steps(reserved, capabilities)
-        self._fulfilment = Fulfilment(
-            world, self._ledger, self.gate, self._steps, at_once=2 * assessment.pace.in_flight
-        )
-        self._rescuer = Rescuer(world, self.edition, self._ledger, self._poller)
+        self._fulfilment = Fulfilment(world, self.ledger, self.gate, self._steps, at_once=2 * assessment.pace.in_flight)
+        self._rescuer = Rescuer(world, self.edition, self.ledger, self._poller)
         self._background: list[asyncio.Task[None]] = []
 
     def _make_steps(self, reserved: Reservation, capabilities: Capabilities) -> Steps:
-        world, ledger, assessment = self._world, self._ledger, reserved.assessment
+        world, ledger, assessment = self._world, self.ledger, reserved.assessment
         planned_credits = assessment.committed.committed + assessment.to_buy
         prices = PriceWatch(self.gate, reserved.revision.cap_credits, planned_credits, most=assessment.pace.in_flight)
         collector, breaker = Collector(ledger, self._poller), Breaker()
@@ -188,9 +183,9 @@ class Run:
         elif not reserved.assessment.wish.agreed:
             run.gate.close(unconfirmed(reserved.assessment))
         await run._monitor.begin()
-        for call in run._ledger.calls():
-            run._fulfilment.counts.update(run._ledger.facts(call))
-            run._steps.prices.remember(run._ledger.facts(call))
+        for call in run.ledger.calls():
+            run._fulfilment.counts.update(run.ledger.facts(call))
+            run._steps.prices.remember(run.ledger.facts(call))
         loops = [run._poller.run(), run._monitor.run(), run._wake_on_close(), bound_drain(run.gate, world.clock)]
         loops.append(run._fulfilment.collect_settled())
         if run._hears_callbacks:
@@ -254,7 +249,7 @@ class Run:
         await self._monitor.end(self._background)
         choice = replace(self._assessment.choice, retakes_only=bool(self._assessment.wish.only))
         stops = self._stops()
-        what = (self._world.store, self.edition, self._ledger, self.revision, stops, choice)
+        what = (self._world.store, self.edition, self.ledger, self.revision, stops, choice)
         if self._assessment.lack:  # what the edition said before knows more
             return self._result(await unpublished(*what), stops)
         published = await publish(*what)
@@ -265,7 +260,7 @@ class Run:
     async def _seal(self) -> None:
         """Seals only spare later runs some reading, so the manifest is out before, and a failure ends nothing."""
         try:
-            await seal_finished(self._world.store, self.edition, self._ledger, self.revision)
+            await seal_finished(self._world.store, self.edition, self.ledger, self.revision)
         except AdloomError as error:
             log.warning("finished parts of %s were not sealed: %s", self.edition.prefix, error.message)
 
@@ -273,7 +268,7 @@ class Run:
         """Take the edition out of what others have to look at, if it owes nothing; the sweep does it later else."""
         world = self._world
         try:
-            await close_if_over(self._ledger, world.clock, world.is_gone, mine=self._ledger.writer)
+            await close_if_over(self.ledger, world.clock, world.is_gone, mine=self.ledger.writer)
         except AdloomError as error:
             log.warning("%s was not closed in the archive's index: %s", self.edition.prefix, error.message)
 
