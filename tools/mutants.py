@@ -61,7 +61,7 @@ SEEDS = (0, 1, 2, 5, 8, 12, 17, 53, 371, 372, 475)
 """The simulation's stories that a mutant meets last: the first ones, and those that reach what others rarely do."""
 UNCHANGED = 200
 """So many tests must pass, and the seeds with them, in the way that mutants meet them, where nothing is changed."""
-LONGEST_CPU_S = 200
+LONGEST_CPU_S = 90
 """A mutant that is not done by then loops, which is noticed."""
 LONGEST_S = 1200
 """The same for one that waits for ever, on a machine with other work."""
@@ -158,6 +158,8 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, str]]:
             yield "constant", str(not value)
         case ast.Constant(value=int(value)):
             yield from (("constant", str(value + 1)), ("tenfold", str(value * 10))) if value else [("constant", "1")]
+        case ast.Return(value=ast.Constant(value=None | False)):
+            pass  # to whoever asks, they are alike
         case ast.Return(value=ast.expr()):
             yield "return", "return None"
         case ast.Raise():
