@@ -158,14 +158,17 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, str]]:
             yield "constant", str(not value)
         case ast.Constant(value=int(value)):
             yield from (("constant", str(value + 1)), ("tenfold", str(value * 10))) if value else [("constant", "1")]
-        case ast.Return(value=ast.Constant(value=None | False)):
-            pass  # to whoever asks, they are alike
-        case ast.Return(value=ast.expr()):
+        case ast.Return(value=ast.expr() as value) if not _is_nothing(value):
             yield "return", "return None"
         case ast.Raise():
             yield "raise", "pass"
         case ast.Expr(value=ast.Call() | ast.Await() as call) if not _is_log(call):
             yield "left out", "pass"
+
+
+def _is_nothing(value: ast.expr) -> bool:
+    """False and None are alike to whoever asks."""
+    return isinstance(value, ast.Constant) and not value.value
 
 
 def _is_log(call: ast.expr) -> bool:

@@ -1,4 +1,4 @@
-"""Waits and counts that decide when money is spent, risked or given up: what the pages promise, at the default interval.
+"""Waits and counts that decide when money is spent, risked or given up: what the pages promise, by default.
 
 Who changes one of them changes what a run costs when something is wrong, so each number stands here a second time.
 """
