@@ -33,6 +33,26 @@ async def test_each_row_keeps_its_lines_and_they_name_the_same_images(shop: Sand
     assert len({key for keys in files.values() for key in keys}) == 4
 
 
+JOBS = "  - {id: table, rows: rows.csv}\n", "  - {id: cups, prompt: a cup, variants: 4, size: '1:1'}\n"
+
+
+async def test_jobs_share_images_whichever_stands_first(shop: SandboxRig):
+    (shop.folder / "rows.csv").write_text(ROWS.replace("variants,", "variants,size,").replace(",0", ",1:1,0"))
+    shop.write(campaign_text("".join(JOBS), more=HEAD))
+    assert (await shop.run()).exit_code == 0
+    assert (shop.bought(), len(shop.lines())) == (5, 11)
+    files = {
+        str(line["row"]): [each["key"] for each in shop.lines() if each["row"] == line["row"]] for line in shop.lines()
+    }
+    cups = next(keys for row, keys in files.items() if row not in "abcd")
+    assert (cups[:3], len(set(cups))) == (files["c"], 4)
+    posts = shop.sandbox.state()["posts_received"]
+    shop.write(campaign_text("".join(JOBS[::-1]), more=HEAD))
+    assert (await shop.run()).exit_code == 0
+    assert (shop.bought(), shop.sandbox.state()["posts_received"]) == (5, posts)
+    assert all(line["key"] for line in shop.lines())
+
+
 async def test_the_lines_cost_together_what_was_charged(shop: SandboxRig):
     _write(shop)
     totals = (await shop.run()).published.manifest["totals"]

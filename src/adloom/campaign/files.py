@@ -18,6 +18,7 @@ from adloom.campaign.assembly import assemble
 from adloom.campaign.delivery import DeliveryReader
 from adloom.campaign.file_names import FileNames
 from adloom.campaign.jobs import Job, SourceRow, table_source
+from adloom.campaign.merging import MERGED_JOBS, SharedImages
 from adloom.campaign.problems import Place, Report
 from adloom.campaign.reference_check import place_of_references
 from adloom.campaign.references import ReadFrom, ReferenceReader
@@ -139,13 +140,13 @@ class FileCampaign:
     def traced_rows(self) -> Iterator[TracedRow]:
         """Yield what ``rows`` yields, each with what it was made from. Raises CampaignInvalid as ``rows`` does."""
         report = Report(self.head.source, self.problems)
-        left = ROWS_PER_CAMPAIGN
         count = 0
         cheapest = Cheapest() if self.head.falls_back_on_cheapest else None
         names = FileNames()
+        sharing = SharedImages([job.name for job in self.jobs], self.delivery.is_bought)
         for job in self.jobs:
-            for row, source in RowReader(job, self.settings, self.duplicates, report, self.delivery).rows(left):
-                left -= 1
+            reader = RowReader(job, self.settings, self.duplicates, report, self.delivery, sharing)
+            for row, source in reader.rows(ROWS_PER_CAMPAIGN - count):
                 count += 1
                 if cheapest is not None:
                     cheapest.add(row)
@@ -159,12 +160,18 @@ class FileCampaign:
             report.add(Place(self.head.source), "the campaign has no rows", allowed)
         if cheapest is not None:
             self._fall_back_on(cheapest.chosen(self.head.prices), report)
+        self._warn(report)
+        self.warnings = report.warnings
+        report.close()
+
+    def _warn(self, report: Report) -> None:
+        """Say what shows once all rows were read."""
+        if self.duplicates is Duplicates.MERGE and len(self.jobs) > MERGED_JOBS:
+            report.warn(f"duplicates: merge works within each job only, because there are more than {MERGED_JOBS} jobs")
         for name, kind in self.settings.converted.items():
             report.warn(f"{name} is a {kind} image: it is hosted as a PNG")
         for warning in self._warned:
             report.warn(warning)
-        self.warnings = report.warnings
-        report.close()
 
     def _note_places(self, row: Row, source: SourceRow, job: Job) -> None:
         for reference in row.references:

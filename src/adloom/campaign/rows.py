@@ -10,6 +10,7 @@ from functools import partial
 from adloom.campaign.chains import link_of
 from adloom.campaign.delivery import DeliveryReader
 from adloom.campaign.jobs import Job, SourceRow, too_many, words_of
+from adloom.campaign.merging import SharedImages
 from adloom.campaign.problems import Place, Report, did_you_mean
 from adloom.campaign.seen import SeenRows, number_of
 from adloom.campaign.settings import AXES, Fault, OutputFormat, RowSettings, Settings, SettingsReader
@@ -48,9 +49,16 @@ class RowReader:
     """Reads the rows of one job, once."""
 
     def __init__(
-        self, job: Job, settings: SettingsReader, duplicates: Duplicates, report: Report, delivery: DeliveryReader
+        self,
+        job: Job,
+        settings: SettingsReader,
+        duplicates: Duplicates,
+        report: Report,
+        delivery: DeliveryReader,
+        sharing: SharedImages,
     ) -> None:
         self._delivery = delivery
+        self._sharing = sharing
         self._job = job
         self._settings = settings
         self._duplicates = duplicates
@@ -233,10 +241,13 @@ class RowReader:
         found = set()
         for look in making.formats:
             content = _meaning(prompt, making, look, making.named)
-            row_id = source.overrides.get("id")
-            own = content_identity(self._job.name, content, 1)
-            identity = own if row_id is None else explicit_identity(self._job.name, str(row_id))
             sent = _meaning(prompt, making, look, making.references)
+            if self._duplicates is Duplicates.MERGE:
+                identity = self._sharing.identity(self._job.name, content, sent)
+            elif "id" in source.overrides:
+                identity = self._explicit(source)
+            else:
+                identity = content_identity(self._job.name, content, 1)
             if self._delivery.is_bought(variant_key(digest("row", identity, sent), 1)):
                 found.add(look.size)
         return frozenset(found)
@@ -321,11 +332,14 @@ class RowReader:
             shared = 0
         else:
             content = _meaning(prompt, making, look, making.named)
-            found = self._identity(source, content, making.variants)
-            if found is None:
+            if self._duplicates is Duplicates.MERGE:
+                sent = _meaning(prompt, making, look, making.references)
+                identity, own, shared = self._merged(source, content, sent, making.variants)
+            elif (found := self._identity(source, content)) is None:
                 return None
-            identity, repetition, shared = found
-            own = content_identity(self._job.name, content, repetition) if shared else identity
+            else:
+                identity = own = found
+                shared = 0
         name, label = self._name(source, look, prompt, own)
         return Row(
             job=self._job.name, identity=identity, name=name, label=label, prompt=prompt, variables=source.variables,
@@ -393,48 +407,45 @@ class RowReader:
     def _place_of_prompt(self, source: SourceRow) -> Place:
         return self._place_of_template(source) if source.combination else source.place_of("prompt")
 
-    def _identity(self, source: SourceRow, content: tuple[object, ...], variants: int) -> tuple[str, int, int] | None:
-        """The row's identity, how often its request has come, and how many of its variants an earlier row has.
-
-        None when it is refused as a repetition. Where equal rows are to share their images, the request alone is who
-        they are, whatever their ids: so no order or removal buys again.
-        """
-        job, row_id = self._job.name, source.overrides.get("id")
+    def _identity(self, source: SourceRow, content: tuple[object, ...]) -> str | None:
+        """The identity of a row that buys images of its own, None where it is refused as a repetition."""
+        job = self._job.name
         identity = content_identity(job, content, 1)
         key = int(identity[:32], 16)
-        if self._duplicates is Duplicates.MERGE:  # shared images need all 128 bits, where the others make do with 64
-            is_new, line = key not in self._seen.most, 0
-            self._seen.most.setdefault(key, variants)
-        else:
-            line = self._seen.contents.first(key >> 64, source.place.line) or 0
-            is_new = not line
-        if is_new:
-            if row_id is not None and self._duplicates is Duplicates.ERROR:
-                identity = self._explicit(source)
-            return identity, 1, 0
-        return self._repetition(source, content, key, variants, line)
+        line = self._seen.contents.first(key >> 64, source.place.line)
+        if line is None:
+            return self._explicit(source) if "id" in source.overrides else identity
+        if self._duplicates is Duplicates.ERROR:
+            message = f"this row of job {shown(job)} is the same as an earlier one, from line {line}"
+            self._report.add(source.place, message, "other words, or duplicates: keep or merge")
+            return None
+        what = f"{{n}} rows of job {shown(job)} are the same as an earlier one and buy separate images"
+        self._report.count(what + " (duplicates: keep)", source.place)
+        number = self._seen.repeats[key] = self._seen.repeats.get(key, 1) + 1
+        return content_identity(job, content, number)
+
+    def _merged(
+        self, source: SourceRow, content: tuple[object, ...], sent: tuple[object, ...], variants: int
+    ) -> tuple[str, str, int]:
+        """The identity that a row has in common with equal ones, what it is named by, and how many variants it shares.
+
+        The request alone is who they are, whatever their ids: so no order or removal buys again.
+        """
+        job = self._job.name
+        identity = self._sharing.identity(job, content, sent)
+        if not (shared := self._sharing.shared(identity, variants)):
+            return identity, identity, 0
+        what = f"{{n}} rows of job {shown(job)} are the same as an earlier one and share its images"
+        self._report.count(what + " (duplicates: merge)", source.place)
+        key = int(identity[:32], 16)
+        known = self._seen.repeats.get(key, int(identity == content_identity(job, content, 1)))
+        number = self._seen.repeats[key] = known + 1
+        return identity, content_identity(job, content, number), shared
 
     def _explicit(self, source: SourceRow) -> str:
         """The identity of a row with an id: one of several rows of a line goes by the values of its axes, too."""
         row_id = str(source.overrides["id"])
         return explicit_identity(self._job.name, row_id, source.crossed)
-
-    def _repetition(
-        self, source: SourceRow, content: tuple[object, ...], key: int, variants: int, line: int
-    ) -> tuple[str, int, int] | None:
-        job, seen = self._job.name, self._seen
-        number = seen.repeats[key] = seen.repeats.get(key, 1) + 1
-        if self._duplicates is Duplicates.ERROR:
-            message = f"this row of job {shown(job)} is the same as an earlier one, from line {line}"
-            self._report.add(source.place, message, "other words, or duplicates: keep or merge")
-            return None
-        what = f"{{n}} rows of job {shown(job)} are the same as an earlier one and "
-        if self._duplicates is Duplicates.MERGE:
-            self._report.count(what + "share its images (duplicates: merge)", source.place)
-            shared, seen.most[key] = min(variants, seen.most[key]), max(variants, seen.most[key])
-            return content_identity(job, content, 1), number, shared
-        self._report.count(what + "buy separate images (duplicates: keep)", source.place)
-        return content_identity(job, content, number), number, 0
 
     def _name(self, source: SourceRow, look: OutputFormat, prompt: str, identity: str) -> tuple[str, str]:
         """The row's name, unique in the job whatever the case of its letters, and its readable part."""

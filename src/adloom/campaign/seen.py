@@ -73,6 +73,4 @@ class SeenRows:
     files: dict[bool, str] = field(default_factory=dict)
     contents: FirstLineIndex = field(default_factory=FirstLineIndex)
     repeats: dict[int, int] = field(default_factory=dict)
-    most: dict[int, int] = field(default_factory=dict)
-    """The most variants that rows with one request have wanted so far, where such rows share their images."""
     names: FirstLineIndex = field(default_factory=FirstLineIndex)
