@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adloom.channels.shipped import shipped_channels
 from adloom.core.channel import KEEP, Channel
 from adloom.core.crop import Pixels, kept, serves
 from adloom.core.fit import Fit, NoFit, fit, pixels_of
 from adloom.core.limits import RATIOS
-from adloom.deliver.channels import shipped_channels
 
 SIZES = tuple(ratio for ratio in RATIOS if ratio != "auto")
 SHIPPED = [each for each in shipped_channels().values() if each.id not in ("gdn-728x90", "gdn-320x50", "gdn-160x600")]

@@ -16,7 +16,7 @@ from support.desk import CliRig, open_desk
 from support.masters import exiftool, needs_exiftool, opened, picture, saved
 from support.s3_server import BUCKET, S3Server
 
-from adloom.deliver.channels import shipped_channels
+from adloom.channels.shipped import shipped_channels
 from adloom.deliver.encode import MEDIA_TYPES
 
 CAMPAIGN = """

@@ -15,17 +15,16 @@ from types import MappingProxyType
 from adloom.campaign.jobs import JobDelivery, SourceRow
 from adloom.campaign.problems import Place, Report, did_you_mean
 from adloom.campaign.schema.delivery import ChannelFile, MarkingFile, RightsFile
+from adloom.channels.shipped import shipped_channels
 from adloom.core.campaign import Variables
 from adloom.core.channel import LARGEST_SIDE_PX, ORIGINAL, RESERVED, WRITTEN, Channel, Gate, SafeArea
-from adloom.core.crop import Focus, Pixels, serves
+from adloom.core.crop import Focus, Pixels, focus_of, serves
 from adloom.core.delivery import AUTO, Marking, Rights, Wanted
 from adloom.core.fit import pixels_of
 from adloom.core.quoting import shown
 from adloom.core.template import BadTemplate, is_template, prompt_template
-from adloom.deliver.channels import shipped_channels
 
 _PIXELS = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
-_FRACTION = re.compile(r"0?\.[0-9]{1,6}|0|1|0\.|1\.0{0,6}")
 _LEAST_BYTES = 3000
 """A file's frame: tables, the colour profile and the marks."""
 
@@ -104,10 +103,7 @@ def focus_from(text: str) -> Focus | str | None:
     """A focus as a cell or a key says it: two fractions or ``auto``; None for anything else."""
     if text.strip().lower() == AUTO:
         return AUTO
-    parts = [part for part in re.split(r"[\s,;|\[\]]+", text) if part]
-    if len(parts) != 2 or not all(map(_FRACTION.fullmatch, parts)):  # noqa: PLR2004 - x and y
-        return None
-    return Focus(float(parts[0]), float(parts[1]))
+    return focus_of(text)
 
 
 class DeliveryReader:

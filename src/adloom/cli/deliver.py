@@ -40,7 +40,7 @@ def channels(
     """List the channels that images can be delivered to: pixels, formats, size limit, and the source."""
 
     async def work() -> int:
-        from adloom.deliver.channels import shipped_channels  # noqa: PLC0415
+        from adloom.channels.shipped import shipped_channels  # noqa: PLC0415
 
         known = list(shipped_channels().values())
         today = datetime.now(UTC).date()

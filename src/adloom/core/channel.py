@@ -1,6 +1,6 @@
 """A channel: a named place for images, with its pixels, formats and size limit, and the source of these numbers.
 
-The numbers are data (``deliver/channels.yaml``, and a campaign's own under ``channels:``); this is their meaning.
+The numbers are data (``channels/channels.yaml``, and a campaign's own under ``channels:``); this is their meaning.
 """
 
 from __future__ import annotations

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
+
+_FRACTION = re.compile(r"0?\.[0-9]{1,6}|0|1|0\.|1\.0{0,6}")
 
 
 class Pixels(NamedTuple):
@@ -30,6 +33,19 @@ class Crop(NamedTuple):
 
 DEFAULT_FOCUS = Focus(0.5, 0.45)
 """A little above the middle: heads and products stand there more often than below it."""
+
+
+def focus_of(text: str) -> Focus | None:
+    """A focus from two fractions with a space, comma or bar between them; None for anything else."""
+    parts = [part for part in re.split(r"[\s,;|\[\]]+", text) if part]
+    if len(parts) != 2 or not all(map(_FRACTION.fullmatch, parts)):  # noqa: PLR2004 - x and y
+        return None
+    return Focus(float(parts[0]), float(parts[1]))
+
+
+def focus_text(focus: Focus | None) -> str:
+    """A focus as tables have it; empty for none."""
+    return "" if focus is None else f"{focus.x:g} {focus.y:g}"
 
 
 def part_of(master: Pixels, wanted: Pixels) -> Pixels:

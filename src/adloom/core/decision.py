@@ -2,7 +2,8 @@
 
 A decision *sets*, it never toggles. Each is a fact of its own, ``decisions/<variant key>/<time>-<writer>.json`` in the
 edition, created once and never changed: ``{"schema": "adloom.decision/1", "variant", "decision", "stars", "note",
-"change", "by", "time", "writer"}``. The fact with the latest time stands; of equal times, the one with the higher
+"change", "by", "time", "writer"}``, and ``focus`` (two fractions) where somebody moved
+the point that every crop keeps. The fact with the latest time stands; of equal times, the one with the higher
 writer. ``time`` is when the person decided, in UTC with microseconds.
 """
 
@@ -15,6 +16,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
+
+from adloom.core.crop import Focus
 
 SCHEMA = "adloom.decision/1"
 FOLDER = "decisions/"
@@ -45,6 +48,8 @@ class Decision:
     stars: int = 0
     note: str = ""
     change: str = ""
+    focus: Focus | None = None
+    """The point that crops keep instead of the row's own; None leaves that to the row."""
     by: str = ""
     time: datetime = _LONG_AGO
     writer: str = ""
@@ -58,7 +63,7 @@ class Decision:
     @property
     def said(self) -> tuple[object, ...]:
         """What was decided, without who and when."""
-        return (self.verdict, self.stars, self.note, self.change)
+        return (self.verdict, self.stars, self.note, self.change, self.focus)
 
     @property
     def order(self) -> tuple[datetime, str]:
@@ -74,6 +79,7 @@ class Decision:
             "stars": self.stars,
             "note": self.note,
             "change": self.change,
+            **({"focus": list(self.focus)} if self.focus is not None else {}),
             "by": self.by,
             "time": self.time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "writer": self.writer,
@@ -91,6 +97,7 @@ def decision_from(key: str, record: Mapping[str, Any]) -> Decision:
         stars=stars_of(record.get("stars", 0)),
         note=_text(record, "note"),
         change=_text(record, "change"),
+        focus=_focus(record.get("focus")),
         by=_text(record, "by"),
         time=datetime.fromisoformat(_text(record, "time")),
         writer=_text(record, "writer"),
@@ -133,6 +140,15 @@ def conflicts(decisions: Iterable[Decision]) -> dict[str, tuple[Decision, ...]]:
         for variant, people in last.items()
         if len({each.verdict for each in people.values() if each.verdict is not Verdict.CLEARED}) > 1
     }
+
+
+def _focus(value: object) -> Focus | None:
+    match value:
+        case None:
+            return None
+        case [int() | float() as x, int() | float() as y] if 0 <= x <= 1 and 0 <= y <= 1:
+            return Focus(float(x), float(y))
+    raise ValueError("a focus is two fractions from 0 to 1")
 
 
 def _text(record: Mapping[str, Any], name: str) -> str:

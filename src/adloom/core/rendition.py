@@ -53,6 +53,8 @@ class Master:
     wanted: Wanted
     provenance: tuple[str, ...] = ()
     """What it came with about its making, see ``core.carried``."""
+    is_moved: bool = False
+    """Whether a person moved the focus."""
 
     @property
     def creative(self) -> str:
@@ -157,8 +159,10 @@ def recipe(master: Master, order: Order, marks: bytes, signer: str, maker: str) 
 
 
 def focus_source(master: Master) -> str:
-    """Where the focus of a master came from: ``given``, ``auto`` or ``default``."""
+    """Where the focus of a master came from: ``decided`` on the page, ``given``, ``auto`` or ``default``."""
     focus = master.wanted.focus
+    if master.is_moved:
+        return "decided"
     return "default" if focus is None else "auto" if focus == AUTO else "given"
 
 

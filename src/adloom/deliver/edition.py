@@ -7,18 +7,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from adloom.channels.shipped import shipped_channels
 from adloom.core.campaign import CampaignSource
-from adloom.core.decision import Verdict
-from adloom.core.delivery import DeliverySettings
+from adloom.core.decision import Decision, Verdict
+from adloom.core.delivery import AUTO, DeliverySettings
 from adloom.core.errors import InputError
 from adloom.core.rendition import MasterOrders, orders_of
-from adloom.deliver.channels import shipped_channels
 from adloom.deliver.delivery import Delivery, Place, Result, deliver
 from adloom.deliver.marks.signing import CERTIFICATE, read_signing
 from adloom.deliver.masters import masters_of, settings_of
 from adloom.deliver.workshop import Workshop
 from adloom.ledger.decisions import read_decisions
-from adloom.ledger.edition import Edition
 from adloom.ledger.ledger import Ledger
 from adloom.ports import Store
 
@@ -85,6 +84,8 @@ async def deliver_edition(
     )
     workers = min(request.workers or os.cpu_count() or 1, MOST_WORKERS, len(wanted))
     result = await deliver(delivery, wanted, workers, progress)
+    if proposed := len({line["master"]["key"] for line in result.lines if line["focus_source"] == AUTO}):
+        notes = (*notes, f"{proposed} images are cut around a point that adloom proposed: {_LOOK}")
     if result.former:
         notes = (*notes, f"{len(result.former)} files of earlier deliveries are there and no part of this one")
     return Delivered(result, place.address, notes)
@@ -99,8 +100,10 @@ async def _wanted(
     """What is to be made, and what should be said about the choice of masters."""
     archive, edition = ledger.store, ledger.edition
     await ledger.load()
-    approved, notes = await _approved(archive, edition, request)
-    masters = [each async for each in masters_of(ledger, source, approved)]
+    decisions = await read_decisions(archive, edition)
+    approved, notes = _approved(decisions, request)
+    moved = {key: decision.focus for key, decision in decisions.items() if decision.focus is not None}
+    masters = [each async for each in masters_of(ledger, source, approved, moved)]
     known = {**shipped_channels(), **settings.channels}
     today = datetime.now(UTC).date().isoformat()
     wanted = [each for each in orders_of(masters, known, request.channels, request.name, today) if each.orders]
@@ -125,19 +128,21 @@ def _lost_marks(wanted: Sequence[MasterOrders], *, is_signed: bool) -> Iterator[
         yield f"{labelled} masters carry an AIGC label, which only --channel original keeps"
 
 
+_LOOK = "look at delivery.html, and move the point on review.html (key f) where it is wrong"
+
 _REMEDIES = {
     "archived": "Run the campaign first: adloom run <campaign file>.",
     "approved": "Approve images on the page, or deliver all with --all.",
 }
 
 
-async def _approved(
-    archive: Store, edition: Edition, request: DeliverRequest
+def _approved(
+    decisions: Mapping[str, Decision], request: DeliverRequest
 ) -> tuple[frozenset[str] | None, tuple[str, ...]]:
     if request.approved is False:
         return None, ()
-    decisions = await read_decisions(archive, edition)
-    if not decisions and request.approved is None:
+    is_open = all(decision.verdict is Verdict.CLEARED for decision in decisions.values())
+    if is_open and request.approved is None:
         return None, ("nobody has decided on any image yet, so all are delivered",)
     chosen = frozenset(key for key, decision in decisions.items() if decision.verdict is Verdict.APPROVED)
     return chosen, (f"{len(chosen)} approved images are delivered; --all delivers the others too",)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Container, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 
 from adloom.core.campaign import CampaignSource
+from adloom.core.crop import Focus
 from adloom.core.delivery import DeliverySettings, settings_from_json
 from adloom.core.errors import InputError
 from adloom.core.outcomes import Outcome, Status, outcomes
@@ -32,10 +35,12 @@ async def masters_of(
     ledger: Ledger,
     source: CampaignSource | None,
     approved: Container[str] | None,
+    moved: Mapping[str, Focus] = MappingProxyType({}),
 ) -> AsyncIterator[Master]:
     """The latest take of every archived variant, in plan order: of the file's rows, else of the newest plan's.
 
-    ``approved`` are the variant keys to keep to, None for all. The ledger is loaded already.
+    ``approved`` are the variant keys to keep to, None for all; ``moved`` has the focus that a person set, by variant
+    key. The ledger is loaded already.
     """
     known = outcomes([ledger.facts(call) for call in ledger.calls()])
     async for planned in _rows(ledger, source, known):
@@ -44,7 +49,7 @@ async def masters_of(
             if approved is not None and variant.key not in approved:
                 continue
             if outcome is not None and outcome.status is Status.ARCHIVED and outcome.image is not None:
-                yield _master(planned, variant, outcome)
+                yield _master(planned, variant, outcome, moved.get(variant.key))
 
 
 async def _rows(
@@ -64,7 +69,7 @@ async def _rows(
         yield planned
 
 
-def _master(planned: PlannedRow, variant: Variant, outcome: Outcome) -> Master:
+def _master(planned: PlannedRow, variant: Variant, outcome: Outcome, moved: Focus | None) -> Master:
     row, image = planned.row, outcome.image
     if image is None:
         raise ValueError("only archived images are masters")
@@ -83,7 +88,8 @@ def _master(planned: PlannedRow, variant: Variant, outcome: Outcome) -> Master:
         prompt=row.prompt,
         model=outcome.model or row.model,
         variables=row.variables,
-        wanted=row.delivery,
+        wanted=replace(row.delivery, focus=moved) if moved else row.delivery,
+        is_moved=moved is not None,
         provenance=image.provenance,
     )
 

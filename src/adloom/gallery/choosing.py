@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from adloom.channels.shipped import shipped_channels
+from adloom.core.channel import Channel
+from adloom.core.crop import Focus
 from adloom.core.decision import Decision, Verdict
-from adloom.core.errors import InputError
+from adloom.core.delivery import AUTO, NOTHING_WANTED, Wanted, settings_from_json
+from adloom.core.errors import InputError, RecordUnreadable
 from adloom.core.manifest import lines_of_takes
 from adloom.core.origin import Origin
 from adloom.core.outcomes import Outcomes, Status
@@ -16,7 +20,7 @@ from adloom.core.planned import Variant
 from adloom.core.pricing import kind_of, price_of
 from adloom.gallery.view import IMAGES_PER_PAGE, is_shown
 from adloom.ledger.decisions import Decisions, read_facts
-from adloom.ledger.edition import Edition
+from adloom.ledger.edition import Edition, from_json
 from adloom.ledger.ledger import Ledger
 from adloom.plan.revision import planned_rows, read_newest
 from adloom.ports import Store
@@ -37,6 +41,8 @@ class Candidate:
     """The readable part of its row's name."""
     prompt: str
     """Its row's own, without the change of a later take."""
+    wanted: Wanted = NOTHING_WANTED
+    """Where its row's images go."""
 
     @property
     def place(self) -> Place:
@@ -61,6 +67,10 @@ class Choosing:
     origin: Origin
     candidates: tuple[Candidate, ...]
     decisions: Decisions
+    channels: Mapping[str, Channel] = field(default_factory=dict)
+    """The channels that are known here, the campaign's own among them."""
+    proposed: Mapping[str, Focus] = field(default_factory=dict)
+    """The focus that the last delivery proposed for images whose rows leave it to adloom, by the image's key."""
 
     @property
     def standing(self) -> Mapping[str, Decision]:
@@ -107,15 +117,44 @@ async def read_choosing(store: Store, edition: Edition, ledger: Ledger) -> Choos
     decisions = await read_facts(store, edition)
     standing = decisions.standing
     found: list[Candidate] = []
+    proposes = False
     async for planned in planned_rows(store, edition, revision):
         if not is_shown(planned, known, all_fit=revision.wanted <= IMAGES_PER_PAGE):
             continue
         price = price_of(kind_of(planned.row), revision.prices)
         latest = {variant.key for variant in planned.variants}
         shared = planned.row.shared
+        proposes = proposes or planned.row.delivery.focus == AUTO
         for variant, line in lines_of_takes(planned, known, standing):
             if variant.number > shared:  # the others are an earlier row's
                 found.append(
-                    Candidate(variant, line, price, variant.key in latest, planned.row.label, planned.row.prompt)
+                    Candidate(
+                        variant,
+                        line,
+                        price,
+                        variant.key in latest,
+                        planned.row.label,
+                        planned.row.prompt,
+                        planned.row.delivery,
+                    )
                 )
-    return Choosing(edition, revision.edition_token, revision.origin, tuple(found), decisions)
+    return Choosing(
+        edition,
+        revision.edition_token,
+        revision.origin,
+        tuple(found),
+        decisions,
+        {**shipped_channels(), **settings_from_json(revision.delivery).channels},
+        await _proposed(store, edition) if proposes else {},
+    )
+
+
+async def _proposed(store: Store, edition: Edition) -> dict[str, Focus]:
+    """What the delivery in the edition's folder proposed; empty where there is none, or none that can be read."""
+    content = await store.read(edition.key("delivery/delivery.jsonl"))
+    try:
+        lines = [from_json(line, "delivery.jsonl") for line in (content or b"").splitlines()]
+    except RecordUnreadable:
+        return {}
+    found = [line for line in lines if line.get("focus_source") == AUTO and line.get("focus")]
+    return {line["master"]["key"]: Focus(*line["focus"]) for line in found}

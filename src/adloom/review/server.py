@@ -20,6 +20,7 @@ from typing import Any
 
 from aiohttp import web
 
+from adloom.core.crop import focus_of
 from adloom.core.decision import MOST_CHARACTERS, Decision, Verdict, stars_of
 from adloom.core.errors import RecordUnreadable, StoreError
 from adloom.gallery.chooser import Live, page_data, render
@@ -175,6 +176,10 @@ def _wish(said: object) -> dict[str, Any]:
         wish["verdict"] = Verdict(said["decision"])
     if "stars" in said:
         wish["stars"] = stars_of(said["stars"])
+    if "focus" in said:
+        wish["focus"] = focus_of(said["focus"]) if isinstance(said["focus"], str) else None
+        if said["focus"] != "" and wish["focus"] is None:
+            raise ValueError("a focus is two fractions from 0 to 1")
     for name in ("note", "change", "by"):
         if name in said:
             if not isinstance(said[name], str) or len(said[name]) > MOST_CHARACTERS:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from adloom.core.crop import focus_text
 from adloom.core.decision import Decision, Verdict
 from adloom.core.manifest import number
 from adloom.core.origin import Origin
@@ -91,6 +92,7 @@ def as_said(candidate: Candidate, decision: Decision) -> dict[str, Any]:
         "variant": variant,
         "take": take,
         **{name: said[name] for name in ("decision", "stars", "note", "change", "by", "time")},
+        "focus": focus_text(decision.focus),
     }
 
 

@@ -19,12 +19,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from adloom.core.crop import Focus, focus_of
 from adloom.core.decision import MOST_CHARACTERS, MOST_STARS, Decision, Verdict
 from adloom.core.errors import CampaignInvalid, InputError, Problem
 from adloom.gallery.choosing import Place
 
 NEEDED = ("job", "row", "variant", "take", "decision")
-OPTIONAL = ("stars", "note", "change", "by", "time")
+OPTIONAL = ("stars", "note", "change", "by", "time", "focus")
 COLUMNS = (*NEEDED, *OPTIONAL)
 LARGEST_BYTES = 64 << 20
 CLOCKS_DIFFER = timedelta(minutes=10)
@@ -44,10 +45,12 @@ class Said:
     change: str | None = None
     by: str | None = None
     time: datetime | None = None
+    focus: Focus | str | None = None
+    """An empty text takes a focus back."""
 
     @property
     def is_empty(self) -> bool:
-        return self.verdict is None and not self.stars and not self.note and not self.change
+        return self.verdict is None and not self.stars and not self.note and not self.change and not self.focus
 
     def over(self, former: Decision | None, variant: str, by: str, now: datetime, writer: str) -> Decision:
         """The decision that this makes of the one that stands."""
@@ -58,10 +61,15 @@ class Said:
             stars=former.stars if self.stars is None else self.stars,
             note=former.note if self.note is None else self.note,
             change=former.change if self.change is None else self.change,
+            focus=former.focus if self.focus is None else _set_focus(self.focus),
             by=self.by or by,
             time=self.time or now,
             writer=writer,
         )
+
+
+def _set_focus(said: Focus | str) -> Focus | None:
+    return said if isinstance(said, Focus) else None
 
 
 @dataclass(slots=True)
@@ -203,9 +211,10 @@ def _said(line: int, cells: Mapping[str, str], found: ReviewFile, now: datetime)
     for name in ("note", "change", "by"):
         if len(cells.get(name, "")) > MOST_CHARACTERS:
             wrong(f"the {name} has {len(cells[name])} characters", f"at most {MOST_CHARACTERS}")
+    focus, bad_focus = _focus(cells.get("focus"))
     time, bad_time = _time(cells.get("time", ""), now)
-    if bad_time:
-        wrong(bad_time, "such as 2026-03-01T12:00:00Z")
+    read = ((bad_focus, "such as 0.5 0.3, from left and top"), (bad_time, "such as 2026-03-01T12:00:00Z"))
+    problems += [Problem(found.name, line, 0, message, allowed) for message, allowed in read if message]
     found.problems += problems
     if problems:
         return None
@@ -218,7 +227,16 @@ def _said(line: int, cells: Mapping[str, str], found: ReviewFile, now: datetime)
         change=cells.get("change"),
         by=cells.get("by"),
         time=time,
+        focus=focus,
     )
+
+
+def _focus(text: str | None) -> tuple[Focus | str | None, str]:
+    """A focus, or what is wrong with it."""
+    if not text:
+        return text, ""
+    focus = focus_of(text)
+    return focus, "" if focus else f"the focus {text[:40]!r} is not two fractions"
 
 
 def _time(text: str, now: datetime) -> tuple[datetime | None, str]:

@@ -57,16 +57,16 @@ function keep() {
   }
 }
 
-const NOTHING = Object.freeze({ decision: "cleared", stars: 0, note: "", change: "", by: "", time: "" });
+const NOTHING = Object.freeze({ decision: "cleared", stars: 0, note: "", change: "", focus: "", by: "", time: "" });
 
 function decisionOf(image) {
   const mine = local.get(image.id), theirs = base.get(image.id);
-  if (mine && theirs) return mine.time > theirs.time ? mine : theirs;
-  return mine || theirs || NOTHING;
+  return { ...NOTHING, ...(mine && (!theirs || mine.time > theirs.time) ? mine : theirs) };
 }
 
-const SAID = ["decision", "stars", "note", "change"];
-const same = (one, other) => SAID.every((name) => one[name] === other[name]);
+const SAID = ["decision", "stars", "note", "change", "focus"];
+const same = (one, other) => SAID.every((name) => (one[name] ?? NOTHING[name]) === (other[name] ?? NOTHING[name]));
+const said = (decision) => Object.fromEntries(SAID.map((name) => [name, decision[name] ?? NOTHING[name]]));
 const inSync = (mine, theirs) => (theirs ? theirs.time >= mine.time || (same(mine, theirs) && mine.by === theirs.by) : same(mine, NOTHING));
 const unsaved = () => [...local].filter(([id, mine]) => byId.has(id) && !inSync(mine, base.get(id)));
 
@@ -82,7 +82,7 @@ function decide(image, set, { undo = true } = {}) {
   const time = now > before.time ? now : later(before.time);
   const after = { ...before, ...set, by: reviewer(), time };
   if (same(before, after)) return undefined;
-  if (undo) undone.push([image.id, { decision: before.decision, stars: before.stars, note: before.note, change: before.change }]);
+  if (undo) undone.push([image.id, said(before)]);
   local = new Map([...read(STORE), [image.id, after]]);
   keep();
   if (data.served) save(image.id, set);
@@ -144,16 +144,15 @@ window.addEventListener("storage", (event) => {
 });
 
 // review.csv
-const COLUMNS = ["job", "row", "variant", "take", "decision", "stars", "note", "change", "by", "time"];
+const COLUMNS = ["job", "row", "variant", "take", "decision", "stars", "note", "change", "by", "time", "focus"];
 const cell = (value) => (/[",;\t\r\n]/.test(`${value}`) ? `"${`${value}`.replaceAll('"', '""')}"` : `${value}`);
 
 function reviewCsv() {
   const lines = [COLUMNS.join(",")];
   for (const image of images) {
     if (!local.has(image.id) || inSync(local.get(image.id), base.get(image.id))) continue;
-    const said = decisionOf(image);
-    const { job, row } = image.of;
-    lines.push([job, row, image.variant, image.take, said.decision, said.stars, said.note, said.change, said.by, said.time].map(cell).join(","));
+    const { job, row } = image.of, { decision, stars, note, change, by, time, focus } = decisionOf(image);
+    lines.push([job, row, image.variant, image.take, decision, stars, note, change, by, time, focus].map(cell).join(","));
   }
   return `${lines.join("\r\n")}\r\n`;
 }

@@ -37,10 +37,10 @@ document.addEventListener("keydown", (event) => {
   }
   const onButton = document.activeElement?.tagName === "BUTTON" || document.activeElement?.tagName === "SUMMARY";
   if (onButton && (event.key === " " || event.key === "Enter")) return;
-  if (act(event.key)) event.preventDefault();
+  if (act(event.key, event.shiftKey)) event.preventDefault();
 });
 
-function act(key) {
+function act(key, shift) {
   if (key === "u") undo();
   else if (key === "e") exportCsv();
   else if (key === "/" && !viewer.open) document.querySelector('[name="text"]').focus();
@@ -50,6 +50,8 @@ function act(key) {
   else if (key === "x") decide(current, { decision: "cleared" });
   else if (/^[0-5]$/.test(key)) decide(current, { stars: Number(key) });
   else if (key === " ") viewer.open ? viewer.close() : openLarge(current);
+  else if (key === "f") toggleFocus();
+  else if (viewer.open && focusing && nudge(key, shift)) return true;
   else if (key === "b") openViewer(takesOf(current));
   else if (key === "c") mark(current);
   else if (key === "v") openViewer(chosen.length ? chosen : [current]);
@@ -108,7 +110,7 @@ async function listen() {
     const answer = await fetch("decisions");
     if (answer.ok) {
       take((await answer.json()).decisions);
-      for (const [id, mine] of unsaved()) save(id, { decision: mine.decision, stars: mine.stars, note: mine.note, change: mine.change });
+      for (const [id, mine] of unsaved()) save(id, said(mine));
     }
   } catch { /* the server is away: what is decided stays in this browser */ }
   setTimeout(listen, data.served.every_ms);

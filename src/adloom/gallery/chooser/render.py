@@ -15,12 +15,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from adloom.core.campaign import flat
+from adloom.core.channel import ORIGINAL, Channel
+from adloom.core.crop import focus_text
 from adloom.core.decision import Decision
 from adloom.core.identity import thumb_key
 from adloom.core.limits import CREDITS_PER_USD
 from adloom.gallery.choosing import Candidate, Choosing
 
-SCRIPTS = ("model.js", "grid.js", "filters.js", "viewer.js", "page.js")
+SCRIPTS = ("model.js", "grid.js", "filters.js", "focus.js", "viewer.js", "page.js")
 ID_DIGITS = 20
 """Of a variant's key, by which the page knows an image: 80 bits, so that no two of an edition are alike."""
 
@@ -57,6 +59,8 @@ def page_data(choosing: Choosing, thumbs: Collection[str], live: Live) -> dict[s
         "served": {"every_ms": live.served_every_ms} if live.served_every_ms else None,
         "rows": told_rows,
         "images": images,
+        "channels": {name: _channel(choosing.channels[name]) for name in _used(choosing)},
+        "proposed": {key: focus_text(focus) for key, focus in choosing.proposed.items()},
         "decisions": decisions_by_id(
             {
                 each.variant.key: standing[each.variant.key]
@@ -72,6 +76,7 @@ def decisions_by_id(standing: Mapping[str, Decision]) -> dict[str, dict[str, Any
     names = ("decision", "stars", "note", "change", "by", "time")
     return {
         key[:ID_DIGITS]: {name: value for name, value in decision.record().items() if name in names}
+        | {"focus": focus_text(decision.focus)}
         for key, decision in standing.items()
     }
 
@@ -110,7 +115,21 @@ def _row(each: Candidate) -> dict[str, Any]:
         "vars": [list(pair) for pair in flat(line["vars"])],
         "model": line["model"],
         "size": line["size"],
+        "channels": [name for name in each.wanted.channels if name != ORIGINAL],
+        "focus": each.wanted.focus if isinstance(each.wanted.focus, str) else focus_text(each.wanted.focus),
     }
+
+
+def _used(choosing: Choosing) -> dict[str, None]:
+    """The channels that any row's images are cut for."""
+    names = (name for each in choosing.candidates for name in each.wanted.channels)
+    return {name: None for name in names if name in choosing.channels}
+
+
+def _channel(channel: Channel) -> list[Any]:
+    """Width and height, then the margins from top, right, bottom and left."""
+    safe = channel.safe
+    return [channel.width_px, channel.height_px, safe.top, safe.right, safe.bottom, safe.left]
 
 
 def _image(each: Candidate, row: int, thumbs: Collection[str]) -> list[Any]:

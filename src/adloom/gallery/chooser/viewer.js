@@ -22,12 +22,18 @@ function drawStage() {
   stage.textContent = "";
   for (const image of beside) {
     const figure = make("figure", image === current ? "at" : "");
-    const frame = make("div", "frame");
+    const frame = make("div", "frame", { "data-id": image.id });
     const picture = make("img", "", { alt: `${nameOf(image)}: ${image.of.prompt.slice(0, 120)}` });
-    picture.src = image.original;
     frame.append(picture);
+    holdFocus(frame, image);
+    picture.src = image.original;
     figure.append(frame, make("figcaption", "", { "data-id": image.id }));
-    figure.addEventListener("click", () => { current = image; drawStage(); drawViewer(); });
+    figure.addEventListener("click", () => {
+      if (current === image) return;
+      current = image;
+      drawStage();
+      drawViewer();
+    });
     stage.append(figure);
   }
 }
@@ -40,6 +46,7 @@ function drawViewer() {
     caption.className = decisionOf(image).decision;
     caption.append(make("span", "", {}, `${image.of.label || image.of.row} · ${image.variant}${image.take > 1 || takesOf(image).length > 1 ? ` · take ${image.take}` : ""} · `), make("span", "word", {}, told(decisionOf(image))));
   }
+  drawAllFocus();
   if (document.activeElement?.tagName === "TEXTAREA" && viewer.open) return;
   drawSide();
 }
@@ -63,7 +70,7 @@ function drawSide() {
   tell("flags", image.reason);
   tell("next take", dollars(image.price));
   const prompt = make("p", "prompt", { dir: "auto" }, image.of.prompt);
-  side.append(make("h2", "", {}, nameOf(image)), buttons, stars, text("note", "Note, for people", image, said), text("change", "Change, for the next take's prompt", image, said), prompt, facts, button("Close", false, () => viewer.close()));
+  side.append(make("h2", "", {}, nameOf(image)), buttons, stars, ...focusControls(image), text("note", "Note, for people", image, said), text("change", "Change, for the next take's prompt", image, said), prompt, facts, button("Close", false, () => viewer.close()));
 }
 
 function button(words, pressed, act) {

@@ -7,10 +7,10 @@ from datetime import date, timedelta
 import pytest
 from typer.testing import CliRunner
 
+from adloom.channels.shipped import shipped_channels
 from adloom.cli.app import app
 from adloom.cli.deliver import _channel_lines
 from adloom.core.channel import FORMATS, RESERVED, Evidence, Gate
-from adloom.deliver.channels import shipped_channels
 
 CHANNELS = list(shipped_channels().values())
 

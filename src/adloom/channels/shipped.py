@@ -16,7 +16,7 @@ from adloom.core.channel import Channel, Evidence, Gate, SafeArea
 @cache
 def shipped_channels() -> Mapping[str, Channel]:
     """Every channel of the table by its id, in the table's order."""
-    rows = yaml.safe_load(files("adloom.deliver").joinpath("channels.yaml").read_text(encoding="utf-8"))
+    rows = yaml.safe_load(files("adloom.channels").joinpath("channels.yaml").read_text(encoding="utf-8"))
     return {channel.id: channel for channel in map(_channel, rows)}
 
 

@@ -1,0 +1,1 @@
+"""The table of channels that comes with adloom."""
