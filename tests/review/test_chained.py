@@ -12,6 +12,7 @@ from adloom.core.errors import CampaignInvalid, InputError, SettingInvalid
 from adloom.deliver.masters import masters_of
 from adloom.plan.text import plan_lines, plan_summary
 from adloom.publish.checksums import verify
+from adloom.run.run import Run
 from adloom.run.text import exit_reason, result_lines
 from adloom.targets import new_ledger, open_source, open_store
 from adloom.wiring import assessment_of, execute
@@ -21,7 +22,7 @@ CHAINED = campaign_text(
     "  - {id: banner, prompt: a banner, variants: 3, references: [{job: mug, approved: true}]}\n"
 )
 NESTED = CHAINED + "  - {id: story, prompt: a story, references: [{job: banner, approved: true}]}\n"
-WAITS = "3 images of job banner: waits until images of job mug are approved"
+WAITS = "3 images of job banner, until images of job mug are approved"
 
 
 def banners(shop: SandboxRig) -> list[dict[str, object]]:
@@ -52,9 +53,13 @@ async def test_a_chained_job_waits_and_every_place_says_so(shop: SandboxRig, rev
     assert {line["reason"] for line in banners(shop)} == {"waits until images of job mug are approved"}
     assert "waits until images of job mug are approved" in (shop.edition() / "review.html").read_text()
     posts = shop.sandbox.state()["posts_received"]
-    assert (await shop.run()).exit_code == 0
+    shop.write(CHAINED.replace("{usd: 50}", "{usd: 40}"))
+    for _ in range(3):
+        runs: list[Run] = []
+        assert (await shop.run(started=runs.append)).exit_code == 0
+        assert (runs[0].progress().archived, runs[0].progress().wanted) == (4, 4)
     assert shop.sandbox.state()["posts_received"] == posts
-    assert [path.name for path in shop.edition().glob("plan-r*.json")] == ["plan-r1.json"]
+    assert len(list(shop.edition().glob("plan-r*.json"))) == 2  # one for each budget
 
 
 async def test_it_is_bought_with_the_approved_images_once_there_are_some(shop: SandboxRig, reviewer: Reviewer):
@@ -84,14 +89,14 @@ async def test_a_changed_approval_is_a_warning_and_buys_nothing(shop: SandboxRig
     assessment = await reviewer.assessment()
     (warning,) = assessment.source.warnings
     assert warning == (
-        "job banner keeps the 1 images of job mug that it was bought with as references; the approved ones have "
-        "changed since: --refresh banner buys it again with these"
+        "job banner keeps 1 image of job mug as references, as it was bought; other images are approved now: "
+        "--refresh banner buys it again with them"
     )
     assert not assessment.to_buy
     await shop.run()
     await reviewer.decide("a,1,1,rejected,", "a,2,1,cleared,")
     (warning,) = (await reviewer.assessment()).source.warnings
-    assert warning.endswith("although none of job mug is approved now")
+    assert warning.endswith("; none is approved now")
     await shop.run()
     assert shop.bought() == before
     assert {line["status"] for line in banners(shop)} == {"archived"}
@@ -141,7 +146,7 @@ async def test_chains_of_chains_wait_for_one_another(shop: SandboxRig, reviewer:
     await shop.run(refresh=frozenset({"banner"}))
     assert shop.bought() == before + 3  # the story keeps what it was bought with
     (warning,) = (await reviewer.assessment()).source.warnings
-    assert warning.startswith("job story keeps the 1 images of job banner")
+    assert warning.startswith("job story keeps 1 image of job banner")
 
 
 async def test_nothing_is_recorded_while_nothing_may_be_bought(shop: SandboxRig, reviewer: Reviewer):
@@ -170,6 +175,24 @@ async def test_another_run_that_was_first_is_not_contradicted(shop: SandboxRig, 
     with pytest.raises(InputError, match="another run has just begun to buy job banner"):
         await execute(shop.settings, store, late)
     assert shop.bought() == before
+
+
+async def test_rows_with_references_of_their_own_do_not_wait_and_decide_nothing_for_the_others(
+    shop: SandboxRig, reviewer: Reviewer
+):
+    own = "{s: own, references: 'https://example.com/1.png'}"
+    shop.write(
+        CHAINED.replace(
+            "prompt: a banner, variants: 3", f"prompt: '{{{{ s }}}} banner', include: [{own}], matrix: {{s: [a]}}"
+        )
+    )
+    result = await shop.run()
+    assert result.published.manifest["waits"] == [{"job": "banner", "for": "mug", "images": 1}]
+    assert sent_references(shop, "own banner") == [1]
+    assert not (shop.edition() / "references").exists()
+    await reviewer.decide("a,1,1,approved,", "a,2,1,approved,")
+    await shop.run()
+    assert (sent_references(shop, "a banner"), sent_references(shop, "own banner")) == ([2], [1])
 
 
 async def test_too_many_approved_images_are_an_error_at_the_job(shop: SandboxRig, reviewer: Reviewer):

@@ -45,12 +45,12 @@ async def follow(target: str | None, archive: str | None, edition: str, every_s:
 
 
 def _line(sample: Sample, origin: Origin) -> str:
-    from adloom.plan.text import duration, waiting_lines, waits_of  # noqa: PLC0415
+    from adloom.plan.text import duration, waits_of  # noqa: PLC0415
 
-    totals = sample.manifest["totals"]
+    totals, waiting = sample.manifest["totals"], sum(waits_of(sample.manifest).values())
     parts = [
         f"{totals['archived']:,}/{totals['wanted']:,} images archived",
-        *(waiting_lines(waits_of(sample.manifest))),
+        *([f"{waiting:,} waiting for approvals"] if waiting else []),
         *(f"{totals[name]:,} {name}" for name in ("short", "refused", "failed", "held") if totals[name]),
         f"{origin.word}${totals['usd']:.2f} charged",
     ]

@@ -87,10 +87,11 @@ def _contents(masters: tuple[Master, ...]) -> frozenset[str]:
 
 
 def _warning(job: str, name: str, before: tuple[Master, ...], now: tuple[Master, ...]) -> str:
-    kept = f"job {job} keeps the {len(before)} images of job {name} that it was bought with as references"
+    count = f"{len(before)} images" if len(before) > 1 else "1 image"
+    kept = f"job {job} keeps {count} of job {name} as references, as it was bought"
     if not now:
-        return f"{kept}, although none of job {name} is approved now"
-    return f"{kept}; the approved ones have changed since: --refresh {job} buys it again with these"
+        return f"{kept}; none is approved now"
+    return f"{kept}; other images are approved now: --refresh {job} buys it again with them"
 
 
 def awaited(job: str) -> str:

@@ -51,7 +51,7 @@ def result_report(result: Result, words: str) -> str:
         "\n".join(["| | |", "|---|---:|", *rows]),
         f"Manifest: `{result.published.address}`",
         f"Page: `{result.gallery}`" if result.gallery else "",
-        *(f"**{line}**" for line in waiting_lines(result.published.blocked)),
+        *(f"**Waiting**: {line}" for line in waiting_lines(result.published.blocked)),
         f"**{result.published.waiting:,} images wait for a decision**: `{result.review}`" if _waits(result) else "",
     ]
     return "\n\n".join(line for line in lines if line)

@@ -61,7 +61,7 @@ async def reserve(world: World, assessment: Assessment) -> Reservation:
         if assessment.lack:
             raise PlanRefused(older(assessment).message, remedy=older(assessment).remedy)
         if assessment.may_buy and assessment.fits:
-            time, bought = utc(world.clock.now()), assessment.surveyed.jobs
+            time, bought = utc(world.clock.now()), assessment.surveyed.chained
             await record(world.store, edition, assessment.chains, bought, time=time, writer=ledger.writer)
         if (revision := await _freeze(world, assessment)) is None:
             assessment = await reassess(assessment)

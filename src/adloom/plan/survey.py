@@ -31,8 +31,8 @@ class Survey:
     """The reference files of what is asked for and left to buy, each content once."""
     addresses: tuple[Reference, ...] = ()
     """The same of references at addresses, if the campaign has them looked at."""
-    jobs: frozenset[str] = frozenset()
-    """The jobs of what is asked for and left to buy."""
+    chained: frozenset[str] = frozenset()
+    """The jobs of what is asked for and left to buy with approved images as references."""
     packing: Packing | None = None
     """How rows that ask for the same share calls, None where there are no such rows."""
 
@@ -69,10 +69,11 @@ def _survey(planner: Planner, source: CampaignSource) -> Survey:
     files: dict[str, Reference] = {}
     addresses: dict[str, Reference] = {}
     looks = source.campaign.check_references
-    jobs: set[str] = set()
+    chained: set[str] = set()
     for planned in hashed(planner.plan(source.rows()), rows):
         if planned.calls:
-            jobs.add(planned.row.job)
+            if any(reference.asset for reference in planned.row.references):
+                chained.add(planned.row.job)
             _refuse_long_changes(planned)
             files |= {each.content: each for each in planned.row.references if each.url is None}
             addresses |= {each.content: each for each in planned.row.references if looks and each.url is not None}
@@ -82,7 +83,7 @@ def _survey(planner: Planner, source: CampaignSource) -> Survey:
         rows.hexdigest(),
         tuple(files.values()),
         tuple(addresses.values()),
-        frozenset(jobs),
+        frozenset(chained),
         planner.packing,
     )
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from adloom.core.chain import awaited
 from adloom.core.manifest import number
 from adloom.core.origin import UNKNOWN, Origin
 from adloom.core.outcomes import Status
@@ -80,7 +79,7 @@ def plan_lines(assessment: Assessment) -> list[str]:
 def waiting_lines(waiting: Mapping[tuple[str, str], int]) -> list[str]:
     """What waits for approvals, by job and by the job whose images have to be approved."""
     return [
-        f"{images} image{'s' if images != 1 else ''} of job {job}: {awaited(name)}"
+        f"{_counted(images, 'image')} of job {job}, until images of job {name} are approved"
         for (job, name), images in waiting.items()
     ]
 

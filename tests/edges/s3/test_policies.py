@@ -173,16 +173,28 @@ def _put(key: str, *, once: bool = False, tls: bool = True) -> Asked:
 
 def _replaced(name: str) -> bool:
     """Whether the store's documents are written anew under such a name."""
-    documents = r"manifest\.json|assets\.(csv|jsonl)|gallery[^/]*\.html|review\.html|checksums\.txt"
+    documents = r"manifest\.json|assets\.(csv|jsonl)|gallery[^/]*\.html|review\.html|images\.xlsx|checksums\.txt"
     return bool(re.search(rf"/({documents}|runs/[^/]*)$", name))
 
 
 def test_what_a_run_leaves_can_be_overwritten_by_nobody_but_who_repairs(guarded: Guarded, s3: S3Server):
+    desk, sheet = guarded.desk, "after_run: [sheet]\n"
+    banner = "  - {id: banner, prompt: a banner, references: [{job: mugs, approved: true}]}\n"
+    campaign = desk.write(campaign_text(MUGS + banner, more=sheet))
     guarded.act_as("buyer")
-    assert guarded.desk.run("run", guarded.desk.write(campaign_text(MUGS))).returncode == 0
+    assert desk.run("run", campaign).returncode == 0
+    content = s3.client().get_object(Bucket=BUCKET, Key=f"{guarded.place.partition('/')[2]}/test/main/assets.jsonl")
+    row = json.loads(content["Body"].read().splitlines()[0])["row"]
+    guarded.act_as("archiver")
+    review = desk.write(f"job,row,variant,take,decision\nmugs,{row},1,1,approved\n", "review.csv")
+    assert desk.run("review", campaign, "--apply", review).returncode == 0
+    guarded.act_as("buyer")
+    bought = desk.run("run", campaign, EVOLINK_FILES_URL=desk.base_url)
+    assert (bought.returncode, "sheet: 0 rows added, 5 updated" in bought.stdout) == (0, True), bought.stdout
+    assert desk.bought("banner") == 1
     keys = _keys(s3, guarded.place)
     once = [key for key in keys if not _replaced(key)]
-    kinds = ("/assets/", "/thumbs/", "/ledger/", "/plan-r1.json", "/plan/")
+    kinds = ("/assets/", "/thumbs/", "/ledger/", "/plan-r1.json", "/plan/", "/decisions/", "/references/banner/1.json")
     assert all(any(kind in key for key in once) for kind in kinds)
     team = guarded.place.partition("/")[2]
     once += [f"{team}/test/main/loss-0123456789abcdef.json", f"{team}/test/main/decisions/ab/20260301-a.json"]
@@ -249,7 +261,7 @@ def test_no_role_may_go_without_tls(role: str):
     assert [each for each in asked if allows(policy, asked_for(*each, once, tls=False))] == []
 
 
-@pytest.mark.parametrize("name", ["ledger", "assets", "plan-r1", "thumbs", "tasks"])
+@pytest.mark.parametrize("name", ["ledger", "assets", "plan-r1", "thumbs", "tasks", "references"])
 @pytest.mark.parametrize("place", ["campaign", "edition", "job"])
 def test_names_that_look_like_folders_of_the_archive_change_nothing(name: str, place: str):
     campaign, edition, job = (name if place == each else "usual" for each in ("campaign", "edition", "job"))
@@ -266,6 +278,7 @@ def test_names_that_look_like_folders_of_the_archive_change_nothing(name: str, p
         "gallery-2.html",
         "gallery-17.html",
         "assets.csv",
+        "images.xlsx",
         "checksums.txt",
     ):
         assert allows(reader, asked_for("GET", f"/{BUCKET}/{root}/{document}"))
@@ -277,12 +290,14 @@ def test_names_that_look_like_folders_of_the_archive_change_nothing(name: str, p
         "ledger/uploads/ab.json",
         "plan-r1.json",
         "plan/ab.jsonl",
+        "references/hero/1.json",
     ):
         assert not allows(reader, asked_for("GET", f"/{BUCKET}/{root}/{secret}"))
         assert not allows(buyer, _put(f"{root}/{secret}"))
     assert not allows(archiver, _put(f"{root}/ledger/c-1/a1-intent.json", once=True))
     assert not allows(archiver, _put(f"{root}/ledger/c-1/a2-send3.json", once=True))
     assert not allows(archiver, _put(f"{root}/plan-r2.json", once=True))
+    assert not allows(archiver, _put(f"{root}/references/hero/1.json", once=True))
     assert allows(archiver, _put(f"{root}/ledger/c-1/a1-completed.json", once=True))
 
 
