@@ -18,7 +18,7 @@ from adloom.core.durations import Durations, Kind
 from adloom.core.errors import AccountStopped, ReadFailed
 from adloom.core.exits import Stop, StopReason
 from adloom.core.task import Task, TaskState
-from adloom.guards.gate import Gate
+from adloom.guards.gate import Gate, sleep_or
 from adloom.ports import Clock, ImageApi
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,8 @@ class Poller:
                 await self._added.wait()
             wait_s = self._watched[0].due - self.clock.monotonic()
             if wait_s > 0:
-                await self._sleep_or_added(wait_s)
+                self._added.clear()
+                await sleep_or(self._added, wait_s, self.clock)
                 continue
             due = self._take_due()
             try:
@@ -122,16 +123,6 @@ class Poller:
                 for watched in due:
                     if not watched.ended.done():
                         watched.ended.set_exception(surprise)
-
-    async def _sleep_or_added(self, seconds: float) -> None:
-        self._added.clear()
-        sleeping = asyncio.ensure_future(self.clock.sleep(seconds))
-        added = asyncio.ensure_future(self._added.wait())
-        try:
-            await asyncio.wait({sleeping, added}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            added.cancel()
 
     def _take_due(self) -> list[_Watched]:
         """The tasks of one request: all that are due, and those that would be due before long."""

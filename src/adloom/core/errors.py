@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from adloom.core.task import Task
 
@@ -104,24 +105,8 @@ class ApiError(AdloomError):
     """An answer, or the lack of one, from the image API.
 
     ``status`` is the HTTP status (None without an answer), ``code`` the API's own code as text, ``request_id`` what its
-    support asks for.
+    support asks for, ``retry_after_s`` the server's advice in seconds (None without one).
     """
-
-    def __init__(
-        self, message: str, *, remedy: str = "", status: int | None = None, code: str = "", request_id: str = ""
-    ) -> None:
-        super().__init__(message, remedy=remedy)
-        self.status = status
-        self.code = code
-        self.request_id = request_id
-
-
-class NotSent(ApiError):
-    """No byte of the request left this machine."""
-
-
-class Throttled(ApiError):
-    """An intact 429: no task was made. ``retry_after_s`` is the server's own advice in seconds, None without one."""
 
     def __init__(
         self,
@@ -133,8 +118,19 @@ class Throttled(ApiError):
         request_id: str = "",
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(message, remedy=remedy, status=status, code=code, request_id=request_id)
+        super().__init__(message, remedy=remedy)
+        self.status = status
+        self.code = code
+        self.request_id = request_id
         self.retry_after_s = retry_after_s
+
+
+class NotSent(ApiError):
+    """No byte of the request left this machine."""
+
+
+class Throttled(ApiError):
+    """An intact 429: no task was made."""
 
 
 class RequestRefused(ApiError):
@@ -162,24 +158,12 @@ class KeyConflict(OutcomeUnknown):
 
 
 class ReadFailed(ApiError):
-    """A free read failed in a way that may pass. ``retry_after_s`` is the server's advice, None without one.
+    """A free read failed in a way that may pass.
 
     ``read`` holds the tasks that could be read before or beside the failure.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        remedy: str = "",
-        status: int | None = None,
-        code: str = "",
-        request_id: str = "",
-        retry_after_s: float | None = None,
-    ) -> None:
-        super().__init__(message, remedy=remedy, status=status, code=code, request_id=request_id)
-        self.retry_after_s = retry_after_s
-        self.read: Mapping[str, Task] = {}
+    read: Mapping[str, Task] = MappingProxyType({})
 
 
 class DownloadError(AdloomError):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from adloom.core.errors import AdloomError
 from adloom.core.outcomes import Status
 
 
@@ -36,6 +37,11 @@ class Stop:
     reason: StopReason
     message: str
     remedy: str = ""
+
+    @classmethod
+    def because(cls, reason: StopReason, error: AdloomError) -> Stop:
+        """The stop that an error leads to, in the error's words."""
+        return cls(reason, error.message, error.remedy)
 
 
 @dataclass(slots=True)

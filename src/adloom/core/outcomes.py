@@ -238,33 +238,17 @@ def _image_outcomes(facts: CallFacts, intent: Intent, attempt: Attempt, task: st
     share = (charged / attempt.images_paid).quantize(Decimal("0.000001")).normalize() if links else Decimal(0)
     result: dict[str, Outcome] = {}
     goes_on = missing(facts) is not None
+    paid = Outcome(Status.OPEN, covered=True, call=facts.call, attempt=attempt.number, task=task, model=intent.model)
     for index, variant in enumerate(intent.variants):
+        image = by_index.get(index)
         if index >= len(links):
             status, reason = _unseen(facts, index, len(intent.variants), goes_on=goes_on)
-            result[variant.key] = Outcome(
-                status,
-                covered=True,
-                call=facts.call,
-                attempt=attempt.number,
-                task=task,
-                reason=reason,
-                model=intent.model,
-            )
-            continue
-        image = by_index.get(index)
-        status = _fates.get(image.fate, Status.FAILED) if image else Status.OPEN
-        reason = image.reason if image else "paid, not fetched yet"
-        result[variant.key] = Outcome(
-            status,
-            covered=True,
-            call=facts.call,
-            attempt=attempt.number,
-            task=task,
-            image=image,
-            credits=share,
-            reason=reason,
-            model=intent.model,
-        )
+            result[variant.key] = replace(paid, status=status, reason=reason)
+        elif image is None:
+            result[variant.key] = replace(paid, status=Status.OPEN, reason="paid, not fetched yet", credits=share)
+        else:
+            status = Status.ARCHIVED if image.fate is ImageFate.ARCHIVED else Status.FAILED
+            result[variant.key] = replace(paid, status=status, reason=image.reason, credits=share, image=image)
     return result
 
 
@@ -283,6 +267,3 @@ def _unseen(facts: CallFacts, index: int, asked: int, *, goes_on: bool) -> tuple
         )
     status = Status.OPEN if goes_on or facts.stage is Stage.COMPLETED else Status.SHORT
     return status, f"the API made {paid} of {asked} images"
-
-
-_fates = {ImageFate.ARCHIVED: Status.ARCHIVED}

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from adloom.core.errors import DecoderBroken
 from adloom.deliver.marks.credentials import MANIFESTS
-from adloom.edges.pictures import child_environment
+from adloom.edges.pictures import start_child
 
 START_S = 60.0
 """Pillow and the C2PA library load in 0.4 s; this is for a machine under load."""
@@ -53,17 +52,7 @@ class Child:
 
     async def __aenter__(self) -> Self:
         """Start the process. Raises DecoderBroken when it does not come up."""
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            str(_CHILD),
-            *self._options,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=child_environment(),
-            start_new_session=True,  # Ctrl-C is for the parent
-        )
+        self._process = await start_child(_CHILD, *self._options)
         try:
             ready, _ = await self._receive(START_S)
         except BaseException as error:

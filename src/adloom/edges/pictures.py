@@ -155,17 +155,7 @@ class _Child:
 
     @classmethod
     async def start(cls) -> _Child:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            str(_CHILD),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=child_environment(),
-            start_new_session=True,  # Ctrl-C is for the parent, which still has images to archive
-        )
-        child = cls(process)
+        child = cls(await start_child(_CHILD))
         try:
             ready, _ = await child.ask(b"", b"", START_S)
         except BaseException as error:
@@ -224,10 +214,20 @@ class _Child:
                 await self._process.wait()
 
 
-def child_environment() -> dict[str, str]:
-    """The environment of a process that strangers' images are decoded in: what Python needs, and no key."""
+async def start_child(program: Path, *options: str) -> asyncio.subprocess.Process:
+    """Start a process that strangers' images are decoded in, with pipes, what Python needs, and no key."""
     kept = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
-    return kept | _ONE_THREAD | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",
+        str(program),
+        *options,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env=kept | _ONE_THREAD | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        start_new_session=True,  # Ctrl-C is for the parent, which still has images to archive
+    )
 
 
 def _attached_bytes(line: object) -> int:

@@ -72,15 +72,16 @@ class Gate:
 
     async def sleep(self, seconds: float, clock: Clock) -> None:
         """Wait, but not longer than buying goes on. Raises GateClosed."""
-        await _sleep_or(self.closed, seconds, clock)
+        await sleep_or(self.closed, seconds, clock)
         self.check()
 
     async def sleep_until_over(self, seconds: float, clock: Clock) -> None:
         """Wait, but not longer than the run has."""
-        await _sleep_or(self.over, seconds, clock)
+        await sleep_or(self.over, seconds, clock)
 
 
-async def _sleep_or(event: asyncio.Event, seconds: float, clock: Clock) -> None:
+async def sleep_or(event: asyncio.Event, seconds: float, clock: Clock) -> None:
+    """Wait until something has happened, but no longer than ``seconds``."""
     happened = asyncio.ensure_future(event.wait())
     waiting = asyncio.ensure_future(clock.sleep(seconds))
     try:

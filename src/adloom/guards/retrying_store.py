@@ -127,7 +127,7 @@ class RetryingStore:
 
     def _give_up(self, error: StoreError) -> None:
         self._is_given_up = True
-        self._gate.close(Stop(StopReason.OUTAGE, error.message, error.remedy))
+        self._gate.close(Stop.because(StopReason.OUTAGE, error))
 
 
 def _outage(error: StoreError) -> StoreUnavailable:

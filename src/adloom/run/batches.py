@@ -96,4 +96,4 @@ async def _all(gate: Gate, batches: AsyncIterator[Batch], fulfil: Fulfil, at_onc
                 await places.acquire()
                 group.create_task(one(batch))
         except AdloomError as error:  # a plan that cannot be read on: what was begun still comes in
-            gate.close(Stop(StopReason.OUTAGE, error.message, error.remedy))
+            gate.close(Stop.because(StopReason.OUTAGE, error))

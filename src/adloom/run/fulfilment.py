@@ -164,7 +164,7 @@ class Fulfilment:
         except Unreachable:
             log.warning("call %s is left for a later run: the API cannot be read", call)
         except AdloomError as error:
-            self._gate.close(Stop(StopReason.OUTAGE, error.message, error.remedy))
+            self._gate.close(Stop.because(StopReason.OUTAGE, error))
         except Exception:  # the one broad except: a surprise in one call must not take the others down
             log.exception("call %s met an unexpected error and is left for a later run", call)
             self.surprised = True

@@ -200,7 +200,7 @@ class Sender:
         """Stop buying: only this process knows of the task, and goes on trying to write it down."""
         log.warning("call %s created task %s, and the archive does not accept that: %s", call, task_id, error)
         if isinstance(error, StoreUnavailable):
-            self._gate.close(Stop(StopReason.OUTAGE, error.message, error.remedy))
+            self._gate.close(Stop.because(StopReason.OUTAGE, error))
 
     async def _record_unknown(
         self, order: Order, attempt: int, send: int, reason: str, *, conflict: bool = False
@@ -232,9 +232,9 @@ class Sender:
             }
             await self._ledger.decide(order.call, f"a{attempt}-settled", free)
             if kind == RefusalKind.MODEL and self._fallback.is_exhausted(order, self._ledger.facts(order.call)):
-                self._gate.close(Stop(StopReason.OUTAGE, error.message, error.remedy))
+                self._gate.close(Stop.because(StopReason.OUTAGE, error))
         if isinstance(error, AccountStopped):
-            self._gate.close(Stop(StopReason.ACCOUNT, error.message, error.remedy))
+            self._gate.close(Stop.because(StopReason.ACCOUNT, error))
 
     def wait_s(self, refusal: ApiError, tries: int) -> float:
         """Seconds before a purchase that was refused free of charge is sent again."""

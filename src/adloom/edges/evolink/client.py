@@ -14,19 +14,18 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 from urllib.parse import quote, urlsplit
 
 import httpx
 
-from adloom.core.errors import ApiError, NotSent, OutcomeUnknown, ReadFailed, SettingInvalid
+from adloom.core.errors import ApiError, NotSent, OutcomeUnknown, ReadFailed
 from adloom.core.task import Accepted, Credits, Download, ListedTask, Task, TaskState
 from adloom.edges.evolink import transport
+from adloom.edges.evolink.account import AccountClient
 from adloom.edges.evolink.answers import Answer, accepted, purchase_error, read_error
 from adloom.edges.evolink.downloads import Downloader, DownloadLimits
 from adloom.edges.evolink.tasks import read_credits, read_list, read_task, read_tasks
-from adloom.edges.evolink.text import Cleaner, Unreadable, read_json
+from adloom.edges.evolink.text import Unreadable, read_json
 from adloom.edges.settings import Settings
 
 BATCH_SIZE = 50  # the most ids that EvoLink's own clients put into one batch read
@@ -49,8 +48,8 @@ class Timeouts:
     read_s: float = 15
 
 
-class EvoLink:
-    """The client of one account. Close it with ``aclose`` or use it as an async context."""
+class EvoLink(AccountClient):
+    """The client of one account."""
 
     def __init__(
         self,
@@ -60,30 +59,16 @@ class EvoLink:
         download_limits: DownloadLimits | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        if settings.api_key is None:
-            raise SettingInvalid(
-                "EVOLINK_API_KEY is not set", remedy="Set it to a key from EvoLink's console; keys look like sk-…"
-            )
-        transport.quiet_http_logs()
-        self._key = settings.api_key
+        super().__init__(settings)
         self._base_url = settings.base_url
         self._timeouts = timeouts or Timeouts()
         self._now = now
-        self._clean = Cleaner(self._key.reveal())
         context = transport.ssl_context()
         self._paid = transport.paid_client(context)
         self._free = transport.free_client(context, connections=READ_CONNECTIONS)
         self._downloader = Downloader(context, loopback=settings.loopback, limits=download_limits or DownloadLimits())
         self._batch_is_open = True
         self._single_reads = asyncio.Semaphore(SINGLE_READS)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         await self._paid.aclose()

@@ -16,17 +16,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
-from adloom.core.errors import AccountStopped, ApiError, ReadFailed, RequestRefused, SettingInvalid
+from adloom.core.errors import AccountStopped, ApiError, ReadFailed, RequestRefused
 from adloom.edges.addresses import BadAddress, check_url
 from adloom.edges.evolink import transport
+from adloom.edges.evolink.account import AccountClient
 from adloom.edges.evolink.answers import Answer, Envelope, advised_s, read_envelope, request_id, stopped
 from adloom.edges.evolink.client import exchange, kind_of
-from adloom.edges.evolink.text import Cleaner, Unreadable, amount, mapping, read_json
+from adloom.edges.evolink.text import Unreadable, amount, mapping, read_json
 from adloom.edges.settings import Settings
 from adloom.ports import HostedFile
 
@@ -53,32 +53,18 @@ class Timeouts:
     upload_s: float = 120
 
 
-class EvoLinkFiles:
-    """The client of one account. Close it with ``aclose`` or use it as an async context."""
+class EvoLinkFiles(AccountClient):
+    """The client of one account."""
 
     def __init__(
         self, settings: Settings, *, timeouts: Timeouts | None = None, now: Callable[[], float] = time.time
     ) -> None:
-        if settings.api_key is None:
-            raise SettingInvalid(
-                "EVOLINK_API_KEY is not set", remedy="Set it to a key from EvoLink's console; keys look like sk-…"
-            )
-        transport.quiet_http_logs()
-        self._key = settings.api_key
+        super().__init__(settings)
         self._base_url = settings.files_url
         self._loopback = settings.loopback
         self._timeouts = timeouts or Timeouts()
         self._now = now
-        self._clean = Cleaner(self._key.reveal())
         self._client = transport.free_client(transport.ssl_context(), connections=CONNECTIONS)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         await self._client.aclose()
