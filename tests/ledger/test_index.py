@@ -1,14 +1,15 @@
 """The archive's index: what is open is never missed, and what is closed costs nobody a reading."""
 
-import json
+import math
 
 from support.fakes import (
     EDITION,
+    ManualClock,
     MemoryStore,
     ScriptedApi,
     a_world,
 )
-from support.indexed import OTHER, a_settled_ledger, beat, bought, lives
+from support.indexed import OTHER, a_settled_ledger, beat, bought, lives, older_edition
 
 from adloom.ledger.edition import Edition
 from adloom.ledger.index import (
@@ -70,14 +71,6 @@ async def test_an_edition_that_is_run_again_is_open_again(store, clock):
     assert await open_editions(store, clock.now()) == [OTHER]
 
 
-def older_edition(name: str, *, facts: int = 1, **totals: object) -> dict[str, bytes]:
-    """An edition of a version without an index: a purchase, and a manifest that knows so many facts."""
-    settled = {"credits_reserved": 0, "credits_at_risk": 0, "held": 0, "open": 0, **totals}
-    manifest = json.dumps({"totals": settled, "facts": facts}).encode()
-    files = {"plan-r1.json": b"{}", "manifest.json": manifest, "ledger/c-1/a1-accepted.task-9.json": b"{}"}
-    return {f"{name}/main/{file}": content for file, content in files.items()}
-
-
 async def test_an_archive_without_an_index_is_indexed_once(clock):
     store = Counting()
     store.objects |= older_edition("at-rest") | older_edition("owes", credits_reserved=3)
@@ -129,3 +122,59 @@ async def test_a_campaign_that_is_called_index_is_a_campaign(store, clock):
     store.objects |= {"index/open/plan-r1.json": b"{}", "index/open/ledger/c-1/a1-intent.json": b"{}"}
     await index_once(store, clock.now())
     assert await open_editions(store, clock.now()) == [Edition("index", "open")]
+
+
+class Requests(MemoryStore):
+    """Counts what S3 would be asked: a listing takes a request for each thousand keys."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests = 0
+
+    async def read(self, key):
+        self.requests += 1
+        return await super().read(key)
+
+    async def create(self, key, content, **more):
+        self.requests += 1
+        return await super().create(key, content, **more)
+
+    async def replace(self, key, content, **more):
+        self.requests += 1
+        await super().replace(key, content, **more)
+
+    async def list(self, prefix):
+        found = [listed async for listed in super().list(prefix)]
+        self.requests += max(1, math.ceil(len(found) / 1000))
+        for listed in found:
+            yield listed
+
+
+def a_thousand_closed_editions(store: MemoryStore) -> None:
+    store.objects[MADE] = b"{}"
+    for number in range(1000):
+        entry = Entry(Edition(f"old-{number}", "main"), "run")
+        store.objects |= {f"index/open/{entry.name}": b"{}", f"index/closed/{entry.name}": b"{}"}
+        prefix = entry.edition.prefix
+        store.objects |= {f"{prefix}ledger/c-1/a1-accepted.task-{number}.json": b"{}", f"{prefix}manifest.json": b"{}"}
+
+
+async def test_a_sweep_of_a_thousand_closed_editions_takes_a_request_a_list(clock):
+    store = Requests()
+    a_thousand_closed_editions(store)
+
+    async def publish(*_: object) -> None:
+        """Nothing is fetched."""
+
+    are_open = await open_editions(store, clock.now())
+    assert await sweep_all(a_world(store, clock, ScriptedApi(clock)), are_open, publish) == []
+    assert store.requests == 3
+
+
+async def test_a_lost_answer_costs_as_much_beside_a_thousand_old_editions_as_beside_none(clock):
+    alone, beside = Requests(), Requests()
+    a_thousand_closed_editions(beside)
+    alone.objects[MADE] = b"{}"
+    for store in (alone, beside):
+        await bought(store, ManualClock(), lost=True, dedicated_key=True)
+    assert beside.requests <= alone.requests * 1.1

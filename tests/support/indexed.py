@@ -1,5 +1,7 @@
 """Editions that owe something or nothing, for the archive's index."""
 
+import json
+
 from support.fakes import (
     FakeSource,
     ManualClock,
@@ -46,3 +48,11 @@ async def a_settled_ledger(store: MemoryStore, clock: ManualClock, edition: Edit
     await ledger.note("c-1", "a1-intent", an_intent(1))
     await ledger.note("c-1", "a1-settled", {"outcome": "free", "kind": "rejected", "final": True, "reason": ""})
     return ledger
+
+
+def older_edition(name: str, *, facts: int = 1, **totals: object) -> dict[str, bytes]:
+    """An edition of a version without an index: a purchase, and a manifest that knows so many facts."""
+    settled = {"credits_reserved": 0, "credits_at_risk": 0, "held": 0, "open": 0, **totals}
+    manifest = json.dumps({"totals": settled, "facts": facts}).encode()
+    files = {"plan-r1.json": b"{}", "manifest.json": manifest, "ledger/c-1/a1-accepted.task-9.json": b"{}"}
+    return {f"{name}/main/{file}": content for file, content in files.items()}

@@ -1,7 +1,8 @@
 """How fast a run buys: how many tasks run at the API at once, and how many are submitted a minute.
 
-The pace is divided among the live runs of the edition. A 429 lowers it, successes raise it back to the campaign's own
-number.
+The pace is divided among the live runs of the edition. After a 429 the run keeps to what the API has taken so far,
+where that explains the refusal (see ``ceilings``). Where it does not, the tasks in flight are halved, and successes
+raise them back to the campaign's own number.
 """
 
 from __future__ import annotations
@@ -9,13 +10,36 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from enum import Enum, auto
 
 from adloom.core.campaign import Pace
+from adloom.guards.ceilings import Ceilings
 from adloom.guards.gate import Gate
 from adloom.ports import Clock
 
 CUT_AT_MOST_EVERY_S = 10
 """A burst of 429 answers to one window of calls is one piece of news, not many."""
+
+
+class _Submit(Enum):
+    """How far the purchase that has a place has come."""
+
+    WAITS = auto()
+    ASKED = auto()
+    """It has its turn, and no answer is known."""
+    ACCEPTED = auto()
+
+
+class _Place:
+    """A place among the tasks in flight."""
+
+    def __init__(self) -> None:
+        self.submit = _Submit.WAITS
+
+
+_MINE: ContextVar[_Place | None] = ContextVar("place", default=None)
+"""The place of the purchase that the current task is at."""
 
 
 class Throttle:
@@ -31,31 +55,64 @@ class Throttle:
         self._next_submit = 0.0
         self._last_cut = float("-inf")
         self._successes = 0
+        self._ceilings = Ceilings(clock)
+        self._answered = asyncio.Event()
         self.in_flight = 0
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """A place among the tasks in flight. Raises GateClosed instead of waiting on when buying stops."""
         async with self._changed:
-            while self.in_flight >= max(1, int(self._limit)):
+            while self.in_flight >= max(1, min(int(self._limit), self._ceilings.tasks)):
                 self._gate.check()
                 await self._changed.wait()
             self._gate.check()
             self.in_flight += 1
+        place = _Place()
+        mine = _MINE.set(place)
         try:
             yield
         finally:
+            _MINE.reset(mine)
+            self._leave(place)
             async with self._changed:
                 self.in_flight -= 1
                 self._changed.notify_all()
 
+    def _leave(self, place: _Place) -> None:
+        if place.submit is _Submit.ACCEPTED:
+            self._ceilings.end()
+        self._take_back(place)
+        self._answered.set()
+
+    def give_back(self) -> None:
+        """Whoever has the turn does not submit, or nobody knows what came of it: others need not wait for an answer."""
+        self._take_back(_MINE.get())
+        self._answered.set()
+
+    def _take_back(self, place: _Place | None) -> None:
+        if place is not None and place.submit is _Submit.ASKED:
+            self._ceilings.forget()
+            place.submit = _Submit.WAITS
+
     async def turn(self) -> None:
         """Wait for the next submit's turn. Raises GateClosed."""
-        await self._gate.wait_open()
-        while (wait_s := self._next_submit - self._clock.monotonic()) > 0:  # a 429 may come while this waits
-            await self._gate.sleep(wait_s, self._clock)
+        place = _MINE.get()
+        self._take_back(place)
+        while True:
             await self._gate.wait_open()
+            wait_s = max(self._next_submit - self._clock.monotonic(), self._ceilings.wait_s())
+            if wait_s > 0:  # a 429 may come while this waits
+                await self._gate.sleep(wait_s, self._clock)
+            elif place is not None and self._ceilings.is_full():
+                self._answered.clear()
+                await self._answered.wait()
+            else:
+                break
         self._next_submit = self._clock.monotonic() + self._spacing_s
+        if place is not None and place.submit is _Submit.WAITS:
+            place.submit = _Submit.ASKED
+            self._ceilings.ask()
 
     async def divide(self, runs: int) -> None:
         """Keep to the part of one of so many runs, and to as much of it as a 429 has left.
@@ -80,16 +137,26 @@ class Throttle:
         self._next_submit = max(self._next_submit, self._clock.monotonic() + wait_s)
 
     def slow_down(self, pause_s: float) -> None:
-        """A 429 came: halve the tasks in flight and let nobody submit for a while."""
+        """A 429 came: keep to what was accepted before, else halve the tasks in flight; nobody submits for a while."""
         self.pause(pause_s)
+        self._take_back(_MINE.get())
+        self._answered.set()
         now = self._clock.monotonic()
         self._successes = 0
+        if self._ceilings.refuse(pause_s):
+            return
         if now - self._last_cut >= CUT_AT_MOST_EVERY_S:
             self._last_cut = now
             self._limit = max(1.0, self._limit / 2)
 
     async def speed_up(self) -> None:
         """A submit was accepted: after a window full of them one more task may run at once."""
+        place = _MINE.get()
+        if place is not None and place.submit is not _Submit.ACCEPTED:
+            self._take_back(place)
+            place.submit = _Submit.ACCEPTED
+            self._ceilings.accept()
+        self._answered.set()
         self._successes += 1
         if self._successes >= self._limit and self._limit < self._most:
             self._successes = 0
@@ -97,6 +164,7 @@ class Throttle:
             await self.wake()
 
     async def wake(self) -> None:
-        """Let everyone who waits for a place look at the gate again."""
+        """Let everyone who waits for a place or a turn look at the gate again."""
+        self._answered.set()
         async with self._changed:
             self._changed.notify_all()

@@ -74,10 +74,13 @@ class Spender:
         while True:
             async with self._prices.turn(order):
                 await self._throttle.turn()
-                if order.model in self._fallback.broken:  # since this waits
-                    return ModelUnavailable(self._fallback.broken[order.model])
-                if self._prices.may_go(order):
-                    return await self._attempt(order) if self._ledger.facts(order.call).stage in _TO_BUY else None
+                try:
+                    if order.model in self._fallback.broken:  # since this waits
+                        return ModelUnavailable(self._fallback.broken[order.model])
+                    if self._prices.may_go(order):
+                        return await self._attempt(order) if self._ledger.facts(order.call).stage in _TO_BUY else None
+                finally:
+                    self._throttle.give_back()
 
     def is_blocked(self, order: Order) -> bool:
         """Whether an order's model is not bought from any more, and no other may take its place: then it is left open.
