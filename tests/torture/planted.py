@@ -487,7 +487,7 @@ def links_are_renewed_without_a_wait(put: Put) -> None:
 
 @plant("I1")
 def a_shorter_ledger_is_trusted(put: Put) -> None:
-    put(rollback.Past, "lacking", lambda _self, _ledger: rollback.NOTHING)
+    put(rollback.Past, "lack_of", lambda _self, _heard, _ledger: rollback.NOTHING)
 
 
 @plant("I15")
@@ -495,7 +495,10 @@ def the_ledger_is_read_before_the_manifest(put: Put) -> None:
     load = Ledger.load
 
     class Later:
-        def lacking(self, ledger: Any) -> Any:
+        def heard(self) -> Any:
+            return rollback.Heard(set())
+
+        def lack_of(self, _heard: Any, ledger: Any) -> Any:
             return ledger.read_later.lacking(ledger)
 
     async def read_past(_store: Any, _edition: Any) -> Any:
