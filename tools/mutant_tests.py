@@ -91,11 +91,16 @@ def _needs(item: pytest.Item) -> Sequence[str]:
 
 
 class Only:
-    """Runs some tests, in an order of its own."""
+    """Runs some tests, in an order of its own, and writes down which of them fails."""
 
-    def __init__(self, tests: Sequence[str]) -> None:
+    def __init__(self, tests: Sequence[str], failed: Path) -> None:
+        self._failed = failed
         self._turn = {test: turn for turn, test in enumerate(tests)}
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         items[:] = sorted((item for item in items if item.nodeid in self._turn), key=lambda i: self._turn[i.nodeid])
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._failed.write_text(report.nodeid, encoding="utf-8")

@@ -264,24 +264,26 @@ def _hash_of_everything() -> str:
 # --- one mutant
 
 
-def survives(mutant: Mutant, tests: Sequence[str]) -> bool:
-    """Whether these tests and the simulation pass with a mutant."""
+def what_notices(mutant: Mutant, tests: Sequence[str]) -> str:
+    """The first of these tests that fails with a mutant, or what else does; empty where all passes."""
     with tempfile.TemporaryDirectory(prefix="adloom-mutant-") as folder:
-        sources = Path(folder) / "src"
+        sources, failed = Path(folder) / "src", Path(folder) / "failed"
         shutil.copytree(SOURCES, sources / "adloom")
         changed = sources / "adloom" / mutant.file
         content = changed.read_bytes()
         changed.write_bytes(content[: mutant.start] + mutant.text.encode() + content[mutant.end :])
-        child = multiprocessing.get_context("fork").Process(target=_meet, args=(tests, sources))
+        child = multiprocessing.get_context("fork").Process(target=_meet, args=(tests, sources, failed))
         child.start()
         child.join(LONGEST_S)
         if child.is_alive():
             child.kill()
         child.join()
-        return child.exitcode == 0
+        if child.exitcode == 0:
+            return ""
+        return failed.read_text(encoding="utf-8") if failed.exists() else "time, or Python itself"
 
 
-def _meet(tests: Sequence[str], sources: Path) -> None:
+def _meet(tests: Sequence[str], sources: Path, failed: Path) -> None:
     """Run the tests in this process, which has nothing of adloom loaded yet, then the simulation."""
     resource.setrlimit(resource.RLIMIT_CPU, (LONGEST_CPU_S, LONGEST_CPU_S))
     os.environ |= _environ(sources)
@@ -291,8 +293,12 @@ def _meet(tests: Sequence[str], sources: Path) -> None:
     os.dup2(silent, 1)
     os.dup2(silent, 2)
     files = dict.fromkeys(test.partition("::")[0] for test in tests)
-    code = pytest.main([*_OPTIONS, "-x", *files], [Only(tests)]) if tests else 0
-    sys.exit(1 if code or _simulation_breaks() else 0)
+    if tests and pytest.main([*_OPTIONS, "-x", *files], [Only(tests, failed)]):
+        sys.exit(1)
+    if _simulation_breaks():
+        failed.write_text("the simulation", encoding="utf-8")
+        sys.exit(1)
+    sys.exit(0)
 
 
 def _simulation_breaks() -> bool:
@@ -332,8 +338,8 @@ def main() -> int:
     for module in PRELOADED:
         importlib.import_module(module)
     quickest = [test.test for test in sorted(tests, key=lambda test: test.cpu_s)[:UNCHANGED]]
-    if not survives(Mutant("core/facts.py", 1, "nothing", 0, 0, "", ""), quickest):
-        print("the tests fail on the code as it is: mend that first")
+    if failed := what_notices(Mutant("core/facts.py", 1, "nothing", 0, 0, "", ""), quickest):
+        print(f"the tests fail on the code as it is: mend that first ({failed})")
         return 1
     return _report(chosen, tests, until, options.workers)
 
@@ -346,13 +352,13 @@ def _report(chosen: Sequence[Mutant], tests: Sequence[Seen], until: float, worke
     alike = [mutant for mutant in chosen if mutant.change in harmless]
     chosen = [mutant for mutant in chosen if mutant.change not in harmless]
     with ThreadPoolExecutor(workers) as pool:
-        for mutant, survived in zip(chosen, pool.map(lambda m: _in_time(m, tests, until), chosen), strict=True):
-            if survived is None:
+        for mutant, noticed_by in zip(chosen, pool.map(lambda m: _in_time(m, tests, until), chosen), strict=True):
+            if noticed_by is None:
                 continue
             made[mutant.file] += 1
-            if survived:
+            if not noticed_by:
                 survivors.append(mutant)
-            print(f"{'SURVIVED' if survived else 'noticed '} {mutant}", flush=True)
+            print(f"{mutant}: {f'noticed by {noticed_by}' if noticed_by else 'SURVIVED'}", flush=True)
     alive = Counter(mutant.file for mutant in survivors)
     for file, number in sorted(made.items()):
         print(f"  {file:<22} {number - alive[file]:>3} of {number:>3} noticed")
@@ -365,8 +371,8 @@ def _report(chosen: Sequence[Mutant], tests: Sequence[Seen], until: float, worke
     return 0 if share >= 0.95 else 1  # noqa: PLR2004 - what the documentation promises
 
 
-def _in_time(mutant: Mutant, tests: Sequence[Seen], until: float) -> bool | None:
-    return None if time.monotonic() > until else survives(mutant, tests_for(mutant, tests))
+def _in_time(mutant: Mutant, tests: Sequence[Seen], until: float) -> str | None:
+    return None if time.monotonic() > until else what_notices(mutant, tests_for(mutant, tests))
 
 
 def _equivalent() -> set[str]:
