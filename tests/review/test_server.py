@@ -1,5 +1,7 @@
 """The served page answers to its own address alone, and takes nothing but decisions about its images."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -7,7 +9,8 @@ import pytest
 from support.reviewer import EDITION, Reviewer
 from support.shop import SandboxRig, one_row
 
-from adloom.gallery.chooser.render import ID_DIGITS
+from adloom.gallery.chooser.render import ID_DIGITS, render
+from adloom.gallery.choosing import Choosing
 from adloom.review.server import ReviewServer
 from adloom.targets import new_ledger, open_store
 
@@ -89,3 +92,23 @@ async def test_what_is_no_decision_is_refused_and_nothing_is_kept(
     assert (await client.post(server.url + "decide", json=body, headers=own)).status == status
     assert (await client.post(server.url + "decide", data="{}", headers=own)).status == 415
     assert reviewer.facts() == []
+
+
+async def test_decisions_are_saved_while_a_large_page_is_made(
+    server: ReviewServer, client: aiohttp.ClientSession, reviewer: Reviewer, monkeypatch: pytest.MonkeyPatch
+):
+    begun, saved = threading.Event(), threading.Event()
+
+    def takes_long(choosing: Choosing, data: dict[str, object]) -> bytes:
+        begun.set()
+        assert saved.wait(20)
+        return render(choosing, data)
+
+    monkeypatch.setattr("adloom.review.server.render", takes_long)
+    page = asyncio.create_task(client.get(server.url))
+    assert await asyncio.to_thread(begun.wait, 20)
+    image = (await reviewer.choosing()).candidates[0].variant.key[:ID_DIGITS]
+    wish, origin = {"id": image, "decision": "approved"}, {"Origin": server.origin}
+    assert (await client.post(server.url + "decide", json=wish, headers=origin)).status == 200
+    saved.set()
+    assert (await page).status == 200

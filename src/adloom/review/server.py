@@ -103,7 +103,8 @@ class ReviewServer:
         await self.ledger.catch_up()
         choosing = await self._read()
         thumbs = await existing_thumbs(self.store, self.edition)
-        body = render(choosing, page_data(choosing, thumbs, Live(served_every_ms=LOOKS_EVERY_MS)))
+        live = Live(served_every_ms=LOOKS_EVERY_MS)
+        body = await asyncio.to_thread(lambda: render(choosing, page_data(choosing, thumbs, live)))  # seconds, if large
         headers = {"Content-Security-Policy": f"{policy(connects=True)}; frame-ancestors 'none'"}
         return web.Response(body=body, content_type="text/html", charset="utf-8", headers=headers)
 

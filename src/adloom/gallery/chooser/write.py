@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from adloom.gallery.chooser import Live, page_data, render
 from adloom.gallery.choosing import read_choosing
 from adloom.gallery.thumbs import existing_thumbs
@@ -20,8 +22,9 @@ async def write_review_page(store: Store, edition: Edition, ledger: Ledger, runn
     ``ledger`` is loaded already. Raises InputError when the edition has no plan yet.
     """
     choosing = await read_choosing(store, edition, ledger)
-    data = page_data(choosing, await existing_thumbs(store, edition), Live(running))
-    await store.replace(edition.key(NAME), render(choosing, data), media_type=_MEDIA_TYPE)
+    thumbs = await existing_thumbs(store, edition)
+    content = await asyncio.to_thread(lambda: render(choosing, page_data(choosing, thumbs, Live(running))))
+    await store.replace(edition.key(NAME), content, media_type=_MEDIA_TYPE)
     return store.link(edition.key(NAME))
 
 
