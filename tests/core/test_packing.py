@@ -1,8 +1,10 @@
 """Rows that ask for the same share the fewest calls, and no call ever mixes two requests."""
 
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.fakes import a_row, few, references
@@ -70,8 +72,31 @@ def test_rows_that_gain_nothing_keep_the_calls_that_they_had(counts):
     different = [a_row(f"r{n}", prompt=f"mug {n}", variants=n) for n in counts]
     _, planned = _planned(different)
     assert planned == list(Planner({}, {}).plan(different))
-    whole = _rows([("mug", 15), ("mug", 30)])
-    assert _planned(whole)[1] == list(Planner({}, {}).plan(whole))
+    for wanted in ([("mug", 15), ("mug", 30)], [("mug", 16), ("mug", 15)]):
+        whole = _rows(wanted)
+        assert _planned(whole)[1] == list(Planner({}, {}).plan(whole))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"prompt": "mugs"},
+        {"model": "doubao-seedream-4.5"},
+        {"size": "4:5"},
+        {"quality": "4K"},
+        {"priority": "fast"},
+        {"references": references(1)},
+        {"options": (("output_format", "png"),)},
+        {"grouping": Grouping.INDEPENDENT},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_rows_that_differ_in_anything_that_is_sent_share_no_call(other):
+    row = a_row("r1", prompt="mug", variants=2)
+    rows = [row, replace(row, identity="r2", name="r2", label="r2", **other)]
+    planner, planned = _planned(rows)
+    assert planned == list(Planner({}, {}).plan(rows))
+    assert not planner.repeats
 
 
 def test_what_a_packed_call_buys_for_another_row_tells_whose_it_is():

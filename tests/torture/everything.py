@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it
 from torture import (
     damages,
     generated,
+    hostile,
     io_errors,
     kill_points,
     loop_kills,
@@ -49,6 +50,7 @@ NEED_STRACE = ("power", "loop", "points", "errors")
 def parts(seed: int, workers: int, until: float) -> dict[str, Callable[[], Tally]]:
     """The parts by name, the quick ones first."""
     return {
+        "hostile": partial(hostile.torture, until=until),
         "readers": partial(readers.torture, inputs=readers.EACH, seed=seed, workers=workers, until=until),
         "losses": partial(lost_replies.torture, seeds=20, workers=workers, until=until),
         "twenty": partial(random_kills.twenty_at_once, rounds=5, workers=1, until=until),
