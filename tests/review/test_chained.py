@@ -177,6 +177,23 @@ async def test_another_run_that_was_first_is_not_contradicted(shop: SandboxRig, 
     assert shop.bought() == before
 
 
+async def test_a_run_that_would_take_a_refresh_back_buys_nothing(shop: SandboxRig, reviewer: Reviewer):
+    shop.write(CHAINED)
+    await shop.run()
+    await reviewer.decide("a,1,1,approved,")
+    await shop.run()
+    shop.write(CHAINED.replace("variants: 2", "variants: 3"))
+    store = open_store(shop.settings.archive)
+    late = await assessment_of(shop.request(), shop.settings, store, to_run=True)
+    assert late.surveyed.asked.images == 2  # of the mugs alone
+    await reviewer.decide("a,2,1,approved,")
+    await shop.run(refresh=frozenset({"banner"}))
+    revisions = len(list(shop.edition().glob("plan-r*.json")))
+    with pytest.raises(InputError, match="another run has just begun to buy job banner"):
+        await execute(shop.settings, store, late)
+    assert len(list(shop.edition().glob("plan-r*.json"))) == revisions
+
+
 async def test_rows_with_references_of_their_own_do_not_wait_and_decide_nothing_for_the_others(
     shop: SandboxRig, reviewer: Reviewer
 ):

@@ -122,20 +122,21 @@ async def record(
 ) -> None:
     """Write down what chained jobs have as references, for those that are about to be ``bought``.
 
-    Raises InputError where another run has begun one of them with other images.
+    Raises InputError where another run has begun one of the jobs with other images: a plan without these would take
+    away what that run is buying.
     """
     for job, chain in chains.items():
-        if job not in bought:
-            continue
         name, content = record_of(job, chain, time, writer)
-        if chain.is_recorded:
-            overtaken = await store.read(edition.key(name)) is not None
-        elif await store.create(edition.key(name), to_json(content)):
-            overtaken = False
-        else:
-            overtaken = (await _read(store, edition, name))[1].of != chain.of
-        if overtaken:
+        if job in bought and not chain.is_recorded and await store.create(edition.key(name), to_json(content)):
+            continue
+        theirs = await _of(store, edition, name)
+        if theirs is not None and (chain.is_recorded or theirs.of != chain.of):
             raise InputError(
                 f"another run has just begun to buy job {job} with other approved images; nothing was sent",
                 remedy="Run the same command again.",
             )
+
+
+async def _of(store: Store, edition: Edition, name: str) -> Chain | None:
+    """What a record says, None where there is none. Raises RecordUnreadable."""
+    return None if await store.read(edition.key(name)) is None else (await _read(store, edition, name))[1]
