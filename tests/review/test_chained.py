@@ -194,6 +194,16 @@ async def test_a_run_that_would_take_a_refresh_back_buys_nothing(shop: SandboxRi
     assert len(list(shop.edition().glob("plan-r*.json"))) == revisions
 
 
+async def test_a_job_whose_images_another_one_buys_has_approved_images_too(shop: SandboxRig, reviewer: Reviewer):
+    twin = "  - {id: twin, prompt: 'mug {{ n }}', variants: 2, rows: mugs.csv}\n"
+    text = CHAINED.replace("  - {id: banner", f"{twin}  - {{id: banner").replace("job: mug", "job: twin")
+    shop.write("duplicates: merge\n" + text)
+    await shop.run()
+    await reviewer.decide("a,1,1,approved,")
+    assert (await shop.run()).exit_code == 0
+    assert sent_references(shop, "a banner") == [1]
+
+
 async def test_rows_with_references_of_their_own_do_not_wait_and_decide_nothing_for_the_others(
     shop: SandboxRig, reviewer: Reviewer
 ):

@@ -83,7 +83,7 @@ def _approved(
     for planned in Planner(known, source.campaign.prices).plan(source.rows()) if jobs else ():
         if planned.row.job not in found:
             continue
-        for variant in planned.variants[planned.row.shared :]:
+        for variant in planned.variants:  # also those that an earlier row buys, maybe another job's
             outcome = known.get(variant.key)
             if variant.key in keys and outcome is not None and outcome.status is Status.ARCHIVED:
                 master = _master(ledger, variant.key, outcome.call)
