@@ -26,11 +26,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing import connection
 from pathlib import Path
 
 import pytest
@@ -264,23 +264,47 @@ def _hash_of_everything() -> str:
 # --- one mutant
 
 
-def what_notices(mutant: Mutant, tests: Sequence[str]) -> str:
-    """The first of these tests that fails with a mutant, or what else does; empty where all passes."""
-    with tempfile.TemporaryDirectory(prefix="adloom-mutant-") as folder:
-        sources, failed = Path(folder) / "src", Path(folder) / "failed"
+class Trial:
+    """One mutant in a process of its own, which is forked from the main thread: another's child has no signals."""
+
+    def __init__(self, mutant: Mutant, tests: Sequence[str]) -> None:
+        self.mutant = mutant
+        self._folder = tempfile.TemporaryDirectory(prefix="adloom-mutant-")
+        sources, self._failed = Path(self._folder.name) / "src", Path(self._folder.name) / "failed"
         shutil.copytree(SOURCES, sources / "adloom")
         changed = sources / "adloom" / mutant.file
         content = changed.read_bytes()
         changed.write_bytes(content[: mutant.start] + mutant.text.encode() + content[mutant.end :])
-        child = multiprocessing.get_context("fork").Process(target=_meet, args=(tests, sources, failed))
-        child.start()
-        child.join(LONGEST_S)
-        if child.is_alive():
-            child.kill()
-        child.join()
-        if child.exitcode == 0:
-            return ""
-        return failed.read_text(encoding="utf-8") if failed.exists() else "time, or Python itself"
+        self._until = time.monotonic() + LONGEST_S
+        self.child = multiprocessing.get_context("fork").Process(target=_meet, args=(tests, sources, self._failed))
+        self.child.start()
+
+    @property
+    def is_over(self) -> bool:
+        return not self.child.is_alive() or time.monotonic() > self._until
+
+    def end(self) -> str:
+        """The first test that failed, or what else noticed the mutant; empty where all passed."""
+        self.child.kill()
+        self.child.join()
+        failed = self._failed.read_text(encoding="utf-8") if self._failed.exists() else "time, or Python itself"
+        self._folder.cleanup()
+        return "" if self.child.exitcode == 0 else failed
+
+
+def try_all(
+    chosen: Sequence[Mutant], tests: Sequence[Seen], workers: int, until: float
+) -> Iterator[tuple[Mutant, str]]:
+    """Each mutant with what noticed it, as they end; none is begun after ``until`` on the monotonic clock."""
+    waiting, running = deque(chosen), list[Trial]()
+    while running or (waiting and time.monotonic() < until):
+        while waiting and len(running) < workers and time.monotonic() < until:
+            mutant = waiting.popleft()
+            running.append(Trial(mutant, tests_for(mutant, tests)))
+        connection.wait([trial.child.sentinel for trial in running], timeout=1)
+        for trial in [trial for trial in running if trial.is_over]:
+            running.remove(trial)
+            yield trial.mutant, trial.end()
 
 
 def _meet(tests: Sequence[str], sources: Path, failed: Path) -> None:
@@ -337,8 +361,10 @@ def main() -> int:
     print(f"{len(tests)} tests, {sum(test.cpu_s for test in tests):.0f} s of processor time", flush=True)
     for module in PRELOADED:
         importlib.import_module(module)
-    quickest = [test.test for test in sorted(tests, key=lambda test: test.cpu_s)[:UNCHANGED]]
-    if failed := what_notices(Mutant("core/facts.py", 1, "nothing", 0, 0, "", ""), quickest):
+    unchanged = Mutant("core/facts.py", 1, "nothing", 0, 0, "", "")
+    trial = Trial(unchanged, [test.test for test in sorted(tests, key=lambda test: test.cpu_s)[:UNCHANGED]])
+    trial.child.join()
+    if failed := trial.end():
         print(f"the tests fail on the code as it is: mend that first ({failed})")
         return 1
     return _report(chosen, tests, until, options.workers)
@@ -351,14 +377,11 @@ def _report(chosen: Sequence[Mutant], tests: Sequence[Seen], until: float, worke
     harmless = _equivalent()
     alike = [mutant for mutant in chosen if mutant.change in harmless]
     chosen = [mutant for mutant in chosen if mutant.change not in harmless]
-    with ThreadPoolExecutor(workers) as pool:
-        for mutant, noticed_by in zip(chosen, pool.map(lambda m: _in_time(m, tests, until), chosen), strict=True):
-            if noticed_by is None:
-                continue
-            made[mutant.file] += 1
-            if not noticed_by:
-                survivors.append(mutant)
-            print(f"{mutant}: {f'noticed by {noticed_by}' if noticed_by else 'SURVIVED'}", flush=True)
+    for mutant, noticed_by in try_all(chosen, tests, workers, until):
+        made[mutant.file] += 1
+        if not noticed_by:
+            survivors.append(mutant)
+        print(f"{mutant}: {f'noticed by {noticed_by}' if noticed_by else 'SURVIVED'}", flush=True)
     alive = Counter(mutant.file for mutant in survivors)
     for file, number in sorted(made.items()):
         print(f"  {file:<22} {number - alive[file]:>3} of {number:>3} noticed")
@@ -369,10 +392,6 @@ def _report(chosen: Sequence[Mutant], tests: Sequence[Seen], until: float, worke
         f"{noticed} of {total} noticed, {share:.1%}; {len(alike)} make no difference, {late} left out for lack of time"
     )
     return 0 if share >= 0.95 else 1  # noqa: PLR2004 - what the documentation promises
-
-
-def _in_time(mutant: Mutant, tests: Sequence[Seen], until: float) -> str | None:
-    return None if time.monotonic() > until else what_notices(mutant, tests_for(mutant, tests))
 
 
 def _equivalent() -> set[str]:
