@@ -18,6 +18,7 @@ from support.fakes import (
 )
 
 from adloom.collect.failure import RELEASE_INTERVALS, SILENT_INTERVALS
+from adloom.core.facts import Stage
 from adloom.core.outcomes import Status
 from adloom.core.task import Task, TaskState
 from adloom.run.run import Result, Run
@@ -115,6 +116,9 @@ async def test_nothing_is_bought_while_a_former_task_runs_again(street):
     assert len(street.api.posts) == 1
     assert result.published.asked[Status.OPEN] == 2
     assert result.exit_code == 7
+    (facts,) = await street.facts()
+    assert facts.stage is Stage.UNBOUGHT  # what was decided and not sent waits for nothing, and reserves nothing
+    assert result.published.manifest["totals"]["credits_reserved"] == 0
 
 
 async def test_nothing_is_bought_once_a_former_task_was_charged_after_all(street):
