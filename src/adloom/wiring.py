@@ -29,6 +29,7 @@ from adloom.edges.reference_hosts import ReferenceHosts
 from adloom.edges.settings import Settings
 from adloom.gallery import write_gallery
 from adloom.gallery.chooser.write import write_review_page
+from adloom.gallery.render import DELIVERY_PAGE
 from adloom.ledger.edition import Edition
 from adloom.ledger.ledger import Ledger
 from adloom.plan.assessment import Assessment, assess
@@ -190,10 +191,12 @@ async def _delivered(world: World, assessment: Assessment) -> tuple[str, ...]:
         return ()
     try:
         done = await deliver_edition(new_ledger(world.store, assessment.edition), assessment.source, DeliverRequest())
+        await _lead_to_delivery(world.store, assessment.edition, done)
     except AdloomError as error:
         return (f"not delivered: {error.message}; the command deliver tries again",)
     refused = f", {done.result.refused} refused" if done.result.refused else ""
-    return (f"delivered {done.result.made} files, {done.result.kept} were there{refused}: {done.address}",)
+    told = f"delivered {done.result.made} files, {done.result.kept} were there{refused}: {done.address}"
+    return (told, *done.notes)
 
 
 async def _put_into_sheet(world: World, assessment: Assessment) -> tuple[str, ...]:
@@ -307,6 +310,16 @@ async def publish_again(store: Store, edition: Edition) -> None:
             await _derive_rest(store, edition, ledger, decoder)
 
 
+async def _lead_to_delivery(store: Store, edition: Edition, done: Delivered) -> None:
+    """Rewrite the edition's pages if they do not lead to its delivery, or lack a focus that it proposed."""
+    gallery = await store.read(edition.key("gallery.html"))
+    if gallery is None or (DELIVERY_PAGE.encode() in gallery and not (done.proposed and done.result.made)):
+        return
+    ledger = new_ledger(store, edition)
+    await ledger.load()
+    await _derive_rest(store, edition, ledger, None)
+
+
 async def deliver_target(
     target: str,
     settings: Settings,
@@ -320,7 +333,10 @@ async def deliver_target(
     place = open_store(to) if to else None
     try:
         source = campaign_at(target, settings)
-        return await deliver_edition(new_ledger(store, found), source, request, place, progress=progress)
+        done = await deliver_edition(new_ledger(store, found), source, request, place, progress=progress)
+        if place is None:
+            await _lead_to_delivery(store, found, done)
+        return done
     finally:
         await store.aclose()
         if place is not None:

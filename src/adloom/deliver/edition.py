@@ -45,6 +45,8 @@ class Delivered:
     result: Result
     address: str
     notes: tuple[str, ...]
+    proposed: int = 0
+    """Images that were cut around a point that adloom proposed."""
 
 
 async def deliver_edition(
@@ -88,7 +90,7 @@ async def deliver_edition(
         notes = (*notes, f"{proposed} images are cut around a point that adloom proposed: {_LOOK}")
     if result.former:
         notes = (*notes, f"{len(result.former)} files of earlier deliveries are there and no part of this one")
-    return Delivered(result, place.address, notes)
+    return Delivered(result, place.address, notes, proposed)
 
 
 async def _wanted(

@@ -30,6 +30,8 @@ STATUS_WORDS = {
     "stopped": "Stopped before the end; run it again to continue",
 }
 _BAR_UNITS = 1000
+DELIVERY_PAGE = "delivery/delivery.html"
+"""The page of the delivery in the edition's own folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Head:
     plan_revision: int
     sandbox: bool
     has_manifest: bool
+    has_delivery: bool = False
 
 
 def render_page(head: Head, contents: Contents, number: int, rows: Sequence[RowView]) -> bytes:
@@ -87,6 +90,7 @@ def _environment() -> Environment:
         policy=f"default-src 'none'; img-src 'self' file: data:; style-src 'sha256-{allowed}'; "
         "base-uri 'none'; form-action 'none'",
         page_name=page_name,
+        delivery_page=DELIVERY_PAGE,
         status_words=STATUS_WORDS,
     )
     environment.filters["plural"] = _plural

@@ -14,7 +14,7 @@ from adloom.core.identity import thumb_key
 from adloom.core.manifest import Tally, overall_status
 from adloom.core.outcomes import Outcome, Outcomes
 from adloom.core.planned import PlannedRow
-from adloom.gallery.render import Head, render_leftover, render_page
+from adloom.gallery.render import DELIVERY_PAGE, Head, render_leftover, render_page
 from adloom.gallery.thumbs import existing_thumbs, make_thumbs
 from adloom.gallery.view import IMAGES_PER_PAGE, Contents, is_shown, page_name, row_view
 from adloom.ledger.edition import Edition, from_json
@@ -72,6 +72,7 @@ async def _head(store: Store, edition: Edition, revision: Revision, tally: Tally
         revision.number,
         revision.origin.is_stand_in,
         has_manifest=bool(manifest),
+        has_delivery=edition.key(DELIVERY_PAGE) in [each.key async for each in store.list(edition.key(DELIVERY_PAGE))],
     )
 
 

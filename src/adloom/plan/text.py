@@ -98,7 +98,7 @@ def _delivery_lines(assessment: Assessment) -> list[str]:
         made = f"{channels} from {_counted(len(saving.masters), 'master')}: {_counted(saving.images, 'image')}"
         cost = f"{assessment.origin.word}${usd(saving.credits):.2f}"
         if not saving.overlaps and saving.images_one_each > saving.images:
-            cost += f"; one image a channel would be ${usd(saving.credits_one_each):.2f}"
+            cost += f"; one image a channel would be {assessment.origin.word}${usd(saving.credits_one_each):.2f}"
         lines.append(f"deliver   {made}, {cost}")
     if not assessment.source.campaign.delivery.marking.on:
         lines.append("warning   marking is off: no delivered file will say that it was generated")
