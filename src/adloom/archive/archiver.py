@@ -1,9 +1,9 @@
 """The only writer of assets: download, verify, put, and only then record it in the ledger.
 
 An asset is ``assets/<job>/<label>-<variant>-<6 hex of its key>.<ext>``, created once and never overwritten, byte for
-byte as received. Images above what was asked for go to ``extras/<call>-<index>.<ext>``. Of paid bytes that are no whole
-image the first ones go to ``quarantine/<call>-<index>-<6 hex of their SHA-256>.bin`` as evidence, and the image is
-fetched again, in this run and later ones, while its link lives. An object that is already there from a run that died
+byte as received. Images above what was asked for go to ``extras/<call>-<index>.<ext>``. The first paid bytes of a link
+that are not a whole image go to ``quarantine/<call>-<index>-<6 hex of their SHA-256>.bin`` as evidence, and the image
+is fetched again, in this run and later ones, while its link lives. An object that is already there from a run that died
 before it could say so is taken over when it decodes.
 """
 
@@ -52,7 +52,7 @@ class Archiver:
     async def archive(self, call: str) -> None:
         """Archive every image of a completed call that is not archived yet, and record what became of each.
 
-        An image that could not be fetched this time is left out: a later run tries again while its link lives.
+        An image that cannot be fetched now is left out: later runs retry it while its link lives.
         """
         facts = self._ledger.facts(call)
         reading = self._fetcher.reading(facts.latest.task)
@@ -86,9 +86,10 @@ class Archiver:
                 return True
 
     async def _record(self, call: str, images: Sequence[Image], siblings: Siblings) -> int:
-        """Write down what became of images; a record that another run has written meanwhile does not replace this.
+        """Record what became of images, even if another run has recorded something meanwhile.
 
-        How many are known of now: what another run took for another index meanwhile is not.
+        Returns how many images are now accounted for; one that another run has meanwhile taken for another index is
+        not.
         """
         while True:
             latest = self._ledger.facts(call).latest
@@ -142,7 +143,7 @@ class Archiver:
                 return None
 
     async def _existing(self, call: str, stems: Sequence[str]) -> tuple[str, str, int, Picture] | None:
-        """An asset that a run put there before it died: key, hash, size and picture."""
+        """An asset that a run stored before it died: key, hash, size and picture."""
         for key in (f"{stem}.{extension}" for stem in stems for extension in _EXTENSIONS):
             content = await self._store.read(self._edition.key(key))
             if content is None or self._is_anothers(key, call):
@@ -186,7 +187,7 @@ class Archiver:
             log.info("the thumbnail of %s was not written: %s", key, error.message)
 
     async def _keep(self, facts: CallFacts, index: int, siblings: Siblings, download: Download) -> None:
-        """Keep the first bytes of an image that were none, as evidence."""
+        """Keep the first bytes that were not an image, as evidence."""
         if siblings.has_evidence(index):
             return
         is_old = await self._evidence(facts, index) is not None
@@ -197,13 +198,13 @@ class Archiver:
             log.error("image %d of call %s: its link brings no image; see %s", index + 1, facts.call, key)
 
     async def _evidence(self, facts: CallFacts, index: int) -> str | None:
-        """Where bytes of an image are kept that were none."""
+        """Where bytes that were not an image are kept."""
         prefix = self._edition.key(_evidence_stem(facts, index))
         keys = sorted([listed.key async for listed in self._store.list(prefix)])
         return keys[0].removeprefix(self._edition.prefix) if keys else None
 
     async def _given_up(self, facts: CallFacts, index: int, number: int, error: LinkExpired) -> Image:
-        """The end of an image that cannot be had any more."""
+        """The recorded end of an image that can no longer be fetched."""
         key = await self._evidence(facts, index)
         content = None if key is None else await self._store.read(self._edition.key(key))
         if key is None or content is None:

@@ -1,9 +1,9 @@
 """Fetches the image behind a result link, retrying for as long as the link may live.
 
 A link lives for 24 h after its task's end. Until then a refusal (403, 404, 410) and bytes that are not an image prove
-nothing: the result may not have arrived yet, a firewall or a proxy may stand in between, the signature may be stale. So
-such an answer is waited out like any other trouble, and the task is read for a fresh link before each further try. Only
-when the 24 h are over does it end an image, and only when it is given twice.
+nothing: the result may not be there yet, a firewall or proxy may interfere, the signature may be stale. Such an answer
+is retried like any other failure, and the task is read for a fresh link before each retry. Only when the 24 h are over
+does it end an image, and only when it is given twice.
 """
 
 from __future__ import annotations
@@ -26,19 +26,18 @@ from adloom.world import World
 log = logging.getLogger(__name__)
 
 DOWNLOAD_TRIES = 8
-"""In one run; later runs try again. At the default interval they take a minute, and four at the most unlucky."""
+"""Per run; later runs try again. At the default interval they take one minute, at most four."""
 
 SHARED_READING_S = 1.0
-"""Images of one call that are refused together share a reading of their task that is so young."""
+"""Images of one call that are refused together share a reading of their task up to this age."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One image to bring.
+    """One image to fetch.
 
-    ``fresh`` reads the task and returns another link of the same image than the one it is given, ``""`` for none; it
-    raises DownloadFailed while the task cannot be read. ``keep`` is given bytes that are no image, or that nobody could
-    judge.
+    ``fresh`` reads the task and returns a link to the same image other than the given one, or ``""``; it raises
+    DownloadFailed while the task cannot be read. ``keep`` receives bytes that are not an image or could not be judged.
     """
 
     link: str
@@ -64,10 +63,10 @@ class Fetcher:
         return TaskReading(self._api, self._clock, task, SHARED_READING_S * self._scale)
 
     async def image(self, target: Target) -> tuple[Download, Picture]:
-        """The image, its bytes as received.
+        """The image, with its bytes as received.
 
-        Raises DownloadFailed when it cannot be had this time, LinkExpired when it never can: its link has lived its
-        time and brought nothing, and some seconds later neither did the link that its task shows now.
+        Raises DownloadFailed when it cannot be fetched this time, and LinkExpired when it never can: its link's
+        lifetime is over and it brought nothing, and seconds later neither did the link that the task shows now.
         """
         return (await self.found(target))[1:]
 
@@ -93,11 +92,11 @@ class Fetcher:
         raise DownloadFailed(f"{DOWNLOAD_TRIES} tries brought no image; the last one: {trouble.message}")
 
     def is_over(self, target: Target) -> bool:
-        """Whether the link of an image has had its time."""
+        """Whether an image's link is past its lifetime."""
         return self._clock.now() >= target.dies
 
     async def once(self, link: str) -> tuple[Download, Picture] | None:
-        """One try of a link: its image, None when it brings none."""
+        """One try of a link: its image, or None."""
         try:
             download = await self._api.download(link)
             picture = await self._decoder.decode(download.content)
@@ -106,7 +105,7 @@ class Fetcher:
         return None if picture is None else (download, picture)
 
     async def _try(self, link: str, target: Target) -> tuple[Download, Picture] | DownloadError:
-        """One try: the image, or what came instead, LinkExpired standing for whatever a dead link may bring."""
+        """One try: the image, or what came instead. LinkExpired covers everything that a dead link may return."""
         try:
             download = await self._api.download(link)
         except DownloadError as error:
@@ -128,7 +127,7 @@ class Fetcher:
 
 
 async def _fresh(target: Target, link: str) -> str | None:
-    """Another link of the image, empty when there is none, None while nobody can tell."""
+    """Another link to the image; empty when there is none, None while that is unknown."""
     try:
         return await target.fresh(link)
     except DownloadFailed as error:
@@ -137,7 +136,7 @@ async def _fresh(target: Target, link: str) -> str | None:
 
 
 class TaskReading:
-    """The latest reading of one call's task, which is made again when an image asks for a fresh link."""
+    """The latest reading of one call's task, repeated when an image needs a fresh link."""
 
     def __init__(self, api: ImageApi, clock: Clock, task: str, shared_for_s: float) -> None:
         self._api = api
@@ -149,7 +148,7 @@ class TaskReading:
         self.shown: tuple[str, ...] = ()
 
     async def fresh(self, asked: str, known: Sequence[str], refused: str) -> str:
-        """Another link of the image that ``asked`` leads to than the refused one; empty for none.
+        """A link other than the refused one to the image that ``asked`` leads to; empty for none.
 
         Raises DownloadFailed while the task cannot be read.
         """
@@ -174,8 +173,8 @@ class TaskReading:
 class Siblings:
     """The images of one call, distinguished by their bytes where their links differ in nothing but a signature.
 
-    Such images may fill any variant, for one prompt made them all; only the same one must not fill two. ``stored`` has
-    the SHA-256 of those that are stored, by index.
+    Any of them may fill any variant, since one prompt made them all, but no image may fill two. ``stored`` has the
+    SHA-256 of those that are stored, by index.
     """
 
     def __init__(self, fetcher: Fetcher, reading: TaskReading, links: Sequence[str], stored: Mapping[int, str]) -> None:
@@ -185,41 +184,41 @@ class Siblings:
         self._stored = frozenset(stored)
         self._taken = dict(stored)
         self._brought: dict[str, str] = {}
-        """The SHA-256 of what links have brought, empty for nothing."""
+        """The SHA-256 of what each link returned, empty for nothing."""
         self._evidence: dict[int, bool] = {}
         self._one_at_a_time = asyncio.Lock()
 
     def note_evidence(self, index: int, *, is_old: bool) -> None:
-        """Take note that bytes of an index that are not an image are kept, of an earlier run's where ``is_old``."""
+        """Note that bytes of an index that are not an image are kept; ``is_old`` means by an earlier run."""
         self._evidence[index] = is_old
 
     def has_evidence(self, index: int) -> bool:
-        """Whether bytes of an index that are not an image are known to be kept."""
+        """Whether bytes of an index that are not an image are already kept."""
         return index in self._evidence
 
     def is_bad(self, index: int) -> bool:
-        """Whether an earlier run got no image for an index either, but other bytes."""
+        """Whether an earlier run got other bytes, also not an image, for an index."""
         return self._evidence.get(index, False)
 
     async def fresh(self, asked: str, refused: str) -> str:
-        """Another link of the image that ``asked`` leads to than the refused one: see ``TaskReading.fresh``."""
+        """A link other than the refused one to the image of ``asked``: see ``TaskReading.fresh``."""
         links = [link for link in await self._reading.renewals(asked, self._links) if link != refused]
         return next((link for link in links if link not in self._brought), links[0] if links else "")
 
     def note(self, index: int, sha256: str) -> bool:
-        """Take note of an image that was found stored; whether it is this index's own."""
+        """Note an image that was found stored; whether it belongs to this index."""
         if are_alike(self._links[index], self._links) and sha256 in self._others(index):
             return False
         self._taken[index] = sha256
         return True
 
     def is_own(self, index: int, sha256: str, said: Iterable[Image]) -> bool:
-        """Whether no other run has taken an image for another index since this one began."""
+        """Whether no other run has used an image for another index since this run began."""
         since = {image.sha256 for image in said if image.index not in self._stored and image.index != index}
         return sha256 not in since or not are_alike(self._links[index], self._links)
 
     def _others(self, index: int) -> Counter[str]:
-        """What other indexes have, and how often."""
+        """The images of other indexes, and how often each occurs."""
         return Counter(sha256 for other, sha256 in self._taken.items() if other != index)
 
     async def image(self, index: int, target: Target) -> tuple[Download, Picture]:
@@ -236,7 +235,7 @@ class Siblings:
             return download, picture
 
     async def _another(self, target: Target, taken: Counter[str], own: str) -> tuple[Download, Picture] | None:
-        """An image that no other index has; None when the task shows so many equal ones that this may have its own."""
+        """An image that no other index has; None if the task shows enough equal ones for each index."""
         shown: Counter[str] = Counter()
         for link in await self._reading.renewals(target.link, self._links):
             if link not in self._brought:

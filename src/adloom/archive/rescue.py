@@ -1,4 +1,4 @@
-"""Paid images that no variant waits for: second tasks of one attempt, and tasks that no ledger knows.
+"""Rescues paid images that no variant waits for: second tasks of one attempt, and tasks that no ledger knows.
 
 Two tasks for one attempt should not exist; where they do (a process that slept between its last look and its POST), the
 images of the second go to ``extras/<call>-<task>-<index>.<ext>`` and a ``second`` fact carries the charge, once its end
@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 
 SCHEMA = "adloom.orphan/1"
 LISTED_S = POLL_FOR_S + 4 * 3600
-"""How far back the list is searched: an orphan's last links die ``POLL_FOR_S`` after it was made, and a sweep later
-somebody should have said so."""
+"""How far back the list is searched: an orphan's last links die ``POLL_FOR_S`` after its creation, and one more sweep
+is the margin for reporting it."""
 
 
 class Rescuer:
@@ -49,9 +49,10 @@ class Rescuer:
         self._clock = world.clock
 
     async def second_tasks(self) -> None:
-        """Collect every task beside the one that counts, and record its charge and its images.
+        """Collect every task other than the one that counts, and record its charge and images.
 
-        One that had failed, and was completed after another attempt had been bought and completed, is such a task too.
+        That includes a task that failed and was completed after all, once another attempt had been bought and
+        completed.
         """
         for call in self._ledger.calls():
             facts = self._ledger.facts(call)
@@ -64,7 +65,7 @@ class Rescuer:
                         await self._second_task(call, attempt, task_id)
 
     async def orphans(self) -> int:
-        """Copy what no ledger of the archive claims; how many tasks were copied."""
+        """Copy tasks that no ledger of the archive claims; returns how many were copied."""
         now = self._clock.now()
         try:
             listed = await self._api.list_tasks(int(now - LISTED_S))
@@ -104,9 +105,9 @@ class Rescuer:
         )
 
     async def _ended(self, attempt: Attempt, task_id: str, sent: float) -> Task | None:
-        """A second task whose end can be believed: it shows all that was asked for or billed, or two readings agree.
+        """A second task whose end is certain: it shows all that was requested or billed, or two readings agree.
 
-        None while a later run has to look again.
+        None while a later run has to read it again.
         """
         readings: list[Reading] = []
         first = await self._poller.watch(task_id, sent)
@@ -155,7 +156,7 @@ class Rescuer:
         log.error("task %s is claimed by nothing in the archive: its images are in %s", task.task_id, folder)
 
     async def _save(self, task: Task, stem: str, *, made: float) -> list[Image] | None:
-        """Every image of a task that was made at a Unix time; None while one of them cannot be fetched now."""
+        """Every image of a task created at a Unix time; None while one of them cannot be fetched."""
         images: list[Image] = []
         reading = self._fetcher.reading(task.task_id)
         for index, link in enumerate(dict.fromkeys(task.results)):
@@ -194,7 +195,7 @@ class Rescuer:
         )
 
     async def _put(self, stem: str, download: Download, picture: Picture) -> str:
-        """Store an image; what has its name already may be another image of a reading in another order."""
+        """Store an image. Its name may already be taken by another image, from a reading in a different order."""
         for name in (stem, f"{stem}-{download.sha256[:16]}"):
             key = f"{name}.{picture.extension}"
             if await self._store.create(key, download.content, media_type=picture.media_type):

@@ -1,4 +1,4 @@
-r"""Alternatives inside a prompt: ``a {red|blue} mug`` stands for two prompts, and is an axis by itself.
+r"""Alternatives inside a prompt: ``a {red|blue} mug`` means two prompts, and is an axis by itself.
 
 A group begins with a brace, holds ``|`` at least once and ends with a brace. Braces without ``|`` stay what they are,
 and so do those of templates. ``\{a|b}`` is the text ``{a|b}``; inside a group ``\|`` and ``\}`` are text as well.
@@ -37,7 +37,7 @@ class Alternatives:
 
     @property
     def count(self) -> int:
-        """How many texts this stands for."""
+        """How many texts this expands to."""
         return math.prod(map(len, self.groups))
 
     def chosen(self) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -1,7 +1,7 @@
 """Invisible characters that change the direction of the text around them.
 
-A prompt that holds one reads otherwise than it is sent, and so does a page or a report that quotes it. Languages that
-run from right to left need none: the direction follows from their letters.
+A prompt that contains one looks different from what is sent, and so does a page or report that quotes it. Right-to-left
+languages need none: their characters imply the direction.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ ALLOWED = "the text without it; Arabic and Hebrew need none"
 
 
 def first_control(text: str, start: int = 0) -> int:
-    """The index of the first such character from ``start`` on, -1 without one."""
+    """The index of the first such character at or after ``start``, or -1."""
     found = None if text.isascii() else _CONTROLS.search(text, start)
     return found.start() if found else -1
 

@@ -1,8 +1,8 @@
 """Callback addresses: one for each attempt of a call, which only the holder of the secret can compute.
 
 An address is the campaign's ``callback_url`` with ``/<campaign>/<edition>/<call>/<attempt>/<token>`` behind it. It is a
-pure function of the attempt, so that a purchase that is sent again is the same to the byte. A secret has a version, of
-which the token tells, so that a new secret can be taken while addresses of the old one are still out.
+pure function of the attempt, so that a purchase that is sent again is the same to the byte. Secrets have versions, and
+a token names its own, so that a new secret can be introduced while addresses made with the old one are still in use.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ LONGEST_ADDRESS = 2048
 """EvoLink's OpenAPI text, 2026-10."""
 
 FOLDER = "_callbacks"
-"""Where a receiver leaves what came, at the archive's root: ``_callbacks/<campaign>/<edition>/<call>/a1.<task>.json``.
-No campaign has such a name."""
+"""Where a receiver stores what arrived, at the archive's root:
+``_callbacks/<campaign>/<edition>/<call>/a1.<task>.json``. No campaign can have this name."""
 
 
 SECRET_LETTERS = 32
@@ -30,7 +30,7 @@ _SECRET = re.compile(r"(?:v([1-9][0-9]{0,2}):)?(\S+)")
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """What makes callback addresses ours. Version 0 is a secret that was given without one."""
+    """The secret that callback addresses are signed with. Version 0 is one that was given without a version."""
 
     key: bytes = field(repr=False)
     version: int = 0
@@ -51,7 +51,7 @@ def read_secrets(text: str) -> tuple[Secret, ...]:
 
 @dataclass(frozen=True, slots=True)
 class CallbackAddresses:
-    """The addresses of one edition's calls. Without a secret every call has the one that the campaign names."""
+    """The addresses of one edition's calls. Without a secret, every call has the address that the campaign names."""
 
     url: str
     prefix: str
@@ -73,11 +73,11 @@ class CallbackAddresses:
 
 
 def token(secret: Secret, prefix: str, call: str, attempt: int) -> str:
-    """What proves that an address was made by us: HMAC-SHA256 in hexadecimal, behind its secret's version."""
+    """The proof that we made an address: HMAC-SHA256 in hexadecimal, prefixed with its secret's version."""
     seal = hmac.new(secret.key, f"{prefix}{call}/{attempt}".encode(), hashlib.sha256).hexdigest()
     return f"{secret.version}-{seal}" if secret.version else seal
 
 
 def inbox(prefix: str, call: str, attempt: int) -> str:
-    """The beginning of the keys of what came for an attempt; the task's name and ``.json`` follow."""
+    """The key prefix of what arrived for an attempt; the task's name and ``.json`` follow."""
     return f"{FOLDER}/{prefix}{call}/a{attempt}."

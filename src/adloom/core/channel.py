@@ -11,23 +11,23 @@ from datetime import date
 from enum import StrEnum
 
 FORMATS = ("jpeg", "png", "webp", "avif", "gif")
-"""What a channel may take. Renditions are written in all but the last: a GIF has 256 colours."""
+"""What a channel may accept. Renditions are written in all but the last: a GIF has only 256 colours."""
 
 WRITTEN = FORMATS[:-1]
 ORIGINAL = "original"
-"""The reserved channel that takes masters as they are."""
+"""The reserved channel that receives masters unchanged."""
 
 RESERVED = (ORIGINAL, "records")
 """Names of a delivery's own folders."""
 
 STALE_AFTER_DAYS = 180
-"""Our own: platforms change their sizes about once a year, so half of that is worth a look at the source."""
+"""Our own: platforms change their sizes about once a year, so sources should be checked again after half of that."""
 
 KEEP = 0.6
-"""Our own: the share of a master's area that a crop keeps at least; below it a picture's composition is another."""
+"""Our own: the minimum share of a master's area that a crop keeps; below it the composition changes."""
 
 LARGEST_SIDE_PX = 16_384
-"""Our own: the largest side that WebP takes; no known channel has a quarter of it."""
+"""Our own: WebP's largest side; no known channel needs a quarter of it."""
 
 
 class Gate(StrEnum):
@@ -56,7 +56,7 @@ EVIDENCE_WORDS: Mapping[Evidence, str] = {
 
 @dataclass(frozen=True, slots=True)
 class SafeArea:
-    """Margins that a platform covers with its own words and buttons, as fractions of height and width."""
+    """Margins that a platform covers with its own text and buttons, as fractions of height and width."""
 
     top: float = 0.0
     bottom: float = 0.0
@@ -66,10 +66,10 @@ class SafeArea:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One place and what it takes.
+    """One placement and its requirements.
 
-    ``max_bytes`` None means no ceiling. ``format`` is the one that a campaign chose, empty where it left that open.
-    ``checked`` is the day on which ``source`` was last read; None for a campaign's own.
+    ``max_bytes`` None means no limit. ``format`` is the campaign's choice, empty if it made none. ``checked`` is the
+    day when ``source`` was last read; None for a campaign's own channel.
     """
 
     id: str
@@ -85,7 +85,7 @@ class Channel:
     note: str = ""
     format: str = ""
     keep: float = KEEP
-    """The share of a master's area that ``size: fit`` keeps for it at least."""
+    """The minimum share of a master's area that ``size: fit`` keeps."""
 
     @property
     def pixels(self) -> str:
@@ -100,5 +100,5 @@ class Channel:
         return "jpeg" if "jpeg" in usable else usable[0]
 
     def is_stale(self, today: date) -> bool:
-        """Whether its source was last read longer ago than anybody should trust."""
+        """Whether its source was last read too long ago to be trusted."""
         return self.checked is not None and (today - self.checked).days > STALE_AFTER_DAYS

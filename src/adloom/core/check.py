@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at. ``remedy`` says what to do where it does not work."""
+    """One thing that was checked. ``remedy`` says what to do if it does not work."""
 
     name: str
     works: bool

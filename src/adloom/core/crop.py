@@ -23,7 +23,7 @@ class Focus(NamedTuple):
 
 
 class Crop(NamedTuple):
-    """A part of an image in pixels: its left upper corner, width and height."""
+    """A part of an image in pixels: its top left corner, width and height."""
 
     x: int
     y: int
@@ -32,7 +32,7 @@ class Crop(NamedTuple):
 
 
 DEFAULT_FOCUS = Focus(0.5, 0.45)
-"""A little above the middle: heads and products stand there more often than below it."""
+"""A little above the middle, where heads and products are more often than below it."""
 
 
 def focus_of(text: str) -> Focus | None:
@@ -56,7 +56,7 @@ def part_of(master: Pixels, wanted: Pixels) -> Pixels:
 
 
 def serves(master: Pixels, wanted: Pixels) -> bool:
-    """Whether ``wanted`` can be cut from ``master`` without enlarging anything."""
+    """Whether ``wanted`` can be cut from ``master`` without upscaling."""
     part = part_of(master, wanted)
     return part.width >= wanted.width and part.height >= wanted.height
 
@@ -68,7 +68,7 @@ def kept(master: Pixels, wanted: Pixels) -> float:
 
 
 def crop(master: Pixels, wanted: Pixels, focus: Focus) -> Crop:
-    """The largest part with the shape of ``wanted``, with the focus as near its middle as the master's edges allow."""
+    """The largest part with the shape of ``wanted``, with the focus as central as the master's edges allow."""
     part = part_of(master, wanted)
     return Crop(
         _start(focus.x, part.width, master.width), _start(focus.y, part.height, master.height), part.width, part.height

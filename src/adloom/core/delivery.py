@@ -15,7 +15,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What may be done with a work, and until when. An empty field says nothing.
+    """How a work may be used, and until when. An empty field means no statement.
 
     ``of`` is the work: ``images`` for the campaign's own, else the name of a reference. ``valid_until`` is a day as
     YYYY-MM-DD, the last on which it may be used; without ``channels`` it may be used on all.
@@ -88,7 +88,7 @@ def _rights_to_json(rights: Rights) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Marking:
-    """What renditions say about their making. ``on`` False writes nothing at all, and that is said aloud."""
+    """What renditions say about how they were made. ``on`` False writes nothing at all, and adloom warns about that."""
 
     on: bool = True
     system: str = ""

@@ -53,7 +53,7 @@ class Durations:
         self._known: dict[Kind, _Known] = {}
 
     def first_reading_s(self, kind: Kind | None) -> float:
-        """The age at which a new task is read first. One without a kind teaches nothing and is told nothing."""
+        """The age at which a new task is first read. A task without a kind neither learns nor uses durations."""
         if kind is None:
             return self._interval_s
         known = self._known.setdefault(kind, _Known())

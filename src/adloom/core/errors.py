@@ -102,7 +102,7 @@ class PlanRefused(InputError):
 
 
 class ApiError(AdloomError):
-    """An answer, or the lack of one, from the image API.
+    """An answer from the image API, or none.
 
     ``status`` is the HTTP status (None without an answer), ``code`` the API's own code as text, ``request_id`` what its
     support asks for, ``retry_after_s`` the server's advice in seconds (None without one).
@@ -160,7 +160,7 @@ class KeyConflict(OutcomeUnknown):
 class ReadFailed(ApiError):
     """A free read failed in a way that may pass.
 
-    ``read`` holds the tasks that could be read before or beside the failure.
+    ``read`` holds the tasks that could be read despite the failure.
     """
 
     read: Mapping[str, Task] = MappingProxyType({})

@@ -9,7 +9,7 @@ from adloom.core.campaign import Row
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One value that went into a row. ``origin`` says where it is or, without a place, why it is so."""
+    """One value that went into a row. ``origin`` says where it is defined or, if nowhere, why it has this value."""
 
     name: str
     value: str
@@ -18,11 +18,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Where a row comes from: its own ``place``, its ``template``, and the parts that filled it in.
+    """Where a row comes from: its own ``place``, its ``template``, and the values that filled it in.
 
     ``is_combination`` says that the row is one of a matrix, so that its variables are axes. ``variables`` are what the
-    template sees, in the order of the file. ``settings`` are all that a row has, whether the row sets them itself, its
-    job, the defaults, an option, or nobody.
+    template sees, in the order of the file. ``settings`` are all settings of a row, whether set by the row itself, its
+    job, the defaults, an option, or not at all.
     """
 
     row: Row

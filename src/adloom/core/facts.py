@@ -160,7 +160,7 @@ class Stage(StrEnum):
     SENDING = "sending"
     """A send was decided and nothing is known of its answer: in flight, or its owner died."""
     WAITING = "waiting"
-    """Every send so far was free and the attempt goes on: same key later."""
+    """Every send so far was free and the attempt continues: the same key is sent again later."""
     UNKNOWN = "unknown"
     ACCEPTED = "accepted"
     FAILING = "failing"
@@ -199,7 +199,7 @@ class CallFacts:
 
     @property
     def intent(self) -> Intent | None:
-        """The latest intent that bought, which tells what the call is for."""
+        """The latest intent that bought, which says what the call is for."""
         return next((attempt.intent for attempt in reversed(self.attempts) if attempt.intent), None)
 
     @property
@@ -261,7 +261,7 @@ def fold(call: str, facts: Mapping[str, Record]) -> CallFacts:
     Raises RecordUnreadable for a record of a newer schema or a name that this version does not know.
     """
     attempts: dict[int, Attempt] = {}
-    for name, record in sorted(facts.items()):  # a listing has no order, and the first word on a thing stands
+    for name, record in sorted(facts.items()):  # a listing has no order, and the first record of a kind counts
         match = _NAME.fullmatch(name)
         if match is None or record.get("schema") != SCHEMA:
             known = f"has the schema {record.get('schema')!r}, this version knows {SCHEMA!r}"
@@ -359,7 +359,7 @@ def _all_shown(completions: Mapping[int, Completed]) -> Completed:
 
 
 def task_name(task_id: str) -> str:
-    """The part of an ``accepted`` fact's name that stands for its task: itself where that is safe, else its hash."""
+    """The part of an ``accepted`` fact's name that identifies its task: the id itself if it is safe, else its hash."""
     return task_id if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", task_id) else "h-" + digest(task_id)[:32]
 
 
@@ -392,7 +392,7 @@ def money_of(facts: CallFacts) -> Money:
 
 
 def _second_money(attempt: Attempt) -> Money:
-    """What the tasks beside the one that counts cost: their charge once it is known, until then their reserve."""
+    """The cost of all tasks except the one that counts: their charge once known, until then their reserve."""
     quoted = attempt.intent.credits if attempt.intent and attempt.sends else Decimal(0)
     unknown = len(attempt.tasks) - 1 - len(attempt.seconds)
     charged = sum((second.credits for second in attempt.seconds.values()), start=Decimal(0))

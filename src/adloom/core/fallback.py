@@ -1,7 +1,8 @@
 """Another model for a call, after a free failure that says that the requested one is unavailable.
 
 Who a call and its variants are does not change with it: the intent records the model that was sent, and what it costs.
-In every run a call begins with its row's own model, which may be back, and goes on to the next with each such failure.
+In every run a call begins with its row's own model, which may be available again, and moves on to the next after each
+such failure.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from adloom.core.triage import MODEL_UNAVAILABLE_CODES
 class Fallback:
     """The models that a campaign names for this, in their order, and the campaign's own prices.
 
-    ``writer`` is the run's token: the failures of its own attempts count. ``broken`` has the models that this run
-    does not buy from any more, each with the reason, and grows while the run goes on.
+    ``writer`` is the run's token: the failures of its own attempts count. ``broken`` has the models that this run no
+    longer buys from, each with the reason, and grows during the run.
     """
 
     models: tuple[str, ...]

@@ -61,7 +61,7 @@ def standing_options(options: dict[str, str]) -> Options:
 
 
 def sent_options(model: str, options: Options) -> dict[str, Any]:
-    """The fields of a request that options stand for.
+    """The request fields that represent the options.
 
     A model's own fields are sent at their defaults, too: upstream, a watermark is on by default. Seedream 5.0 lite has
     them inside ``model_params``, and none where nothing was asked for.

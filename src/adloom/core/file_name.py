@@ -12,7 +12,7 @@ LONGEST_NAME = 150
 """Characters of a file's name before its ending."""
 
 NAMES = ("job", "row", "label", "variant", "take", "creative", "channel")
-"""What a template may use beside the row's own variables, which come first."""
+"""What a template may use in addition to the row's own variables, which take precedence."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 

@@ -43,7 +43,10 @@ def _digest_of_texts(*parts: object) -> str:
 
 @lru_cache(maxsize=64)  # a prompt is asked for twice in a row: for its row's identity, and for its variants' keys
 def normalised(text: str) -> str:
-    """Text as identities see it: NFC, line feeds only, plain blanks, none at the end of a line or around the whole."""
+    """Text normalised for identities:
+
+    NFC, line feeds only, plain spaces, none at the end of a line or around the whole.
+    """
     if not text.isascii():
         text = unicodedata.normalize("NFC", text).replace("\u00a0", " ")
     text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -115,7 +118,7 @@ def top_up_id(parent: str, round_number: int) -> str:
     return "c-" + digest("top-up", parent, round_number)[:32]
 
 
-@lru_cache(maxsize=1024)  # a value of an axis stands in the names of many rows
+@lru_cache(maxsize=1024)  # a value of an axis occurs in the names of many rows
 def slug(text: str, length: int = _SLUG_LENGTH) -> str:
     """Text as part of a file name: lower case ASCII letters, digits and single dashes; empty if nothing remains."""
     ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()

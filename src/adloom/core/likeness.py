@@ -1,6 +1,6 @@
-"""Which of a row's images are nearly the same: a hint for a person, never a reason to refuse one.
+"""Finds near duplicates among a row's images: a hint for a person, never a reason to refuse an image.
 
-A likeness is a difference hash of 256 bits in hexadecimal, made beside the thumbnail.
+A likeness is a difference hash of 256 bits in hexadecimal, made with the thumbnail.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ NEAR_BITS = 10
 
 
 def near_duplicates(likenesses: Iterable[tuple[str, str]]) -> set[str]:
-    """The names of those that are nearly like one before them. An empty likeness is like none."""
+    """The names of images that nearly equal an earlier one. An empty likeness equals none."""
     before: list[int] = []
     found: set[str] = set()
     for name, likeness in likenesses:

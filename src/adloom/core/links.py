@@ -71,14 +71,14 @@ def show_the_same(one: Collection[str], other: Collection[str]) -> bool:
 
 
 def unsigned(link: str) -> str:
-    """A link without the parameters that sign it or say how long it lives: it tells images apart, and opens none."""
+    """A link without its signature and expiry parameters: it distinguishes images but gives access to none."""
     base, _, query = link.partition("#")[0].partition("?")
     kept = [each for each in query.split("&") if each and not _SIGNS.fullmatch(unquote_plus(each.partition("=")[0]))]
     return "?".join([base, "&".join(kept)] if kept else [base])
 
 
 def _identities(*readings: Collection[str]) -> Callable[[str], _Identity]:
-    """What tells images apart in these readings: the path, and the query too where a path is shared."""
+    """What distinguishes images in these readings: the path, and the query as well where a path is shared."""
     shared: set[str] = set()
     for reading in readings:
         paths = Counter(_path(link) for link in dict.fromkeys(reading))

@@ -109,7 +109,7 @@ def _change(variant: Variant, known: Mapping[str, Outcome]) -> str:
 
 
 def _likenesses(takes: Iterable[Variant], known: Mapping[str, Outcome]) -> Iterator[tuple[str, str]]:
-    """What a row's archived images are known by; one that is blank is like every other."""
+    """The likenesses of a row's archived images; a blank image counts as like every other."""
     for variant in takes:
         outcome = known.get(variant.key)
         if outcome and outcome.image and outcome.status is Status.ARCHIVED and "blank" not in outcome.image.flags:

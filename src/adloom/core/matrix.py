@@ -121,7 +121,7 @@ def weighted_sample(contents: Iterable[tuple[object, float]], count: int, seed: 
 
 
 def first_text(value: Value) -> str:
-    """The text that stands for a value in a file name: itself, or the first one of a mapping."""
+    """The text that represents a value in a file name: the value itself, or the first value of a mapping."""
     while not isinstance(value, str):
         value = next(iter(value.values()), "")
     return value

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SANDBOX = "sandbox"
-"""The address of a stand-in that adloom starts itself: its port is another one each time."""
+"""The address of a stand-in that adloom starts itself: its port is different each time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """An API. ``address`` is scheme, host and port; empty where nobody wrote it down, as the first versions did not."""
+    """An API. ``address`` is scheme, host and port; empty where it was not recorded, as in the first versions."""
 
     address: str = ""
     is_stand_in: bool = False
@@ -22,7 +22,7 @@ class Origin:
 
     @property
     def word(self) -> str:
-        """What stands before every sum that was not real money."""
+        """The prefix of every amount that was not real money."""
         return "sandbox " if self.is_stand_in else ""
 
 
@@ -31,16 +31,20 @@ UNKNOWN = Origin()
 
 @dataclass(frozen=True, slots=True)
 class Buying:
-    """Where a run buys. ``sandbox`` is whether it was asked for by name; ``same_api`` is why a new address is none."""
+    """Where a run buys.
+
+    ``sandbox`` says whether it was requested by name; ``same_api`` why a new address is the same API.
+    """
 
     origin: Origin = UNKNOWN
     sandbox: bool = False
     same_api: str = ""
 
     def refusal(self, bought_from: Origin, *, has_bought: bool) -> str:
-        """Why an edition that was planned for an API must not go on here; empty where it may.
+        """Why an edition that was planned for another API must not continue here; empty if it may.
 
-        One that has bought nothing yet may have had a wrong address: it only never turns from a stand-in to real money.
+        An edition that has bought nothing yet may have had a wrong address, but never changes from a stand-in to real
+        money.
         """
         if not self._is_another(bought_from) or (self.same_api and self._has_moved(bought_from)):
             return ""

@@ -62,7 +62,7 @@ class TopUp:
 
 
 AT_HAND = 64
-"""Variants of one row stand together, so few calls are asked about at a time."""
+"""Variants of one row are consecutive, so few calls are looked up at a time."""
 
 FRUITLESS_CALLS = 2
 """A call that brings nothing is asked for once more; after the second its variants are short."""

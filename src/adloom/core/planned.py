@@ -13,7 +13,7 @@ from adloom.core.campaign import Row
 class Variant:
     """One wanted image of a row. ``number`` and ``take`` count from 1.
 
-    ``change`` are a reviewer's words for the prompt of this take; they are not part of its key.
+    ``change`` is what a reviewer asked to change in the prompt for this take; it is not part of the key.
     """
 
     key: str
@@ -21,7 +21,7 @@ class Variant:
     take: int
     change: str = ""
     owner: tuple[str, str] | None = None
-    """Job and label of its row, where a call of another row buys it."""
+    """Job and label of its row, if another row's call buys it."""
 
     def record(self) -> dict[str, Any]:
         """The variant as an intent names it."""
@@ -49,7 +49,7 @@ class PlannedCall:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRow:
-    """A row with all its wanted variants, in order, and the calls that buy those which nothing covers."""
+    """A row with all its wanted variants, in order, and the calls that buy those not yet covered."""
 
     row: Row
     variants: tuple[Variant, ...]

@@ -12,10 +12,10 @@ from adloom.core.limits import CREDITS_PER_USD, MODELS, PRICE_ROUNDING, PRICE_TO
 
 
 class Kind(NamedTuple):
-    """All that the price of an image depends on.
+    """Everything that an image's price depends on.
 
-    ``quality`` is the one that is billed, empty for a size in pixels where those have no tiers. ``searches`` tells
-    whether the model may search the web.
+    ``quality`` is the one that is billed, empty for a size in pixels without price tiers. ``searches`` says whether the
+    model may search the web.
     """
 
     model: str

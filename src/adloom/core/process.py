@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process as its own machine tells it from all others."""
+    """A process, identified uniquely on its machine."""
 
     host: str
     pid: int

@@ -40,7 +40,7 @@ def changed_prompt(prompt: str, change: str) -> str:
 
 
 def is_mostly_chinese(prompt: str) -> bool:
-    """Whether more than half of the letters are Chinese characters."""
+    """Whether more than half of the characters are Chinese."""
     letters = len(_WORD.findall(prompt))
     return letters > 0 and 2 * len(_CJK.findall(prompt)) > letters
 

@@ -6,12 +6,12 @@ _TEXT_SHOWN = 60
 
 
 def shown(text: str, limit: int = _TEXT_SHOWN) -> str:
-    """Text of a file as a message may quote it: in quotes, on one line, without control characters, cut short."""
+    """A file's text, safe to quote in a message: in quotes, on one line, without control characters, truncated."""
     return f'"{printable(text if len(text) <= limit else text[: limit - 1] + "…")}"'
 
 
 def printable(text: str) -> str:
-    """Text that a terminal shows and does not obey: words of a file may hold its control characters."""
+    """Text that a terminal displays but does not interpret: a file's text may contain control characters."""
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

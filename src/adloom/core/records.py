@@ -1,7 +1,7 @@
 """The records of the ledger as values: each kind of fact is parsed once, where a call's facts are folded.
 
-``core.facts`` tells what each kind means; ``docs/archive.md`` lists their fields as stored. Fields that older versions
-did not write have their defaults here. Money is in credits, as ``Decimal``; times are aware, in UTC.
+``core.facts`` says what each kind means; ``docs/archive.md`` lists their stored fields. Fields that older versions did
+not write have their defaults here. Money is in credits, as ``Decimal``; times are aware, in UTC.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class ImageFate(StrEnum):
 
     @property
     def weight(self) -> int:
-        """Of two words on one image the weightier stands: somebody had what another gave up."""
+        """If two records disagree about an image, the higher weight counts: one run may have what another gave up."""
         return {ImageFate.LOST: 0, ImageFate.QUARANTINED: 1}.get(self, 2)
 
 
@@ -77,7 +77,7 @@ class Image:
     flags: tuple[str, ...] = ()
     """Words for what a person should know of it."""
     likeness: str = ""
-    """What near duplicates are known by, see ``core.likeness``; empty where it is not known."""
+    """The hash for finding near duplicates, see ``core.likeness``; empty where unknown."""
     provenance: tuple[str, ...] = ()
     """What the file came with about its making, see ``core.carried``; empty too where nobody looked."""
 
@@ -97,7 +97,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Intent(Fact):
-    """A purchase that is about to be sent, with everything that a later run needs to settle or repeat it."""
+    """A purchase about to be sent, with everything that a later run needs to settle or repeat it."""
 
     body: str
     """The request, to the byte."""
@@ -142,7 +142,7 @@ class Intent(Fact):
 
 @dataclass(frozen=True, slots=True)
 class Refused(Fact):
-    """A send that provably made no task."""
+    """A send that provably created no task."""
 
     kind: str
     """A ``RefusalKind``, or a kind that a newer version knows."""
@@ -156,7 +156,7 @@ class Refused(Fact):
 
 @dataclass(frozen=True, slots=True)
 class Unknown(Fact):
-    """A send of which nobody can tell whether it made a task."""
+    """A send that may or may not have created a task."""
 
     reason: str
     conflict: bool
@@ -176,7 +176,7 @@ class Accepted(Fact):
     credits: Decimal
     """What the API reserved, or the quoted price where it did not say."""
     credits_told: bool | None
-    """Whether ``credits`` is the API's own word; None in records that do not say."""
+    """Whether ``credits`` came from the API; None in records that do not say."""
     via: str
     """What found the task, where the answer to the send did not: ``callback``, ``task list``, or who adopted it."""
     replayed: bool
@@ -205,7 +205,7 @@ class Completed(Fact):
     """How many links the readings showed, repeated ones included."""
     credits: Decimal
     told: bool
-    """Whether ``credits`` is the API's own word and not an estimate; true in records that do not say."""
+    """Whether ``credits`` came from the API rather than an estimate; true in records that do not say."""
     billed: int | None
     """How many images the charge pays for, None where that is not known."""
     final: bool
@@ -259,7 +259,7 @@ class Held(Fact):
 
     @classmethod
     def of(cls, record: Record) -> Self:
-        """Parse a stored word that a call is held."""
+        """Parse a stored record that a call is held."""
         return cls(**_stamp(record), reason=record["reason"])
 
 
@@ -296,7 +296,7 @@ class Archived(Fact):
 
     @classmethod
     def of(cls, record: Record) -> Self:
-        """Parse a stored word on images."""
+        """Parse a stored record of images."""
         return cls(**_stamp(record), images=images_of(record))
 
 
@@ -316,7 +316,7 @@ class SecondTask(Fact):
 
 @dataclass(frozen=True, slots=True)
 class Disowned(Fact):
-    """A task that the API answered with and that is another purchase's."""
+    """A task that the API answered with but that belongs to another purchase."""
 
     task: str
 
@@ -340,7 +340,8 @@ def _image_of(entry: Record, seen: Record) -> Image:
 def images_record(images: Iterable[Image]) -> dict[str, Any]:
     """Images as an ``archived`` record has them.
 
-    What was seen of them is next to them, under ``seen`` by index: versions that do not know it read on.
+    Observations about them are kept separately, under ``seen`` by index, so that older versions can still read the
+    record.
     """
     entries = [asdict(image) for image in images]
     seen = {str(entry["index"]): {name: value for name in _SEEN if (value := entry.pop(name))} for entry in entries}

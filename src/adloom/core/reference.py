@@ -1,4 +1,4 @@
-"""Reference images: what an image is made from beside its prompt."""
+"""Reference images: what an image is made from in addition to its prompt."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Reference:
 
     @property
     def awaited_job(self) -> str:
-        """The job whose approved images it stands for, empty for an image."""
+        """The job whose approved images it represents, empty for an image."""
         return self.content.removeprefix(_OF_JOB) if self.content.startswith(_OF_JOB) else ""
 
     def to_json(self) -> dict[str, Any]:
@@ -37,5 +37,5 @@ class Reference:
 
 
 def approved_images_of(job: str) -> Reference:
-    """What stands for the images of a job until some are approved."""
+    """The placeholder for a job's images until some are approved."""
     return Reference(_OF_JOB + job, None, f"the approved images of job {job}")

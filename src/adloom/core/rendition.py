@@ -18,7 +18,7 @@ from adloom.core.template import BadTemplate
 
 SCHEMA = "adloom.delivery/1"
 RECIPE = 2
-"""Raised when the way that renditions are made changes, so that the next delivery makes them again."""
+"""Increased when renditions are made differently, so that the next delivery makes them again."""
 
 DELIVERED = "delivered"
 REFUSED = "refused"
@@ -74,7 +74,7 @@ class Master:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One file to be made, or to be found made already. ``channel`` None copies the master as it is."""
+    """One file to make, unless it exists already. ``channel`` None copies the master unchanged."""
 
     channel_id: str
     channel: Channel | None
@@ -167,7 +167,7 @@ def focus_source(master: Master) -> str:
 
 
 def line_of(master: Master, order: Order, marking: Marking) -> dict[str, Any]:
-    """A line of ``delivery.jsonl`` as far as it is known before the file is made: as if it were refused."""
+    """A line of ``delivery.jsonl`` as far as it is known before the file is made, that is, as if it were refused."""
     return {
         "channel": order.channel_id,
         "key": None,

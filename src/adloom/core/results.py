@@ -70,10 +70,10 @@ def images_billed(used: Decimal | None, reserved: Decimal | None, n: int, extras
 
 
 def is_doubtful(used: Decimal | None, reserved: Decimal | None, quoted: Decimal, n: int, shown: int) -> bool:
-    """Whether nothing speaks for a shortfall but what the task shows, in ``shown`` of ``n`` images.
+    """Whether the only evidence of a shortfall is what the task shows, ``shown`` of ``n`` images.
 
-    A purchase whose answer was lost has no ``reserved``, so its charge is no bill. That it pays for just what is shown,
-    at the price that the plan ``quoted``, speaks for it all the same.
+    A purchase whose answer was lost has no ``reserved``, so its charge is not a bill. A charge for exactly what is
+    shown, at the price that the plan ``quoted``, is evidence all the same.
     """
     return reserved is None and images_billed(used, quoted, n) != shown
 

@@ -26,7 +26,7 @@ async def retried(
 
     An error for which ``again`` is false is raised at once, and so is the last one when ``ends`` is true for the number
     of tries so far. ``wait_s`` gets the error and the number of failures before it, and returns seconds for ``sleep``.
-    ``failed`` is told of every failure that is not raised at once.
+    ``failed`` is called with every failure that is not raised at once.
     """
 
     async def once() -> _Result:  # tenacity awaits only what is declared async, which a lambda is not

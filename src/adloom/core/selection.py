@@ -1,8 +1,8 @@
 """Which rows of a plan a run is for: by job, by a condition on variables and settings, the first N, or a sample.
 
 A selection restricts what a run buys, never what is planned: the other rows stay in the plan and in the manifest, open.
-Conditions are expressions of the prompt templates' language. A row that lacks a name which the condition uses is not
-picked, so that one condition serves a campaign of many jobs; a name that no row has is an error.
+Conditions are expressions of the prompt templates' language. A row without a name that the condition uses is not
+selected, so that one condition serves a campaign of many jobs; a name that no row has is an error.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Suggests a correction for a mistyped word, in a time that untrusted input cannot inflate.
 
 difflib compares two words in a time that grows with the product of their lengths. Words and choices come from
-strangers' files, so it is given few and short ones: the choices that share the most letters with the word.
+strangers' files, so it is given few and short ones: the choices that share the most characters with the word.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ LONGEST_COMPARED = 60
 """Characters of a word or choice that are compared; a name is shorter, and messages cut it there too."""
 
 MOST_COMPARED = 50
-"""Choices that are compared closely. The letters of all others are looked at, which takes half a microsecond each."""
+"""Choices that are compared closely. For all others only the characters are compared, half a microsecond each."""
 
 ALIKE = 0.6
 """difflib's own measure of close matches."""
@@ -31,6 +31,6 @@ def nearest(word: str, choices: Iterable[str], count: int = 1, alike: float = AL
 
 
 def _shared(letters: frozenset[str], choice: str) -> float:
-    """How alike the letters of two words are, 0 to 1, in whatever order they stand."""
+    """How similar the characters of two words are, 0 to 1, regardless of their order."""
     others = frozenset(choice)
     return 2 * len(letters & others) / (len(letters) + len(others) or 1)

@@ -42,9 +42,9 @@ class Task:
     """One reading of a task.
 
     ``results`` are the links in the API's order, duplicates included; they die after 24 h. ``credits_used`` is the
-    final charge where the API tells it. ``charge_status`` is ``reserved``, ``charged`` or ``released`` where the API
-    tells it, else empty. ``word`` is the state exactly as the API wrote it. ``model`` and ``created_at`` (Unix time, in
-    seconds) are the API's own word on what was made and when, where it tells them.
+    final charge if the API reports it. ``charge_status`` is ``reserved``, ``charged`` or ``released`` if the API
+    reports it, else empty. ``word`` is the state exactly as the API wrote it. ``model`` and ``created_at`` (Unix time,
+    in seconds) say what was made and when, if the API reports them.
     """
 
     task_id: str
@@ -88,12 +88,11 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What decoding the whole of an image showed. ``media_type`` is told by its magic bytes.
+    """The result of decoding a whole image. ``media_type`` comes from its magic bytes.
 
-    ``flags`` are words for what a person should know of it, sorted: ``animated`` has more than one frame,
-    ``blank`` nearly one colour. ``thumbnail`` shows it as a small JPEG of pixels and nothing else; empty where none
-    could be made.
-    ``likeness`` is what near duplicates are known by: 256 bits in hexadecimal, or empty.
+    ``flags`` are words about it that a person should see, sorted: ``animated`` has more than one frame, ``blank``
+    nearly one colour. ``thumbnail`` shows it as a small JPEG of pixels and nothing else; empty where none could be
+    made. ``likeness`` is a hash for finding near duplicates: 256 bits in hexadecimal, or empty.
     """
 
     media_type: str

@@ -2,8 +2,8 @@
 
 All of it is the team's own list; adloom brings none.
 
-A word counts whatever the case of its letters, and as a whole: "art" is not in "party". Chinese, Japanese and Thai are
-written without blanks between words, so there it counts wherever it is.
+Words match regardless of case and as a whole: "art" is not in "party". Chinese, Japanese and Thai are written without
+spaces between words, so there a word matches anywhere.
 """
 
 from __future__ import annotations
