@@ -46,7 +46,7 @@ from adloom.edges.addresses import BadAddress, check_url
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A campaign file as values; what is wrong with it is in the report."""
+    """A campaign file as values; its problems are in the report."""
 
     head: HeadFile
     campaign: Campaign
@@ -54,7 +54,7 @@ class Assembled:
     settings: SettingsReader
     delivery: DeliveryReader
     reference_places: dict[str, Place]
-    """Where the named references at addresses stand, by their content."""
+    """The places of named references that are addresses, by their content."""
     chained: Mapping[str, tuple[str, ...]]
     """The jobs that have approved images of others as references, each with the others."""
 
@@ -215,7 +215,7 @@ class _JobBuilder:
         return JobDelivery(channels, focus, alt, name, places)
 
     def _apply(self, given: SettingsFile, at: Keys, settings: dict[str, Texts], origins: dict[str, Place]) -> None:
-        """Lay what a part of the file sets over what came before it."""
+        """Override earlier settings with those of a part of the file."""
         for name in STANDARD:
             value = getattr(given, name, None)
             if value is not None:
@@ -245,7 +245,7 @@ class _JobBuilder:
             self._report.fatal(place, f"exclude: its entries have {many}", allowed)
 
     def _source(self, job: JobFile, at: Keys) -> tuple[RowSource, AxisPlace | None]:
-        """The rows of a job before templating, and where a value of its axes stands."""
+        """The rows of a job before templating, and the place of each axis value."""
         axes = AxesReader(self._origin, self._document, self._report, self._file)
         place = self._document.place((*at, "matrix")) if job.matrix is not None else self._document.place((*at, "zip"))
         find, axis_place = axes.read(job, at)
@@ -270,7 +270,7 @@ class _JobBuilder:
         return Sample(job.sample.count, job.sample.seed, weights)
 
     def _file(self, text: str, keys: Keys, kind: str = "table") -> Path | None:
-        """A table, or a list, that the campaign names, None when it is none of its own."""
+        """A table or list that the campaign names; None if it may not be read."""
         root = self._origin.folder
         place = self._document.place(keys)
         try:

@@ -24,10 +24,10 @@ from adloom.core.matrix import ROWS_PER_CAMPAIGN, Value, first_text, weighted_sa
 from adloom.core.quoting import shown
 
 LARGEST_LIST_BYTES = 1 << 20
-"""Of a file with the values of one axis."""
+"""The largest file with the values of one axis."""
 
 CROSSINGS_HELD = 1000
-"""So many combinations are made once for all rows of a table, more of them anew for each row."""
+"""Up to this many combinations are made once for all rows of a table; more are made again for each row."""
 
 _Crossing: TypeAlias = "tuple[dict[str, Value], dict[str, Texts], dict[str, str]]"
 """Variables, settings, and the texts of both for the row's name."""
@@ -35,12 +35,12 @@ _Crossing: TypeAlias = "tuple[dict[str, Value], dict[str, Texts], dict[str, str]
 FindFile: TypeAlias = "Callable[..., Path | None]"
 Dimension: TypeAlias = Sequence[Mapping[str, Value]]
 Dimensions: TypeAlias = Callable[[Report], Sequence[Dimension]]
-"""Finds the dimensions of a job, none where they cannot be read."""
+"""Finds the dimensions of a job; none if they cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class AxisSample:
-    """How many choices of a dimension are taken, which ones by the seed and the weights of their values."""
+    """How many choices of a dimension are taken; the seed and the weights of their values decide which."""
 
     count: int
     seed: str
@@ -66,7 +66,7 @@ def sampled(dimension: Dimension, name: str, sample: AxisSample) -> Dimension:
 
 
 def inline(dimensions: Sequence[Dimension]) -> Dimensions:
-    """Dimensions that stand in the campaign file itself."""
+    """Dimensions that are written in the campaign file itself."""
     return lambda _report: dimensions
 
 
@@ -146,7 +146,7 @@ def axes_file(path: Path, file: str) -> Dimensions:
 
 
 def axes_file_place(path: Path, file: str) -> AxisPlace:
-    """Where a value of a matrix that is a CSV stands, by the axis and the value."""
+    """The place of a value in a matrix CSV, by axis and value."""
 
     def place(axis: str, value: Value | Texts) -> Place:
         unheard = Report("")
@@ -162,7 +162,7 @@ def axes_file_place(path: Path, file: str) -> AxisPlace:
 
 
 def values_in(path: Path, file: str, report: Report) -> tuple[tuple[int, str], ...]:
-    """The values of an axis from a text file, one a line, each with its line; what is wrong is reported."""
+    """The values of an axis from a text file, one per line, each with its line number; problems are reported."""
     try:
         with path.open("rb") as handle:
             content = handle.read(LARGEST_LIST_BYTES + 1)
@@ -199,7 +199,7 @@ def _count(dimensions: Sequence[Dimension]) -> int:
 
 
 def _combinations(dimensions: Sequence[Dimension]) -> Iterator[dict[str, Value]]:
-    """Every combination; the last dimension turns fastest."""
+    """Every combination; the last dimension varies fastest."""
     for choices in itertools.product(*dimensions):
         yield {name: value for choice in choices for name, value in choice.items()}
 

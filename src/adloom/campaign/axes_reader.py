@@ -36,7 +36,7 @@ Placed: TypeAlias = tuple[tuple[Place, Value], ...]
 
 
 class AxesReader:
-    """Reads the axes of jobs; what is wrong goes to the report."""
+    """Reads the axes of jobs; problems go to the report."""
 
     def __init__(self, origin: Origin, document: Document, report: Report, find_file: FindFile) -> None:
         self._origin = origin
@@ -45,7 +45,7 @@ class AxesReader:
         self._find_file = find_file
 
     def read(self, job: JobFile, at: Keys) -> tuple[Dimensions | None, AxisPlace | None]:
-        """The dimensions of a job and where their values stand, None without any."""
+        """The dimensions of a job and the places of their values; None if it has none."""
         if isinstance(job.matrix, str):
             return self._from_table(job, job.matrix, at)
         matrix = {
@@ -102,10 +102,10 @@ class AxesReader:
         return tuple((self._document.place((*keys, number)), value) for number, value in enumerate(values))
 
     def _group(self, group: Mapping[str, object], at: Keys, number: int) -> dict[str, Placed]:
-        """The axes of one ``zip`` that go side by side, none when they differ in length."""
+        """The paired axes of one ``zip``; none if they differ in length."""
         keys: Keys = (*at, "zip", number)
         if (*at, "zip", next(iter(group))) in self._document.values:
-            keys = (*at, "zip")  # one mapping stands there without a list around it
+            keys = (*at, "zip")  # one mapping, without a list around it
         read = {name: self._values(name, values, (*keys, name)) for name, values in group.items()}
         first, *others = read.items()
         for name, values in others:
@@ -116,7 +116,7 @@ class AxesReader:
         return {name: values[:shortest] for name, values in read.items()}
 
     def _locales(self, prompts: Mapping[str, str], taken: Collection[str], keys: Keys) -> dict[str, Placed]:
-        """The locales of a prompt as an axis, where no other names them."""
+        """The locales of a prompt as an axis, unless another axis names them."""
         locales = [locale for locale in prompts if locale != FALLBACK]
         named = tuple((self._document.place((*keys, locale), of_key=True), locale) for locale in locales)
         return {} if LOCALE in taken or not named else {LOCALE: named}
@@ -130,7 +130,7 @@ class AxesReader:
     def _sampled(
         self, dimensions: Sequence[Dimension], job: JobFile, at: Keys, axes: Collection[str]
     ) -> list[Dimension]:
-        """The dimensions without the choices that a sample by axis leaves out."""
+        """The dimensions without the choices that a per-axis sample leaves out."""
         found = list(dimensions)
         if job.sample is None:
             return found

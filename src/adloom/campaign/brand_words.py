@@ -18,7 +18,7 @@ ByLocale: TypeAlias = Mapping[str, Sequence[str]]
 
 
 def read_words(words: WordsFile | None, origin: Origin, find_file: FindFile, report: Report) -> WordRules:
-    """The rules of a campaign; a file holds forbidden words, one a line. What is wrong with files is reported."""
+    """The rules of a campaign. A file holds forbidden words, one per line; problems with files are reported."""
     if words is None:
         return WordRules()
     forbid = {locale: tuple(each) for locale, each in _by_locale(words.forbid).items()}

@@ -58,12 +58,12 @@ def of_job(text: str, job: str) -> str:
 
 
 def link_of(text: str) -> Link | None:
-    """What a mark stands for, None for any other text."""
+    """What a mark refers to; None for any other text."""
     return Link(*text[1:].split(_MARK)) if text.startswith(_MARK) else None
 
 
 def jobs_named(references: str | Iterable[str] | None) -> tuple[str, ...]:
-    """The jobs whose approved images are among some references, each once."""
+    """The jobs whose approved images are among these references, each once."""
     texts = () if references is None or isinstance(references, str) else references
     return tuple(dict.fromkeys(link.of for text in texts if (link := link_of(text))))
 
@@ -71,7 +71,7 @@ def jobs_named(references: str | Iterable[str] | None) -> tuple[str, ...]:
 def check_chains(
     named: Iterable[tuple[int, str, Iterable[str]]], jobs: Iterable[str], document: Document, report: Report
 ) -> None:
-    """Report references to jobs that do not exist, and those by which a job would wait for itself.
+    """Report references to jobs that do not exist, and circular ones.
 
     ``named`` has the position of each job, its id and its references, ``jobs`` the ids of all jobs.
     """
@@ -96,7 +96,7 @@ def check_chains(
 
 
 def _way(after: Mapping[str, list[str]], start: str, end: str) -> tuple[str, ...]:
-    """The jobs from one to another along what they wait for; empty where there is no way."""
+    """The path of jobs from one to another along what they wait for; empty if there is none."""
     ways: list[tuple[str, ...]] = [(start,)]
     seen = {start}
     while ways:

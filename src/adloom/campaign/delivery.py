@@ -1,8 +1,8 @@
 """What a campaign file says about delivery, as values: channels, marking and rights of its head, and what a row wants.
 
-A row's own ``deliver``, ``focus`` and ``alt`` are a column, an axis or a value of a mapping by that name. They stay
-variables too, and a focus counts only where something is delivered, so campaigns that had such a variable before are
-what they were.
+A row's own ``deliver``, ``focus`` and ``alt`` are a column, an axis or a value of a mapping by that name. They remain
+variables too, and a focus counts only if something is delivered, so campaigns that already had such a variable keep
+their meaning.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from adloom.core.template import BadTemplate, is_template, prompt_template
 
 _PIXELS = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 _LEAST_BYTES = 3000
-"""A file's frame: tables, the colour profile and the marks."""
+"""The overhead of a file: tables, the colour profile and the marks."""
 
 _PIXELS_PER_BYTE = 400
-"""Of one even colour, at the lowest quality."""
+"""For one uniform colour, at the lowest quality."""
 
 FOCUS_ALLOWED = "[0.5, 0.3], fractions from left and top, or auto"
 
 
 class BadChannel(ValueError):
-    """What is wrong with a channel of the file, at which key, and what would be right."""
+    """A problem with a channel of the file: which key, and what would be right."""
 
     def __init__(self, key: str, message: str, allowed: str) -> None:
         super().__init__(message)
@@ -45,7 +45,7 @@ class BadChannel(ValueError):
 
 
 def channel_of(name: str, given: ChannelFile) -> Channel:
-    """A campaign's own channel, over the shipped one of its name if there is one. Raises BadChannel."""
+    """A campaign's own channel, overriding the shipped one of the same name, if any. Raises BadChannel."""
     if name in RESERVED:
         raise BadChannel("", f"the name {shown(name)} is reserved", "another name")
     base = shipped_channels().get(name)
@@ -100,14 +100,14 @@ def rights_of(of: str, given: RightsFile) -> Rights:
 
 
 def focus_from(text: str) -> Focus | str | None:
-    """A focus as a cell or a key says it: two fractions or ``auto``; None for anything else."""
+    """A focus as written in a cell or key: two fractions or ``auto``; None for anything else."""
     if text.strip().lower() == AUTO:
         return AUTO
     return focus_of(text)
 
 
 class DeliveryReader:
-    """Reads what rows want; the problems of a job's own words are reported once."""
+    """Reads the delivery settings of rows; problems in a job's own settings are reported once."""
 
     def __init__(
         self,
@@ -122,10 +122,10 @@ class DeliveryReader:
         self._of_references = of_references
         self._unreadable = frozenset(unreadable)
         self.is_bought: Callable[[str], bool] | None = None
-        """Whether a variant, by its key, was ever asked for; set once an archive has been read."""
+        """Whether a variant, by its key, was ever requested; set once an archive has been read."""
 
     def concerns(self, job: JobDelivery, source: SourceRow) -> bool:
-        """Whether anything is said of where a row's images go."""
+        """Whether anything says where a row's images go."""
         return bool(job.channels or job.name or _own(source.variables, "deliver"))
 
     def place_of_channels(self, job: JobDelivery, source: SourceRow) -> Place:

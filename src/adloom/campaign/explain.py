@@ -23,10 +23,10 @@ NAMES_OFFERED = 5
 
 
 def explain(campaign: FileCampaign, wanted: str, most: int) -> tuple[tuple[Explanation, ...], int]:
-    """The first ``most`` rows that ``wanted`` names, a job or a row as ``job/row``, and how many there are.
+    """The first ``most`` rows that ``wanted`` names (a job, or a row as ``job/row``), and how many there are.
 
-    A row goes by its name, its id or, where that is enough, by its name's readable part. Raises CampaignInvalid with
-    every problem of the campaign's files, SettingInvalid when nothing goes by that name.
+    A row can be named by its name, its id or, if unambiguous, by the readable part of its name. Raises CampaignInvalid
+    with every problem of the campaign's files, SettingInvalid when nothing goes by that name.
     """
     job, _, row = wanted.partition("/")
     _check_job(campaign, job)
@@ -114,7 +114,7 @@ def _origin(job: Job, source: SourceRow, name: str) -> str:
 
 
 def _place_of(job: Job, source: SourceRow, name: str) -> Place:
-    """Where a row got a value from: in a matrix the value stands apart from the others of the row."""
+    """Where a row got a value from: in a matrix each value has a place of its own."""
     if name.startswith("choice_") and name in source.crossed:
         key = key_for(job.prompts, str(source.variables.get(LOCALE, "")))
         return source.place_of("prompt") if "prompt" in source.overrides else job.place_of_prompt(key)

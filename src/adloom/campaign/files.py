@@ -2,9 +2,9 @@
 
 The files of a campaign are the YAML file and the CSVs it names, or one CSV by itself. A CSV by itself is one job; job
 and campaign are named after the file. A sheet of a workbook, ``book.xlsx`` or ``book.xlsx#May``, may stand for any CSV.
-Its reserved columns are ``id prompt variants size quality references grouping
-priority model``; an empty cell in one of them means that the option, else the default, counts. ``references`` holds
-names, addresses or paths, separated by ``|``, or without one by blanks. All other columns are variables, untouched.
+Its reserved columns are ``id prompt variants size quality references grouping priority model``; for an empty cell in
+one of them the option counts, or else the default. ``references`` holds names, addresses or paths, separated by ``|``
+or, without any, by spaces. All other columns are variables, untouched.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def open_campaign(
     loopback_urls: bool = False,
     reference_roots: tuple[str, ...] | None = None,
 ) -> FileCampaign:
-    """Open the campaign at a path or an ``s3://`` address: its head is read now, its rows when they are wanted.
+    """Open the campaign at a path or an ``s3://`` address: its head is read now, its rows on demand.
 
     ``loopback_urls`` allows addresses on this machine, for when the API itself is there; ``reference_roots`` are the
     only ``s3://`` prefixes below which objects may be references. Raises InputError when there is no such file and
@@ -80,7 +80,7 @@ def open_campaign(
 
 
 def _refuse_what_is_no_file(path: Path, name: str) -> None:
-    """Raise InputError for a path where no file is."""
+    """Raise InputError if there is no file at a path."""
     try:
         file = file_of(path)
         if file.is_file():
@@ -94,7 +94,7 @@ def _refuse_what_is_no_file(path: Path, name: str) -> None:
 
 
 class TracedRow(NamedTuple):
-    """A row with what it was made from."""
+    """A row and what it was made from."""
 
     row: Row
     source: SourceRow
@@ -179,7 +179,7 @@ class FileCampaign:
                 self.reference_places[reference.content] = place_of_references(source, job)
 
     def _fall_back_on(self, model: str, report: Report) -> None:
-        """Take the cheapest model as the fallback; which one it is shows once all rows were read."""
+        """Use the cheapest model as the fallback; which one that is, is known once all rows have been read."""
         if not model:
             report.warn("fallback: cheapest finds no other model that supports every row, so there is no fallback")
         self.head = replace(self.head, fallback=(model,) if model else ())

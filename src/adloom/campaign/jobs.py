@@ -26,9 +26,9 @@ class SourceRow:
     """One row before templating.
 
     ``overrides`` holds the reserved keys that this row sets itself, ``columns`` the number of each name's cell in a
-    CSV. ``axes`` are the texts of its matrix values, for its name. A ``combination`` stands nowhere in a file by
-    itself. An ``extra`` row is neither excluded nor sampled. ``crossed`` has the texts of axes that made several rows
-    of one line of a file, by name. ``template`` is that of its prompt where it is not as written.
+    CSV. ``axes`` are the texts of its matrix values, for its name. A ``combination`` has no place of its own in a file.
+    An ``extra`` row is neither excluded nor sampled. ``crossed`` has the texts of axes that made several rows of one
+    line of a file, by name. ``template`` is its prompt's, if that differs from what is written.
     """
 
     variables: Variables
@@ -42,7 +42,7 @@ class SourceRow:
     template: str | None = None
 
     def place_of(self, setting: str) -> Place:
-        """Where this row sets something."""
+        """The place where this row sets something."""
         return self.place._replace(column=self.columns.get(setting, self.place.column))
 
 
@@ -56,14 +56,14 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How many combinations of a job are taken, which ones by the seed and by weights of values, by axis and text."""
+    """How many combinations of a job are taken; the seed and the weights of values, by axis and text, decide which."""
 
     count: int
     seed: str
     weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def weight(self, source: SourceRow) -> float:
-        """The weight of a row: the product of its values' own, 1 for those that have none."""
+        """The weight of a row: the product of its values' weights, 1 where none is given."""
         texts = {name: first_text(value) for name, value in source.variables.items()} | {
             name: str(value) for name, value in source.overrides.items()
         }
@@ -72,7 +72,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class JobDelivery:
-    """What a job says, as it is written, and where.
+    """What a job says, as written, and where.
 
     ``places`` has those of ``deliver``, ``focus``, ``alt`` and ``name``.
     """
@@ -89,8 +89,8 @@ class Job:
     """One job, ready to be read.
 
     ``settings`` are complete; ``origins`` says where each of them, and the prompt, was set. ``source`` yields the rows;
-    its argument ``most`` is how many rows the campaign has left before it is too large. ``axis_place`` says where a
-    value of the matrix stands, None without a matrix.
+    its argument ``most`` is how many rows the campaign has left before it is too large. ``axis_place`` gives the place
+    of a matrix value; None without a matrix.
     """
 
     name: str
@@ -109,7 +109,7 @@ class Job:
     delivery: JobDelivery = field(default_factory=JobDelivery)
 
     def place_of_prompt(self, locale: str | None) -> Place:
-        """Where the job's prompt stands, or its prompt for a locale."""
+        """The place of the job's prompt, or of its prompt for a locale."""
         return self.origins.get(f"prompt {locale}") or self.origins["prompt"]
 
 
@@ -157,7 +157,7 @@ def table_rows(table: Table, report: Report) -> Iterator[SourceRow]:
 
 
 def _warn_of_near_names(table: Table, report: Report) -> None:
-    """A column called ``Size`` or ``prompts`` is a variable, which is hardly ever meant."""
+    """A column called ``Size`` or ``prompts`` is a variable, which is rarely intended."""
     alike = {
         name: known for known in OVERRIDES for name in (known.title(), known.upper(), known + "s", known.rstrip("s"))
     }
@@ -171,7 +171,7 @@ def _warn_of_near_names(table: Table, report: Report) -> None:
 def override_of(name: str, cell: str) -> Texts:
     """A reserved cell as a setting.
 
-    References are separated by ``|``, or without one by blanks; a prompt stays as written.
+    References are separated by ``|`` or, without any, by spaces; a prompt is kept as written.
     """
     if name == "prompt":
         return cell

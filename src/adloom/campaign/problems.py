@@ -10,14 +10,14 @@ from adloom.core.quoting import printable, shown
 from adloom.core.spelling import nearest
 
 PROBLEMS_KEPT = 1000
-"""More than anybody reads; a file of 100,000 wrong rows must not fill the memory."""
+"""More than anyone reads; a file of 100,000 wrong rows must not fill the memory."""
 
 _PLACES_SHOWN = 3
 _TEXT_BEFORE = 20
 
 
 class Place(NamedTuple):
-    """Where something stands. Lines and columns count from 1, 0 means nowhere; in a CSV the column counts cells."""
+    """A place in a file. Lines and columns count from 1, 0 means none; in a CSV the column counts cells."""
 
     file: str
     line: int = 0
@@ -25,7 +25,7 @@ class Place(NamedTuple):
 
 
 def not_utf_8(line: bytes, start: int, offset: int) -> str:
-    """What is said of the byte at ``start`` of a line that begins at ``offset`` of its file."""
+    """The message about the byte at ``start`` of a line that begins at ``offset`` of its file."""
     if offset == 0 and line[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "this is UTF-16 text, not UTF-8"
     before = line[:start].decode("utf-8", "replace")[-_TEXT_BEFORE:]
@@ -62,7 +62,7 @@ class Report:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """All warnings: first those said in full, then the counted ones with their first places."""
+        """All warnings: first the individual ones, then the counted ones with their first places."""
         return (*self._warnings, *(_counted(text, count, places) for text, (count, places) in self._notes.items()))
 
     def add(self, place: Place, message: str, allowed: str = "") -> None:

@@ -1,8 +1,8 @@
 """Reference images: turns names, addresses and files into values, or into the reason why not.
 
-An address is passed on to the API unfetched: only its text is judged, no name is looked up and nothing is requested. A
-file must lie inside the campaign file's folder, also after symbolic links, and be an image that the API takes. So must
-an object in S3, which is read like a file.
+An address is passed to the API unfetched: only its text is checked; nothing is resolved or requested. A file must lie
+inside the campaign file's folder, also after symbolic links, and be an image that the API takes. So must an object in
+S3, which is read like a file.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ HOSTABLE = ("jpeg", "png", "gif", "webp")
 """What EvoLink's file service takes (its file API page, 2026-10); bmp and tiff can only be given as addresses."""
 
 NAMES_LOOKED_UP = 20
-"""Unknown names for which the nearest known one is looked up; whoever has more has not mistyped them."""
+"""Unknown names for which the nearest known one is suggested; more than that are not typing errors."""
 
 AS_THEY_ARE = {"jpeg", "png"}
 """Formats that are hosted as they are in every profile."""
@@ -49,7 +49,7 @@ _MAGIC = (
 
 
 class BadReference(BadAddress):
-    """A reference that cannot be used; ``allowed`` says what could."""
+    """A reference that cannot be used; ``allowed`` says what can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,11 @@ class ReferenceReader:
         self._wrong: set[str] = set()
 
     def give_up(self, name: str) -> None:
-        """Say nothing more of a name whose own entry is in the report: a row with it is never bought."""
+        """Report a name no further if its own entry is in the report: a row with it is never bought."""
         self._given_up.add(name)
 
     def opaque_among(self, references: Iterable[Reference]) -> list[str]:
-        """The files among some references, as people call them, that have no transparency."""
+        """The files among these references, by the names that people use, that have no transparency."""
         return [reference.shown for reference in references if reference.content in self._opaque]
 
     def refer(self, chains: Chains) -> None:
@@ -95,7 +95,7 @@ class ReferenceReader:
         self._chains = chains
 
     def approved(self, link: Link) -> tuple[Reference, ...]:
-        """The approved images of a job that another one has as references, or what stands for them until there are any.
+        """The approved images of a job that another one has as references, or a placeholder until there are any.
 
         Raises BadAddress for one that the API does not take.
         """
@@ -119,7 +119,7 @@ class ReferenceReader:
         return BadReference(f"{text} has {size_bytes / 1e6:.1f} MB", f"at most {self._limits.size_bytes / 1e6:g} MB")
 
     def read(self, text: str) -> Reference:
-        """The reference that a name, an address or a path stands for. Raises BadAddress."""
+        """The reference that a name, an address or a path denotes. Raises BadAddress."""
         if text in self._given_up:
             return Reference(f"given up:{text}", None, text)
         kind, value = self._named.get(text, ("", text))
@@ -138,7 +138,7 @@ class ReferenceReader:
         return self._files[value]
 
     def _near(self, name: str) -> str:
-        """The nearest name that there is, for the first of the wrong ones: each takes a look at every right one."""
+        """The nearest known name, for the first wrong ones only: each is compared with every known one."""
         self._wrong.add(name)
         return did_you_mean(name, self._named) if len(self._wrong) <= NAMES_LOOKED_UP else ""
 
@@ -189,7 +189,7 @@ class ReferenceReader:
         return Reference(self._checked(content, address), None, address)
 
     def _checked(self, content: bytes, text: str) -> str:
-        """Who a picture is, after its type and its pixels were found to be allowed."""
+        """The identity of a picture whose type and pixels are allowed."""
         kind = _image_type(content)
         if kind not in self._hosted and not self._is_converted(kind):
             what = f"is a {kind} image" if kind else "is not an image of a known type"
@@ -209,7 +209,7 @@ class ReferenceReader:
 
     @property
     def _converts(self) -> bool:
-        """Whether other formats are converted: where the profile takes no more than JPEG and PNG."""
+        """Whether other formats are converted: only if the profile accepts JPEG and PNG alone."""
         return set(self._limits.formats) == AS_THEY_ARE
 
     def _is_converted(self, kind: str) -> bool:
@@ -228,7 +228,7 @@ class ReferenceReader:
         self.converted[text] = kind
 
     def _check_pixels(self, content: bytes, text: str, kind: str) -> bool:
-        """Check an image and tell whether it may have transparent pixels. Raises BadReference."""
+        """Check an image; returns whether it may have transparent pixels. Raises BadReference."""
         from PIL import Image  # noqa: PLC0415 - slow to import, and most campaigns have no files
 
         try:
@@ -264,7 +264,7 @@ def hosted_form(content: bytes, profile: str) -> bytes:
 
 
 async def read_file(source: str, name: str) -> bytes:
-    """The bytes of a reference of a campaign, found good before. Raises InputError when it cannot be read any more."""
+    """The bytes of a campaign's reference, already checked. Raises InputError if it can no longer be read."""
     address = name if name.startswith(S3) else beside(source, name)
     if address.startswith(S3):
         return await asyncio.to_thread(_read_object_again, address)

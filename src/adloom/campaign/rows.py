@@ -46,7 +46,7 @@ _BRACES = "{n} prompts still contain {{ or {% after rendering: only the prompt i
 
 
 class RowReader:
-    """Reads the rows of one job, once."""
+    """A single pass over the rows of one job."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class RowReader:
         self._report_useless_exclusions()
 
     def _sample(self, most: int) -> frozenset[int] | None:
-        """The positions that the job's sample picks, None without one; this reads the source once by itself."""
+        """The positions that the job's sample selects, None without one; needs a reading of the source of its own."""
         if self._job.sample is None:
             return None
         unheard = Report("")  # the reading that follows says everything again
@@ -146,7 +146,7 @@ class RowReader:
             )
 
     def _template_of(self, source: SourceRow, report: Report) -> str | None:
-        """The text of the row's prompt before it is filled in, None where no prompt is for its locale."""
+        """The row's prompt before it is filled in; None if its locale has no prompt."""
         own = source.overrides.get("prompt")
         if own is not None or not self._job.prompts:
             return self._job.prompt if own is None else str(own)
@@ -162,7 +162,7 @@ class RowReader:
         return None
 
     def _key_of(self, source: SourceRow) -> str | None:
-        """Which of the job's prompts by locale is the row's."""
+        """Which of the job's prompts by locale the row gets."""
         return key_for(self._job.prompts, str(source.variables.get(LOCALE, "")))
 
     def _place_of_template(self, source: SourceRow) -> Place:
@@ -171,9 +171,9 @@ class RowReader:
         return self._job.place_of_prompt(self._key_of(source))
 
     def _with_options(self, source: SourceRow, template: str) -> SourceRow:
-        """The row with those of its variables as settings that are called like an option of the models.
+        """The row, with variables named like a model option turned into settings.
 
-        A variable that the row's templates use stays what it was before there were options.
+        A variable that the row's templates use remains a variable, as it was before there were options.
         """
         found = {name: value for name in OPTIONS if isinstance(value := source.variables.get(name), str) and value}
         if not found:
@@ -194,7 +194,7 @@ class RowReader:
         return None if settings is None else self._settings.read(settings)
 
     def _settings_of(self, source: SourceRow, report: Report) -> Settings | None:
-        """The row's settings as texts, references filled in; None where their template cannot be."""
+        """The row's settings as texts, references filled in; None if their template cannot be filled in."""
         settings = self._job.settings
         if source.overrides:
             settings = {**settings, **source.overrides}
@@ -289,7 +289,7 @@ class RowReader:
         self._seen.files[source.extra] = place.file
         line = 2 * place.line + source.extra
         first = self._seen.ids.first(number_of(str(row_id)), line)
-        if first is not None and not (source.crossed and first == line):  # a line stands for several rows, then
+        if first is not None and not (source.crossed and first == line):  # one line then makes several rows
             report.add(
                 place,
                 f"the id {shown(str(row_id))} is already taken in {self._seen.files[first % 2 == 1]}:{first // 2}",
@@ -367,7 +367,7 @@ class RowReader:
 
     def _report_lack_of_prompt(self, source: SourceRow) -> None:
         if self._lack_of_prompt_is_said:
-            return  # every row of the job lacks it
+            return  # it is missing in every row of the job
         self._lack_of_prompt_is_said = True
         near = next(iter(nearest("prompt", map(str.lower, source.columns))), "")
         column = next((number for name, number in source.columns.items() if name.lower() == near), 0)
@@ -448,7 +448,7 @@ class RowReader:
         return explicit_identity(self._job.name, row_id, source.crossed)
 
     def _name(self, source: SourceRow, look: OutputFormat, prompt: str, identity: str) -> tuple[str, str]:
-        """The row's name, unique in the job whatever the case of its letters, and its readable part."""
+        """The row's name, unique in the job regardless of case, and its readable part."""
         if (row_id := source.overrides.get("id")) is not None:
             label = "-".join((str(row_id), *filter(None, map(slug, (*look.axes, *source.crossed.values())))))
             if self._is_unused(label):
@@ -462,7 +462,7 @@ class RowReader:
         return self._one_of(label, identity), label
 
     def _one_of(self, label: str, hexadecimal: str) -> str:
-        """A name with so many digits that no other row of the job has it; the longest cannot be told apart by more."""
+        """A name with enough digits that no other row of the job has it; more than the longest would not help."""
         names = tuple(f"{label}-{hexadecimal[:length]}" for length in _HEX_LENGTHS)
         return next(filter(self._is_unused, names), names[-1])
 
@@ -481,18 +481,18 @@ def _meaning(
 
 
 def _which(source: SourceRow) -> str:
-    """What tells a row apart from others of its line or job, for a message about its prompt."""
+    """What distinguishes a row from others of its line or job, for a message about its prompt."""
     texts = (*source.axes, *source.crossed.values()) if source.combination else (*source.crossed.values(),)
     return f" for {shown(' / '.join(texts), 80)}" if any(texts) else ""
 
 
 def _content(source: SourceRow, look: OutputFormat) -> list[object]:
-    """What a sample knows a combination by."""
+    """The key of a combination for sampling."""
     return [source.variables, source.overrides, look.model, look.size, look.quality]
 
 
 def _takes_length(prompt: str, most: int, model: Model) -> bool:
-    """Whether a model takes so long a prompt, in calls as large as it makes them."""
+    """Whether a model accepts a prompt of this length, in calls of its own size."""
     n = min(most, model.images_per_call)
     return length_problem(prompt, n, model.prompt_characters, model.prompt_tokens) is None
 

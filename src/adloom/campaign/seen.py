@@ -16,9 +16,10 @@ def number_of(text: str) -> int:
 
 
 class FirstLineIndex:
-    """Which 64-bit numbers have come, each with the line where it first did: 20 to 40 bytes a number.
+    """The 64-bit numbers seen so far, each with the line where it first occurred.
 
-    A dictionary would take 150. The numbers are hashes, so they find their places by themselves.
+    They take 20 to 40 bytes each, where a dictionary would take 150. The numbers are hashes, so they serve as their own
+    hash values.
     """
 
     __slots__ = ("_count", "_lines", "_numbers")
@@ -27,7 +28,7 @@ class FirstLineIndex:
         self._clear(_FIRST_PLACES)
 
     def first(self, number: int, line: int) -> int | None:
-        """The line where the number first came; None when that is now, and then ``line`` is kept for it."""
+        """The line where the number first occurred; None if that is now, and ``line`` is stored for it."""
         number = number or 1  # 0 marks a free place
         place = self._place_of(number)
         if self._numbers[place]:
@@ -44,7 +45,7 @@ class FirstLineIndex:
         self._count = 0
 
     def _place_of(self, number: int) -> int:
-        """Where the number is, or the free place where it belongs."""
+        """The slot of the number, or the free slot for it."""
         numbers = self._numbers
         last = len(numbers) - 1  # a power of two less one
         place = number & last

@@ -39,7 +39,7 @@ Texts: TypeAlias = "str | tuple[str, ...]"
 Settings: TypeAlias = Mapping[str, Texts]
 
 AXES = ("size", "quality", "model")
-"""The settings that may hold a list, in the order in which their values stand in names."""
+"""The settings that may hold a list, in the order of their values in names."""
 
 STANDARD: Settings = {
     "model": DEFAULT_MODEL, "size": "auto", "quality": "", "variants": "1", "grouping": "set", "priority": "standard",
@@ -68,7 +68,7 @@ class Fault:
 class OutputFormat:
     """One choice of the three settings that can be axes; ``axes`` are the texts of those that are.
 
-    With ``faults`` its model does not take it: wrong unless the job excludes it.
+    With ``faults`` its model does not accept it: an error unless the job excludes it.
     """
 
     model: str
@@ -101,7 +101,7 @@ class SettingsReader:
     """Checks the settings of a campaign's rows."""
 
     def __init__(self, profile: Profile, references: ReferenceReader, fallback: tuple[str, ...] = ()) -> None:
-        """Take ``fallback`` as the models that every row has to fit beside its own."""
+        """Set ``fallback``: the models that every row has to fit in addition to its own."""
         self._profile = profile
         self._references = references
         self._fallback = fallback
@@ -151,7 +151,7 @@ class SettingsReader:
         return standing_options(read)
 
     def _looks(self, settings: Settings, making: RowSettings, faults: list[Fault]) -> tuple[OutputFormat, ...]:
-        """Every allowed choice once; a quality beside pixels is dropped, because the API has it for ratios only."""
+        """Every allowed choice once. A quality for a size in pixels is dropped: the API has it for ratios only."""
         rest = making.priority, making.options, len(making.references)
         models = [name for name in _listed(settings["model"]) if _model_is_known(name, faults)]
         sizes = [size for size in _listed(settings["size"]) if self._size_is_legal(size, faults)]
@@ -233,7 +233,7 @@ class SettingsReader:
 
 
 def misfits_of_another(own: str, other: str, size: str, quality: str, making: RowSettings) -> Iterator[Unsupported]:
-    """What of a row's request another model than its own does not take, its calls included."""
+    """What another model does not accept of a row's request, including its calls."""
     model = MODELS[other]
     yield from unsupported(model, size, quality, making.priority, making.options, len(making.references))
     if making.most_images(own) > model.images_per_call:

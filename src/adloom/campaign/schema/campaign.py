@@ -291,7 +291,7 @@ class _EditorSchema(GenerateJsonSchema):
 
 
 def read_head(document: Document, content: Mapping[str, Tree], report: Report) -> HeadFile:
-    """The head of a campaign file. Parts with problems are reported and read as if they were not there."""
+    """The head of a campaign file. Parts with problems are reported and treated as missing."""
     head = {name: value for name, value in content.items() if name != "jobs"}
     try:
         return HeadFile.model_validate(head)
@@ -330,9 +330,9 @@ _MAKES_ROWS = ("prompt", "matrix", "zip", "rows", "exclude", "include", "sample"
 
 
 def _sound_part(job: object, errors: Sequence[ErrorDetails]) -> JobFile | None:
-    """A job without what is wrong with it, so that the rest is checked as well; None where nothing is left to check.
+    """A job without its problems, so that the rest is checked as well; None if nothing is left to check.
 
-    Nothing is bought of a campaign with such a job. Where what makes its rows is wrong, one row stands for all.
+    Nothing is bought of a campaign with such a job. If its row source is wrong, one row represents all.
     """
     bad = {str(error["loc"][0]) for error in errors if error["loc"]}
     if not isinstance(job, dict) or not bad:
@@ -348,7 +348,7 @@ def _sound_part(job: object, errors: Sequence[ErrorDetails]) -> JobFile | None:
 
 
 def report_errors(document: Document, prefix: Path, errors: Sequence[ErrorDetails], report: Report) -> None:
-    """Say pydantic's errors in plain words, each at its place in the file."""
+    """Report pydantic's errors in plain words, each at its place in the file."""
     for error in errors:
         path = tuple(part for part in (*prefix, *error["loc"]) if part != "[key]")  # pydantic's mark for a bad key
         name = str(path[-1]) if path else ""
@@ -367,7 +367,7 @@ def report_errors(document: Document, prefix: Path, errors: Sequence[ErrorDetail
 
 
 def _unknown_key(name: str, path: Path) -> tuple[str, str]:
-    """What is said of a key that nothing at this path is called."""
+    """The message about a key that does not exist at this path."""
     known = _keys_at(path)
     if not path and name in JobFile.model_fields:
         place = "a job or in defaults" if name in SettingsFile.model_fields else "a job"

@@ -101,7 +101,7 @@ def one_of(*words: str) -> Callable[[object], object]:
 
 
 def price(*qualities: str) -> Callable[[object], object]:
-    """A check for an amount, or a mapping with one a quality."""
+    """A check for an amount, or a mapping with one per quality."""
     quality = one_of(*qualities)
 
     def check(value: object) -> object:
@@ -192,7 +192,7 @@ def list_file(value: object) -> str:
 
 
 def zips(value: object) -> object:
-    """Axes whose values go side by side: one mapping of them, or a list of such."""
+    """Axes with paired values: one mapping of them, or a list of such."""
     groups = value if isinstance(value, list) else [value]
     for group in groups:
         if not isinstance(group, dict) or not group:
@@ -207,7 +207,7 @@ def zips(value: object) -> object:
 
 
 def prompt_text(value: object) -> object:
-    """A template, or one a locale."""
+    """A template, or one per locale."""
     if not isinstance(value, dict):
         return text(value)
     if not value:
@@ -231,7 +231,7 @@ def word_lists(value: object) -> object:
 
 
 def word_files(value: object) -> object:
-    """The path of a file with words, or one by locale."""
+    """The path of a file with words, or one per locale."""
     if not isinstance(value, dict) or not value:
         return text(value)
     for locale, each in value.items():

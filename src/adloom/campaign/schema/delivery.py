@@ -50,7 +50,7 @@ def marking_off(value: object) -> object:
 
 
 AFTER_RUN = ("deliver", "sheet")
-"""What a run may end with, in the order in which it is done."""
+"""What a run may end with, in order of execution."""
 
 
 def steps(value: object) -> object:
@@ -91,7 +91,7 @@ class SafeFile(_File):
 
 
 class ChannelFile(_File):
-    """A channel of the campaign's own, or what it says otherwise than the shipped one of that name."""
+    """A channel of the campaign's own, or its changes to the shipped one of that name."""
 
     pixels: Text | None = Field(None, description="like 2000x800")
     format: Annotated[str, BeforeValidator(one_of(*WRITTEN))] | None = Field(
@@ -113,7 +113,7 @@ class MarkingFile(_File):
 
 
 class RightsFile(_File):
-    """What may be done with a work, and until when."""
+    """How a work may be used, and until when."""
 
     owner: Text | None = None
     licence: Text | None = None

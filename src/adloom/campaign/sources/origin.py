@@ -1,7 +1,7 @@
-"""Where a campaign is read from, this machine or a bucket, and how the files it refers to get here.
+"""Where a campaign is read from, this machine or a bucket, and how the files that it names are fetched.
 
 A campaign in a bucket is mirrored file by file into a temporary folder, each when the campaign names it, so that
-nothing needs to be listed and nothing else is read. Everything that is said about it names the address in the bucket.
+nothing needs to be listed and nothing else is read. All messages name the address in the bucket.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from adloom.core.errors import InputError
 
 S3 = "s3://"
 LARGEST_BYTES = 1_000_000_000
-"""Of one mirrored file; a CSV of 1,000,000 rows is a tenth of it."""
+"""The largest mirrored file; a CSV of 1,000,000 rows is a tenth of it."""
 
 
 def _is_here(_name: str) -> None:
@@ -79,7 +79,7 @@ def _leads_elsewhere(name: str) -> bool:
 
 
 def _copy(address: str, path: Path) -> None:
-    """Bring an object here; one that is not there is left to the reader's own words."""
+    """Fetch an object; a missing one is reported by whoever reads it."""
     from adloom.edges.s3.objects import (  # noqa: PLC0415 - boto3 takes half a second
         ObjectMissing,
         ObjectUnreadable,

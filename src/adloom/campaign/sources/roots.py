@@ -1,4 +1,4 @@
-"""Where campaigns may be read from when somebody other than the worker's own user names them.
+"""Where campaigns may be read from if someone other than the worker's own user names them.
 
 A root is a folder, or an ``s3://bucket/prefix``; what lies below it may be named. Paths are compared after symbolic
 links were followed, addresses by whole segments.
@@ -14,9 +14,9 @@ from adloom.campaign.sources.workbook.reader import file_of
 
 
 def is_below(source: str, roots: Sequence[str]) -> bool:
-    """Whether a path or an ``s3://`` address lies below one of the roots. A root itself does not.
+    """Whether a path or an ``s3://`` address lies below one of the roots.
 
-    Whether there is such a file is not looked at, so the answer tells nothing about what lies elsewhere.
+    A root itself does not. Whether the file exists is not checked, so the answer reveals nothing about other places.
     """
     if source.startswith(S3):
         return any(_is_below_prefix(source, root) for root in roots if root.startswith(S3))

@@ -4,8 +4,8 @@ Two passes: the csv module walks the file for its structure (encoding, quotes, r
 each row begins), then pandas reads the same rows in chunks as text. When the structure has problems, nothing will be
 bought and the sound rows are read with the csv module alone, so that their problems are reported as well.
 
-``a,b`` with commas is expected; semicolons or tabs are recognised from the header and said in a warning. A row that is
-empty or blank as a whole is skipped. A column's number in a message counts cells, a line is the line of the file.
+``a,b`` with commas is expected; semicolons or tabs are recognised from the header, with a warning. A row that is empty
+or blank as a whole is skipped. A column's number in a message counts cells, a line is the line of the file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LONGEST_CELL = 8192
 ROWS_A_CHUNK = 5000
 _HEADER_COLUMNS = 256
 _TOO_MANY = f"at most {ROWS_PER_CAMPAIGN:,} rows in a campaign"
-_BLANKS = " \t"  # what pandas takes for a blank line, too
+_BLANKS = " \t"  # what pandas treats as a blank line, too
 _ENCODING = 'save it as "CSV UTF-8"'
 _EXCEL_MARK = "sep="
 _QUOTES = 'a quoted cell starts and ends with ", and "" is a quote inside it'
@@ -44,7 +44,7 @@ class Table:
     """The structure of a CSV whose header could be read.
 
     ``lines`` holds the first line of each row. ``chunked`` says that pandas reads the rows exactly as the csv module
-    did: it does not where a carriage return stands alone (pandas 3.1 then drops an empty first cell).
+    did: it does not if there is a lone carriage return (pandas 3.1 then drops an empty first cell).
     """
 
     path: Path

@@ -27,7 +27,7 @@ Path: TypeAlias = "tuple[str | int, ...]"
 LARGEST_FILE_BYTES = 1 << 20
 DEEPEST = 20
 MOST_CONTROLS = 100
-"""Characters that turn the direction of text, of which each is reported with its place."""
+"""Characters that change the direction of text; each is reported with its place."""
 MOST_NODES = 100_000
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where the wheel has it: twenty times as fast
@@ -78,7 +78,7 @@ def decoded(content: bytes, file: str, report: Report) -> str:
 def read_yaml(content: bytes, file: str, report: Report) -> Document:
     """Parse one campaign file.
 
-    What can be read on from is added to ``report``; what cannot raises CampaignInvalid with everything found so far.
+    Recoverable problems are added to ``report``; others raise CampaignInvalid with everything found so far.
     """
     if len(content) > LARGEST_FILE_BYTES:
         report.fatal(
@@ -105,7 +105,7 @@ def read_yaml(content: bytes, file: str, report: Report) -> Document:
 
 
 def _report_controls(text: str, file: str, report: Report) -> None:
-    """Report every character that turns the direction of text, wherever it is."""
+    """Report every character that changes the direction of text."""
     at = first_control(text)
     for _ in range(MOST_CONTROLS):
         if at < 0:
@@ -227,7 +227,7 @@ class _Builder:
         return str(event.value)
 
     def _is_written_out(self, event: Event, character: str) -> bool:
-        """Whether a character stands in the file as itself, where it was reported, and not as an escape."""
+        """Whether a character is literal in the file at the reported place, not an escape."""
         start, end = event.start_mark, event.end_mark
         return start is not None and end is not None and character in self._source[start.index : end.index]
 

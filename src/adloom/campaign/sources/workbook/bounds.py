@@ -7,7 +7,7 @@ LARGEST_UNPACKED_BYTES = 250_000_000
 """Ours, both: 100,000 rows of prompts take a fifth of it, a bomb takes more."""
 
 SMALL_PART_BYTES = 10_000_000
-"""Of the workbook itself, its relations and its formats, for which kilobytes suffice."""
+"""For the workbook itself, its relations and its formats, for which kilobytes suffice."""
 
 MOST_PARTS = 10_000
 """Files in the zip; Excel makes one for each sheet, picture and comment."""
@@ -16,7 +16,7 @@ MOST_CELLS = 1_500_000
 """Cells of a sheet, and texts of a workbook, blank ones included: 100,000 rows of 15 columns."""
 
 MOST_CHARACTERS = 50_000_000
-"""Of all texts together: 500 a row in 100,000 rows. In memory a character takes one to four bytes."""
+"""For all texts together: 500 per row in 100,000 rows. In memory a character takes one to four bytes."""
 
 MOST_COLUMNS = 256
 """Our own, as in a CSV."""
@@ -44,11 +44,11 @@ MOST_NAMES = 10_000
 
 
 class Damaged(Exception):
-    """This is not a workbook that can be read; the message says what was met."""
+    """The workbook cannot be read; the message says what was found."""
 
 
 class TooLarge(Exception):
-    """A bound is passed, at this line and column of the sheet where it is one of a place in it."""
+    """A limit is exceeded, at this line and column of the sheet if it has a place in it."""
 
     def __init__(self, message: str, allowed: str, line: int = 0, column: int = 0) -> None:
         super().__init__(message)

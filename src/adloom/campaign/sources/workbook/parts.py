@@ -34,7 +34,7 @@ _REFERENCE = re.compile(r"([A-Za-z]{1,3})[0-9]{1,7}")
 
 
 class Reader:
-    """What is told of a part while it is parsed. Names come without their namespace."""
+    """The events of a part while it is parsed. Names come without their namespace."""
 
     def __init__(self) -> None:
         self.depth = 0
@@ -60,7 +60,7 @@ class Reader:
         """An element ends."""
 
     def text(self, text: str) -> None:
-        """Text between tags, maybe a piece of it."""
+        """Text between tags, possibly only a piece of it."""
 
 
 class Relations(Reader):
@@ -116,7 +116,7 @@ class Styles(Reader):
 
 
 class Collector(Reader):
-    """Collects the texts of an element, within what a workbook may have of them; readings aloud are left out."""
+    """Collects the texts of an element, within the limits of a workbook; phonetic readings are left out."""
 
     def __init__(self, characters: int) -> None:
         super().__init__()
@@ -185,7 +185,7 @@ class Rows(Collector):
         self._style = 0
 
     def taken(self) -> list[Row]:
-        """The rows that have been completed since this was asked."""
+        """The rows completed since the last call."""
         ready, self._ready = self._ready, []
         return ready
 

@@ -1,6 +1,6 @@
 """Numbers, dates and durations of an .xlsx as a person sees them, in a column of general format.
 
-Excel saves a date as a number of days, and only the format of its cell tells that it is one.
+Excel saves a date as a number of days, and only the format of its cell shows that it is one.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Formats:
 
 @lru_cache(maxsize=4096)
 def shown_number(text: str, epoch: dt.datetime | None, *, is_duration: bool) -> str | None:
-    """A number as Excel shows it in a column of general format, or the date that it stands for; None for none."""
+    """A number as Excel shows it in a column of general format, or the date that it represents; None if neither."""
     value = float(text) if re.search("[.eE]", text) else int(text)
     if not math.isfinite(value):
         return None
