@@ -23,8 +23,8 @@ class Listed:
 class Store(Protocol):
     """Where an archive lives. Keys are relative, with ``/`` between parts, ASCII, no ``..`` and no trailing slash.
 
-    Every method raises StoreUnavailable for an outage and StoreRefused when the store will not take adloom's records at
-    all. There is no delete.
+    Every method raises StoreUnavailable for an outage and StoreRefused when the store does not accept adloom's records
+    at all. There is no delete.
     """
 
     @property
@@ -55,9 +55,9 @@ class Store(Protocol):
         ...
 
     async def metadata(self, key: str) -> Mapping[str, str]:
-        """What ``create`` was given beside an object's bytes: empty where the store keeps none, or has no such object.
+        """The metadata that ``create`` was given: empty if the store keeps none, or has no such object.
 
-        Names are in lower case. A value may be cut, or lack letters that no HTTP header can carry.
+        Names are in lower case. A value may be truncated, or lose characters that an HTTP header cannot carry.
         """
         ...
 
@@ -110,7 +110,7 @@ class ImageApi(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HostedFile:
-    """A reference file at the address where the API fetches it, which goes out after ``life_s`` seconds."""
+    """A reference file at the address where the API fetches it, which expires after ``life_s`` seconds."""
 
     url: str
     life_s: float
@@ -145,7 +145,7 @@ class Decoder(Protocol):
     """Decodes images, where a hostile one can do no harm; nothing else does."""
 
     async def decode(self, content: bytes) -> Picture | None:
-        """Decode the whole image: None when the bytes are no complete image of an accepted type.
+        """Decode the whole image: None when the bytes are not a complete image of an accepted type.
 
         Raises PictureUnjudged when that takes more than a decoder may spend, DecoderBroken when none can run at all.
         """
@@ -157,7 +157,7 @@ class Decoder(Protocol):
 
 
 class Clock(Protocol):
-    """Time, so that tests and simulations can move it."""
+    """Time, as a port, so that tests and simulations can control it."""
 
     def now(self) -> float:
         """Unix time in seconds, for records."""

@@ -42,4 +42,4 @@ def embedded_sandbox(settings: Settings) -> Iterator[Settings]:
 
 
 POLL_INTERVAL_S = 0.2
-"""The sandbox finishes a task in half a second, and being read costs nobody anything."""
+"""The sandbox finishes a task in half a second, and reading it is free."""

@@ -1,9 +1,8 @@
 """From tasks in flight to outcomes: one poller for all tasks of a process.
 
-Tasks that are due at about the same time are read together, up to 50 a request; ``core.durations`` says when one is
-due, and a callback makes it due at once. Reading is free and repeated for as long as the task may live; the end of a
-task is written to the ledger before anything is done about it. What a completed task has made is told by
-``completion``.
+Tasks due at about the same time are read together, up to 50 per request; ``core.durations`` says when one is due, and a
+callback makes it due at once. Reading is free and repeated for as long as the task may live; the end of a task is
+written to the ledger before anything is done about it. ``completion`` decides what a completed task has made.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ class Collector:
             await self._completions.read_on(call, fetch)
 
     async def _wait_for_end(self, call: str, attempt: Attempt, started: float) -> bool:
-        """Whether a task has ended; where it does not, that is held."""
+        """Whether a task has ended; one that does not is held."""
         task = await self._poller.watch(attempt.task, started, _kind(attempt))
         if task is None:
             reason = f"task {attempt.task} has not ended, or the API no longer knows it"

@@ -1,7 +1,7 @@
 """From a completed task to its images: recorded at once if it shows them all, otherwise read on.
 
-What a reading shows that the ledger does not know yet goes there first and is fetched then; nothing waits for the rest
-of a task but its own call. ``core.results`` judges.
+Whatever a reading shows for the first time is recorded first and then fetched; only a task's own call waits for the
+rest of it. ``core.results`` judges the readings.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Completions:
         self._ledger = ledger
         self._reader = reader
         self._readings: dict[str, list[Reading]] = {}
-        """What was read of tasks that are read on, by task."""
+        """The readings of tasks that are read again, by task."""
 
     async def begin(self, call: str, task: Task) -> None:
-        """Take the first reading that shows a task completed, and record what it tells."""
+        """Record what the first reading of a completed task shows."""
         self._readings[task.task_id] = [self._reading(task, is_own=False)]
         if await self._heed(call, task) is Verdict.FINAL:
             del self._readings[task.task_id]
@@ -122,7 +122,7 @@ _OVER = (Verdict.FINAL, Verdict.NEVER_SHOWN)
 
 
 def _adds(attempt: Attempt, task: Task, verdict: Verdict) -> bool:
-    """Whether a reading says what the ledger does not know."""
+    """Whether a reading shows anything that the ledger does not have."""
     known = attempt.completed
     if known is None:
         return True
@@ -149,7 +149,7 @@ def _fields(attempt: Attempt, task: Task, verdict: Verdict) -> dict[str, object]
 
 
 def _used(attempt: Attempt, task: Task) -> Decimal | None:
-    """What the task was charged, by this reading or by a former one. What is still reserved is no charge yet."""
+    """What the task was charged, according to this reading or an earlier one. A reserve is not a charge yet."""
     if task.credits_used is not None and task.charge_status != "reserved":
         return task.credits_used
     known = attempt.completed
@@ -157,19 +157,19 @@ def _used(attempt: Attempt, task: Task) -> Decimal | None:
 
 
 def _bill(attempt: Attempt, task: Task) -> int | None:
-    """How many images the task's charge pays for; None where nothing tells."""
+    """How many images the task's charge pays for; None if unknown."""
     return images_billed(_used(attempt, task), _reserved(attempt), wanted(attempt))
 
 
 def _is_doubtful(attempt: Attempt, task: Task) -> bool:
-    """Whether only the number of links speaks for a shortfall."""
+    """Whether the number of links is the only evidence of a shortfall."""
     assert attempt.accepted is not None  # noqa: S101 - there is no task without an accepted fact
     shown, used = len(joined(attempt.links, task.results)), _used(attempt, task)
     return is_doubtful(used, _reserved(attempt), attempt.accepted.credits, wanted(attempt), shown)
 
 
 def _reserved(attempt: Attempt) -> Decimal | None:
-    """What the API set aside for an attempt, None where its answer was lost or did not say."""
+    """What the API reserved for an attempt; None if its answer was lost or did not say."""
     return attempt.accepted.credits if attempt.accepted and attempt.accepted.credits_told else None
 
 
@@ -179,6 +179,6 @@ def wanted(attempt: Attempt) -> int:
 
 
 def estimate(attempt: Attempt, images: int) -> Decimal:
-    """The charge where the API does not tell it: the reserve's share for so many images."""
+    """The charge if the API does not report it: the reserve's share for this many images."""
     assert attempt.accepted is not None  # noqa: S101 - there is no task without an accepted fact
     return attempt.accepted.credits * images / wanted(attempt)

@@ -1,9 +1,9 @@
 """From a failed task to the outcome of its call: read twice before it counts, and checked again for a day.
 
 Gateways report a task as failed that completes a second later, so a new attempt, or giving a call up, needs the same
-failure at a second reading (``core.results.second_reading_after_s``), and a charge that has come back or has had its
-time to. Right before a new attempt is bought, at the end of a run, by later runs and by the sweep a failed task is read
-once more: one that is completed after all is adopted, and its images fill the variants.
+failure at a second reading (``core.results.second_reading_after_s``), and a charge that has come back or has had time
+to. Right before a new attempt is bought, at the end of a run, by later runs and by the sweep a failed task is read once
+more: one that is completed after all is adopted, and its images fill the variants.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RELEASE_INTERVALS = 20
 """A failed task's charge is waited for this long (1 min) to come back; then it counts as spent."""
 
 SILENT_INTERVALS = 200
-"""A failed task that the API does not know any more is held after this long (10 min): nothing confirms its failure."""
+"""A failed task that the API no longer knows is held after this long (10 min): nothing confirms its failure."""
 
 
 class Failures:
@@ -39,10 +39,10 @@ class Failures:
         self._reader = reader
         self._completions = completions
         self._since: dict[str, float] = {}
-        """When the failure of a call's task was read first, by call."""
+        """When the failure of a call's task was first read, by call."""
 
     async def begin(self, call: str, task: Task) -> None:
-        """Take the first reading that shows a task failed: evidence, and nothing is decided yet."""
+        """Record the first reading that shows a task failed: evidence only, nothing is decided yet."""
         self._since[call] = self._reader.clock.monotonic()
         attempt = self._ledger.facts(call).latest.number
         fields = {"task": task.task_id, "code": task.error_code, "reason": _reason(task)}
@@ -73,7 +73,7 @@ class Failures:
         return None
 
     async def came_back(self, call: str) -> bool:
-        """Look once more at every former task of a call: whether one of them forbids to buy the call again."""
+        """Read every former task of a call once more; whether one of them forbids buying the call again."""
         tasks = [task for task, _ in _failed(self._ledger.facts(call).attempts)]
         found = await asyncio.gather(*(self._reader.look_again(task, 0) for task in tasks))
         for task_id, task in zip(tasks, found, strict=True):
@@ -87,7 +87,7 @@ class Failures:
         return False
 
     async def look_again(self) -> list[str]:
-        """Look at every task that failed within the last day, fifty to a request: the calls that have one completed."""
+        """Read every task that failed within the last day, fifty per request; the calls with one that completed."""
         oldest = self._reader.clock.now() - LINKS_LIVE_S
         tasks = {
             task: call
@@ -157,7 +157,8 @@ def _reason(task: Task) -> str:
 def _was_charged(task: Task) -> bool:
     """Whether a task without images must be taken as paid for.
 
-    EvoLink's clients say that a failed task's reserve comes back by itself; what a cancelled one costs nobody says.
+    According to EvoLink's clients a failed task's reserve comes back by itself; what a cancelled one costs is
+    undocumented.
     """
     if task.charge_status == "released":
         return False

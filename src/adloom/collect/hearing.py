@@ -1,7 +1,7 @@
 """Lets a run react to callbacks that the receiver has recorded, while it waits for its tasks.
 
-A callback only says that a task is worth reading now; what is believed is the reading. It is looked for with one LIST
-of the edition's inbox, which holds as many objects as tasks have called back, so the pauses grow with them.
+A callback only means that a task is worth reading now; the reading is what counts. Callbacks are found with one LIST of
+the edition's inbox, which holds one object per task that called back, so the pauses grow with their number.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ log = logging.getLogger(__name__)
 
 PAUSE_INTERVALS = 0.5
 LISTED_AT_ONCE = 1000
-"""Objects that S3 tells of in one answer; so many double the pause."""
+"""Objects per S3 listing; each such page doubles the pause."""
 
 
 class Hearing:
-    """Tells ``hear`` each task that calls back for an edition, once. ``run`` is its one loop."""
+    """Calls ``hear`` once for each task that calls back for an edition. ``run`` is its one loop."""
 
     def __init__(
         self, store: Store, edition: Edition, clock: Clock, hear: Callable[[str], None], *, interval_s: float
@@ -35,7 +35,7 @@ class Hearing:
         self._heard: set[str] = set()
 
     async def run(self) -> None:
-        """Listen until cancelled. A store that does not answer is only not heard: the tasks are read all the same."""
+        """Listen until cancelled. If the store does not answer, tasks are read without callbacks."""
         while True:
             await self._clock.sleep(self._pause_s * (1 + len(self._heard) / LISTED_AT_ONCE))
             try:

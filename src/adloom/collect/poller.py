@@ -48,11 +48,11 @@ class _Watched:
     """Wall clock time at which the task was accepted."""
     ended: asyncio.Future[Task | None] = field(compare=False)
     once: bool = field(default=False, compare=False)
-    """Whether one reading will do, whatever it shows."""
+    """Whether one reading is enough, whatever it shows."""
     alone: bool = field(default=False, compare=False)
     """Whether the answer must be about this task alone."""
     kind: Kind | None = field(default=None, compare=False)
-    """What it is like, for a task that was new when its watch began; the others' ages teach nothing."""
+    """Its kind, for a task that was new when its watch began; nothing is learned from the ages of others."""
     polls: int = field(default=0, compare=False)
     unfinished_s: float = field(default=0, compare=False)
     """The age at which it was last seen unfinished."""
@@ -85,7 +85,7 @@ class Poller:
         return await self._await(_Watched(due, task_id, started, ended, kind=kind if young else None))
 
     def hear(self, task_id: str) -> None:
-        """Somebody says that a task has ended: read it at once. Only the reading counts."""
+        """A task is said to have ended: read it at once. Only the reading counts."""
         told = [watched for watched in self._watched if watched.task_id == task_id and not watched.once]
         self._bring_forward(told, 0)
 
@@ -203,9 +203,9 @@ class Poller:
             self._learn(watched, watched.kind, task, age_s)
 
     def _learn(self, watched: _Watched, kind: Kind, task: Task, age_s: float) -> None:
-        """Learn how long tasks take; those that wait for this are read when it says."""
+        """Learn how long tasks take, and schedule those that wait for this."""
         completed = task.state is TaskState.COMPLETED
-        if task.state.is_final and not completed:  # a failure says nothing about the others, so one of them scouts on
+        if task.state.is_final and not completed:  # a failure says nothing about the others, so another one goes ahead
             if not self._durations.is_known(kind):
                 self._bring_forward(sorted(self._unread(kind))[:1], self.interval_s)
             return
@@ -220,7 +220,7 @@ class Poller:
         return [watched for watched in self._watched if watched.kind == kind and not watched.polls]
 
     def _bring_forward(self, chosen: Sequence[_Watched], age_s: float) -> None:
-        """Have some watched tasks read as soon as they are so old, if they were to be read later."""
+        """Bring watched tasks forward to be read at this age, if they were due later."""
         if not chosen:
             return
         wall, now = self.clock.now(), self.clock.monotonic()

@@ -43,7 +43,7 @@ def _digest_of_texts(*parts: object) -> str:
 
 @lru_cache(maxsize=64)  # a prompt is asked for twice in a row: for its row's identity, and for its variants' keys
 def normalised(text: str) -> str:
-    """Text normalised for identities:
+    """Text normalised for identities.
 
     NFC, line feeds only, plain spaces, none at the end of a line or around the whole.
     """

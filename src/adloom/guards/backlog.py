@@ -1,6 +1,6 @@
 """Finished images that wait to be archived: the oldest goes first, and buying waits while there are too many.
 
-Links die after 24 h. What is paid for is fetched before more of the kind is bought.
+Links die after 24 h, so what is paid for is fetched before more is bought.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from adloom.guards.gate import Gate
 from adloom.ports import Clock
 
 BACKLOG_IMAGES = 500
-"""When so many finished images wait for a place, purchases wait too."""
+"""With this many finished images waiting for a place, purchases wait too."""
 
 LINKS_WAIT_S = 2 * 3600
 """When an image has waited this long, of the 24 h that its link lives, purchases wait until it has its place."""
 
 LEFT_IMAGES = 50
-"""After so many images that could not be fetched buying stops: what is bought next would come to the same.
-
-Those that an earlier run found damaged do not count: they would keep every later run from buying for a day.
+"""After this many images that could not be fetched, buying stops: the next ones would fail too. Those that an earlier
+run found damaged do not count, or they would block every later run for a day.
 """
 
 
@@ -42,7 +41,7 @@ class Backlog:
 
     @asynccontextmanager
     async def place(self, finished: float) -> AsyncIterator[None]:
-        """A place for an image whose task was finished at a Unix time."""
+        """A place for an image whose task ended at a Unix time."""
         await self._enter(finished)
         try:
             yield
@@ -60,7 +59,7 @@ class Backlog:
             self.close_for_what_is_left()
 
     def close_for_what_is_left(self) -> None:
-        """Stop buying if images are left, and say so."""
+        """Stop buying if images are left over, and say so."""
         if self.left:
             message = f"{self.left} paid images could not be downloaded"
             remedy = "Run the same command again soon: links live 24 hours."
@@ -89,7 +88,7 @@ class Backlog:
         self._review()
 
     def _review(self) -> None:
-        """Hold the gate while too much waits, or something waits for too long."""
+        """Hold the gate while too many images wait, or one waits too long."""
         self._drop_cancelled()
         waits_long = bool(self._waiting) and self._clock.now() - self._waiting[0][0] > LINKS_WAIT_S
         if waits_long or len(self._waiting) >= BACKLOG_IMAGES:

@@ -17,7 +17,7 @@ class GateClosed(Exception):
 
 
 class Gate:
-    """Open until somebody gives a reason to stop; every reason is kept."""
+    """Open until there is a reason to stop; every reason is kept."""
 
     def __init__(self) -> None:
         self.stops: tuple[Stop, ...] = ()
@@ -26,7 +26,7 @@ class Gate:
         self.over = asyncio.Event()
         """The time that an interrupted run has is over: whatever still waits gives up."""
         self.turned_away = False
-        """Whether somebody wanted to buy after buying had stopped."""
+        """Whether a purchase was wanted after buying had stopped."""
         self._holders: set[object] = set()
         self._changed = asyncio.Event()
 
@@ -39,12 +39,12 @@ class Gate:
         self._changed.set()
 
     def remember(self, stop: Stop) -> None:
-        """Keep a reason why a part of the buying has stopped, while the rest goes on."""
+        """Keep a reason why part of the buying has stopped while the rest continues."""
         if stop.reason not in {known.reason for known in self.stops}:
             self.stops = (*self.stops, stop)
 
     def hold(self, holder: object) -> None:
-        """Let nobody buy until this holder lifts its hold."""
+        """Block purchases until this holder releases its hold."""
         self._holders.add(holder)
 
     def lift(self, holder: object) -> None:
@@ -53,7 +53,7 @@ class Gate:
         self._changed.set()
 
     async def wait_open(self) -> None:
-        """Wait while anybody holds the gate. Raises GateClosed once buying has stopped."""
+        """Wait while the gate is held. Raises GateClosed once buying has stopped."""
         self.check()
         while self._holders:
             self._changed.clear()
@@ -71,7 +71,7 @@ class Gate:
         return self.interrupted.is_set()
 
     async def sleep(self, seconds: float, clock: Clock) -> None:
-        """Wait, but not longer than buying goes on. Raises GateClosed."""
+        """Wait, but no longer than buying continues. Raises GateClosed."""
         await sleep_or(self.closed, seconds, clock)
         self.check()
 

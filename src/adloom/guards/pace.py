@@ -1,4 +1,4 @@
-"""How fast a run buys: how many tasks run at the API at once, and how many are submitted a minute.
+"""How fast a run buys: how many tasks run at the API at once, and how many are submitted per minute.
 
 The pace is divided among the live runs of the edition. After a 429 the run keeps to what the API has taken so far,
 where that explains the refusal (see ``ceilings``). Where it does not, the tasks in flight are halved, and successes
@@ -43,7 +43,7 @@ _MINE: ContextVar[_Place | None] = ContextVar("place", default=None)
 
 
 class Throttle:
-    """The pace of one run: its part of the campaign's, of which a run that is alone has all."""
+    """The pace of one run: its share of the campaign's, which is all of it for a run that is alone."""
 
     def __init__(self, pace: Pace, gate: Gate, clock: Clock) -> None:
         self._pace = pace
@@ -115,7 +115,7 @@ class Throttle:
             self._ceilings.ask()
 
     async def divide(self, runs: int) -> None:
-        """Keep to the part of one of so many runs, and to as much of it as a 429 has left.
+        """Adopt the share of one of this many runs, as far as a 429 has left it.
 
         Each has at least one place, so that with more runs than places there are as many tasks in flight as runs.
         """
@@ -133,7 +133,7 @@ class Throttle:
         return 60 / self._pace.submits_per_minute * self._runs if self._pace.submits_per_minute else 0.0
 
     def pause(self, wait_s: float) -> None:
-        """Let nobody submit for a while."""
+        """Block submits for a while."""
         self._next_submit = max(self._next_submit, self._clock.monotonic() + wait_s)
 
     def slow_down(self, pause_s: float) -> None:

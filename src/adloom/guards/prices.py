@@ -2,9 +2,9 @@
 
 Buying of each model and quality starts slowly: one purchase, then two, four … up to what may be in flight, each step
 after a price was read. A price is read from the answer to a purchase, or else from the end of its task. A price that
-differs from the last one read begins this anew. A dearer one than the plan's stops the buying, a cheaper one is noted.
-So does a charge above what was reserved for it, at the first one read: an API that does that may do it to all that is
-in flight. Later runs of the edition then trust no reserve of that model and quality: each purchase is waited for.
+differs from the last one read restarts this. One above the plan's stops buying, a lower one is noted. So does a charge
+above what was reserved for it, at the first one read: an API that does that once may do it for everything in flight.
+Later runs of the edition then trust no reserve of that model and quality: each purchase is waited for.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PricedAs = tuple[str, str]
 
 
 class Window:
-    """How many purchases of one kind may be out whose price was not read: 1, doubled by each reading."""
+    """How many purchases of one kind may be in flight without a known price: 1, doubled by each reading."""
 
     def __init__(self, gate: Gate, most: int) -> None:
         self._gate = gate
@@ -61,7 +61,7 @@ class Window:
         self._changed.set()
 
     def open(self) -> None:
-        """Go as fast as may be: there is no price to wait for."""
+        """Lift the limit: there is no price to wait for."""
         self._width = self._most
         self._changed.set()
 
@@ -70,9 +70,10 @@ class Window:
 
 
 class PriceWatch:
-    """The prices and the cap of one run. Money is in credits; ``planned`` is what the whole plan comes to.
+    """The prices and the cap of one run.
 
-    ``most`` is how many tasks may be in flight. ``notes`` is what a person should know of prices that fell.
+    Money is in credits; ``planned`` is the total of the whole plan. ``most`` is how many tasks may be in flight.
+    ``notes`` tell a person about prices that fell.
     """
 
     def __init__(self, gate: Gate, cap_credits: Decimal, planned_credits: Decimal, *, most: int) -> None:
@@ -87,7 +88,7 @@ class PriceWatch:
         self._unsure: set[PricedAs] = set()
         """Kinds of which a charge passed its reserve before this run."""
         self._price_unknown: dict[str, PricedAs] = {}
-        """The kind of each purchase whose price only the end of its task tells."""
+        """The kind of each purchase whose price is known only when its task ends."""
         self._out: dict[str, Decimal] = {}
         """What is reserved for each purchase of this run whose charge was not read."""
         self.notes: tuple[str, ...] = ()
@@ -100,7 +101,7 @@ class PriceWatch:
 
     @asynccontextmanager
     async def turn(self, order: Order) -> AsyncIterator[None]:
-        """Hold a purchase back while too many of its kind are out unread. Raises GateClosed.
+        """Hold a purchase back while too many of its kind are in flight without a known price. Raises GateClosed.
 
         Where the purchase is accepted without a price, it counts as unread until ``release``.
         """
@@ -123,7 +124,7 @@ class PriceWatch:
             self._window(kind).leave(order.call)
 
     def read_reserve(self, order: Order, reserved: Decimal | None) -> None:
-        """Take note of what the answer to a purchase reserves, None when it does not say."""
+        """Note what the answer to a purchase reserves; None when it does not say."""
         kind = _kind(order)
         self._out[order.call] = order.credits if reserved is None else reserved
         if reserved is None or kind in self._unsure:
@@ -142,7 +143,7 @@ class PriceWatch:
             self._gate.close(Stop(StopReason.BUDGET, message, "Raise the budget and run the campaign again."))
 
     def read_charge(self, call: str, attempt: Attempt) -> None:
-        """Take note of what a finished task was charged, where it was told."""
+        """Note what a finished task was charged, if the API reported it."""
         intent, completed, accepted = attempt.intent, attempt.completed, attempt.accepted
         if intent is None or completed is None or accepted is None:
             return
@@ -163,7 +164,7 @@ class PriceWatch:
             self._gate.close(Stop(StopReason.BUDGET, message, "Ask EvoLink why; raise the budget to go on."))
 
     def _read_only_charge(self, intent: Intent, charged: Decimal, images: int, *, told: bool) -> None:
-        """The charge of a task whose reserve was not told, or is not believed."""
+        """The charge of a task whose reserve was not reported, or is not trusted."""
         kind, quoted, n = intent.kind[:2], intent.credits, len(intent.variants)
         if not told:
             log.warning("the API reports no price for %s; it is bought at the list price", intent.model)

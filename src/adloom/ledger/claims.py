@@ -29,15 +29,16 @@ Claimant: TypeAlias = tuple[str, str, int]
 
 
 NAMES_ALIKE = 19
-"""Claims are listed by so many first letters of their tasks' names: ``task-unified-179547`` spans three hours."""
+"""Claims are listed by this many leading characters of their tasks' names: ``task-unified-179547`` spans three
+hours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
     """What an archive claims of some of an account's tasks, by the tasks' names.
 
-    ``tasks`` are all that anything claims: a claim, or a ledger's accepted fact. ``dangling`` says for whom each claim
-    is that no accepted fact has followed.
+    ``tasks`` are all that anything claims: a claim, or a ledger's accepted fact. ``dangling`` has the owner of each
+    claim that no accepted fact has followed.
     """
 
     tasks: frozenset[str]
@@ -97,7 +98,7 @@ async def hold(ledger: Ledger, call: str, attempt: int, task_id: str) -> bool:
     if ledger.claimed.get(name) == (call, attempt):
         return True
     owner = await _claim(ledger.store, ledger, mine, task_id)
-    if owner in (mine, None):  # a claim that is damaged speaks for nobody else
+    if owner in (mine, None):  # a damaged claim is not evidence of another owner
         ledger.claimed[name] = (call, attempt)
         return True
     edition, other, number = owner
@@ -129,7 +130,7 @@ async def _claim(store: Store, ledger: Ledger, mine: Claimant, task_id: str, **m
 
 
 async def _claimant_of(store: Store, name: str) -> Claimant | None:
-    """Whom a claim is for, None when it cannot be read."""
+    """The owner of a claim; None when it cannot be read."""
     key = _claim_key(name)
     try:
         claim = from_json(await store.read(key) or b"", key)

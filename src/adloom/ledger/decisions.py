@@ -16,7 +16,7 @@ from adloom.ports import Store
 log = logging.getLogger(__name__)
 
 READ_AT_ONCE = 32
-"""Objects that are read at one time: a decision is small, so only the store's latency counts."""
+"""Objects read concurrently: a decision is small, so only the store's latency counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Decisions:
 
 
 async def read_decisions(store: Store, edition: Edition) -> dict[str, Decision]:
-    """The decision that stands for each image that anybody decided on, by variant key; cleared ones are among them.
+    """The current decision on each image that has one, by variant key, including cleared ones.
 
     Raises RecordUnreadable for a damaged one.
     """
@@ -92,7 +92,7 @@ async def _read(store: Store, edition: Edition, name: str) -> Decision | None:
 
 
 async def write_decision(store: Store, edition: Edition, decision: Decision, after: Decision | None = None) -> Decision:
-    """Keep a decision durably: it as it was written.
+    """Store a decision durably; returns it as written.
 
     Its time is moved behind ``after``, the decision that the person saw, so that a clock that is behind undoes nothing.
     """
@@ -110,7 +110,7 @@ _STEP = timedelta(microseconds=1)
 
 
 def count(decisions: Iterable[Decision]) -> dict[str, int]:
-    """How many decisions say what, by their word."""
+    """The number of decisions by verdict."""
     found: dict[str, int] = {}
     for decision in decisions:
         found[decision.verdict.value] = found.get(decision.verdict.value, 0) + 1

@@ -23,7 +23,7 @@ class Edition:
         return f"{self.campaign}/{self.edition}/"
 
     def key(self, name: str) -> str:
-        """A key of this edition as the store knows it."""
+        """The store's key for an object of this edition."""
         return self.prefix + name
 
 
@@ -36,7 +36,7 @@ def to_json(record: Mapping[str, Any]) -> bytes:
 
 
 def parse_json(content: bytes) -> object:
-    """What JSON says. Raises ValueError for what is none, endless nesting included."""
+    """Parse JSON. Raises ValueError if it is invalid or nested too deeply."""
     try:
         return json.loads(content)
     except RecursionError as error:
@@ -57,5 +57,5 @@ def from_json(content: bytes, key: str) -> dict[str, Any]:
 
 
 def utc(unix_seconds: float) -> str:
-    """A time as records carry it."""
+    """A time in the format of records."""
     return datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

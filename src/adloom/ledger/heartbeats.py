@@ -2,7 +2,7 @@
 
 A run replaces ``runs/<token>.json`` every 10 s. It is dead when that stayed unchanged for 60 s of the *observer's*
 monotonic clock (no two machines' clocks are compared), at once when this machine shows that its process is gone, or
-when it said itself that it ended.
+when it has recorded its own end.
 
 A heartbeat holds ``schema`` (``adloom.run/1``), ``run`` (the token), ``process``, ``since`` and ``time`` (UTC, of the
 first and of this beat), ``beat`` (a count), ``ended``, ``facts`` (how many records the ledger had, as far as this run
@@ -75,7 +75,7 @@ def _sha256(record: Mapping[str, Any]) -> str:
 
 
 async def has_failed_tasks(store: Store, edition: Edition, now: float) -> bool:
-    """Whether by a run's last word a task failed less than a day ago and is to be read again."""
+    """Whether a run's last heartbeat reports a task that failed less than a day ago and must be read again."""
     keys = [listed.key async for listed in store.list(edition.key("runs/"))]
     for key in keys:
         content, token = await store.read(key), run_of(key.removeprefix(edition.prefix))
@@ -100,7 +100,7 @@ class Liveness:
         self._dead: set[str] = set()
 
     def through(self, store: Store) -> Liveness:
-        """The same watch, with all that it has seen, reading through another way to the same store."""
+        """The same watch with all its observations, reading through another client of the same store."""
         same = Liveness(store, self._edition, self._clock, me=self._me, is_gone=self._is_gone)
         same._seen, same._dead = self._seen, self._dead
         return same

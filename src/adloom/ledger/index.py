@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 SCHEMA = "adloom.index/1"
 MADE = "index/made.json"
 OLDER = "older"
-"""Stands for the runs of versions without an index."""
+"""Represents the runs of versions without an index."""
 
 _PLAN = "plan-r1.json"
 
@@ -69,7 +69,7 @@ class Opening:
 
 
 async def open_editions(store: Store, now: float) -> list[Edition]:
-    """The editions that may owe something, sorted. An archive that has no index yet is indexed first."""
+    """The editions that may owe something, sorted. An archive without an index is indexed first."""
     await index_once(store, now)
     closed = await entries_of(store, "closed")
     entries = await entries_of(store, "open") - closed
@@ -86,7 +86,7 @@ async def indexed_editions(store: Store, now: float) -> tuple[list[Edition], fro
 
 
 async def index_once(store: Store, now: float) -> None:
-    """Enter the editions of versions without an index, unless that was done."""
+    """Enter the editions of versions without an index, unless that has been done."""
     if await store.read(MADE) is not None:
         return
     known = {entry.edition for entry in await entries_of(store, "open")}
@@ -135,7 +135,7 @@ async def _read_all(store: Store) -> dict[str, _Older]:
 
 
 async def _is_at_rest(store: Store, older: _Older, now: float) -> bool:
-    """Whether an edition's manifest knows all of its facts, and of nothing that is out there."""
+    """Whether an edition's manifest covers all of its facts and shows nothing outstanding."""
     try:
         manifest = json.loads(await store.read(older.edition.key("manifest.json")) or b"")
         totals: dict[str, Any] = manifest["totals"]

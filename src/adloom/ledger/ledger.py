@@ -1,7 +1,7 @@
 """Reading and writing the ledger of one edition: create-once facts in the archive itself.
 
-``decide`` writes a decision and answers with whatever decision stands, its own or somebody else's; ``note`` adds
-evidence. Both return only after the fact is durable. What a record means is told in ``core.facts``.
+``decide`` writes a decision and returns the one that holds, its own or someone else's; ``note`` adds evidence. Both
+return only after the fact is durable. ``core.facts`` says what a record means.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FOLDED_CALLS = 1000
 
 
 class Ledger:
-    """The facts of one edition, written by one run (``writer``). In memory they are packed: see ``records``."""
+    """The facts of one edition, written by one run (``writer``). In memory they are packed: see ``ledger.packing``."""
 
     def __init__(self, store: Store, edition: Edition, clock: Clock, writer: str) -> None:
         self._store = store
@@ -54,7 +54,7 @@ class Ledger:
         self.claimed: dict[str, tuple[str, int]] = {}
         """The call and the attempt for which this process has claimed a task, by the task's name."""
         self.losses: tuple[Record, ...] = ()
-        """What persons gave up for lost: see ``past``."""
+        """What people declared lost: see ``plan.rollback``."""
 
     def through(self, store: Store) -> Ledger:
         """The same ledger, what it has read included, which reads and writes through another way to its store.
@@ -89,7 +89,7 @@ class Ledger:
         self.losses = tuple([(await self._read(key)).record for key in keys])
 
     async def catch_up(self) -> None:
-        """Read the facts that this process has not seen. What it has seen stays, even where the store forgot it."""
+        """Read the facts that this process has not seen. What it has seen is kept, even if the store lost it."""
         async for listed in self._store.list(self._edition.key("ledger/")):
             call, file = listed.key.rsplit("/", 2)[1:]
             name = file.removesuffix(".json")
@@ -174,7 +174,7 @@ class Ledger:
         return self._records.count()
 
     def facts_ever(self) -> int:
-        """How many records there were, those among them that a person gave up for lost."""
+        """How many records there were, including those that a person declared lost."""
         return self.fact_count() + sum(int(loss["facts"]) for loss in self.losses)
 
     def sent_count(self) -> int:
@@ -187,7 +187,7 @@ class Ledger:
         return await self._listed_count() != self.fact_count()
 
     async def decide(self, call: str, name: str, fields: Mapping[str, Any]) -> tuple[Record, bool]:
-        """Take a decision unless it is taken: the decision that stands, and whether it is this one."""
+        """Make a decision unless it has been made: the decision that holds, and whether it is this one."""
         record = self._record(fields)
         if await self._create(call, name, record):
             return record, True

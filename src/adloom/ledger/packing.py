@@ -1,8 +1,8 @@
 """Keeps the records of many calls in little memory.
 
 A run of 100,000 calls meets half a million records: as Python objects some 12 kB a call, packed 0.5 kB. Calls of one
-campaign are much alike, so each is packed as what it says otherwise than the first one. Only the calls used last are
-kept unpacked; which ones these are makes no difference to anybody but the clock.
+campaign are similar, so each is packed as its difference from the first one. Only the most recently used calls are kept
+unpacked; which ones affects nothing but speed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from adloom.core.records import Record
 
 UNPACKED_CALLS = 1000
-"""More than are in flight in one process, so that a call that is worked on is rarely packed (12 MB)."""
+"""More than are in flight in one process, so that an active call is rarely packed (12 MB)."""
 
 _FASTEST = 1
 _NOT_PACKED = b""
@@ -42,7 +42,7 @@ class Records:
         """The first call that was packed: see ``zlib`` on dictionaries."""
 
     def put(self, call: str, name: str, entry: Entry) -> None:
-        """Keep a record, in the place of one of the same name."""
+        """Store a record, replacing one of the same name."""
         self._packed.setdefault(call, _NOT_PACKED)
         entries = self._unpack(call)
         self._count += name not in entries

@@ -34,8 +34,8 @@ from adloom.ports import Clock, Store
 class Share:
     """One of ``of`` runs that buy an edition together, on any machines; ``number`` counts them from 0.
 
-    Each begins at its own part of the plan and goes on around the whole, so that what a dead one leaves is bought by
-    the others. The pace is divided by how many are live; the budget is the frozen plan's, which they have in common.
+    Each starts at its own part of the plan and continues around the whole, so that the others buy what a dead run
+    leaves. The pace is divided by the number of live runs; the budget is that of the frozen plan, which they share.
     """
 
     number: int = 0
@@ -47,7 +47,7 @@ ALONE = Share()
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the person who starts a run asks for in addition to the campaign file; None leaves the file's own word."""
+    """What the person who starts a run asks for in addition to the campaign file; None keeps what the file says."""
 
     budget: Budget | None = None
     in_flight: int | None = None
@@ -60,7 +60,7 @@ class Wish:
     origin: Origin = UNKNOWN
     """The API that the run buys from."""
     same_api: str = ""
-    """Why the address of the API is another now, where a person says that it is the same."""
+    """Why the API's address has changed, if a person says that it is the same API."""
     ceiling: Budget | None = None
     """A cap that neither the campaign's budget nor the wish's own can raise."""
     refresh: frozenset[str] = frozenset()
@@ -87,22 +87,22 @@ class Assessment:
     surveyed: Survey
     committed: Money
     owed: Decimal
-    """Credits of top-ups that calls have given their reserve back for."""
+    """Credits of top-ups for which calls have given their reserve back."""
     cap: Decimal | None
     outstanding: Counter[Kind]
     """Images bought and not charged yet, or owed as top-ups, by what their price depends on."""
     decisions: Mapping[str, Decision]
-    """What people decided, as it stood when the price was shown; empty where the run is not for rejected images."""
+    """What people had decided when the price was shown; empty if the run is not for rejected images."""
     lack: Lack
-    """What the ledger lacks of what its edition has said before; such a ledger is no ground to buy on."""
+    """What the ledger is missing compared with its edition's earlier records; nothing is bought on such a ledger."""
     chains: Chains = field(default_factory=dict)
-    """What chained jobs have as references, as it stood when the price was shown."""
+    """The references of chained jobs when the price was shown."""
     bought_from: Origin | None = None
     """The API that the edition was planned for so far; None before its first plan."""
     bad_references: tuple[Problem, ...] = ()
     """What is wrong with references that the campaign had looked at, where there may be images to collect anyway."""
     changes: Changes | None = None
-    """What the file says otherwise than the newest plan; None where there is none, or where nothing is changed."""
+    """How the file differs from the newest plan; None if there is none or nothing has changed."""
 
     @property
     def origin(self) -> Origin:
@@ -112,7 +112,7 @@ class Assessment:
 
     @property
     def clash(self) -> str:
-        """Why this run may not go on with the edition; empty where it may."""
+        """Why this run may not continue the edition; empty if it may."""
         if self.bought_from is None:
             return ""
         return self.wish.buying.refusal(self.bought_from, has_bought=has_bought(self.ledger))
@@ -166,7 +166,7 @@ class Assessment:
         return models
 
     def most_credits(self, fallback: Sequence[str]) -> Decimal:
-        """The most that the edition can come to if all that is not charged yet goes to the dearest of these models."""
+        """The most that the edition can cost if the rest is bought from the most expensive of these models."""
         images = self._left_to_pay
         return self.committed.charged + sum(
             count * max(self._price(kind, model) for model in (kind.model, *fallback)) for kind, count in images.items()
@@ -186,7 +186,7 @@ class Assessment:
 
     @property
     def left_out(self) -> int:
-        """Wanted images that nothing covers and that this run is not for."""
+        """Wanted images that are not covered and not part of this run."""
         return self.surveyed.totals.images - self.surveyed.asked.images
 
     @property
@@ -214,7 +214,7 @@ async def assess(store: Store, clock: Clock, source: CampaignSource, edition: Ed
 
 
 async def reassess(assessment: Assessment) -> Assessment:
-    """The same, after others have written to the archive. Raises InputError when the campaign's rows are others now."""
+    """The same, after others have written to the archive. Raises InputError if the campaign's rows have changed."""
     asked = (assessment.choice, assessment.decisions)
     again = await _assess(assessment.source, assessment.edition, assessment.wish, asked, assessment.ledger)
     refuse_change(assessment.source, assessment.surveyed.rows_sha256, again.surveyed.rows_sha256)
@@ -292,7 +292,7 @@ class _Found:
 
     @property
     def lack(self) -> Lack:
-        """What the ledger lacks, once all calls have gone by."""
+        """What the ledger is missing, once all calls have been read."""
         return self._past.lack_of(self._heard, self._ledger)
 
 

@@ -30,7 +30,7 @@ from adloom.ports import Store
 async def refer(
     source: CampaignSource, ledger: Ledger, known: Mapping[str, Outcome], refresh: Collection[str] = ()
 ) -> Chains:
-    """Give a campaign's chained jobs the approved images of others, as they stand in an edition.
+    """Give a campaign's chained jobs the images of others that are approved in an edition.
 
     Jobs to ``refresh`` get what is approved now. The ledger is loaded already; writes nothing.
 

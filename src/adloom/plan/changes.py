@@ -1,7 +1,7 @@
 """What changed in a campaign file since its edition was last planned: new, edited, kept and removed rows.
 
 A row is the same as long as its identity and its request are; its place, its variables and its number of variants may
-change. One that was renamed, or whose job was, is a new one, which is worth a warning: its images are bought again.
+change. A row that was renamed, or whose job was, is a new row, with a warning: its images are bought again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Changes:
     """Counts of rows, and what the change costs: the price of images that the last plan did not want.
 
     ``removed_images`` are archived images of rows that are gone or were edited: they are paid for and stay in the
-    archive, but no line of the manifest is theirs any more. ``renamed`` rows are among the new ones; ``examples`` are
+    archive, but the manifest no longer has lines for them. ``renamed`` rows are among the new ones; ``examples`` are
     some of them, as the former and the new name.
     """
 
@@ -55,7 +55,7 @@ class _Former:
 async def compare(
     source: CampaignSource, known: Mapping[str, Outcome], revision: int, planned: AsyncIterator[PlannedRow]
 ) -> Changes:
-    """Hold a campaign file against the rows of the plan with this number."""
+    """Compare a campaign file with the rows of the plan with this number."""
     gone: dict[int, tuple[_Former, ...]] = {}  # rows that share their images have one digest
     awaited: dict[str, _Former] = {}
     """Rows that waited for approvals: such a row stays itself when it has its references."""

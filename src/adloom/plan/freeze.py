@@ -1,7 +1,7 @@
 """From a plan to its frozen revision: the reservation that a run spends.
 
-A run whose rows, cap and prices equal the newest revision's takes that one up; anything else makes revision N + 1,
-which withdraws what revision N had not bought yet and no longer wants.
+A run whose rows, cap and prices equal the newest revision's takes that one up; otherwise it makes revision N + 1, which
+withdraws what revision N had not bought and is no longer wanted.
 
 A run for some of the rows only takes up the whole plan too, where the cap has room for all of it, and leaves the rest
 of its calls to others. Where there is room for its own part only, it makes a revision that reserves no more than that:
@@ -142,7 +142,7 @@ async def _keeps_apart(store: Store, edition: Edition, newest: Revision, choice:
 
 
 async def _withdraw(store: Store, edition: Edition, ledger: Ledger, old: Revision, new: Revision) -> None:
-    """Close what the old revision had not bought and the new one does not want, so that nobody buys it any more.
+    """Withdraw what the old revision had not bought and the new one does not want, so that it is never bought.
 
     Raises PlanOutdated when somebody has bought of it meanwhile: the new revision may want the same images again.
     """

@@ -1,6 +1,6 @@
 """The work of a frozen plan: the calls that earlier runs began, then those that nobody has bought.
 
-Whatever was bought for a row that the plan no longer has, or that was not chosen, is seen through as well, but nothing
+Whatever was bought for a row that the plan no longer has, or that was not selected, is finished as well, but nothing
 more is bought for it.
 """
 
@@ -59,7 +59,7 @@ class OrderQueue:
         return sorted(orders, key=self._began)
 
     async def unbought(self) -> AsyncIterator[Order]:
-        """What is left to buy, in plan order; a run that shares the work begins at its own part and goes around."""
+        """What is left to buy, in plan order; a run that shares the work starts at its own part and wraps around."""
         rows = sum(shard.rows for shard in self._revision.shards)
         first = rows * self._share.number // self._share.of
         for part in (range(first, rows), range(first)):
@@ -138,7 +138,7 @@ def top_up_order(order: Order, top_up: TopUp) -> Order:
 
 
 def _goes_on(facts: CallFacts) -> bool:
-    """Whether a call that was begun is not over: a top-up that was free belongs to nobody but its parent's chain."""
+    """Whether a call that was begun is unfinished: a top-up that was free belongs to its parent's chain alone."""
     if facts.intent is None:
         return False
     free_top_up = facts.stage is Stage.UNBOUGHT and bool(facts.intent.parent)
@@ -146,7 +146,7 @@ def _goes_on(facts: CallFacts) -> bool:
 
 
 def _row_of(intent: Intent) -> Row:
-    """A row that the plan no longer has, as far as the purchase that was made for it tells."""
+    """A row that the plan no longer has, as far as its purchase recorded it."""
     return Row(
         job=intent.job,
         identity="",

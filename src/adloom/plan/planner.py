@@ -2,7 +2,7 @@
 
 For each row the wanted variants that no purchase covers are grouped into as few calls as the limits allow. What a
 variant *is* does not depend on the grouping, so a changed phrase, profile or order buys nothing again. A plan may be
-asked for in part: all rows are planned all the same, and what was asked for is counted beside the whole.
+requested for a part: all rows are planned anyway, and the requested part is counted separately.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from adloom.core.split import fewest_calls, split
 
 @dataclass(slots=True)
 class Saving:
-    """What it saves that one image is cut for several channels."""
+    """What cutting one image for several channels saves."""
 
     images: int = 0
     credits: Decimal = Decimal(0)
@@ -60,7 +60,7 @@ class Saving:
 
 @dataclass(slots=True)
 class Totals:
-    """What a plan comes to. ``found`` counts the wanted variants by what the archive already says of them."""
+    """The totals of a plan. ``found`` counts the wanted variants by what the archive already says about them."""
 
     rows: int = 0
     wanted: int = 0
@@ -104,9 +104,9 @@ class Totals:
 class Planner:
     """Plans rows one by one, so that a campaign of any length needs little memory.
 
-    ``known`` holds the outcome of every variant that was ever asked for, by key, and ``decisions`` what stands of what
-    people decided about them. ``only`` are the outcomes, or the decision, that are wanted once more, as the next take,
-    of the rows that ``picker`` takes. A take whose next one was ever asked for is wanted no more. ``totals`` is the
+    ``known`` holds the outcome of every variant that was ever asked for, by key, and ``decisions`` the current
+    decisions about them. ``only`` are the outcomes, or the decision, that are wanted once more, as the next take, of
+    the rows that ``picker`` takes. A take is no longer wanted once the next one has been requested. ``totals`` is the
     whole plan; ``asked`` is the part that was asked for: the picked rows, with new takes alone where there is an
     ``only``. Both are complete once ``plan`` was read to its end. With ``asked_only`` the planned rows have no other
     calls than those asked for.
@@ -179,7 +179,7 @@ class Planner:
         if row.waits_for:
             numbers = range(1, row.variants + 1)
             return PlannedRow(row, tuple(Variant(variant_key(row_key, n), n, 1) for n in numbers), ())
-        if not self.known:  # nothing was ever asked for: much the most rows are planned like this, and often 100,000
+        if not self.known:  # nothing was ever requested: by far the most rows are planned like this, often 100,000
             keys = [variant_key(row_key, number) for number in range(1, row.variants + 1)]
             variants = tuple([Variant(key, number, 1) for number, key in enumerate(keys, start=1)])
             return PlannedRow(row, variants, tuple(_calls(row, variants[row.shared :])))

@@ -34,7 +34,7 @@ class Reservation:
 async def reserve(world: World, assessment: Assessment) -> Reservation:
     """Check the archive, begin to show a heartbeat and freeze the plan.
 
-    A run that may not buy freezes no new plan where there is one: that would stop the runs that buy of it.
+    A run that may not buy freezes no new plan if there is one: that would stop the runs that buy from it.
 
     Raises SettingInvalid without a budget, InputError for a reference file that has changed since it was planned,
     StoreRefused for an archive that cannot be used, PlanRefused.
@@ -85,7 +85,7 @@ def unusable_references(assessment: Assessment) -> Stop:
 
 
 def older(assessment: Assessment) -> Stop:
-    """Why a run buys nothing when its edition knows more than the ledger does."""
+    """Why a run buys nothing when its edition has recorded more than the ledger knows."""
     edition = assessment.edition
     message = (
         f"the ledger of {edition.campaign}/{edition.edition} is older than its manifest and the files "
@@ -135,7 +135,7 @@ async def _freeze(world: World, assessment: Assessment) -> Revision | None:
 
 
 async def _probe(store: Store, edition: Edition, token: str) -> None:
-    """Refuse a store that cannot be written or does not keep its word about create-once."""
+    """Refuse a store that cannot be written or does not honour create-once."""
     key = edition.key(f"runs/{token}.probe.json")
     first, second = [await store.create(key, content) for content in (b"1\n", b"2\n")]
     if not first or second or await store.read(key) != b"1\n":

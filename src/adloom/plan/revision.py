@@ -1,11 +1,11 @@
 """A frozen plan as the archive holds it, written and read.
 
 An edition holds ``plan-r<N>.json``, N from 1, each created once: campaign, edition, cap and total in credits, the
-prices used, the API that is bought from (``origin``, ``stand_in``, and ``same_api`` where its address is another than
-before), and the shards. A shard is ``plan/<sha256>.jsonl``, up to 500 rows in plan order, one JSON line each with the
-row, its takes where one is above 1, the changes that reviewers wished for in them, and the calls that this revision
-buys for it; ``packed`` has the images of other rows, which ask for exactly the same, that these calls buy as well. A
-shard is written before the revision that names it, so a revision that exists is whole.
+prices used, the API that is bought from (``origin``, ``stand_in``, and ``same_api`` if its address has changed), and
+the shards. A shard is ``plan/<sha256>.jsonl``, up to 500 rows in plan order, one JSON line each with the row, its takes
+if one is above 1, the changes that reviewers requested for them, and the calls that this revision buys for it;
+``packed`` has the images of other rows, which ask for exactly the same, that these calls buy as well. A shard is
+written before the revision that names it, so a revision that exists is whole.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ def revision_of(header: Mapping[str, Any], content: bytes) -> Revision:
 
 
 def prices_to_json(prices: Prices) -> dict[str, Any]:
-    """Prices by model, and by quality where they differ, as text: JSON's numbers are no decimals."""
+    """Prices by model, and by quality where they differ, as text: JSON numbers are not decimals."""
     return {
         model: {quality: str(each) for quality, each in price.items()} if isinstance(price, Mapping) else str(price)
         for model, price in prices.items()

@@ -1,14 +1,14 @@
 """What an edition has recorded about its ledger. A ledger that knows less than that was rolled back.
 
-A ledger restored from yesterday's backup, a replica that lags or a folder that somebody deleted looks like one in which
-nothing was bought yet. Beside it lie its own later words: the newest revision of the plan, which says how many calls it
-found; the heartbeats of runs, which count its records; ``manifest.json``; ``assets.jsonl``, which names calls and their
-tasks; and the images under ``assets/``. They are read *before* the ledger is listed, so that what another run writes
-meanwhile can only make the ledger know more than they do.
+A ledger restored from yesterday's backup, a lagging replica or a deleted folder looks as if nothing had been bought
+yet. Next to it are later records of its own: the newest revision of the plan, which says how many calls it found; the
+heartbeats of runs, which count its records; ``manifest.json``; ``assets.jsonl``, which names calls and their tasks; and
+the images under ``assets/``. They are read *before* the ledger is listed, so that what another run writes meanwhile can
+only make the ledger know more than they do.
 
-``loss-<n>.json``, created once, is a person's word that what the ledger lacks is lost: ``schema``
-(``adloom.loss/1``), ``time``, ``writer``, ``by``, ``reason``, the ``totals`` of the manifest that the ledger lacks, how
-many ``facts``, and which ``tasks`` and ``assets`` it knows nothing of. What was charged stays charged.
+``loss-<n>.json``, created once, is a person's declaration that what the ledger is missing is lost: ``schema``
+(``adloom.loss/1``), ``time``, ``writer``, ``by``, ``reason``, the ``totals`` of the manifest that the ledger is
+missing, how many ``facts``, and which ``tasks`` and ``assets`` it does not know. What was charged stays charged.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ SCHEMA = "adloom.loss/1"
 _NAMED = re.compile(rb'"call":"([^"]+)","attempt":\d+,"task":(?:"([^"]+)"|null)')
 _ASSET = re.compile(r"-(?P<number>\d+)-(?P<key>[0-9a-f]{6}|[0-9a-f]{12}|[0-9a-f]{64})\.[a-z0-9]+")
 _DIGITS = (6, 12, 64)
-"""So many of a variant's key may stand in the name of its asset."""
+"""The most characters of a variant's key in the name of its asset."""
 
 _FASTEST = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """What a ledger lacks of what its edition has said before; false where it lacks nothing."""
+    """What a ledger is missing compared with its edition's earlier records; false if nothing."""
 
     totals: Mapping[str, Decimal]
     """By the names of the manifest's totals."""
@@ -56,7 +56,7 @@ class Lack:
 
     @property
     def purchases(self) -> bool:
-        """Whether there are purchases that the ledger knows nothing of, or plans that could tell of some."""
+        """Whether there are purchases that the ledger does not know, or plans that may name some."""
         return bool(self.totals.get("calls") or self.tasks or self.assets or self.revisions)
 
     def __str__(self) -> str:
@@ -77,7 +77,7 @@ NOTHING = Lack({})
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """The words of an edition about its ledger, as they were when they were read."""
+    """What an edition said about its ledger when it was read."""
 
     manifest: Mapping[str, Any]
     found_calls: int
@@ -101,11 +101,11 @@ class Past:
         return replace(past, packed_lines=zlib.compress(b""), named=b"") if "assets.jsonl" in damaged else past
 
     def heard(self) -> Heard:
-        """What is to hear of every call, so that ``lack_of`` can tell what is lacking."""
+        """The recorder that sees every call, so that ``lack_of`` can find what is missing."""
         return Heard({beginning for _, beginning in _named(self.assets)})
 
     def lacking(self, ledger: Ledger) -> Lack:
-        """What a ledger that was read afterwards lacks."""
+        """What a ledger that was read afterwards is missing."""
         return self.lack_of(self._heard_of(ledger), ledger)
 
     def _heard_of(self, ledger: Ledger) -> Heard:
@@ -115,7 +115,7 @@ class Past:
         return heard
 
     def lack_of(self, known: Heard, ledger: Ledger) -> Lack:
-        """What a ledger lacks all of whose calls were heard of."""
+        """What a ledger is missing, once all of its calls have been seen."""
         lost = ledger.losses
         facts = max(0, max(self.facts, _count(self.manifest.get("facts"))) - ledger.facts_ever())
         return Lack(
@@ -148,18 +148,18 @@ class Past:
         return tuple(key for key, beginning in _named(self.assets) if beginning in known.missing and key not in lost)
 
     def unknown_assets(self, ledger: Ledger) -> list[tuple[str, str]]:
-        """The images of variants that a ledger knows nothing of, each with the beginning of its variant's key."""
+        """The images of variants that a ledger does not know, each with the beginning of its variant's key."""
         missing = self._heard_of(ledger).missing
         return [(key, beginning) for key, beginning in _named(self.assets) if beginning in missing]
 
     @property
     def plan_revision(self) -> int:
-        """The revision that manifest and ``assets.jsonl`` follow; 0 where none is told."""
+        """The revision that manifest and ``assets.jsonl`` belong to; 0 if unknown."""
         return _count(self.manifest.get("plan_revision"))
 
 
 async def read_past(store: Store, edition: Edition) -> Past:
-    """Read what an edition has said of its ledger; to be read before the ledger is."""
+    """Read what an edition has recorded about its ledger; must be read before the ledger."""
     newest = await newest_plan(store, edition) or {}
     manifest = _mapping(await store.read(edition.key("manifest.json")))
     facts = [0]
@@ -174,10 +174,10 @@ async def read_past(store: Store, edition: Edition) -> Past:
 
 
 async def accept_loss(ledger: Ledger, clock: Clock, lack: Lack, *, reason: str, by: str) -> str:
-    """Record a person's word that what a ledger lacks is lost; the key of the record.
+    """Record a person's declaration that what a ledger is missing is lost; the key of the record.
 
     What was charged counts against the budget for good; the images of the lost purchases may be bought again. Raises
-    InputError when nothing is lacking, or when somebody else has settled it meanwhile.
+    InputError when nothing is missing, or when someone else has settled it meanwhile.
     """
     if not lack:
         raise InputError("nothing is missing from the ledger", remedy="Leave --accept-loss out.")
@@ -208,7 +208,7 @@ def _lines(assets_jsonl: bytes, files: object) -> tuple[bytes, bytes]:
 
 
 def _mapping(content: bytes | None) -> dict[str, Any]:
-    """A manifest as it was written; one that is damaged says nothing here, `verify` tells of it."""
+    """A manifest as written; a damaged one is ignored here and reported by `verify`."""
     try:
         found = parse_json(content or b"{}")
     except ValueError:
@@ -225,17 +225,17 @@ def _sum(told: object) -> Decimal:
 
 
 class Heard:
-    """What a ledger tells of its calls, as far as what its edition has said is held against it."""
+    """What a ledger says about its calls, as far as it is compared with its edition's records."""
 
     def __init__(self, beginnings: set[str]) -> None:
         self.calls: set[str] = set()
         self.tasks: set[str] = set()
         self.missing = beginnings
-        """The beginnings of variants' keys in the names of assets that no purchase was made for, as far as is heard."""
+        """The beginnings of variants' keys in the names of assets for which no purchase has been seen so far."""
         self._tally = Tally()
 
     def add(self, facts: CallFacts) -> None:
-        """Hear of the next call."""
+        """See the next call."""
         self._tally.add_call(facts)
         if facts.intent is not None:
             self.calls.add(facts.call)

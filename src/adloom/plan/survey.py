@@ -28,13 +28,13 @@ class Survey:
     asked: Totals
     rows_sha256: str
     files: tuple[Reference, ...] = ()
-    """The reference files of what is asked for and left to buy, each content once."""
+    """The reference files needed for what is left to buy, each content once."""
     addresses: tuple[Reference, ...] = ()
     """The same of references at addresses, if the campaign has them looked at."""
     chained: frozenset[str] = frozenset()
     """The jobs of what is asked for and left to buy with approved images as references."""
     packing: Packing | None = None
-    """How rows that ask for the same share calls, None where there are no such rows."""
+    """How rows with the same request share calls; None if there are no such rows."""
 
 
 def survey(

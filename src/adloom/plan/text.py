@@ -21,7 +21,7 @@ WARNINGS_SHOWN = 10
 
 
 def dollars(credits_: Decimal, origin: Origin = UNKNOWN) -> str:
-    """A sum for a person: dollars to the cent, the credits behind it, and the word where it is no real money."""
+    """An amount for a person: dollars to the cent, the credits, and a prefix if it is not real money."""
     return f"{origin.word}${usd(credits_):.2f} ({credits_.normalize():f} credits)"
 
 
@@ -33,7 +33,7 @@ def duration(seconds: float) -> str:
 
 
 def forecast_s(assessment: Assessment) -> float:
-    """About how long the buying takes at the campaign's pace."""
+    """The estimated duration at the campaign's pace."""
     calls, pace = assessment.surveyed.asked.calls, assessment.pace
     by_places = -(-calls // pace.in_flight) * SECONDS_PER_TASK
     by_pace = calls / pace.submits_per_minute * 60 if pace.submits_per_minute else 0
@@ -90,7 +90,7 @@ def waits_of(manifest: Mapping[str, Any]) -> dict[tuple[str, str], int]:
 
 
 def _delivery_lines(assessment: Assessment) -> list[str]:
-    """What is cut from what, what that saves, and whether it says how it was made."""
+    """What is cut from what, what that saves, and whether files are marked as generated."""
     saving = assessment.surveyed.totals.saving
     lines = []
     if saving.channels:
@@ -120,7 +120,7 @@ def _notes(assessment: Assessment) -> tuple[str, ...]:
 
 
 def _change_lines(assessment: Assessment) -> list[str]:
-    """What the file says otherwise than the edition's last plan."""
+    """How the file differs from the edition's last plan."""
     if (changes := assessment.changes) is None:
         return []
     counts = {name: getattr(changes, name) for name in ("new", "edited", "kept", "removed")}
@@ -140,7 +140,7 @@ def _change_lines(assessment: Assessment) -> list[str]:
 
 
 def _selection_lines(assessment: Assessment) -> list[str]:
-    """What a plan in part is for, and what it leaves."""
+    """What a partial plan covers, and what it leaves."""
     asked, words = assessment.surveyed.asked, assessment.choice.selection.words
     rows = f"{asked.rows} row{'s' if asked.rows != 1 else ''}"
     lines = [f"selected  {rows}, {asked.wanted} images: {words}"] if words else []
@@ -158,7 +158,7 @@ def _budget_line(assessment: Assessment) -> str:
 
 
 def _fallback_lines(assessment: Assessment) -> list[str]:
-    """The models that a run may fall back on, and what that may come to."""
+    """The models that a run may fall back on, and what that may cost."""
     usable, wanted = assessment.fallback, assessment.source.campaign.fallback
     lines = []
     if usable:
@@ -222,7 +222,7 @@ def _delivery_summary(assessment: Assessment) -> dict[str, Any] | None:
 
 
 def origin_data(origin: Origin) -> dict[str, Any]:
-    """Whose money the sums beside this are."""
+    """Whose money the accompanying amounts are."""
     return {"origin": origin.address, "sandbox": origin.is_stand_in}
 
 

@@ -2,9 +2,9 @@
 
 ``checksums.txt`` has one line ``<sha256>  <key relative to the edition>`` for every object of the edition, sorted by
 key, as ``sha256sum`` writes and checks it, and a last line ``# <sha256>`` over the lines before. It is written after
-everything else. What was once in it stays in it, so that a loss is found however many runs come after. Heartbeats
-change while their run lives, so each is compared with its own hash instead. The ledger stays the truth: checksums and
-manifest are derived from it, and ``verify`` derives both again.
+everything else. Entries stay in it for good, so that a loss is found however many runs follow. Heartbeats change while
+their run lives, so each is compared with its own hash instead. The ledger stays the truth: checksums and manifest are
+derived from it, and ``verify`` derives both again.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ from adloom.publish.manifest import derive
 NAME = "checksums.txt"
 LEDGER = "ledger/"
 DELIVERY = "delivery/"
-"""A delivery has a record of its own, which is checked apart: see ``deliver.check``."""
+"""A delivery has a record of its own, which is checked separately: see ``deliver.check``."""
 SHEET = "images.xlsx"
-"""The workbook that runs keep: a team writes in it too, so no hash of it holds."""
+"""The workbook that runs maintain: a team edits it too, so its hash is not fixed."""
 PAID = ("assets/", "extras/", "quarantine/")
 DERIVED = ("manifest.json", "assets.jsonl", "assets.csv", "gallery", REVIEW_PAGE, NAME)
 READINGS = 3
-"""Runs that end together overwrite each other's checksums, so each looks again; after this many looks others do."""
+"""Runs that end together overwrite each other's checksums, so each checks again; after this many times the others
+do."""
 
 UNREADABLE = (AdloomError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
-"""What reading a damaged record may raise: its fields are whatever the damage made of them."""
+"""What reading a damaged record may raise: its fields may be anything."""
 
 
 class Damage(StrEnum):
@@ -85,8 +86,8 @@ async def write_checksums(
 ) -> None:
     """Write down the hash of every object of an edition. Only what nobody has hashed before is read.
 
-    What is in ``leave_out`` is known to be wrong: it keeps the hash that it had, if any. What is gone stays listed,
-    but for what ``forget`` takes.
+    What is in ``leave_out`` is known to be wrong and keeps its former hash, if any. What is gone stays listed, except
+    what ``forget`` accepts.
     """
     written: dict[str, str] = {}
     for _ in range(READINGS):
@@ -105,7 +106,7 @@ async def _measure(
     former = {name: sum_ for name, sum_ in (await _former_sums(store, edition)).items() if not forget(name)}
     known = {**former, **_certain_sums(ledger)}
     sums = {name: sha256 for name, sha256 in former.items() if name in leave_out or not name.startswith(DERIVED)}
-    sums |= ledger.sums()  # also what the store forgot under a run that knows it
+    sums |= ledger.sums()  # also what the store lost while a run still knows it
     async for name in _names(store, edition):
         if name in leave_out:
             continue
@@ -131,7 +132,7 @@ async def _is_alone(store: Store, edition: Edition, writer: str) -> bool:
 async def verify(
     store: Store, edition: Edition, ledger: Ledger, *, share: float = 1.0, random: Random | None = None
 ) -> Verdict:
-    """Hold an edition against its checksums, its ledger and its bytes.
+    """Compare an edition with its checksums, its ledger and its bytes.
 
     ``share`` of the images are hashed (all records always are), chosen by ``random``. ``ledger`` is loaded here.
     """
@@ -139,7 +140,7 @@ async def verify(
     present = {name async for name in _names(store, edition)}
     findings += await _against_the_ledger(store, edition, ledger, sums)
     expected = expected_sums(ledger, sums)
-    if not sums:  # without them an addition cannot be told; the ledger still vouches for its records and its images
+    if not sums:  # without them an addition cannot be detected; the ledger still vouches for its records and its images
         present &= expected.keys()
     chosen = random or Random(0)
     findings += [Finding(name, Damage.MISSING) for name in sorted(expected.keys() - present)]
@@ -154,7 +155,7 @@ async def verify(
 
 
 def expected_sums(ledger: Ledger, sums: Mapping[str, str]) -> dict[str, str]:
-    """The hash that each object should have: the checksums' word, else the ledger's."""
+    """The hash that each object should have, according to the checksums or else the ledger."""
     try:
         return {**(_image_sums(ledger) if sums else _certain_sums(ledger)), **sums}
     except UNREADABLE:
@@ -207,14 +208,14 @@ async def _against_the_ledger(store: Store, edition: Edition, ledger: Ledger, su
 
 
 async def _changed(store: Store, edition: Edition, sums: Mapping[str, str]) -> set[str]:
-    """The documents that are not what the checksums tell of."""
+    """The documents that differ from the checksums."""
     names = [name for name in ("manifest.json", "assets.jsonl") if name in sums]
     found = {name: hashlib.sha256(await read_plain(store, edition.key(name)) or b"").hexdigest() for name in names}
     return {name for name in names if found[name] != sums[name]}
 
 
 def same_facts(content: bytes, derived: Mapping[str, object]) -> bool:
-    """Whether a manifest says what was derived; how its run stopped, and how much it had read, is its own word."""
+    """Whether a manifest says what was derived, except how its run stopped and how much it had read."""
     try:
         written = parse_json(content)
     except ValueError:

@@ -32,7 +32,8 @@ from adloom.plan.revision import Revision, planned_rows
 from adloom.ports import Store
 
 LEDGER_READINGS = 3
-"""A ledger that grows while the manifest is written is read again; after this many the other writers have the word."""
+"""A ledger that grows while the manifest is written is read again, at most this often; then it is left to the other
+writers."""
 
 
 Blocked: TypeAlias = Mapping[tuple[str, str], int]
@@ -43,7 +44,7 @@ _MEDIA_TYPES = {"assets.jsonl": "application/x-ndjson", "assets.csv": "text/csv;
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """What plan and ledger come to: the manifest, and the content of the files that it names."""
+    """What follows from plan and ledger: the manifest, and the content of the files that it names."""
 
     manifest: Mapping[str, Any]
     files: Mapping[str, bytes]
@@ -151,7 +152,7 @@ def _waits(blocked: Blocked) -> list[dict[str, Any]]:
 
 
 def _origin_of(revision: Revision) -> dict[str, Any]:
-    """Whose images they are; nothing where the plan is of a version that did not say."""
+    """Whose images they are; empty if the plan is of a version that did not record it."""
     origin = revision.origin
     return {"origin": origin.address, "sandbox": origin.is_stand_in} if origin.address else {}
 

@@ -3,8 +3,8 @@
 In this order: the records that seals hold; the calls that ``assets.jsonl`` names, with the plan that it follows; the
 claims of tasks; the images under ``assets/`` that no call is known for, with the call and task that S3 keeps beside
 them. A call all of whose images are archived comes back with them. One whose task is known comes back accepted, and the
-next run collects it for nothing. Any other is held for a person. Nothing is bought on what is rebuilt: such an intent
-names no account, so its key is never sent again.
+next run collects it free of charge. Any other is held for a person. Nothing is bought on what is rebuilt: such an
+intent names no account, so its key is never sent again.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Rebuilder:
         self.accepted = 0
 
     async def rebuild(self) -> int:
-        """Write what can be known again; how many calls and tasks came back."""
+        """Write what can be recovered; how many calls and tasks came back."""
         newest = await read_newest(self._store, self._edition)
         if newest is None:
             return 0
@@ -99,7 +99,7 @@ class Rebuilder:
                     lost.tasks[line["attempt"]] = line["task"]
 
     async def _accept(self, call: str, attempt: int, task: str | None) -> None:
-        """Write down a task of a purchase that is known, if its own record is lost."""
+        """Record a task of a known purchase if its own record is lost."""
         facts = self._ledger.facts(call)
         for known in facts.attempts:
             disowned = {disowned.task for disowned in known.disowned}
@@ -139,7 +139,7 @@ class Rebuilder:
         return self._lost[call]
 
     async def _find_in_assets(self, planned: Mapping[str, tuple[Row, tuple[Variant, ...]]]) -> None:
-        """The planned calls that an image in ``assets/`` is of, where nothing else tells of them."""
+        """The planned calls of images in ``assets/`` that are known from nowhere else."""
         known = {key for lost in self._lost.values() for key in lost.variants}
         for asset, beginning in self._past.unknown_assets(self._ledger):
             if any(key.startswith(beginning) for key in known):

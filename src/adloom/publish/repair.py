@@ -1,11 +1,11 @@
 """Repairs an edition: every damaged object whose bytes still exist somewhere.
 
-An object comes back only with the bytes that the checksums (else the ledger) tell of: from where they strayed to (two
-that were swapped, one that was renamed), from a seal or from the records that a seal was made of, from its living
-result link. A record whose links a seal holds without what signs them comes back as it is there, if the seal is whole.
-A thumbnail is made again from its image. What is derived is rewritten only from a plan and a ledger that are whole,
-so that a damage never spreads. Nothing is deleted or bought: what was added stays for a person to judge, and damaged
-bytes of a paid image are kept under ``quarantine/`` before they are replaced.
+An object comes back only with the bytes that the checksums (else the ledger) name: from where they strayed to (two that
+were swapped, one that was renamed), from a seal or from the records that a seal was made of, from its living result
+link. A record whose links a seal holds without their signatures comes back in that form, if the seal is whole. A
+thumbnail is made again from its image. What is derived is rewritten only from a plan and a ledger that are whole, so
+that damage never spreads. Nothing is deleted or bought: what was added stays for a person to judge, and damaged bytes
+of a paid image are kept under ``quarantine/`` before they are replaced.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ Fetch = Callable[[str], Awaitable[bytes | None]]
 async def repair(
     store: Store, edition: Edition, ledger: Ledger, verdict: Verdict, fetch: Fetch, decoder: Decoder
 ) -> tuple[str, ...]:
-    """Put right what can be; the keys that were. ``ledger`` is loaded here."""
+    """Repair what can be repaired; the keys that were. ``ledger`` is loaded here."""
     sums, _ = await read_sums(store, edition)
     repairer = _Repairer(store, edition, expected_sums(ledger, sums), verdict, fetch, decoder)
     await repairer.bring_back(repairer.strayed())
@@ -84,21 +84,21 @@ class _Repairer:
     decoder: Decoder
     mended: list[str] = field(default_factory=list)
     remade: set[str] = field(default_factory=set)
-    """Thumbnails that have the hash of what was made now."""
+    """Thumbnails whose hash is that of what was made now."""
 
     @property
     def left(self) -> list[Finding]:
-        """What is not right yet."""
+        """What is still damaged."""
         return [finding for finding in self.verdict.findings if finding.key not in self.mended]
 
     @property
     def damaged(self) -> set[str]:
-        """What should have bytes that are known, but for what is derived."""
+        """What should have known bytes, except what is derived."""
         wrong = {finding.key for finding in self.left if finding.damage is not Damage.ADDED}
         return {key for key in wrong & self.expected.keys() if not key.startswith(DERIVED)}
 
     async def bring_back(self, found: AsyncIterator[tuple[str, bytes]]) -> None:
-        """Put the right bytes in their place, out of what may be they."""
+        """Put the right bytes in their place, from these candidates."""
         offers = [(key, content) async for key, content in found if _sha256(content) == self.expected[key]]
         await self._put_back(offers)
 
@@ -110,7 +110,7 @@ class _Repairer:
                 self.mended.append(key)
 
     async def _put(self, key: str, content: bytes) -> None:
-        """Write what is missing, or over what is damaged: the latter takes a right that few should have."""
+        """Write what is missing, or overwrite what is damaged; the latter needs a permission that few should have."""
         full_key, media_type = self.edition.key(key), _media_type(key)
         if not await self.store.create(full_key, content, media_type=media_type):
             await self.store.replace(full_key, content, media_type=media_type)
@@ -141,7 +141,7 @@ class _Repairer:
                 yield key, to_json(entries[key]["record"])
 
     async def bring_back_unsigned(self) -> None:
-        """Put records in their place as a whole seal holds them, where it holds their links without what signs them."""
+        """Restore records as an intact seal holds them, if it holds their links without signatures."""
         async for is_whole, entries in self._seals():
             if is_whole:
                 lacking = [key for key in sorted(self.damaged & entries.keys()) if not entries[key]["sha256"]]
@@ -182,7 +182,7 @@ class _Repairer:
                     yield image.key, content
 
     async def make_thumbnails(self, ledger: Ledger) -> None:
-        """Thumbnails, made of their images. Another version may have made others: those of now count from now on."""
+        """Thumbnails, made from their images. Another version may have made others: the new ones count from now on."""
         for attempt in _attempts(ledger):
             for image in attempt.images:
                 if image.fate is not ImageFate.ARCHIVED or (key := thumb_key(image.key)) not in self.damaged:
@@ -196,7 +196,7 @@ class _Repairer:
                     self.remade.add(key)
 
     async def write_derived(self, ledger: Ledger) -> None:
-        """Write again what is derived and damaged, if all that it is derived from is right; then the checksums."""
+        """Rewrite what is derived and damaged, if all that it is derived from is intact; then the checksums."""
         if not any(_is_a_source(finding) for finding in self.left):
             known = {finding.key for finding in self.left if finding.damage is not Damage.ADDED}
             wrong = {key for key in known if key.startswith(DERIVED)}
@@ -223,7 +223,7 @@ class _Repairer:
                 await self.store.replace(self.edition.key(name), content, media_type=_media_type(name))
 
     async def _is_right(self, name: str, derived: bytes) -> bool:
-        """Whether a document contradicted only a ledger that is whole again by now."""
+        """Whether a document contradicted only a ledger that has been repaired meanwhile."""
         content = await self._read(name)
         if content is None or _sha256(content) != self.expected.get(name):
             return False

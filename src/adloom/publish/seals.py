@@ -1,12 +1,11 @@
 """Seals: the facts of finished calls in one object per shard, so that resuming reads few objects.
 
-When every variant of a shard's rows has come to its end, ``ledger/sealed/<first 16 of the shard's sha256>.json`` is
-created once: all records of all calls of those rows, and the SHA-256 of each as stored. A record that comes later is
-simply not in it and is read by itself. The records themselves stay where they are and remain the truth: ``verify``
-reads those.
+When every variant of a shard's rows has ended, ``ledger/sealed/<first 16 of the shard's sha256>.json`` is created once:
+all records of all calls of those rows, and the SHA-256 of each as stored. A record that comes later is simply not in it
+and is read by itself. The records themselves stay where they are and remain authoritative: ``verify`` reads those.
 
-Links of images that are all archived are sealed without what signs them, so that a seal opens nothing; such a record
-has no SHA-256 in it, for its bytes are others.
+Links of images that are all archived are sealed without their signatures, so that a seal gives access to nothing; such
+a record has no SHA-256, since its bytes differ.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ def _sealed(ledger: Ledger, call: str) -> dict[str, Any]:
 
 
 def _needs_no_link(attempt: Attempt) -> bool:
-    """Whether all images of an attempt are archived, and its links tell them apart without what signs them."""
+    """Whether all images of an attempt are archived, and its links are distinct without their signatures."""
     kept = {image.index for image in attempt.images if image.fate in (ImageFate.ARCHIVED, ImageFate.EXTRA)}
     return kept.issuperset(range(len(attempt.links))) and len(set(map(unsigned, attempt.links))) == len(attempt.links)
 

@@ -1,4 +1,4 @@
-"""The workbook that runs keep next to the manifest, where the campaign asks for one."""
+"""The workbook that runs maintain next to the manifest, if the campaign asks for one."""
 
 from __future__ import annotations
 

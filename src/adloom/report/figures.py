@@ -1,8 +1,8 @@
 """The figures of a report, pure: counts calls and images into groups, each of which adds up to the whole.
 
 Every purchase belongs to exactly one group of each kind, so the money of any kind of group sums to what the ledger
-says, to the last credit. What nobody knows is never guessed: reserved and at-risk money are listed apart, and a
-cost per approved image is unknown where nothing is approved.
+says, to the last credit. Unknown figures are never guessed: reserved and at-risk money are listed apart, and a cost per
+approved image is unknown where nothing is approved.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from adloom.core.outcomes import Status
 NONE = "(none)"
 UNPLANNED = "(no longer planned)"
 LOST = "(records lost)"
-"""Purchases whose records a person gave up for lost: what they cost is known, for what is not."""
+"""Purchases whose records a person declared lost: their cost is known, their purpose is not."""
 MOST_VALUES = 50
-"""A variable with more values than this is not an axis that anybody compares."""
+"""A variable with more values than this is not an axis to compare."""
 REASONS = 5
 
 
@@ -37,7 +37,7 @@ class Group(NamedTuple):
 
 @dataclass(slots=True)
 class Figures:
-    """What one group came to. Money is in credits; ``money.reserved`` and ``money.at_risk`` may still be charged."""
+    """The figures of one group. Money is in credits; ``money.reserved`` and ``money.at_risk`` may still be charged."""
 
     calls: int = 0
     money: Money = field(default_factory=Money)
@@ -47,7 +47,7 @@ class Figures:
     """Archived images of all takes by what was decided; cleared are those that wait."""
     reasons: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
-    """Of each call from its purchase to its result."""
+    """For each call, from its purchase to its result."""
 
     @property
     def wanted(self) -> int:
@@ -66,7 +66,7 @@ class Figures:
 
     @property
     def credits_per_approved(self) -> Decimal | None:
-        """All that was charged for one approved image; None where that is not known."""
+        """Everything charged, per approved image; None if unknown."""
         approved = self.verdicts[Verdict.APPROVED]
         return self.money.charged / approved if approved else None
 
@@ -103,7 +103,7 @@ class Report:
         return list(dict.fromkeys(group.kind for group in self.groups))
 
     def lines(self, kind: str) -> list[tuple[str, Figures]]:
-        """The groups of a kind, what cost most first."""
+        """The groups of a kind, the most expensive first."""
         found = [(group.name, figures) for group, figures in self.groups.items() if group.kind == kind]
         return sorted(found, key=lambda line: (-line[1].money.charged, line[0]))
 

@@ -1,4 +1,4 @@
-"""Images back into a workbook: one row a wanted image, beside whatever columns a team has added.
+"""Images back into a workbook: one row per wanted image, next to whatever columns a team has added.
 
 The sheet is filled in place. adloom's own columns are found by their names in the first row, an image by ``job``,
 ``row``, ``variant`` and ``take``; other columns, their formats and the order of the rows stay as they are. Images that
@@ -33,7 +33,7 @@ OWN = (
     "image", *KEY, "status", "decision", "stars", "note", "change", "by", "link", "credits", "usd", "reason", "prompt",
 )  # fmt: skip
 MOST_THUMBNAILS = 2000
-"""A workbook with more is slow to open; the rows of further images have their link alone."""
+"""A workbook with more is slow to open; further rows have only their links."""
 MOST_CHARACTERS = 32_000
 """Excel's own limit of a cell is 32,767."""
 LARGEST_BYTES = 100 << 20
@@ -67,8 +67,8 @@ class Exported:
 def export_sheet(path: Path, name: str, rows: Iterable[SheetRow]) -> Exported:
     """Write the rows into the sheet of that name, which is made where it is missing, as is the workbook.
 
-    The file is replaced as a whole or not at all. Raises InputError when it is not a workbook, or when the sheet is
-    another one than adloom's.
+    The file is replaced as a whole or not at all. Raises InputError when it is not a workbook, or when the sheet is not
+    adloom's.
     """
     workbook, sheet = _open(path, name)
     columns = _columns(sheet, path)
@@ -156,7 +156,7 @@ def _fill(sheet: Worksheet, number: int, columns: dict[str, int], row: SheetRow)
         if column is None and name not in OWN:
             column = _head(sheet, columns, name)
         if column is not None and sheet.cell(number, column).value is None:
-            _set(sheet.cell(number, column), value)  # a team may have written over it: its word stays
+            _set(sheet.cell(number, column), value)  # a team may have overwritten it: its version stays
     link = sheet.cell(number, columns["link"])
     link.value, link.hyperlink = ("open", row.link) if row.link else (None, None)
     sheet.cell(number, columns["prompt"]).alignment = Alignment(wrap_text=True, vertical="top")
@@ -180,7 +180,7 @@ def _show(sheet: Worksheet, number: int, column: int, thumbnail: bytes) -> None:
 
 
 def _replace(workbook: Workbook, path: Path) -> None:
-    """Write the workbook beside its place and put it there, so that a crash leaves the old one."""
+    """Write the workbook to a temporary file and move it into place, so that a crash leaves the old one."""
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".xlsx")
         os.close(handle)

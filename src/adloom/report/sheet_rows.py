@@ -14,7 +14,7 @@ from adloom.report.sheet import MOST_THUMBNAILS, SheetRow
 
 
 async def sheet_rows(store: Store, choosing: Choosing) -> AsyncIterator[SheetRow]:
-    """One row a wanted image, in plan order; thumbnails of as many as a workbook takes."""
+    """One row per wanted image, in plan order, with thumbnails up to a workbook's limit."""
     standing, left = choosing.standing, MOST_THUMBNAILS
     for each in choosing.candidates:
         line, decision = each.line, standing.get(each.variant.key)

@@ -27,12 +27,12 @@ _UNKNOWN = "unknown"
 
 
 def as_data(reports: Sequence[Report]) -> list[dict[str, Any]]:
-    """Every group as a mapping by column; what is not known is None, money is text so that no digit is lost."""
+    """Every group as a mapping by column; unknown values are None, and money is text so that no digit is lost."""
     return [dict(zip(COLUMNS, cells, strict=True)) for report in reports for cells in _cells(report)]
 
 
 def as_csv(reports: Sequence[Report]) -> str:
-    """One line a group. An empty cell is unknown."""
+    """One line per group. An empty cell means unknown."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(COLUMNS)
@@ -43,7 +43,7 @@ def as_csv(reports: Sequence[Report]) -> str:
 
 
 def as_markdown(reports: Sequence[Report]) -> str:
-    """Tables for people, one a kind of group."""
+    """Tables for people, one per kind of group."""
     lines: list[str] = []
     for report in reports:
         lines += [f"# {_title(report)}", "", *_summary(report), ""]
@@ -61,7 +61,7 @@ def as_markdown(reports: Sequence[Report]) -> str:
 
 
 def as_page(reports: Sequence[Report]) -> str:
-    """A page with a chart a kind of group, without scripts and without any request."""
+    """A page with a chart per kind of group, without scripts or requests."""
     environment = Environment(
         loader=PackageLoader("adloom.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,

@@ -15,17 +15,18 @@ from adloom.review.table import ReviewFile, Said
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What came of a file: decisions that were added, and lines that say what is known already."""
+    """The result of a file: decisions that were added, and lines that repeat what is known."""
 
     added: tuple[tuple[Candidate, Decision], ...]
     known: int
 
 
 async def apply(store: Store, choosing: Choosing, file: ReviewFile, by: str, now: datetime) -> Applied:
-    """Keep every decision of a file. ``by`` is who decides where a line does not say it.
+    """Store every decision of a file.
 
-    A line whose words stand already, or that this very file has added before, adds nothing. Raises CampaignInvalid
-    with all problems of the file, images that are not known among them; then nothing is written.
+    ``by`` is who decided, if a line does not say. A line that repeats the current decision, or that the same file has
+    already added, adds nothing. Raises CampaignInvalid with all problems of the file, images that are not known among
+    them; then nothing is written.
     """
     found = _resolved(choosing, file)
     file.refuse_problems()

@@ -1,9 +1,9 @@
 """Serves the page on this machine only, and saves each decision as it is made.
 
-Every address begins with a secret that is made for each server, so neither another user of the machine nor a page of
-another site can reach it: the first does not know it, the second may neither read an answer nor send JSON here. Host
-and Origin are checked as well, so that no other name leads here. Reviewers who have the address decide at once; a
-decision only sets what it names, over what stands, so none undoes what another one set at the same time.
+Every address begins with a secret that is made for each server, so it is out of reach for other users of the machine,
+who do not know it, and for pages of other sites, which may neither read an answer nor send JSON here. Host and Origin
+are checked as well, so that no other name leads here. Reviewers who have the address can decide concurrently; a
+decision sets only what it names, so none undoes what another set at the same time.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class ReviewServer:
         return choosing
 
     async def _caught_up(self) -> Choosing:
-        """What was read once, with the decisions that others have made since."""
+        """The first reading, with the decisions that others have made since."""
         choosing = self._choosing or await self._read()
         decisions = await read_facts(self.store, self.edition, choosing.decisions)
         self._choosing = choosing = replace(choosing, decisions=decisions)

@@ -33,7 +33,7 @@ def counts_of(choosing: Choosing) -> dict[str, int]:
 
 
 def next_takes_credits(choosing: Choosing) -> Decimal:
-    """What the next takes of all rejected images cost, at the prices of the plan."""
+    """The cost of the next takes of all rejected images, at the prices of the plan."""
     return sum((each.price for each in choosing.to_replace), start=Decimal(0))
 
 
@@ -58,7 +58,7 @@ def review_lines(choosing: Choosing) -> list[str]:
 
 
 def review_summary(choosing: Choosing) -> dict[str, Any]:
-    """The same as data; ``decisions`` are those that stand, as ``review.json`` has them."""
+    """The same as data; ``decisions`` are the current ones, as in ``review.json``."""
     credits_, standing = next_takes_credits(choosing), choosing.standing
     places = {each.variant.key: each for each in choosing.candidates}
     return {

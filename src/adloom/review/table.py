@@ -1,10 +1,9 @@
 """Reads ``review.csv`` and ``review.json``: decisions, each with the place it was read at.
 
-The columns are ``job,row,variant,take,decision`` and, optional, ``stars,note,change,by,time``. A column that is not
-there leaves what stands; an empty cell of one that is there empties it, but an empty ``decision`` leaves what stands. A
-line with nothing decided says nothing. ``time`` (ISO 8601 with an offset) is when the person decided; without it the
-decision is made now. A JSON file holds a list of objects with the same fields, or an object with such a list as
-``decisions``.
+The columns are ``job,row,variant,take,decision`` and, optional, ``stars,note,change,by,time``. A missing column changes
+nothing; an empty cell clears the value, except that an empty ``decision`` changes nothing. A line without any decision
+is ignored. ``time`` (ISO 8601 with an offset) is when the person decided; without it the decision is made now. A JSON
+file holds a list of objects with the same fields, or an object with such a list as ``decisions``.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _LIST = re.compile(r'"decisions"\s*:\s*\[')
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One line of a file: which image, and what is said of it. None leaves what stands."""
+    """One line of a file: which image, and what is decided about it. None changes nothing."""
 
     line: int
     place: Place
@@ -53,7 +52,7 @@ class Said:
         return self.verdict is None and not self.stars and not self.note and not self.change and not self.focus
 
     def over(self, former: Decision | None, variant: str, by: str, now: datetime, writer: str) -> Decision:
-        """The decision that this makes of the one that stands."""
+        """The current decision with the changes of this line."""
         former = former or Decision(variant, Verdict.CLEARED)
         return Decision(
             variant=variant,
@@ -191,7 +190,7 @@ def _lines_of_items(text: str) -> Iterator[int]:
 
 
 def _said(line: int, cells: Mapping[str, str], found: ReviewFile, now: datetime) -> Said | None:
-    """One line; None where something is wrong with it."""
+    """One line; None if it has a problem."""
     problems: list[Problem] = []
 
     def wrong(message: str, allowed: str) -> None:

@@ -16,7 +16,7 @@ DRAIN_S = 20
 """After Ctrl-C or SIGTERM finished work is collected for this long."""
 
 BATCHES_AT_ONCE = 3
-"""At least: so that a slow call of one batch keeps nobody waiting."""
+"""At least this many, so that a slow call of one batch delays no other."""
 BATCH_SIZES = (10, 500)
 BATCHES = 100
 """A run has about this many batches: a Prefect server loses track of much more than a few hundred task runs."""
@@ -26,7 +26,7 @@ Fulfil = Callable[[Sequence[Order]], Awaitable[None]]
 
 
 def batch_size(calls: int) -> int:
-    """Orders a batch: one in a small campaign, so that each call shows by itself."""
+    """Orders per batch: one in a small campaign, so that each call is shown individually."""
     if calls <= BATCHES:
         return 1
     least, most = BATCH_SIZES
@@ -34,7 +34,7 @@ def batch_size(calls: int) -> int:
 
 
 def batches_at_once(size: int, in_flight: int) -> int:
-    """So many that twice the calls that may be in flight are at hand, however small the batches are."""
+    """Enough batches for twice the calls that may be in flight, however small the batches are."""
     return max(BATCHES_AT_ONCE, -(-2 * in_flight // size))
 
 
@@ -59,7 +59,7 @@ async def drive(gate: Gate, batches: AsyncIterator[Batch], fulfil: Fulfil, at_on
 
 
 async def bound_drain(gate: Gate, clock: Clock) -> None:
-    """Give an interrupted run ``DRAIN_S`` seconds for what is under way, then say that its time is over."""
+    """Give an interrupted run ``DRAIN_S`` seconds for what is in progress, then signal that its time is over."""
     await gate.interrupted.wait()
     await clock.sleep(DRAIN_S)
     gate.over.set()
@@ -78,7 +78,7 @@ async def while_time_is_left(gate: Gate, work: Coroutine[Any, Any, None]) -> Non
         await asyncio.gather(working, return_exceptions=True)
     finally:
         over.cancel()
-        working.cancel()  # whoever is cancelled here must not go on buying behind its caller's back
+        working.cancel()  # what is cancelled here must not continue buying in the background
 
 
 async def _all(gate: Gate, batches: AsyncIterator[Batch], fulfil: Fulfil, at_once: int) -> None:
@@ -95,5 +95,5 @@ async def _all(gate: Gate, batches: AsyncIterator[Batch], fulfil: Fulfil, at_onc
             async for batch in batches:
                 await places.acquire()
                 group.create_task(one(batch))
-        except AdloomError as error:  # a plan that cannot be read on: what was begun still comes in
+        except AdloomError as error:  # the rest of the plan cannot be read: what was begun is still finished
             gate.close(Stop.because(StopReason.OUTAGE, error))

@@ -1,7 +1,7 @@
 """Closes an edition in the archive's index when nothing that its runs bought is outstanding.
 
-The order is what makes it safe. First the runs that opened the edition are found to be over, then the ledger is read:
-so it holds all that they ever bought. A run that begins later has an entry of its own.
+The order makes it safe: first the runs that opened the edition are found to be over, then the ledger is read, so it
+holds everything they bought. A run that begins later has an entry of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from adloom.ledger.ledger import Ledger
 from adloom.ports import Clock, Store
 
 FORGOTTEN_AFTER_S = 24 * 3600
-"""A run whose heartbeat is so old is over, wherever it ran: no process is paused for so long and goes on buying."""
+"""A run whose heartbeat is this old is over, wherever it ran: no process is paused for so long and then continues
+buying."""
 
 _NOTHING_OUT_THERE = frozenset(
     {Stage.UNBOUGHT, Stage.WAITING, Stage.ARCHIVED, Stage.REFUSED, Stage.FAILED, Stage.RELEASED}
@@ -28,10 +29,10 @@ _NOTHING_OUT_THERE = frozenset(
 
 
 async def close_if_over(ledger: Ledger, clock: Clock, is_gone: Callable[[Process], bool], *, mine: str = "") -> bool:
-    """Close an edition's entries of runs that are over, if nothing that was bought is out there; whether it is closed.
+    """Close an edition's entries of runs that are over, if nothing is outstanding; whether it is closed.
 
-    ``mine`` is a run that buys no more and whose ledger this is. What others wrote since the ledger was loaded is read
-    after their runs were found to be over.
+    ``mine`` is the run that owns this ledger and has stopped buying. What others wrote since the ledger was loaded is
+    read after their runs were found to be over.
     """
     store, edition, now = ledger.store, ledger.edition, clock.now()
     closed = await entries_of(store, "closed", edition)
@@ -54,7 +55,7 @@ async def close_if_over(ledger: Ledger, clock: Clock, is_gone: Callable[[Process
 
 
 def is_settled(ledger: Ledger, now: float) -> bool:
-    """Whether nothing that was bought is out there: no answer, task or image is waited for, and none can change."""
+    """Whether nothing is outstanding: no answer, task or image is waited for, and none can change."""
     calls = (ledger.facts(call) for call in ledger.calls())
     over = all(facts.stage in _NOTHING_OUT_THERE for facts in calls)
     return over and failed_until(ledger) <= now

@@ -24,10 +24,10 @@ from adloom.ports import ImageApi, Store
 PROBE_CAMPAIGN = "adloom-probe"
 PROBE_PRICE = MODELS[DEFAULT_MODEL].credits(MODELS[DEFAULT_MODEL].qualities[0])
 PROBE_IMAGES = 2
-"""The most that a probe buys: one, and another from an API without a memory."""
+"""The most that a probe buys: one image, and another if the API does not remember keys."""
 
 CLOCK_MAY_BE_OFF_S = 60
-"""Links live 24 h and S3 takes signatures up to 15 min off; a minute shows that nobody keeps this clock."""
+"""Links live 24 h and S3 takes signatures up to 15 min off; a clock that is a minute off is not synchronised."""
 
 
 async def check_archive(store: Store, token: str) -> Check:
@@ -58,7 +58,10 @@ async def check_account(api: ImageApi, origin: Origin) -> Check:
 
 
 def check_clock(now: float, servers_now: float | None) -> Check:
-    """Whether this machine's clock agrees with the API's. Both are Unix times; None when the API did not tell."""
+    """Whether this machine's clock agrees with the API's.
+
+    Both are Unix times; None if the API did not report its time.
+    """
     if servers_now is None:
         return Check("clock", works=True, found="the API does not report its time")
     off_s = now - servers_now
@@ -116,7 +119,7 @@ class ProbeSource:
 
 
 def probe_check(ledger: Ledger, call: str, origin: Origin, *, remembers: bool) -> Check:
-    """What a probe has shown, and what it cost."""
+    """The result of a probe, and its cost."""
     tasks = len(ledger.facts(call).latest.tasks)
     cost = f"{origin.word}{PROBE_PRICE * Decimal(tasks):f} credits spent"
     if remembers:

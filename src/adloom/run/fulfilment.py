@@ -1,7 +1,7 @@
 """One call's way through the steps: bought, collected, archived, and topped up if images are missing.
 
-Each call goes its way alone; what surprises one does not stop the others. A call that another living run is at is set
-aside and looked at again when everything else is done.
+Calls are independent: an unexpected error in one does not stop the others. A call that another live run is working on
+is set aside and checked again when everything else is done.
 """
 
 from __future__ import annotations
@@ -39,19 +39,20 @@ from adloom.world import World
 log = logging.getLogger(__name__)
 
 OTHERS_INTERVALS = 200
-"""What another run that lives has begun is waited for this long (10 min), then collected beside it: reading is free."""
+"""A call that another live run has begun is left to it for this long (10 min), then collected here as well: reading is
+free."""
 
 
 WAITS_FOR_A_FORMER_TASK = 3
 """A new attempt that a former task forbids, because it runs again or was charged, is put off so often by one run."""
 
 _READ_ON = (Stage.FAILING, Stage.UNSHOWN)
-"""The task has ended, and what it shows does not count yet."""
+"""The task has ended, but what it shows is not certain yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """What a call goes through, in this order; ``owners`` and ``unknowns`` are asked about calls of other runs."""
+    """The steps of a call, in this order; ``owners`` and ``unknowns`` decide about calls of other runs."""
 
     owners: Liveness
     throttle: Throttle
@@ -66,11 +67,11 @@ class Steps:
 
 
 class OwnedElsewhere(Exception):
-    """Another run that lives is at the call: it is looked at again later."""
+    """Another live run is working on the call: it is checked again later."""
 
 
 class Fulfilment:
-    """The calls of one run. ``surprised`` tells whether one met an error that nobody expected."""
+    """The calls of one run. ``surprised`` says whether one met an unexpected error."""
 
     def __init__(self, world: World, ledger: Ledger, gate: Gate, steps: Steps, *, at_once: int) -> None:
         self._world = world
@@ -99,7 +100,7 @@ class Fulfilment:
     async def finish_foreign_calls(self) -> None:
         """Wait for the calls that other runs have begun; take over from those that died.
 
-        A run that lives may have given a call up, and may itself be waiting for one of ours: nobody waits indefinitely.
+        A live run may have given up a call, and may itself be waiting for one of ours, so waits are bounded.
         """
         since = self._world.clock.monotonic()
         while self._others and not self._gate.is_interrupted:
@@ -112,7 +113,7 @@ class Fulfilment:
             await self.fulfil(waiting)
 
     async def collect_settled(self) -> None:
-        """Go on with every purchase that is not unknown any more, along with everything else, until cancelled."""
+        """Continue every purchase that is no longer unknown, along with everything else, until cancelled."""
         while True:
             self._go_on_with(await self._steps.unknowns.settled.get())
 
@@ -132,7 +133,7 @@ class Fulfilment:
             await asyncio.gather(*waiting)
 
     async def recheck_failed(self) -> None:
-        """Look at every task that failed within the last day once more, and fetch what has come of it after all."""
+        """Read every task that failed within the last day once more, and fetch what it has produced after all."""
         calls = await self._steps.collector.failures.look_again()
         await asyncio.gather(*(self._sheltered(call, self._fetch_after_all(call)) for call in calls))
 
@@ -143,7 +144,7 @@ class Fulfilment:
         self._count(call)
 
     async def leave_the_rest(self) -> None:
-        """End what still waits: a later run goes on with it."""
+        """Cancel what still waits: a later run continues it."""
         waiting = (*self._aside, *self._adoptions)
         for task in waiting:
             task.cancel()
@@ -156,7 +157,7 @@ class Fulfilment:
             self._window.release()
 
     async def _sheltered(self, call: str, work: Awaitable[None]) -> None:
-        """Do a part of one call's way; what ends it early ends nothing else."""
+        """Do one part of a call's work; what ends it early ends nothing else."""
         try:
             await work
         except (GateClosed, OwnedElsewhere):
@@ -165,7 +166,7 @@ class Fulfilment:
             log.warning("call %s is left for a later run: the API cannot be read", call)
         except AdloomError as error:
             self._gate.close(Stop.because(StopReason.OUTAGE, error))
-        except Exception:  # the one broad except: a surprise in one call must not take the others down
+        except Exception:  # the one broad except: an unexpected error in one call must not end the others
             log.exception("call %s met an unexpected error and is left for a later run", call)
             self.surprised = True
 
@@ -180,7 +181,7 @@ class Fulfilment:
             order = await self._next(order)
 
     async def _advance(self, order: Order) -> None:
-        """Bring one call to its end, or as far as it goes now."""
+        """Bring one call to its end, or as far as possible now."""
         if self._ledger.facts(order.call).stage in (Stage.UNBOUGHT, Stage.WAITING):
             if order.is_stray:
                 return
@@ -202,7 +203,7 @@ class Fulfilment:
             self._count(order.call)
 
     def _set_aside(self, order: Order) -> None:
-        """Read a task that has ended on beside everything else: what waits for the API keeps nobody from buying."""
+        """Keep reading an ended task in the background: waiting for the API blocks no purchase."""
         if order.call not in self._read_on_now:
             self._read_on_now.add(order.call)
             self._aside.add(asyncio.create_task(self._sheltered(order.call, self._read_on(order))))
@@ -220,7 +221,7 @@ class Fulfilment:
             await self.fulfil((again,))
 
     def _note_end(self, call: str) -> None:
-        """Let the breaker know how a task ended, and the price watch of its charge once that is told or final."""
+        """Tell the breaker how a task ended, and the price watch its charge once that is known or final."""
         attempt = self._ledger.facts(call).latest
         self._steps.breaker.note(attempt)
         told = attempt.completed is not None and (attempt.completed.told or attempt.shows_all)
@@ -229,7 +230,7 @@ class Fulfilment:
             self._steps.prices.read_charge(call, attempt)
 
     async def _collect(self, order: Order) -> None:
-        """See a call through to the end of its task, unless another run that lives is at it."""
+        """Follow a call to the end of its task, unless another live run is working on it."""
         facts = self._ledger.facts(order.call)
         if facts.stage is Stage.UNKNOWN and facts.latest.owner != self._ledger.writer:
             self._steps.unknowns.inherit(order)
@@ -240,7 +241,7 @@ class Fulfilment:
             self._others.append(order)
             raise OwnedElsewhere
         if facts.stage is Stage.SENDING:
-            facts = await self._ledger.refresh(order.call)  # the dead can have said more since this run read
+            facts = await self._ledger.refresh(order.call)  # a dead run may have recorded more since this run read
         if facts.stage is Stage.SENDING:
             reason = "the run that bought it died before it saw an answer"
             name = f"a{facts.latest.number}-unknown-{facts.latest.sends}"
@@ -256,7 +257,7 @@ class Fulfilment:
         self._note_end(order.call)
 
     async def _next(self, order: Order) -> Order | None:
-        """What follows from a call's end: a top-up for what it did not bring, another attempt, or nothing."""
+        """What follows from a call's end: a top-up for missing images, another attempt, or nothing."""
         if order.is_stray:
             return None
         facts = self._ledger.facts(order.call)

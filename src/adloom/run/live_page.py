@@ -1,4 +1,4 @@
-"""The page of a run that goes on: written from the first image on, and again as images come in."""
+"""The page of a run in progress: written from the first image on, and again as images arrive."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 LOOKS_EVERY_INTERVALS = 2
 SHARE_OF_TIME = 20
-"""A page that takes long is written seldom: at most a twentieth of the time."""
+"""A page that takes long is written rarely: at most a twentieth of the time."""
 MOST_IMAGES = 20_000
-"""Making a larger page would keep the run from its work for more than a second at a time: it is written at the end."""
+"""Writing a larger page would block the run for more than a second at a time, so it is written at the end."""
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class RunMonitor:
-    """The watch that one run keeps. ``run`` is its one loop."""
+    """The monitor of one run. ``run`` is its one loop."""
 
     def __init__(self, world: World, reserved: Reservation, gate: Gate, throttle: Throttle, owners: Liveness) -> None:
         self._world = world
@@ -31,13 +31,13 @@ class RunMonitor:
         self._owners = owners
 
     async def begin(self) -> None:
-        """Look up before the first purchase. Where others buy already, wait until they too have seen this run."""
+        """Check before the first purchase. If other runs are buying, wait until they have seen this run."""
         await self.check_free_space()
         if await self._divide_the_pace() > 1:
             self._throttle.pause(BEAT_EVERY_S * self._world.scale)
 
     async def run(self) -> None:
-        """Beat and look up until cancelled."""
+        """Beat and check until cancelled."""
         while True:
             await self._world.clock.sleep(BEAT_EVERY_S)
             try:
@@ -50,7 +50,7 @@ class RunMonitor:
                 log.warning("%s", error.message)
 
     async def final_check(self) -> None:
-        """Heed a newer plan, if the store tells of one."""
+        """Check for a newer plan, if the store answers."""
         try:
             await self.check_newer_plan()
         except StoreError as error:
@@ -65,9 +65,9 @@ class RunMonitor:
             self._gate.close(Stop(StopReason.NEWER_PLAN, message, "Run the newer campaign file; nothing is lost."))
 
     async def check_ledger(self) -> None:
-        """Stop buying when the store has forgotten facts: others would buy again what they told of.
+        """Stop buying when the store has lost facts: others would buy again what these recorded.
 
-        One call is looked up at a time, in turn. What this run knows goes into its manifest and its checksums.
+        One call is checked at a time, in turn. What this run knows goes into its manifest and its checksums.
         """
         ledger = self._reserved.assessment.ledger
         calls = ledger.calls()
@@ -91,14 +91,14 @@ class RunMonitor:
         return live
 
     async def end(self, tasks: list[asyncio.Task[None]]) -> None:
-        """Say that the run has ended, once its loops have."""
+        """Record that the run has ended, once its loops have."""
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         try:
             until = failed_until(self._reserved.assessment.ledger)
             await self._reserved.heartbeat.beat(ended=True, failed_until=until)
-        except StoreError as error:  # others then find out by themselves, a minute later
+        except StoreError as error:  # others then notice by themselves, a minute later
             log.warning("%s", error.message)
 
 

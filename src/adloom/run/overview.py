@@ -1,7 +1,7 @@
 """The status of editions: one from its ledger, a whole archive from its index and manifests.
 
-Of an edition that owes nothing the manifest tells all. An open one is read in full: its manifest is as old as its last
-run's end.
+For an edition that owes nothing, the manifest is enough. An open one is read in full: its manifest is as old as its
+last run's end.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ _Counted: TypeAlias = tuple[Money, int, int]
 
 @dataclass(slots=True)
 class Counts:
-    """Images and money of all calls that were counted in; a call counts as it was seen last."""
+    """Images and money of all counted calls; a call counts in its latest state."""
 
     archived: int = 0
     ended: int = 0
@@ -53,7 +53,7 @@ class Counts:
         return len(self._by_call)
 
     def update(self, facts: CallFacts) -> None:
-        """Count a call in, instead of what it was before."""
+        """Count a call, replacing its former state."""
         ends = [outcome.status for outcome in outcomes([facts]).values()]
         archived, ended = ends.count(Status.ARCHIVED), sum(1 for end in ends if end is not Status.OPEN)
         money = money_of(facts)

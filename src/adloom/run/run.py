@@ -1,9 +1,9 @@
 """One run: buys, collects and archives the calls of a frozen plan, bounded, and drains when it has to stop.
 
-``look`` reads a campaign against what the archive holds and writes nothing; ``Run.start`` makes the reservation. Then
-``Run.work`` sends the batches through whatever fulfils them: rescue first, then read, then buy. ``Run.finish`` writes
-the manifest. Where a batch runs (plain, or as a Prefect task run) is the caller's choice; all batches of a process
-share one ledger, one client, one poller and one pace.
+``plan.assessment.assess`` compares a campaign with its archive and writes nothing; ``Run.start`` makes the reservation.
+Then ``Run.work`` sends the batches through whatever fulfils them: rescue first, then collect, then buy. ``Run.finish``
+writes the manifest. Where a batch runs (plain, or as a Prefect task run) is the caller's choice; all batches of a
+process share one ledger, one client, one poller and one pace.
 """
 
 from __future__ import annotations
@@ -73,11 +73,11 @@ class Result:
     review: str = ""
     """The address of the page to approve and reject on; empty when it could not be written."""
     notes: tuple[str, ...] = ()
-    """What a person should know and need do nothing about."""
+    """What a person should know but need not act on."""
     origin: Origin = UNKNOWN
     """Whose money was spent."""
     sent: Sent = field(default_factory=Sent)
-    """What this run alone sent."""
+    """What this run itself sent."""
 
 
 class Run:
@@ -167,8 +167,8 @@ class Run:
         """Make the reservation and begin to watch and to poll; raises what ``reserve`` raises.
 
         A plan that does not fit its cap, whose price nobody agreed to or whose references cannot be used closes the
-        gate at once, and so does a ledger that is older than its manifest: nothing is bought, what is paid is still
-        collected.
+        gate at once, and so does a ledger that is older than its manifest: nothing is bought, but what is paid for is
+        still collected.
         """
         reserved = await reserve(world, assessment)
         # sending an unknown purchase again may buy it
@@ -221,7 +221,7 @@ class Run:
         )
 
     async def work(self, fulfil: Fulfil | None = None) -> None:
-        """Do all batches, each through ``fulfil``, by default in this process."""
+        """Run all batches through ``fulfil``, by default in this process."""
         at_once = batches_at_once(batch_size(self.revision.calls), self._assessment.pace.in_flight)
         await drive(self.gate, self.batches(), fulfil or self.fulfil, at_once)
 
@@ -250,7 +250,7 @@ class Run:
         choice = replace(self._assessment.choice, retakes_only=bool(self._assessment.wish.only))
         stops = self._stops()
         what = (self._world.store, self.edition, self.ledger, self.revision, stops, choice)
-        if self._assessment.lack:  # what the edition said before knows more
+        if self._assessment.lack:  # the edition's earlier records know more
             return self._result(await unpublished(*what), stops)
         published = await publish(*what)
         await self._seal()
@@ -258,14 +258,14 @@ class Run:
         return self._result(published, stops)
 
     async def _seal(self) -> None:
-        """Seals only spare later runs some reading, so the manifest is out before, and a failure ends nothing."""
+        """Seals only save later runs some reading, so the manifest is written first, and a failure ends nothing."""
         try:
             await seal_finished(self._world.store, self.edition, self.ledger, self.revision)
         except AdloomError as error:
             log.warning("finished parts of %s were not sealed: %s", self.edition.prefix, error.message)
 
     async def _close(self) -> None:
-        """Take the edition out of what others have to look at, if it owes nothing; the sweep does it later else."""
+        """Mark the edition as closed if it owes nothing; otherwise the sweep does so later."""
         world = self._world
         try:
             await close_if_over(self.ledger, world.clock, world.is_gone, mine=self.ledger.writer)
@@ -273,7 +273,7 @@ class Run:
             log.warning("%s was not closed in the archive's index: %s", self.edition.prefix, error.message)
 
     def _stops(self) -> tuple[Stop, ...]:
-        """Why buying stopped. That nobody agreed to a price is not a reason where there was nothing to buy."""
+        """Why buying stopped. A missing agreement to the price is not a reason if there was nothing to buy."""
         if self._assessment.to_buy or self.gate.turned_away:
             return self.gate.stops
         return tuple(stop for stop in self.gate.stops if stop.reason is not StopReason.UNCONFIRMED)
@@ -302,7 +302,7 @@ class Run:
             await self._rescue()
 
     async def _rescue(self) -> None:
-        """Fetch what is paid for and nobody waits for. What cannot be fetched now does not keep back the manifest."""
+        """Fetch what is paid for but has no waiting call. What cannot be fetched now does not delay the manifest."""
         try:
             await self._fulfilment.recheck_failed()
             await self._rescuer.second_tasks()

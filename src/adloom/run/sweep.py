@@ -1,7 +1,7 @@
 """Looks after an edition that nobody runs: fetches what is paid for and outstanding, reports the rest.
 
-A sweep buys nothing and settles nothing. It waits for accepted tasks and downloads finished ones, as anyone may, beside
-runs that live too; what nobody can tell the outcome of, and links that are about to die, it counts for a person.
+A sweep buys nothing and settles nothing. It waits for accepted tasks and downloads finished ones, as anyone may, even
+alongside live runs; unknown outcomes and links about to die are counted for a person.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from adloom.world import World
 log = logging.getLogger(__name__)
 
 NEAR_EXPIRY_S = 6 * 3600
-"""Our own: four sweeps of an hour and some sleep are left to do something about it."""
+"""Our own: leaves time for four hourly sweeps, and for a person to act."""
 
 PATIENCE_S = 600
 """A sweep waits this long for tasks of one edition; the next sweep finds them again."""
@@ -43,7 +43,7 @@ PATIENCE_S = 600
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep found of an edition, and what it fetched. All but ``fetched`` count calls as they are now."""
+    """What a sweep found in an edition, and what it fetched. All but ``fetched`` count calls in their present state."""
 
     edition: Edition
     fetched: int = 0
@@ -52,7 +52,7 @@ class Swept:
     near_expiry: int = 0
     unknown: int = 0
     broken: str = ""
-    """Why it could not be seen to, or not published; empty where it could."""
+    """Why it could not be handled or published; empty if it could."""
 
     @property
     def needs_a_person(self) -> bool:
@@ -64,7 +64,7 @@ class Swept:
 
 
 async def is_at_rest(store: Store, edition: Edition, now: float) -> bool:
-    """Whether manifest and heartbeats show that nothing is out there: then the ledger need not be read.
+    """Whether manifest and heartbeats show that nothing is outstanding: then the ledger need not be read.
 
     A manifest or a plan that cannot be read shows nothing.
     """
@@ -83,15 +83,15 @@ async def is_at_rest(store: Store, edition: Edition, now: float) -> bool:
 
 
 OUTAGES = 3
-"""After so many editions in a row that the store could not give, it is the store that is away: the sweep ends."""
+"""After this many unreadable editions in a row the store itself is away: the sweep ends."""
 
 Publish = Callable[[Store, Edition], Awaitable[None]]
 
 
 async def sweep_all(world: World, editions: Iterable[Edition], publish: Publish) -> list[Swept]:
-    """Sweep one edition after another, and publish those of which something was fetched.
+    """Sweep one edition after another, and publish those for which something was fetched.
 
-    Whatever is wrong with an edition is its own affair: it is named, and the others go on.
+    A problem with one edition is named and does not affect the others.
     """
     found: list[Swept] = []
     outages = 0

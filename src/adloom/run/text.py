@@ -37,7 +37,7 @@ def _ends(counts: Mapping[Status, int]) -> str:
 
 
 def _asked_lines(result: Result) -> list[str]:
-    """What a run in part was for, and what it left."""
+    """What a partial run covered, and what it left."""
     published = result.published
     if not published.selection:
         return []

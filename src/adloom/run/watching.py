@@ -16,9 +16,9 @@ from adloom.ports import Clock
 from adloom.publish.manifest import derive
 
 QUIET_S = 60.0
-"""A run whose last sign of life is older has ended or died: it gives one every 10 s."""
+"""A run whose last sign of life is older has ended or died: there is one every 10 s."""
 SHARE_OF_TIME = 20
-"""A sample that takes long is taken seldom: at most a twentieth of the time."""
+"""A sample that takes long is taken rarely: at most a twentieth of the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Sample:
     manifest: Mapping[str, Any]
     images_per_s: float | None
     left_s: float | None
-    """Of the images that are still open, at that rate; None where nobody can tell."""
+    """For the images that are still open, at that rate; None if unknown."""
     runs: int
     """Runs that have shown a sign of life within the last minute, by this machine's clock."""
 
@@ -60,7 +60,7 @@ async def watch_edition(ledger: Ledger, clock: Clock, every_s: float) -> AsyncIt
 
 
 async def take_sample(ledger: Ledger, clock: Clock) -> Sample:
-    """What the ledger, as it was read last, comes to."""
+    """What follows from the ledger as last read."""
     revision = await read_newest(ledger.store, ledger.edition)
     if revision is None:
         address = f"{ledger.store.address}/{ledger.edition.prefix}"

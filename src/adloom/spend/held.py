@@ -24,7 +24,7 @@ RELEASE_AFTER_S = 15 * 60
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One purchase that waits for a person. ``age_s`` counts from its last send."""
+    """One purchase that needs a person's decision. ``age_s`` counts from its last send."""
 
     call: str
     job: str
@@ -50,7 +50,7 @@ def _held(facts: CallFacts, now: float) -> Held | None:
     if intent is None:
         return None
     money = money_of(facts)
-    records = (*(attempt.unknown[send] for send in sorted(attempt.unknown)), attempt.held)  # why, then that it is
+    records = (*(attempt.unknown[send] for send in sorted(attempt.unknown)), attempt.held)  # why, then that it is held
     reason = next((record.reason for record in records if record is not None), "")
     return Held(
         call=facts.call,
@@ -91,7 +91,7 @@ async def adopt(ledger: Ledger, store: Store, api: ImageApi, call: str, task: st
 
 
 async def release(ledger: Ledger, clock: Clock, call: str, reason: str, by: str) -> None:
-    """Record a person's word that a held purchase made no task.
+    """Record a person's statement that a held purchase created no task.
 
     Raises InputError when the call is not held, has a task, or was sent less than 15 minutes ago.
     """

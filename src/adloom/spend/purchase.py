@@ -1,8 +1,8 @@
 """The only caller of the paid POST: intent, send, record.
 
 The intent is durable before the POST leaves. A POST is sent again only under the same key, only after an answer that
-proves the former one free, and only if this run wins the decision to send again. Whatever else happens to it makes the
-call *unknown*, and nothing here ever sends an unknown call again but ``resend``, which ``unknown`` asks for.
+proves the former one free, and only if this run wins the decision to send again. Anything else makes the call
+*unknown*, and only ``resend``, which ``unknown`` calls, ever sends an unknown call again.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _KINDS: tuple[tuple[type[ApiError], RefusalKind], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Buyer:
-    """Who buys: what every intent of this run carries."""
+    """The buyer: what every intent of this run records."""
 
     edition_token: str
     revision: int
@@ -66,7 +66,7 @@ class Buyer:
 
 
 class Sender:
-    """Sends the purchases of one run, each after its intent, and writes down what came of them."""
+    """Sends the purchases of one run, each after its intent, and records their outcomes."""
 
     def __init__(  # noqa: PLR0913 - the parts of one run
         self,
@@ -95,7 +95,7 @@ class Sender:
         self.sent = Sent()
 
     async def decide_to_send(self, order: Order, attempt: int, send: int) -> bool:
-        """Make the intention durable; then look once more whether anyone has said anything about the call since.
+        """Make the intent durable; then check once more whether anyone has recorded anything about the call since.
 
         Before anything, the archive's index says that this edition may owe something.
         """
@@ -111,11 +111,11 @@ class Sender:
         )
         _, mine = await self._ledger.decide(order.call, name, fields)
         forbidden = mine and await self._is_forbidden(order.call)
-        facts = await self._ledger.refresh(order.call)  # last of all: somebody may have said something meanwhile
+        facts = await self._ledger.refresh(order.call)  # last of all: someone may have recorded something meanwhile
         undisturbed = facts.attempts[-1].number == attempt and facts.latest.sends == send and facts.former_are_free
         if mine and not forbidden and undisturbed and facts.stage is Stage.SENDING:
             return True
-        if mine and (forbidden or not facts.former_are_free):  # what this run decided and does not send was not sent
+        if mine and (forbidden or not facts.former_are_free):  # what this run decided and did not send was not sent
             reason = "a former task of the call completed after all, runs again, was charged, or could not be read"
             not_sent = {"kind": RefusalKind.NOT_SENT, "reason": reason}
             await self._ledger.note(order.call, f"a{attempt}-refused-{send}", not_sent)
@@ -124,7 +124,7 @@ class Sender:
         return False
 
     async def send(self, order: Order, attempt: int, send: int) -> ApiError | None:
-        """Send once and record what came of it; the refusal, if it was one, for the caller to judge."""
+        """Send once and record the outcome; returns the refusal, if it was one, for the caller to judge."""
         intent = self._ledger.facts(order.call).latest.intent
         assert intent is not None  # noqa: S101 - decided just before
         self.sent.left += 1
@@ -146,7 +146,7 @@ class Sender:
         return None
 
     async def resend(self, order: Order) -> None:
-        """Send an unknown purchase again under its own key. Only ``unknown`` asks for this, where it is proven safe.
+        """Send an unknown purchase again under its own key. Only ``unknown`` calls this, where it is proven safe.
 
         It may be the first to arrive, and then buys: after a stop for a price it is left to a later run.
         """
@@ -163,7 +163,7 @@ class Sender:
         )
 
     async def _is_forbidden(self, call: str) -> bool:
-        """Whether a former task of the call that had failed says otherwise now, or cannot be read."""
+        """Whether a former, failed task of the call now reads differently, or cannot be read."""
         try:
             return await self._failures.came_back(call)
         except Unreachable:
@@ -197,7 +197,7 @@ class Sender:
         await self._throttle.speed_up()
 
     def _stop_for_archive(self, call: str, task_id: str, error: BaseException) -> None:
-        """Stop buying: only this process knows of the task, and goes on trying to write it down."""
+        """Stop buying: only this process knows of the task, and keeps trying to record it."""
         log.warning("call %s created task %s, and the archive does not accept that: %s", call, task_id, error)
         if isinstance(error, StoreUnavailable):
             self._gate.close(Stop.because(StopReason.OUTAGE, error))

@@ -2,13 +2,13 @@
 
 An upload is one create-once record of the edition, ``ledger/uploads/<sha256>-<writer>-<number>.json``: ``schema``
 (``adloom.upload/1``), ``time`` and ``expires_at`` (UTC, by this machine's clock), ``account`` (whose upload it is, and
-where), ``name`` (the file's path next to the campaign) and ``url``. It lies in the ledger because only the ledger holds
+where), ``name`` (the file's path next to the campaign) and ``url``. It is in the ledger because only the ledger holds
 addresses. The records save uploads and prove nothing: one that cannot be read, or that another run made meanwhile,
 costs one more upload of the same bytes under the same name.
 
 A file is uploaded when the first call that needs it is about to be bought, once for all calls of a process, and again
 when two thirds of its time are over: 48 of the 72 hours that EvoLink keeps a file, which leaves the API a day to fetch
-it. Who a variant or a call is depends on the content alone.
+it. The identity of a variant or call depends on the content alone.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Upload:
     until: float
 
     def is_fresh(self, now: float) -> bool:
-        """Whether a call that is bought now may name it."""
+        """Whether a call bought now may use it."""
         return self.since <= now < self.since + (self.until - self.since) * 2 / 3
 
     def is_hosted(self, now: float) -> bool:
@@ -134,7 +134,7 @@ class Hosting:
         return upload
 
     async def _make_sure_of_room(self, host: FileHost, content: str) -> None:
-        """Before the first upload: whether all that is planned fits. What is hosted already needs no further place."""
+        """Before the first upload: whether everything planned fits. What is hosted already needs no more room."""
         async with self._measuring:
             if self._has_room:
                 return
@@ -210,7 +210,7 @@ def _sha256(content: str) -> str:
 
 
 def _upload_of(content: bytes, key: str, account: str) -> Upload | None:
-    """The upload that a record tells of; None for another account's, and for one that cannot be read."""
+    """The upload in a record; None for another account's, and for one that cannot be read."""
     try:
         record = from_json(content, key)
         if record["schema"] != SCHEMA or record["account"] != account:

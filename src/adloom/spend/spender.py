@@ -1,6 +1,6 @@
-"""Buys orders: which model, whose turn it is, how often a free refusal is answered with another try.
+"""Buys orders: decides on the model, the turn, and how often to retry after a free refusal; ``purchase`` sends.
 
-What leaves, ``purchase`` sends. A purchase whose outcome is unknown is handed to ``unknown`` at once.
+A purchase whose outcome is unknown is handed to ``unknown`` at once.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from adloom.spend.unknown import UnknownPurchases
 from adloom.world import World
 
 SENDS_WITHOUT_CONNECTION = 5
-"""A POST that cannot leave this machine is tried this often; then the API counts as out of reach."""
+"""A POST that cannot leave this machine is tried this many times; then the API counts as out of reach."""
 
 THROTTLED_FOR_S = 3600
-"""A call that hears nothing but 429 for this long ends the run's buying: something else is wrong."""
+"""A call that gets only 429 for this long stops the run's buying: something else is wrong."""
 
 _TO_BUY = frozenset({Stage.UNBOUGHT, Stage.WAITING})
 
@@ -56,9 +56,9 @@ class Spender:
         self._fallback = fallback
 
     async def buy(self, order: Order) -> None:
-        """Buy one order, or leave it as somebody else's or as it is when buying stops; the ledger says which.
+        """Buy one order, unless someone else has it or buying stops; the ledger shows which.
 
-        A model that is unavailable gives way to the next one: at once, since its refusal was free.
+        An unavailable model is replaced by the next one at once, since its refusal was free.
         """
         try:
             while isinstance(await self._buy_once(order), ModelUnavailable):
@@ -67,7 +67,7 @@ class Spender:
             return
 
     async def _buy_once(self, order: Order) -> ApiError | None:
-        """One attempt, with the model whose turn it is; what it ended with where it was not a purchase."""
+        """One attempt, with the next model; how it ended if it was not a purchase."""
         order = self._fallback.order_for(order, self._ledger.facts(order.call))
         if self.is_blocked(order):
             return None
@@ -121,10 +121,10 @@ class Spender:
             raise
 
     async def _place(self, order: Order) -> tuple[int, int]:
-        """Attempt and send to go on with.
+        """The attempt and send to continue with.
 
-        One whose sends were all free goes on for the account that it began with, while its references are where its
-        bytes say.
+        An attempt whose sends were all free continues for the account that it began with, while its references are
+        still at the addresses in its bytes.
         """
         facts = self._ledger.facts(order.call)
         if facts.stage is not Stage.WAITING:

@@ -1,8 +1,8 @@
 """Unknown purchases: the evidence that can resolve them, and how a run behaves while they are open.
 
-From its first unknown on a run sends one purchase at a time, and tries these steps for each before the next:
+From its first unknown purchase on, a run sends one purchase at a time, and tries these steps for each before the next:
 
-1. a callback: the API told the address that only this attempt has, a receiver wrote down which task, and the API knows
+1. a callback: the API called the address that only this attempt has, a receiver recorded which task, and the API knows
    that task (``ADLOOM_CALLBACK_SECRET`` and the campaign's ``callback_url``);
 2. the same key and the same bytes again, only where ``doctor --probe`` has proven that the API then answers with the
    first task (``capabilities.json`` at the archive's root, for this account, at most 30 days old), and only within 12 h
@@ -10,7 +10,7 @@ From its first unknown on a run sends one purchase at a time, and tries these st
 3. the account's task list by elimination, only for a key that nobody else uses (``ADLOOM_DEDICATED_KEY=1``): one
    unclaimed task and one unanswered purchase in the window belong together; anything else proves nothing.
 
-What none settles is held for a person. Nothing here ever sends an unknown purchase under a new key.
+What none of them settles is held for a person. Nothing here ever sends an unknown purchase under a new key.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ WINDOW_S = 120
 """Clocks of the API and of this machine may differ by this much."""
 
 LATE_S = 15 * 60
-"""A purchase that was sent may reach the API this late, through queues and proxies that outlive both ends."""
+"""A purchase that was sent may reach the API this late, through queues and proxies that outlive both sides."""
 
 LEAST_TO_STOP = 3
 SHARE_TO_STOP = Decimal("0.01")
@@ -55,7 +55,7 @@ PURSUED_INTERVALS = 20
 
 @dataclass(frozen=True, slots=True)
 class EvidenceSources:
-    """Which evidence there is for this account in this run."""
+    """Which evidence is available for this account in this run."""
 
     capabilities: Capabilities
     dedicated_key: bool
@@ -109,7 +109,7 @@ class UnknownPurchases:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """A turn to send: everybody's while all is known, one at a time afterwards. Raises GateClosed."""
+        """Permission to send: unrestricted while all is known, one at a time afterwards. Raises GateClosed."""
         if not self._seen_unknown:
             async with self._send():
                 yield
@@ -122,7 +122,7 @@ class UnknownPurchases:
                 yield
 
     def inherit(self, order: Order) -> None:
-        """Take note of an unknown purchase of an earlier run: pursued too, but it says nothing about today's API."""
+        """Note an unknown purchase of an earlier run: pursued too, but no evidence about the API's present state."""
         if order.call not in {known.call for known in self._open}:
             self._open.append(order)
             self._inherited.add(order.call)
@@ -147,7 +147,7 @@ class UnknownPurchases:
                 self._give_up(order)
 
     async def keep_trying(self, interval_s: float) -> None:
-        """Go on for a while after the run's other calls; what is open then is recorded as held."""
+        """Continue for a while after the run's other calls; what is still open is recorded as held."""
         for _ in range(PURSUED_INTERVALS):
             now = self._clock.now()
             facts = [self._ledger.facts(order.call) for order in self._open]
@@ -184,7 +184,7 @@ class UnknownPurchases:
             self._gate.close(Stop(StopReason.OUTAGE, message, remedy))
 
     async def _is_settled(self, order: Order) -> bool:
-        """Whether a purchase is not unknown any more, after every step that may be tried for it."""
+        """Whether a purchase is no longer unknown, after every step that may be tried for it."""
         facts = await self._ledger.refresh(order.call)
         if facts.stage is Stage.UNKNOWN:
             await self._heed_callbacks(order, facts)
@@ -201,7 +201,7 @@ class UnknownPurchases:
     async def _heed_callbacks(self, order: Order, facts: CallFacts) -> None:
         """Adopt the task that a callback named, if the API knows it as one of this call's and no other attempt has it.
 
-        Whoever has the address can name any task: more of them than were sent for prove nothing.
+        Anyone who has the address can name any task: more tasks than were sent for prove nothing.
         """
         prefix = inbox(self._ledger.edition.prefix, order.call, facts.latest.number)
         keys = [listed.key async for listed in self._store.list(prefix)]
@@ -231,7 +231,7 @@ class UnknownPurchases:
             await self._adopt(order, facts, task_id, via="callback")
 
     async def _eliminate(self, order: Order, facts: CallFacts) -> None:
-        """Adopt the one task of the list that can only be this purchase."""
+        """Adopt the one task of the list that can only belong to this purchase."""
         intent = facts.latest.intent
         if intent is None or intent.account != self._api.account:
             return
