@@ -38,7 +38,7 @@ from adloom.targets import RunRequest, open_store, settings_for
 from adloom.wiring import assessment_of
 
 PASTED_CHARACTERS = 100_000
-"""Prefect's server takes 512 KiB of parameters; a letter can need six bytes there. More rows come as a file."""
+"""Prefect's server takes 512 KiB of parameters; a character can need six bytes there. More rows come as a file."""
 
 Only: TypeAlias = Literal["what is missing", "failed", "short", "refused", "rejected"]
 Size: TypeAlias = Literal["auto", "1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9"]
@@ -205,7 +205,7 @@ def csv_source(file: str, text: str, name: str, limits: FormLimits) -> Iterator[
 
 
 class _Asked(NamedTuple):
-    """What a form asks for beside what is to be bought, within what the worker leaves to it."""
+    """What a form asks for in addition to what to buy, within the worker's limits."""
 
     dry_run: bool
     approve_above_usd: float

@@ -28,8 +28,8 @@ from adloom.wiring import assessment_of
 
 NO_DEFAULTS = Defaults()
 MAY_BUY = (StateType.RUNNING, StateType.COMPLETED, StateType.FAILED, StateType.CRASHED)
-"""States of a whole whose shares may buy: a share may come late, and goes on for a whole that died. One that waits for
-an approval is paused, and one that was declined is cancelled."""
+"""States of a whole whose shares may buy: a share may start late, and continues for a whole that died. One that waits
+for an approval is paused, and one that was declined is cancelled."""
 
 
 async def _refuse_people(campaign: str) -> None:

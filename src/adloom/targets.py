@@ -1,4 +1,4 @@
-"""Opens what people name: a campaign file, an archive, an edition."""
+"""Opens what people point at: a campaign file, an archive, an edition."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RunRequest:
     wish: Wish = field(default_factory=Wish)
     defaults: Defaults = field(default_factory=Defaults)
     reference_roots: tuple[str, ...] | None = None
-    """The ``s3://`` prefixes below which references may be that are objects; None for anywhere."""
+    """The ``s3://`` prefixes below which objects may be references; None for anywhere."""
 
 
 class WallClock:
@@ -61,7 +61,7 @@ def settings_for(request: RunRequest) -> Settings:
 
 
 def open_store(archive: str) -> Store:
-    """The archive that an address names. Raises SettingInvalid for an address of no known kind."""
+    """The archive at an address. Raises SettingInvalid for an unsupported kind of address."""
     if archive.startswith(S3):
         from adloom.edges.s3.protection import read_protection  # noqa: PLC0415
         from adloom.edges.s3.store import S3Store  # noqa: PLC0415 - boto3 takes half a second, which a folder need not wait
@@ -76,7 +76,7 @@ def open_store(archive: str) -> Store:
 
 
 def open_source(request: RunRequest, settings: Settings) -> FileCampaign:
-    """The campaign that a request names. Raises InputError when there is no such file."""
+    """The campaign that a request names. Raises InputError if the file does not exist."""
     return open_campaign(
         request.source,
         defaults=request.defaults,
@@ -86,7 +86,7 @@ def open_source(request: RunRequest, settings: Settings) -> FileCampaign:
 
 
 def edition_of(source: CampaignSource, name: str) -> Edition:
-    """The edition of a campaign by its name. Raises SettingInvalid for a name that is no safe part of an address."""
+    """The edition of a campaign by its name. Raises SettingInvalid for a name that is not safe in an address."""
     safe = name.isascii() and name[:1].isalnum() and all(letter.isalnum() or letter in "._-" for letter in name)
     if not safe or len(name) > EDITION_LENGTH:
         raise SettingInvalid(
@@ -144,5 +144,5 @@ def _open_edition_address(address: str) -> tuple[Store, Edition]:
 
 
 def new_ledger(store: Store, edition: Edition) -> Ledger:
-    """A ledger with a writer's token of its own."""
+    """A ledger with its own writer token."""
     return Ledger(store, edition, WallClock(), writer=secrets.token_hex(8))

@@ -1,6 +1,6 @@
 """Puts the parts together: settings and a campaign file in, a run's result out.
 
-The command line and the Prefect flow both come through here; the one difference between them is where a batch runs.
+The command line and the Prefect flow both come through here; the only difference between them is where a batch runs.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ Fulfil = Callable[[Run, Sequence[Order]], Awaitable[None]]
 
 
 async def assessment_of(request: RunRequest, settings: Settings, store: Store, *, to_run: bool) -> Assessment:
-    """Hold a campaign against its archive. Everything that keeps it from running is in one report.
+    """Compare a campaign with its archive. Everything that keeps it from running is in one report.
 
     Raises CampaignInvalid, SettingInvalid, or PlanRefused for a run of an edition that was bought from another API; a
     key and a budget are asked for only when it is ``to_run``.
@@ -87,9 +87,9 @@ async def assessment_of(request: RunRequest, settings: Settings, store: Store, *
 async def _with_references_checked(
     source: FileCampaign, assessment: Assessment, settings: Settings, *, to_run: bool
 ) -> Assessment:
-    """Look at the references of what is left to buy, if the campaign asks for it.
+    """Check the references of what is left to buy, if the campaign asks for it.
 
-    Raises CampaignInvalid for bad ones; but a run that may have images to collect does that all the same.
+    Raises CampaignInvalid for bad ones, unless the run may have images to collect: it does that in any case.
     """
     if not (addresses := assessment.surveyed.addresses):
         return assessment
@@ -117,7 +117,7 @@ async def open_world(
 ) -> AsyncIterator[World]:
     """Everything outside that a run of the campaign ``source`` works with, closed at the end.
 
-    Who buys nothing has no campaign: reference files are needed for purchases alone.
+    Callers that buy nothing pass no campaign: reference files are needed only for purchases.
     """
     api = EvoLink(settings)
     file_host = EvoLinkFiles(settings)
@@ -163,7 +163,10 @@ async def execute(
     started: Callable[[Run], None] = lambda _: None,
     fulfil: Fulfil = run_direct,
 ) -> Result:
-    """Run what was looked at: reserve, buy, collect, archive, publish. ``started`` is given the run once it exists."""
+    """Run the assessed campaign: reserve, buy, collect, archive, publish.
+
+    ``started`` receives the run once it exists.
+    """
     campaign = assessment.source.campaign
     async with open_world(settings, store, campaign.source, campaign.profile, assessment.edition) as world:
         run = await Run.start(world, assessment)
@@ -183,9 +186,9 @@ _NOTHING_FOLLOWS = frozenset({StopReason.INTERRUPTED, StopReason.OLDER_LEDGER})
 
 
 async def _delivered(world: World, assessment: Assessment) -> tuple[str, ...]:
-    """Deliver where the campaign's head asks for it, and say what that came to.
+    """Deliver if the campaign's head asks for it, and report the result.
 
-    A delivery that cannot be made ends nothing: the command `deliver` makes it later.
+    A failed delivery ends nothing else: the command `deliver` can make it later.
     """
     if not assessment.source.campaign.delivery.after_run:
         return ()
@@ -200,9 +203,9 @@ async def _delivered(world: World, assessment: Assessment) -> tuple[str, ...]:
 
 
 async def _put_into_sheet(world: World, assessment: Assessment) -> tuple[str, ...]:
-    """Fill the workbook where the campaign's head asks for one, and say what that came to.
+    """Fill the workbook if the campaign's head asks for one, and report the result.
 
-    A workbook that cannot be written ends nothing: the command `export-sheet` writes one later.
+    A workbook that cannot be written ends nothing else: the command `export-sheet` can write it later.
     """
     if not assessment.source.campaign.sheet_after_run:
         return ()
@@ -228,7 +231,7 @@ async def _show_and_prove(world: World, assessment: Assessment, result: Result) 
 async def _derive_rest(store: Store, edition: Edition, ledger: Ledger, decoder: Decoder | None) -> tuple[str, str]:
     """Write what can be made again from the archive at any time; the addresses of the pages, empty without them.
 
-    What cannot be made now is said in one line and ends nothing: what was paid for is published by now.
+    What cannot be made now is reported in one line and ends nothing: what was paid for has been published.
     """
     gallery = review = ""
     try:
@@ -250,7 +253,7 @@ def _in_short(error: Exception) -> str:
 
 
 async def rewrite_gallery(store: Store, edition: Edition) -> str:
-    """Write the page of an edition again, with every thumbnail that it lacks; its address.
+    """Rewrite the page of an edition, with every missing thumbnail; its address.
 
     Raises InputError when the edition has no plan yet.
     """
@@ -264,7 +267,7 @@ async def rewrite_gallery(store: Store, edition: Edition) -> str:
 
 
 async def rebuild_ledger(store: Store, edition: Edition) -> tuple[int, Lack]:
-    """Rebuild a ledger that is older than its edition: how many calls and tasks came back, and what is lacking still.
+    """Rebuild a ledger that is older than its edition: how many calls and tasks came back, and what is still missing.
 
     Where every purchase is known again, the count of its former records is given up, and what is derived is rewritten.
     """
@@ -285,9 +288,9 @@ async def rebuild_ledger(store: Store, edition: Edition) -> tuple[int, Lack]:
 
 
 async def give_up(store: Store, edition: Edition, reason: str, by: str) -> str:
-    """Accept that what the ledger lacks is lost, and rewrite what is derived from it; what was given up, in words.
+    """Accept that what the ledger is missing is lost, and rewrite what is derived from it; what was given up, in words.
 
-    Raises InputError when nothing is lacking, or when there is no plan.
+    Raises InputError when nothing is missing, or when there is no plan.
     """
     past, ledger = await read_past(store, edition), new_ledger(store, edition)
     await ledger.load()
@@ -300,7 +303,7 @@ async def give_up(store: Store, edition: Edition, reason: str, by: str) -> str:
 
 
 async def publish_again(store: Store, edition: Edition) -> None:
-    """Write anew what is derived from the ledger, after somebody has added to it. Raises only if the manifest fails."""
+    """Rewrite what is derived from the ledger, after something was added to it. Raises only if the manifest fails."""
     ledger = new_ledger(store, edition)
     await ledger.load()
     revision = await read_newest(store, edition)

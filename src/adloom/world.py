@@ -15,12 +15,12 @@ from adloom.core.reference import Reference
 from adloom.ports import Clock, Decoder, FileHost, ImageApi, Store
 
 DEFAULT_INTERVAL_S = 3.0
-"""The poll interval that all other waits are given for; another interval scales them."""
+"""The poll interval on which all other waits are based; another interval scales them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceFiles:
-    """The reference files of one campaign: their bytes as they were planned, and who hosts them.
+    """The reference files of one campaign: their bytes as planned, and the service that hosts them.
 
     ``read`` gives the bytes of a file by its path relative to the campaign's folder. It raises InputError.
     """
@@ -33,11 +33,11 @@ class ReferenceFiles:
     """Gives the bytes of an archived image by its key in the edition; None for a run without an archive."""
 
     async def to_host(self, reference: Reference) -> bytes:
-        """The bytes to host for what was planned. Raises InputError when the file has others now."""
+        """The bytes to host for a planned reference. Raises InputError if the file has changed."""
         return await asyncio.to_thread(self.hosted_form, await self.content(reference))
 
     async def content(self, reference: Reference) -> bytes:
-        """The bytes that were planned. Raises InputError when the file has others now."""
+        """The planned bytes. Raises InputError if the file has changed."""
         content = await (self._asset(reference) if reference.asset else self.read(reference.shown))
         if f"sha256:{hashlib.sha256(content).hexdigest()}" != reference.content:
             raise InputError(
@@ -58,14 +58,14 @@ class ReferenceFiles:
         return content
 
     async def check(self, references: Iterable[Reference]) -> None:
-        """Read files that are about to be bought for. Raises InputError."""
+        """Read the files needed for what is about to be bought. Raises InputError."""
         for reference in references:
             await self.content(reference)
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Ports, chance and the process itself."""
+    """Ports, randomness and the process itself."""
 
     store: Store
     api: ImageApi
@@ -77,11 +77,11 @@ class World:
     poll_interval_s: float = DEFAULT_INTERVAL_S
     dedicated_key: bool = False
     callback_secret: Secret | None = None
-    """What makes callback addresses ours; None where nobody receives callbacks."""
+    """The secret of callback addresses; None if callbacks are not received."""
     files: ReferenceFiles | None = None
-    """None where no reference is a file."""
+    """None if no reference is a file."""
 
     @property
     def scale(self) -> float:
-        """What waits before another try are multiplied with."""
+        """The factor for waits between retries."""
         return self.poll_interval_s / DEFAULT_INTERVAL_S

@@ -213,7 +213,7 @@ def _held_answer(held: Any) -> dict[str, Any]:  # noqa: ANN401 - imported late
 
 
 async def examine(archive: str | None, sent: list[Sent], *, buy: bool, yes: bool, as_json: bool) -> int:
-    """Every check, and the probe when it was asked for and agreed to; ``sent`` is given what that sends."""
+    """Every check, and the probe if it was requested and agreed to; ``sent`` receives what that sends."""
     from adloom.edges.evolink.client import EvoLink  # noqa: PLC0415
     from adloom.edges.health import prefect_health, server_time  # noqa: PLC0415
     from adloom.run.doctor import check_account, check_archive, check_clock  # noqa: PLC0415

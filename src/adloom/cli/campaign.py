@@ -22,7 +22,7 @@ STARTER = ("campaign.yaml", "rows.csv", "README.md", ".gitignore")
 
 
 def explain_rows(request: RunRequest, wanted: str, *, as_json: bool) -> int:
-    """Show how the rows of a job, or one row, came about. Raises InputError."""
+    """Show how the rows of a job, or one row, were put together. Raises InputError."""
     from adloom.campaign.explain import explain  # noqa: PLC0415
     from adloom.targets import open_source, settings_for  # noqa: PLC0415
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def follow(target: str | None, archive: str | None, edition: str, every_s: float, *, as_json: bool) -> int:
-    """Show a line, or a JSON object, for each look until no image is open; the exit code.
+    """Show a line, or a JSON object, for each reading until no image is open; the exit code.
 
     Raises SettingInvalid without a target, InputError when the edition has no plan yet.
     """

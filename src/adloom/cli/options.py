@@ -64,7 +64,7 @@ def request_of(
 def defaults_of(
     model: str | None, size: str | None, quality: str | None, variants: int | None, prompt: str | None
 ) -> Any:  # noqa: ANN401 - imported late
-    """What the rows of a CSV take that name nothing themselves."""
+    """The defaults for rows of a CSV."""
     from adloom.campaign.files import Defaults  # noqa: PLC0415
 
     return Defaults(model=model, size=size, quality=quality, variants=variants, prompt=prompt)
@@ -87,7 +87,7 @@ _AGAIN: tuple[Again, ...] = (Status.FAILED, Status.SHORT, Status.REFUSED, Verdic
 
 
 def only_of(words: list[str]) -> frozenset[Again]:
-    """The outcomes and the decision of ``--only``. Raises SettingInvalid for a word that is none."""
+    """The outcomes and the decision of ``--only``. Raises SettingInvalid for any other word."""
     allowed = {each.value: each for each in _AGAIN}
     for word in words:
         if word not in allowed:

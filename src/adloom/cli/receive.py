@@ -12,7 +12,7 @@ from adloom.core.exits import EXIT_OK
 
 
 async def receive_callbacks(archive: str | None, host: str, port: int) -> int:
-    """Write down what callbacks tell until a signal comes. Prints the receiver's base address first."""
+    """Record what callbacks report until a signal arrives. Prints the receiver's base address first."""
     from adloom.edges.callback_receiver import Receiver  # noqa: PLC0415 - slow to import
     from adloom.targets import RunRequest, WallClock, open_store, settings_for  # noqa: PLC0415
 

@@ -45,7 +45,7 @@ def review(
 
 
 async def serve_edition(target: str, archive: str | None, edition: str, port: int, by: str) -> int:
-    """Serve the page until somebody says stop; the exit code. Its address is the first line of output."""
+    """Serve the page until it is stopped; the exit code. Its address is the first line of output."""
     from adloom.gallery.choosing import read_choosing  # noqa: PLC0415
     from adloom.review.server import ReviewServer  # noqa: PLC0415
     from adloom.review.summary import review_lines  # noqa: PLC0415

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 async def run_campaign(
     request: RunRequest, sent: list[Sent], *, yes: bool, through_prefect: bool, as_json: bool
 ) -> int:
-    """Run a campaign and show how it ended; its exit code. ``sent`` is given what the run sends, while it goes on.
+    """Run a campaign and show how it ended; its exit code.
 
-    Raises InputError when nobody agreed to the price.
+    ``sent`` receives what the run sends, as it happens. Raises InputError when nobody agreed to the price.
     """
     from adloom.run.text import result_lines, result_summary  # noqa: PLC0415
     from adloom.sandbox_process import embedded_sandbox  # noqa: PLC0415
@@ -58,7 +58,7 @@ async def run_campaign(
 
 
 def _agreed(assessment: Assessment, *, yes: bool, as_json: bool) -> Assessment:
-    """Show the price and have somebody agree to it. Where nobody can be asked, the run only collects what is paid for.
+    """Show the price and ask for agreement. If nobody can be asked, the run only collects what is paid for.
 
     Raises InputError when a person says no, and where there is nothing to collect either.
     """
@@ -99,7 +99,7 @@ async def _watched(work: Callable[..., Awaitable[Result]], sent: list[Sent]) -> 
 
 
 def _interrupt_on_signals(run: Run) -> None:
-    """Ctrl-C or SIGTERM stops buying and lets what is paid come in; a second one ends the process at once."""
+    """Ctrl-C or SIGTERM stops buying and collects what is paid for; a second one ends the process at once."""
 
     def on_signal() -> None:
         if run.gate.is_interrupted:

@@ -38,7 +38,7 @@ def status_lines(manifest: Mapping[str, Any], held: Sequence[Held], origin: Orig
 
 
 def held_lines(held: Sequence[Held], origin: Origin) -> list[str]:
-    """Held purchases, one a line, and what can be done about them."""
+    """Held purchases, one per line, and what can be done about them."""
     if not held:
         return ["nothing is held"]
     lines = [

@@ -1,4 +1,4 @@
-"""Which addresses untrusted input may name: those of the public internet, never of an internal machine."""
+"""Which addresses untrusted input may name: public internet addresses, never those of internal machines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNSAFE = re.compile(r"[\x00-\x20\x7f\\\u00a0\u2028\u2029\u3000]")
 
 
 class BadAddress(ValueError):
-    """An address that cannot be used; ``allowed`` says what could."""
+    """An address that cannot be used; ``allowed`` says what can be."""
 
     def __init__(self, message: str, allowed: str) -> None:
         super().__init__(message)
@@ -30,7 +30,7 @@ class BadAddress(ValueError):
 
 
 def check_url(url: str, schemes: tuple[str, ...], *, loopback_urls: bool) -> None:
-    """Refuse an address that is not public by its own text. Raises BadAddress."""
+    """Refuse an address whose text alone shows that it is not public. Raises BadAddress."""
     allowed = f"a public address that starts with {schemes[0]}://"
     if len(url) > LONGEST_URL:
         raise BadAddress(f"the address has {len(url):,} characters", f"at most {LONGEST_URL:,}")
@@ -56,7 +56,7 @@ def is_internal_host(host: str) -> bool:
     """Whether a host, as written, is an internal address or a name that can only be internal.
 
     Covers the odd spellings that the C library would accept (``127.1``, ``2130706433``, ``0x7f.0.0.1``). A public name
-    is not looked up: what it resolves to is for ``is_internal_address``.
+    is not resolved: ``is_internal_address`` checks what it resolves to.
     """
     name = host.strip("[]").rstrip(".").lower()
     if not name or name == "localhost" or name.endswith(_LOCAL_NAMES):
@@ -83,7 +83,7 @@ def is_internal_address(text: str) -> bool:
 def is_loopback_host(host: str) -> bool:
     """Whether a host is this machine, by address or as ``localhost``.
 
-    A name below ``localhost`` is not: what it leads to is for whoever answers for names.
+    A name below ``localhost`` is not: a name server decides where it leads.
     """
     name = host.strip("[]").rstrip(".").lower()
     if name == "localhost":
@@ -126,6 +126,6 @@ def _without_query(url: str) -> str:
 
 
 def _can_only_be_internal(host: str) -> bool:
-    """Whether a host cannot be public by its own text: an inner address in any form, an inner name, or no full name."""
+    """Whether a host's text alone shows that it is not public: an internal address or name, or an incomplete name."""
     host = unicodedata.normalize("NFKC", host).replace("\u3002", ".").lower().rstrip(".")
     return is_internal_host(host) or host.endswith(_INNER_NAMES) or ("." not in host and ":" not in host)

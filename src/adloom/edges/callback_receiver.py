@@ -1,8 +1,8 @@
 """The receiver of callbacks: records which task an attempt is reported to have, and trusts nothing else.
 
 A callback is unsigned and its body could come from anyone who has the address, so only a task's id is taken from it; a
-run asks the API about that task with its own key. Whoever has no right address learns nothing: every such request gets
-the same 404. A good one is answered after its record is durable; one that comes again is the same record.
+run asks the API about that task with its own key. A wrong address reveals nothing: every such request gets the same
+404. A valid one is answered once its record is durable; a repetition is the same record.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ SCHEMA = "adloom.callback/1"
 DEPTH = 20
 AT_ONCE = 32
 TASKS_AN_ATTEMPT = 100
-"""An attempt makes one task, and two where the API forgot a key. Whoever has the address may name others before the API
-does; a run finds the right one among them, but not among endlessly many."""
+"""An attempt creates one task, or two if the API forgot a key. Anyone with the address may name others first; a run
+finds the right one among a few, but not among arbitrarily many."""
 
 BURST, PER_S = 200.0, 10.0
-"""Requests of one address: a right one's own, else the caller's. The API calls four times at most for a task."""
+"""Requests per address: the callback address if it is valid, else the caller's. The API calls at most four times per
+task."""
 
 _LONGEST_NAME = 64
 _ADDRESS = re.compile(
@@ -53,7 +54,7 @@ class _Told:
 
 
 class _NoCallback(Exception):
-    """A request that gets another answer than 200."""
+    """A request that is not answered with 200."""
 
     def __init__(self, status: HTTPStatus) -> None:
         super().__init__(status)
@@ -61,7 +62,7 @@ class _NoCallback(Exception):
 
 
 class Receiver:
-    """Answers the requests of one archive's callbacks. Any of ``secrets`` makes an address right."""
+    """Answers the requests of one archive's callbacks. An address made with any of ``secrets`` is valid."""
 
     def __init__(self, store: Store, clock: Clock, secrets: Sequence[Secret]) -> None:
         self._store = store
@@ -72,7 +73,7 @@ class Receiver:
         self._tally = Tally()
 
     def server(self, host: str = "127.0.0.1", port: int = 0) -> CallbackServer:
-        """A server of it, to be used as an async context."""
+        """A server for it, as an async context."""
         return CallbackServer(self._answer, self._tally, host, port)
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
@@ -128,7 +129,7 @@ def _response(status: HTTPStatus, *, text: str, content_type: str = "text/plain"
 
 
 def _caller(request: web.BaseRequest) -> str:
-    """Where a request comes from: as the proxy on this machine says, where there is one, else the connection's end."""
+    """Where a request comes from: what a proxy on this machine says, else the peer of the connection."""
     peer = request.remote or ""
     named = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
     return named[:_LONGEST_NAME] if named and is_loopback_host(peer) else peer
@@ -153,7 +154,7 @@ async def _task_of(request: web.BaseRequest) -> str:
 
 
 def _depth(content: bytes) -> int:
-    """How deep JSON nests at most; brackets in texts count too, which makes it a bound from above."""
+    """An upper bound of the nesting depth of JSON: brackets in texts count too."""
     depth = most = 0
     for byte in content:
         depth += (byte in b"[{") - (byte in b"]}")

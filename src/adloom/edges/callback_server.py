@@ -1,8 +1,9 @@
 """The HTTP server under the receiver: outsiders can reach it, so connections, heads and bodies are bounded.
 
 A connection brings one request. Until its head is whole it costs a socket and a few kilobytes, and no parser sees it;
-where places run out, the oldest without a whole head makes room, so that silence shuts nobody out. The request itself
-is aiohttp's, with a limit to its body and to its time. What strangers do wrong is counted, not told one by one.
+if places run out, the oldest connection without a whole head is closed, so that idle ones lock nobody out. aiohttp
+handles the request itself, with limits on its body and its time. Errors of strangers are counted, not logged one by
+one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 log = logging.getLogger(__name__)
 
 CONNECTIONS = 512
-"""At once. Half of what a process may open by default (1,024), the rest is for the archive."""
+"""Concurrent connections: half of what a process may open by default (1,024); the rest is for the archive."""
 HEAD_BYTES = 8 * 1024
 HEAD_S = 5.0
 BODY_BYTES = 64 * 1024
@@ -31,7 +32,7 @@ BODY_BYTES = 64 * 1024
 REQUEST_S = 5.0
 """For body and answer; the API itself waits 10 s (EvoLink's OpenAPI text, 2026-10)."""
 LINGER_S = 1.0
-"""For what a refused request still sends, so that its answer is not lost to a reset."""
+"""For reading what a refused request still sends, so that its answer is not lost to a reset."""
 TOLD_EVERY_S = 60.0
 
 _MOST_BYTES = HEAD_BYTES + 2 * BODY_BYTES
@@ -41,7 +42,7 @@ _END_OF_HEAD = b"\r\n\r\n"
 
 
 class Tally:
-    """Counts what strangers do wrong, and tells it in one line a minute at most."""
+    """Counts errors of strangers, and logs them in at most one line per minute."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -56,7 +57,7 @@ class Tally:
             self._told_at = now
 
     def tell(self) -> None:
-        """Tell what was not told yet."""
+        """Log what has not been logged yet."""
         if self._counts:
             log.warning("turned away: %s", ", ".join(f"{n} {each}" for each, n in sorted(self._counts.items())))
             self._counts.clear()
@@ -109,7 +110,7 @@ class CallbackServer:
             lambda: _Connection(self._http, self._places, self.tally),
             self.host,
             self.port,
-            backlog=_ACCEPTED_AT_ONCE,  # also how many asyncio accepts before it looks at any of them
+            backlog=_ACCEPTED_AT_ONCE,  # also how many asyncio accepts before it handles any of them
         )
         self.url = f"http://{self.host}:{self._server.sockets[0].getsockname()[1]}"
         return self
@@ -122,7 +123,7 @@ class CallbackServer:
         self.tally.tell()
 
     def _is_our_own_fault(self, record: logging.LogRecord) -> bool:
-        """Whether a log record of aiohttp's is worth a reader: malformed requests are counted in its place."""
+        """Whether a log record of aiohttp's should be kept: malformed requests are counted instead."""
         if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
             self.tally.count("malformed")
             return False
@@ -146,7 +147,7 @@ def _open_files() -> int:
 
 
 class _Places:
-    """The connections that are open, and which of them have no whole head yet, the oldest first."""
+    """The open connections, and those without a whole head yet, the oldest first."""
 
     def __init__(self, most: int, tally: Tally) -> None:
         self._most = most
@@ -155,7 +156,7 @@ class _Places:
         self._waiting: OrderedDict[_Connection, None] = OrderedDict()
 
     def enter(self, connection: _Connection) -> bool:
-        """Give a new connection a place; False when every place is at work."""
+        """Give a new connection a place; False when every place is busy."""
         if len(self._open) >= self._most:
             if not self._waiting:
                 self._tally.count("beyond the limit of connections")
@@ -167,7 +168,7 @@ class _Places:
         return True
 
     def is_whole(self, connection: _Connection) -> None:
-        """Note that the head of a request is there."""
+        """Note that the head of a request is complete."""
         self._waiting.pop(connection, None)
 
     def leave(self, connection: _Connection) -> None:
@@ -176,13 +177,13 @@ class _Places:
         self._waiting.pop(connection, None)
 
     def close_all(self) -> None:
-        """End what waits; what is being answered ends by itself."""
+        """Close waiting connections; those being answered end by themselves."""
         for connection in tuple(self._waiting):
             connection.abort()
 
 
 class _Connection(asyncio.Protocol):
-    """One connection. What it receives is handed to aiohttp from the moment that a head is whole."""
+    """One connection. What it receives is handed to aiohttp once a head is complete."""
 
     def __init__(self, http: web.Server, places: _Places, tally: Tally) -> None:
         self._http = http

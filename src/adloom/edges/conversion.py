@@ -1,6 +1,6 @@
-"""Reference files in formats that not every API takes become PNGs, in a child process that holds no secret.
+"""Converts reference files in formats that not every API accepts to PNG, in a child process without secrets.
 
-The file's own content stays who it is; only what is hosted is the PNG. Of a GIF the first frame is taken.
+The file's own content remains its identity; only the hosted copy is the PNG. For a GIF it is the first frame.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import warnings
 
 CONVERTIBLE = ("webp", "gif", "bmp", "tiff")
 LONGEST_S = 60
-"""36 million pixels, the most that a reference may have, take some 8 s."""
+"""36 million pixels, the most that a reference may have, take about 8 s."""
 
 
 class NotConverted(Exception):

@@ -1,18 +1,18 @@
 """The store in a local folder.
 
-A create writes a temporary file beside its target, syncs it, and links it under its final name: the link either
+A create writes a temporary file next to its target, syncs it, and links it under its final name: the link either
 succeeds whole or finds the name taken, so of any number of concurrent creates one wins, also between processes. The
 folder is synced too, so that a name survives a power cut. A temporary file left behind by a crash begins with ``.`` and
 is never listed.
 
 A failed fsync is never retried on the same file: the kernel may have dropped the data and would report success.
 
-What tells of purchases is for its owner alone (0700, 0600): ledger, plans, heartbeats, claims and callbacks hold
-prompts, variables and signed links. Under a folder with the setgid bit, which is shared by a group, the group keeps its
-rights. Images and pages have the modes that the umask gives.
+Whatever reveals purchases is readable by its owner only (0700, 0600): ledger, plans, heartbeats, claims and callbacks
+hold prompts, variables and signed links. Under a folder with the setgid bit, which is shared by a group, the group
+keeps its rights. Images and pages have the modes that the umask gives.
 
-The root may be a link; below it none is followed, and nothing but plain files is read: whoever made an archive that is
-looked at here could else have the reader wait at a pipe, or write elsewhere.
+The root may be a link; below it none is followed, and only plain files are read: otherwise the author of a foreign
+archive could make its reader wait on a pipe, or write elsewhere.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from adloom.core.errors import RecordUnreadable, StoreRefused, StoreUnavailable
 from adloom.ports import Listed
 
 ROOM_BYTES = 2 * 1024**3
-"""Less free disk than this and a run stops buying: what is in flight must still fit."""
+"""With less free disk than this a run stops buying: what is in flight must still fit."""
 
 _LISTED_AT_ONCE = 1000
 _PERMANENT = frozenset(
@@ -44,7 +44,7 @@ _Result = TypeVar("_Result")
 
 
 class FolderStore:
-    """A store under one folder, which is made at the first write."""
+    """A store under one folder, which is created at the first write."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
@@ -164,7 +164,7 @@ class FolderStore:
         _sync_folder(folder.parent)
 
     def _is_private(self, path: Path) -> bool:
-        """Whether a file or folder tells of purchases, by its place in the archive."""
+        """Whether a file or folder reveals purchases, by its place in the archive."""
         parts = path.relative_to(self._root).parts
         inside = parts[_EDITION_PARTS : _EDITION_PARTS + 1]
         is_plan = len(parts) == _EDITION_PARTS + 1 and path.name.startswith(("plan-r", "loss-"))
@@ -228,7 +228,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _private_mode(folder: Path, mode: int) -> int:
-    """A mode for the owner alone, or for owner and group alike under a folder that is the group's."""
+    """A mode for the owner alone, or for owner and group under a group's folder."""
     return mode | mode >> 3 if folder.stat().st_mode & stat.S_ISGID else mode
 
 

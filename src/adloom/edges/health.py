@@ -13,7 +13,7 @@ TIMEOUT_S = 5
 
 
 async def server_time(base_url: str) -> float | None:
-    """The API's own time as Unix seconds, None when it does not answer or does not tell. Carries no key."""
+    """The API's own time as Unix seconds, None when it does not answer or sends no date. Carries no key."""
     try:
         async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
             answer = await client.head(base_url)
@@ -23,7 +23,7 @@ async def server_time(base_url: str) -> float | None:
 
 
 async def prefect_health(environ: Mapping[str, str]) -> Check:
-    """Whether the Prefect server that the environment names is there; none is not a fault."""
+    """Whether the Prefect server that the environment names answers; having none is not a failure."""
     url = environ.get("PREFECT_API_URL", "").rstrip("/")
     if not url:
         return Check("prefect", works=True, found="PREFECT_API_URL is not set: runs go without Prefect")

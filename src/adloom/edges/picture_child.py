@@ -1,12 +1,12 @@
 """The child process that decodes untrusted images; ``pictures`` starts it and talks to it over pipes.
 
-It runs as a script and holds no secret: its environment is emptied before it starts. A request on stdin is one byte of
-what is wanted, 8 bytes of length, big-endian, and so many bytes: ``p`` judges an image, ``s`` makes a sheet of
-thumbnails, each behind 8 bytes of its own length, and ``h`` reads the header of an image that may go on. An answer on
-stdout is one line of JSON and the bytes that it announces: ``null`` for no whole image, ``["unjudged", reason]``,
-``["jpeg", width, height, flags, marks, likeness, bytes]`` with a thumbnail, ``["sheet", bytes]``, or ``["header", kind,
-width, height, 0]`` without a kind where none is known and without pixels where the header goes on. The first line is
-``"ready"``. It ends when stdin does, so it cannot outlive its parent.
+It runs as a script and holds no secret: its environment is emptied before it starts. A request on stdin is one byte for
+its kind, 8 bytes of length, big-endian, and that many bytes: ``p`` judges an image, ``s`` makes a sheet of thumbnails,
+each behind 8 bytes of its own length, and ``h`` reads the header of an image that may go on. An answer on stdout is one
+line of JSON and the bytes that it announces: ``null`` if it is not a whole image, ``["unjudged", reason]``, ``["jpeg",
+width, height, flags, marks, likeness, bytes]`` with a thumbnail, ``["sheet", bytes]``, or ``["header", kind, width,
+height, 0]`` without a kind where none is known and without pixels where the header goes on. The first line is
+``"ready"``. It ends with stdin, so it cannot outlive its parent.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from adloom.edges.picture_look import Unjudged, header, look
 from adloom.edges.picture_small import sheet
 
 MEMORY_BYTES = 1024**3
-"""49 million pixels of 4 bytes, three times over, beside the interpreter and the file. The API's largest has 16.8."""
+"""49 million pixels of 4 bytes, three times over, plus the interpreter and the file. The API's largest has 16.8."""
 
 CPU_S = 20
 """For one image: a PNG of 4096 pixels square takes less than one."""
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def answer(content: bytes) -> tuple[object, bytes]:
-    """What is said of an image, and its thumbnail."""
+    """The answer about an image, and its thumbnail."""
     try:
         found = look(content)
     except Unjudged as error:
@@ -90,7 +90,7 @@ def answer_with_sheet(content: bytes) -> tuple[object, bytes]:
 
 
 def answer_with_header(content: bytes) -> tuple[object, bytes]:
-    """What the beginning of an image says of the whole."""
+    """What the beginning of an image says about the whole."""
     return ["header", *header(content), 0], b""
 
 
@@ -106,13 +106,13 @@ def _unpacked(content: bytes) -> Iterator[bytes]:
 
 
 def leave_the_network() -> None:
-    """Go where there is no network but an own one without any interface, on a Linux that lets users do so."""
+    """Move to a network namespace without any interface, on a Linux that lets users do so."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).unshare(_NEW_NETWORK)
 
 
 def limit_cpu(seconds: int = CPU_S) -> None:
-    """Allow a request so many more seconds; the limit counts the life of the process, and killing is its only way."""
+    """Allow a request this many more seconds; the limit counts over the life of the process, and can only kill it."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + seconds + 1, resource.RLIM_INFINITY)
 

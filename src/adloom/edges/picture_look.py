@@ -2,8 +2,7 @@
 
 A JPEG is decoded by libjpeg-turbo with its warnings as errors, since a half that was padded to its end only warns, and
 at a scale that still reads every bit of it. All others are decoded whole by Pillow. What others wrote into the file
-(Exif, XMP, profiles, comments) is not in the thumbnail: of it only the side that is up and the meaning of the colours
-are heeded.
+(Exif, XMP, profiles, comments) is not in the thumbnail: only its orientation and the meaning of its colours are used.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ from PIL import (
 from adloom.edges.picture_small import LONGER_SIDE_PX, Notes, small_of
 
 SCANS = 500
-"""Of one JPEG. Encoders make some ten; each costs a pass over the whole image, so 3,000 small ones took 48 s."""
+"""Scans per JPEG. Encoders write about ten; each costs a pass over the whole image, so 3,000 small ones took 48 s."""
 
 PROFILE_BYTES = 1024**2
-"""A larger colour profile is not read; those of printers have some 500 kB."""
+"""A larger colour profile is not read; printer profiles have about 500 kB."""
 
 _PLUGINS = (  # imported here, so that Image.open looks for no others
     AvifImagePlugin,
@@ -71,9 +70,9 @@ class Look:
     height_px: int
     flags: tuple[str, ...] = ()
     thumbnail: bytes = b""
-    """A small JPEG, empty where none could be made: that is nothing against the image."""
+    """A small JPEG; empty if none could be made, which does not make the image invalid."""
     likeness: str = ""
-    """What near duplicates are known by, see ``picture_small.Small``; empty without a thumbnail."""
+    """The hash for finding near duplicates, see ``picture_small.Small``; empty without a thumbnail."""
 
 
 class Unjudged(Exception):
@@ -101,7 +100,7 @@ def look(content: bytes) -> Look | None:
 
 
 def header(content: bytes) -> tuple[str, int, int]:
-    """Kind, width and height by the beginning of an image; no kind if none is known, 0 pixels if the header goes on."""
+    """Kind, width and height from the beginning of an image; no kind if unknown, 0 pixels if the header continues."""
     kind = "tiff" if content[:4] in (b"II*\0", b"MM\0*") else _kind(content)
     with suppress(Exception):  # whatever a cut or damaged header raises: it is read again with more bytes
         if kind in _HEADERS:
@@ -139,7 +138,7 @@ def _look_at_jpeg(content: bytes) -> Look:
 
 
 def _look_at_unusual_jpeg(jpeg: _Jpeg) -> Look:
-    """One whose colours are sampled in a way that TurboJPEG has no name for; Pillow has, but is silent on padding.
+    """A JPEG whose subsampling TurboJPEG cannot name; Pillow can, but does not report padding.
 
     Of a whole image, what comes after its last row changes nothing; where rows are missing it becomes rows.
     """
@@ -156,7 +155,7 @@ def _look_at_unusual_jpeg(jpeg: _Jpeg) -> Look:
 
 
 def _with_small(found: Look, image: Image.Image, notes: Notes) -> Look:
-    with suppress(Exception):  # a picture that cannot be shown small is a picture
+    with suppress(Exception):  # a picture without a thumbnail is still a picture
         small = small_of(image, notes)
         flags = (*found.flags, "blank") if small.is_blank else found.flags
         return replace(found, flags=flags, thumbnail=small.jpeg, likeness=small.likeness)
@@ -167,8 +166,8 @@ def _with_small(found: Look, image: Image.Image, notes: Notes) -> Look:
 class _Jpeg:
     """The segments of a JPEG up to its end, without what others wrote about it.
 
-    ``bare`` is what a decoder needs: tables, frame and scans, and of the rest only what tells the colours apart. Raises
-    ValueError where the file ends before it should.
+    ``bare`` is what a decoder needs: tables, frame and scans, and of the rest only what defines the colours. Raises
+    ValueError if the file ends too early.
     """
 
     content: bytes
@@ -181,7 +180,7 @@ class _Jpeg:
         self.bare = b"".join(self._parts())
 
     def notes(self) -> Notes:
-        """What others wrote that is heeded."""
+        """The metadata that is used."""
         exif = Image.Exif()
         with suppress(Exception):  # whatever Pillow's reader of Exif may raise
             exif.load(self.exif)
@@ -230,7 +229,7 @@ def _profile(content: object) -> bytes:
 
 
 def _markers(content: bytes) -> NDArray[np.intp]:
-    """The places of markers in a JPEG, but for stuffed bytes, fill bytes and restarts."""
+    """The places of markers in a JPEG, except stuffed bytes, fill bytes and restarts."""
     values = np.frombuffer(content, np.uint8)
     places = np.flatnonzero(values[:-1] == 0xFF)  # noqa: PLR2004
     codes = values[places + 1]
@@ -242,7 +241,7 @@ def _look_at_other(kind: str, content: bytes) -> Look:
     _require_its_end(kind, content)
     if kind == "png":
         with _opened(kind, content) as image:
-            image.verify()  # the checksums of all chunks, which loading alone does not look at
+            image.verify()  # the checksums of all chunks, which loading alone does not verify
     with _opened(kind, content) as image:
         is_animated = _gif_frames(content) > 1 if kind == "gif" else getattr(image, "is_animated", False)
         image.load()
@@ -266,7 +265,7 @@ def _opened(kind: str, content: bytes) -> Image.Image:
 
 
 def _require_its_end(kind: str, content: bytes) -> None:
-    """Raise ValueError if the end of the file is not there: Pillow stops reading once it has the last row."""
+    """Raise ValueError if the end of the file is missing: Pillow stops reading once it has the last row."""
     if (kind == "png" and _PNG_END not in content) or (
         kind == "webp" and len(content) < int.from_bytes(content[4:8], "little") + 8
     ):
@@ -290,5 +289,5 @@ def _gif_frames(content: bytes) -> int:
 
 
 def _gif_colours(packed: int) -> int:
-    """The size of the table of colours that a packed field tells of."""
+    """The size of the colour table that a packed field announces."""
     return 3 * 2 ** ((packed & 7) + 1) if packed & 0x80 else 0

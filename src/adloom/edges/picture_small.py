@@ -18,10 +18,10 @@ LONGER_SIDE_PX = 480
 QUALITY = 82
 
 BLANK_SPAN = 8
-"""Levels of 256 of each colour: what JPEG makes of a plain surface has fewer."""
+"""Levels, of 256 per colour: a plain surface has fewer after JPEG compression."""
 
 BLANK_BUT_FOR = 0.005
-"""A speck is not a picture; a line of small print is one."""
+"""A speck does not make a picture; a line of small print does."""
 
 COLUMNS = 6
 CELL_PX = 150
@@ -43,7 +43,7 @@ _UPRIGHT = {
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """What is heeded of that which others wrote into a file: its Exif orientation, 1 to 8, and its colour profile."""
+    """The metadata of a file that is used: its Exif orientation, 1 to 8, and its colour profile."""
 
     orientation: int = 1
     profile: bytes = b""
@@ -51,7 +51,7 @@ class Notes:
 
 @dataclass(frozen=True, slots=True)
 class Small:
-    """An image made small: as a JPEG, and as numbers.
+    """A reduced image: as a JPEG, and as numbers.
 
     ``likeness`` is a difference hash of 256 bits in hexadecimal: in a grid of 16 by 16, whether it gets brighter to the
     right. The same picture at quality 40 and in another size is 3 bits away, another one some 130 (measured 2026-11).
@@ -63,7 +63,7 @@ class Small:
 
 
 def small_of(image: Image.Image, notes: Notes) -> Small:
-    """An image made small, upright and on white where it was transparent."""
+    """The reduced image, upright, and on white where it was transparent."""
     small = _opaque(_reduced(image))
     if notes.profile:
         small = _in_srgb(small, notes.profile)

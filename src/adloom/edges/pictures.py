@@ -1,9 +1,9 @@
 """Decodes all images in child processes, so that a hostile file can at most kill a child.
 
-Each child decodes one image at a time, so a killed child names its image. That image gets one more try in a fresh
-child (the first may have been the victim of a machine short of memory), unless its time was up. After that nobody can
-judge it: PictureUnjudged, and so at once for the same bytes again, since each try may cost 20 s of a core that all runs
-of the process share. A child that cannot start at all is no verdict on an image: that raises DecoderBroken.
+Each child decodes one image at a time, so a killed child names its image. That image gets one more try in a fresh child
+(the first may have died because the machine was short of memory), unless it timed out. After that it cannot be judged:
+PictureUnjudged, and at once for the same bytes again, since each try may cost 20 s of a core that all runs of the
+process share. A child that cannot start at all says nothing about an image: that raises DecoderBroken.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ END_S = 1.0  # the kernel has closed a dead child's end of the pipe, unless a ch
 IMAGE_S = 60.0  # the child's own limit is 20 s of CPU; this is for one that hangs without using any
 TRIES = 2
 REMEMBERED = 1000
-"""Images that nobody could judge, known by their SHA-256; a run of hostile ones forgets the oldest."""
+"""Images that could not be judged, by their SHA-256; with very many the oldest are forgotten."""
 
 REASON_LENGTH = 100
 ATTACHED_BYTES = 500_000
@@ -57,7 +57,7 @@ _Answer: TypeAlias = tuple[object, bytes]
 
 
 class _ChildDied(Exception):
-    """The child ended, or hung, while it had an image. ``hopeless``: its time was up, so another try is no use."""
+    """The child ended, or hung, while it had an image. ``hopeless``: it timed out, so a retry is pointless."""
 
     def __init__(self, *, hopeless: bool = False) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class PictureDecoder:
             return (await self._ask(b"s", packed))[1]
 
     async def header(self, content: bytes) -> Header:
-        """What the beginning of an image says of it. Raises PictureUnjudged for one that a child cannot read."""
+        """What the beginning of an image says about it. Raises PictureUnjudged for one that a child cannot read."""
         async with self._slots:
             line, _ = await self._ask(b"h", content)
         match line:
@@ -201,7 +201,7 @@ class _Child:
         return self._process.returncode == -signal.SIGXCPU
 
     async def end(self) -> None:
-        """Kill the child and wait for it; it holds nothing worth a farewell."""
+        """Kill the child and wait for it; there is nothing to clean up."""
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
@@ -231,7 +231,7 @@ async def start_child(program: Path, *options: str) -> asyncio.subprocess.Proces
 
 
 def _attached_bytes(line: object) -> int:
-    """How many bytes an answer announces. Raises ValueError for more than any honest child would send."""
+    """How many bytes an answer announces. Raises ValueError for more than a genuine child would send."""
     announced = line[-1] if isinstance(line, list) and line else 0
     if not isinstance(announced, int):
         return 0

@@ -1,7 +1,7 @@
 """Identifies this process, and finds out whether another one on this machine has ended.
 
-A process is told by the machine's boot, its pid namespace, its pid and the time it started, so that a pid that was
-given to somebody else, or a container's own numbering, does not pass for it.
+A process is identified by the machine's boot, its pid namespace, its pid and its start time, so that a reused pid, or a
+container's own numbering, is not mistaken for it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from adloom.core.process import Process
 
 
 def this_process() -> Process:
-    """The process that runs this."""
+    """The current process."""
     return process_of(os.getpid())
 
 
 def process_of(pid: int) -> Process:
-    """A process of this machine, told from all others by what it is now."""
+    """A process of this machine, with what identifies it now."""
     return Process(host=_host(), pid=pid, started=_started(pid))
 
 

@@ -1,7 +1,7 @@
-"""Looks at reference images at their addresses, as the API will fetch them: nothing is kept, and no key is sent.
+"""Checks reference images at their addresses, as the API will fetch them: nothing is kept, and no key is sent.
 
-A ``HEAD`` tells the size where the host answers one. Then the first bytes are fetched, and the whole file only where
-its header goes on beyond them; a child process without secrets reads it, and decodes nothing.
+A ``HEAD`` returns the size if the host answers one. Then the first bytes are fetched, and the whole file only if its
+header continues beyond them; a child process without secrets reads it, and decodes nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ HEAD_S = 3.0
 """Of these, for the ``HEAD``, which some hosts leave unanswered."""
 
 ADDRESSES_OF_A_DEAD_HOST = 3
-"""Once so many addresses of a host failed in all tries, its others are not asked for."""
+"""Once this many addresses of a host have failed in all tries, its others are not requested."""
 
 _BUSY = 429
 _SERVER_ERROR = 500
@@ -50,7 +50,7 @@ _RANGE = re.compile(r"bytes \d+-\d+/(\d{1,15})")
 
 
 class Fault(NamedTuple):
-    """What is wrong with a reference, as the end of a sentence about it, and what would be right."""
+    """A problem with a reference, as the end of a sentence about it, and what would be right."""
 
     message: str
     allowed: str
@@ -58,7 +58,7 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """The beginning of a file, and the size of the whole where the host says it."""
+    """The beginning of a file, and the size of the whole if the host reports it."""
 
     content: bytes
     size_bytes: int | None
@@ -66,7 +66,7 @@ class _Part:
 
 
 class _Refused(Exception):
-    """The host's answer is final: the API would get no picture either."""
+    """The host's answer is final: the API would not get a picture either."""
 
     def __init__(self, message: str, allowed: str) -> None:
         super().__init__(message)
@@ -74,11 +74,11 @@ class _Refused(Exception):
 
 
 class _Wavers(Exception):
-    """No answer, or an error of the host's own: another try may bring one."""
+    """No answer, or an error of the host: a retry may succeed."""
 
 
 class ReferenceHosts:
-    """Looks at addresses, ``AT_ONCE`` together."""
+    """Checks addresses, ``AT_ONCE`` concurrently."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class ReferenceHosts:
         self._judge_pixels(header)
 
     async def _size_by_head(self, url: str) -> int | None:
-        """What the host says without a body; many a host answers no ``HEAD``, so that means nothing."""
+        """What the host says without a body; many hosts do not answer ``HEAD``, so no answer means nothing."""
         try:
             async with asyncio.timeout(HEAD_S), self._hops.opened(url, "HEAD", _PICTURE) as response:
                 return _number(response.headers.get("content-length", "")) if response.status_code in _FOUND else None
@@ -233,7 +233,7 @@ def _number(text: str) -> int | None:
 
 
 def _leads_inside(error: BaseException) -> bool:
-    """Whether a failure comes of a public name that leads to an internal address."""
+    """Whether a failure comes from a public name that leads to an internal address."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, transport.InternalAddress):

@@ -23,7 +23,7 @@ _NO = ("", "0", "false", "no", "off")
 
 
 class SecretText:
-    """A secret that no log, traceback or pickle can show by accident: only ``reveal`` gives it away."""
+    """A secret that no log, traceback or pickle can show by accident: only ``reveal`` returns it."""
 
     __slots__ = ("_text",)
 
@@ -68,7 +68,7 @@ class Settings:
 
     @property
     def origin(self) -> Origin:
-        """The API that is bought from. On this machine it is a stand-in."""
+        """The API that is bought from. One on this machine is a stand-in."""
         if self.embedded:
             return Origin(SANDBOX, is_stand_in=True)
         parts = urlsplit(self.base_url)
@@ -78,7 +78,7 @@ class Settings:
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """Read every variable of adloom's own.
 
-    Raises SettingInvalid with all problems in one report. A missing key is none: only what sends needs it.
+    Raises SettingInvalid with all problems in one report. A missing key is not a problem: only what sends needs it.
     """
     problems: list[str] = []
     loopback = is_loopback_host(_host(environ.get("EVOLINK_BASE_URL") or API_URL))
@@ -141,7 +141,7 @@ def _url(environ: Mapping[str, str], name: str, default: str, problems: list[str
 
 
 def _url_problem(text: str, *, loopback: bool) -> str:
-    """What is wrong with a base URL, without repeating it: it may hold a password."""
+    """The problem with a base URL, without repeating it: it may contain a password."""
     try:
         parts = urlsplit(text)
         host, _port = parts.hostname or "", parts.port

@@ -1,7 +1,8 @@
 """Approval in Prefect's UI before the first purchase of a run that costs more than a set amount.
 
-The flow run is suspended: its process ends, and a worker starts it again once somebody has answered. What it then asks
-for is found again under the same key, which holds the sum: a plan that has become dearer meanwhile is asked about anew.
+The flow run is suspended: its process ends, and a worker starts it again once somebody has answered. Its request is
+found again under the same key, which contains the amount: if the plan has become more expensive meanwhile, it asks
+again.
 """
 
 from decimal import Decimal
@@ -30,9 +31,9 @@ class Approval(RunInput):
 
 
 async def ask_for_approval(assessment: Assessment, above_usd: float) -> State[Any] | None:
-    """Wait for a person where the run would spend more than ``above_usd``; 0 asks about nothing.
+    """Wait for a person if the run would spend more than ``above_usd``; 0 never asks.
 
-    None when it may go on, else the state in which it ends. Raises SettingInvalid for a flow run that nobody could
+    None when it may continue, else the state in which it ends. Raises SettingInvalid for a flow run that nobody could
     answer for.
     """
     price = usd(assessment.to_buy)

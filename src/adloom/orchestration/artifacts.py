@@ -1,9 +1,9 @@
 """What people see of a run in Prefect's UI: progress while it runs, totals and links when it has ended.
 
-Everything here is a courtesy: a Prefect server that is away, slow or full costs a run nothing but these pages.
-Artifact keys are ``<campaign>-progress``, ``-result``, ``-failures``, ``-contact-sheet``, ``-manifest``, ``-gallery``,
-``-review`` and ``-plan``, so each campaign has one card of each in the UI, with its earlier runs behind it. Addresses
-are those of the store (``file://`` or ``s3://``), never signed ones.
+All of this is optional: a Prefect server that is away, slow or full costs a run nothing but these pages. Artifact keys
+are ``<campaign>-progress``, ``-result``, ``-failures``, ``-contact-sheet``, ``-manifest``, ``-gallery``, ``-review``
+and ``-plan``, so each campaign has one card of each in the UI, with its earlier runs behind it. Addresses are those of
+the store (``file://`` or ``s3://``), never signed ones.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 UPDATE_EVERY_S = 5
 LOG_EVERY_S = 30
 ANSWER_WITHIN_S = 5
-"""A busy server answers sooner (0.07 s as measured for an artifact), and nobody waits long for a dead one."""
+"""A busy server answers sooner (0.07 s measured for an artifact), and a dead one is not waited for long."""
 
 PREFECT_FAULTS = (httpx.HTTPError, OSError, PrefectException, RuntimeError, ValidationError)
 """What Prefect's client raises when its server is away (time-outs are OSErrors), refuses, or is of another version."""
@@ -104,7 +104,7 @@ class Artifacts:
         await _best_effort(self._show_end(result, run, store), END_WITHIN_S)
 
     async def _show_end(self, result: Result, run: Run, store: Store) -> None:
-        words = f"{EXIT_REASONS[result.exit_code].capitalize()} · {self._words}"  # the UI shows the first 30 letters
+        words = f"{EXIT_REASONS[result.exit_code].capitalize()} · {self._words}"  # the UI shows the first 30 characters
         get_run_logger().info("%s", final_message(result, is_sandbox=self._is_sandbox))
         report = result_report(result, self._words)
         if await _best_effort(acreate_markdown_artifact(report, self._key("result"), words)) is None:
@@ -149,7 +149,7 @@ class Artifacts:
         return re.sub("[^a-z0-9]+", "-", f"{self._edition.campaign}-{name}".lower()).strip("-")
 
     def _tags(self, tags: Sequence[str]) -> list[str]:
-        """What flow runs can be looked for by in the UI, beside the tags that a deployment gives them."""
+        """Tags to search flow runs by in the UI, in addition to those of the deployment."""
         return [
             *dict.fromkeys((*tags, f"campaign:{self._edition.campaign}", "sandbox" if self._is_sandbox else "paid"))
         ]
@@ -170,7 +170,7 @@ async def show_table(rows: Sequence[Mapping[str, Any]], key: str, description: s
 
 
 def _left_s(progress: Progress, ended_before: int, elapsed_s: float) -> float | None:
-    """How long a run still takes if it goes on as it has; None before anything has ended, and at the end."""
+    """How long a run still takes at its present rate; None before anything has ended, and at the end."""
     ended, left = progress.ended - ended_before, progress.wanted - progress.ended
     return elapsed_s / ended * left if ended > 0 and left > 0 else None
 

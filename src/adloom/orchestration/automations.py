@@ -14,9 +14,9 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def watch_runs(file: Path, api: str, secret: str) -> int:
-    """Make the automations of a file that a Prefect server lacks; how many those are. Raises OSError.
+    """Create the automations of a file that a Prefect server does not have; how many those are.
 
-    One that is there already stays as it is: a person may have changed it, or switched it off.
+    Raises OSError. An existing one stays as it is: a person may have changed it, or switched it off.
     """
     wanted = yaml.safe_load(file.read_text())["automations"]
     names = {"name": {"any_": [automation["name"] for automation in wanted]}}

@@ -1,6 +1,6 @@
-"""What a worker allows people at its forms: which files they may name, and how much they may spend.
+"""What a worker allows at its forms: which files people may name, and how much they may spend.
 
-All of it stands in the worker's environment, where no form reaches. What a form asks for can only be less.
+All of it is set in the worker's environment, out of reach of any form. A form can only ask for less.
 """
 
 import math
@@ -54,7 +54,7 @@ class FormLimits:
         return None if source is not None and is_below(source, (CAMPAIGNS,)) else self.roots
 
     def approve_above(self, asked_usd: float) -> float:
-        """The sum above which a run waits for a yes: the lower of the two. 0 asks about nothing."""
+        """The amount above which a run waits for approval: the lower of the two. 0 never asks."""
         own = math.inf if self.approve_above_usd is None else float(self.approve_above_usd)
         least = min(asked_usd or math.inf, own)
         return 0 if math.isinf(least) else least
@@ -65,7 +65,7 @@ class FormLimits:
 
 
 def form_limits(environ: Mapping[str, str] = os.environ) -> FormLimits:
-    """The limits of this worker. Raises SettingInvalid with all that is wrong with them."""
+    """The limits of this worker. Raises SettingInvalid with all of their problems."""
     problems: list[str] = []
     runs = _number(environ, MAX_RUNS, problems)
     if runs is not None and runs != int(runs):

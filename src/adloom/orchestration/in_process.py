@@ -39,7 +39,7 @@ PREFECT_SETTINGS = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # 15…30 s as measured; the first start makes a database
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
-    "PREFECT_CLIENT_MAX_RETRIES": "3",  # 14 s of patience with a server that went away; the default's 62 s serve nobody
+    "PREFECT_CLIENT_MAX_RETRIES": "3",  # retries for 14 s if the server goes away; the default's 62 s help nobody
     "PREFECT_API_REQUEST_TIMEOUT": "20",  # the default is 60; the slowest answer seen took 2 s
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # the default is 180, after which automations.yaml takes a run for dead
     "PREFECT_LOGGING_EXTRA_LOGGERS": "adloom",  # our warnings show up in the flow run's log too
@@ -48,19 +48,19 @@ PREFECT_SETTINGS = {
 
 
 RECORDED_WITHIN_S = 20
-"""Once a run has ended, Prefect has this long to show and record that."""
+"""Once a run has ended, Prefect has this long to record and show it."""
 
 LEAVES_WITHIN_S = 5
-"""A server that did not answer in all that time is not going to take what is left in the client's queues."""
+"""A server that has not answered in all that time will not accept what is left in the client's queues."""
 
 CANCELS = 5
-"""Prefect answers a cancellation by reporting it, which a dead server does not take either: that is cancelled too."""
+"""Prefect reports a cancellation to its server, which fails too if that is dead: then that is cancelled as well."""
 
 
 async def run_through_prefect(
     request: RunRequest, settings: Settings, store: Store, assessment: Assessment, *, started: Callable[[Run], None]
 ) -> Result:
-    """Run what was looked at as a Prefect flow. Prefect may vanish on the way: the result is the run's own.
+    """Run an assessed campaign as a Prefect flow. Prefect may go away meanwhile: the result is the run's own.
 
     Raises SettingInvalid when there is no Prefect server to begin with, and what the run itself raises.
     """
@@ -113,7 +113,7 @@ async def _ended(flowing: asyncio.Task[State[Any]], prepared: Prepared) -> State
 
 
 def set_up_prefect(environ: MutableMapping[str, str]) -> None:
-    """Set what the run wants of Prefect and nobody has set, and keep a server's secret on this machine off proxies."""
+    """Set what the run needs from Prefect unless already set, and keep a local server's secret off proxies."""
     for name, value in PREFECT_SETTINGS.items():
         environ.setdefault(name, value)
     without_proxy(environ)
@@ -159,7 +159,7 @@ async def _reach_server() -> bool:
 
 
 def _guard_embedded_server() -> None:
-    """Give the embedded server a secret that nobody else learns, and no page of any origin leave to use it.
+    """Give the embedded server a secret that nobody else learns, and let pages of no origin use it.
 
     It listens on a port of loopback for as long as the run lasts, and answers from a database with earlier runs.
     """
@@ -216,7 +216,7 @@ def _without_user(url: str) -> str:
 
 
 def _hush_prefect() -> None:
-    """Keep Prefect's log, which goes to its server, off a terminal that shows the run already."""
+    """Keep Prefect's log, which goes to its server, off a terminal that already shows the run."""
     from prefect.logging.configuration import setup_logging  # noqa: PLC0415 - after the settings
 
     if "PREFECT_LOGGING_LEVEL" in os.environ:
@@ -239,7 +239,7 @@ def _say_where(flow_run: FlowRun, *, has_page: bool) -> None:
 
 
 def _without_prefect(prepared: Prepared, fault: BaseException) -> Result:
-    """How a run ended whose flow run Prefect could not see through."""
+    """How a run ended whose flow run Prefect could not finish."""
     if prepared.error is not None:
         raise prepared.error from fault
     if prepared.result is None and prepared.has_begun:
@@ -256,7 +256,7 @@ def _without_prefect(prepared: Prepared, fault: BaseException) -> Result:
 
 
 def leave_within(seconds: float, exit_code: int) -> None:
-    """End this process after a while, whatever still holds it then.
+    """End this process after a while, whatever still blocks it then.
 
     When Python ends, Prefect's client tries each event that it has left several times, for minutes with a dead server.
     """

@@ -4,8 +4,8 @@ Everything that they keep is in ``.prefect-home`` of this folder: the server's d
 process. Without EVOLINK_API_KEY the worker buys from a sandbox, adloom's stand-in for the paid API, and archives in
 ``.prefect-home/sandbox-archive``: no key, no money, nothing mixed with real images.
 
-Who reaches the server can run code here and spend, so it asks for the secret in ``.prefect-home/api-secret``, and the
-folder is its owner's alone.
+Anyone who reaches the server can run code here and spend, so it requires the secret in ``.prefect-home/api-secret``,
+and only the owner can read the folder.
 """
 
 import json
@@ -39,7 +39,7 @@ from adloom.orchestration.server import (
 POOL = "adloom"
 SECRET_FILE = "api-secret"  # noqa: S105 - the name of the file
 NOT_THE_SERVERS = ("EVOLINK_API_KEY", "ADLOOM_CALLBACK_SECRET", "AWS_")
-"""What variables of the worker's alone begin with: the server and the deployments need no key."""
+"""Prefixes of variables that only the worker gets: the server and the deployments need no key."""
 
 NOTES = ("port", "buys-from")
 SERVER_STARTS_IN_S = 120
@@ -51,12 +51,12 @@ ENDS_IN_S = 45
 
 
 class StartFailed(Exception):
-    """Something did not start; the message says what and where to look."""
+    """Something did not start; the message says what, and where to find out why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The folder that holds what a standing Prefect keeps."""
+    """The folder with the state of the local Prefect stack."""
 
     folder: Path
 
@@ -64,7 +64,7 @@ class Home:
         return self.folder / f"{name}.log"
 
     def running(self, name: str) -> Process | None:
-        """The process of that name that was started here and lives."""
+        """The process of that name that was started here and is alive."""
         try:
             process = Process(**json.loads(self._pid_file(name).read_text()))
         except (OSError, ValueError, TypeError):
@@ -98,7 +98,7 @@ class Home:
         return process is not None
 
     def note(self, name: str, text: str) -> None:
-        """Remember something about what runs, until it is stopped."""
+        """Note something about a running process, until it is stopped."""
         self._write(self.folder / name, text)
 
     def noted(self, name: str) -> str:
@@ -118,7 +118,7 @@ class Home:
 
 
 def up(folder: Path) -> str:
-    """Start what does not run yet, deploy everything; what a person should know, in a few lines. Raises StartFailed."""
+    """Start what is not running yet, and deploy everything; returns a few lines for a person. Raises StartFailed."""
     home = Home(folder / ".prefect-home")
     home.folder.mkdir(mode=0o700, exist_ok=True)
     home.folder.chmod(0o700)
@@ -142,7 +142,7 @@ def up(folder: Path) -> str:
 
 
 def down(folder: Path) -> str:
-    """Stop the worker first, so that its runs can say goodbye; then the server."""
+    """Stop the worker first, so that its runs can report their end; then the server."""
     home = Home(folder / ".prefect-home")
     stopped = [name for name in ("worker", "sandbox", "server") if home.stop(name)]
     for name in NOTES:
@@ -204,7 +204,7 @@ def _worker_environment(home: Home, environment: Mapping[str, str]) -> tuple[dic
         "EVOLINK_FILES_URL": base_url,
         "ADLOOM_ARCHIVE": str((home.folder / "sandbox-archive").resolve()),
         "ADLOOM_POLL_INTERVAL_S": "0.2",
-        "ADLOOM_EMBEDDED_SANDBOX": "1",  # its port is another one each time, its archive the same
+        "ADLOOM_EMBEDDED_SANDBOX": "1",  # its port differs each time, its archive is the same
     }
     where = "the sandbox, a stand-in for the paid API: no money (EVOLINK_API_KEY is not set)"
     return {**environment, **stand_in}, where

@@ -1,8 +1,8 @@
 """Buying inside a flow run: runs the assessed campaign, watches it, stops it when Prefect says so, shows the result.
 
-What is bought, collected and archived, and every retry, is the run's own business; Prefect shows it, schedules it and
-can stop it. State lives in the archive: a flow run that dies, is retried or exists twice resumes the same edition and
-buys nothing twice. Batches run in the flow's own event loop, over one client, ledger and pace.
+The run itself decides what is bought, collected, archived and retried; Prefect shows, schedules and can stop it. State
+lives in the archive: a flow run that dies, is retried or exists twice resumes the same edition and buys nothing twice.
+Batches run in the flow's own event loop, over one client, ledger and pace.
 """
 
 import asyncio
@@ -31,12 +31,13 @@ from adloom.targets import open_store
 from adloom.wiring import execute
 
 PUBLISH_S = 8
-"""Prefect's workers kill a cancelled flow 30 s after its SIGTERM: what the drain leaves of that is for the manifest."""
+"""Prefect's workers kill a cancelled flow 30 s after its SIGTERM: what the drain leaves of that is left for the
+manifest."""
 
 
 @dataclass(slots=True)
 class Prepared:
-    """A run that was looked at before its flow began, and the place where the flow leaves how it ended."""
+    """A run that was assessed before its flow began, and where the flow stores how it ended."""
 
     settings: Settings
     store: Store
@@ -68,7 +69,7 @@ async def run_prepared(campaign: str, edition: str, budget_usd: float, archive: 
 
 
 async def buy(prepared: Prepared) -> State[Any]:
-    """Run what was looked at as far as it goes; how it ended, for Prefect."""
+    """Run the assessed campaign as far as possible; how it ended, for Prefect."""
     is_sandbox = prepared.settings.loopback
     board = Artifacts(prepared.assessment.edition, is_sandbox=is_sandbox)
     await board.name_run()
@@ -111,7 +112,7 @@ async def _come_to_rest(runs: Sequence[Run], running: "asyncio.Task[Result]") ->
 
 
 def interrupt_on_sigterm(run: Run) -> None:
-    """Let a worker's SIGTERM stop the buying instead of tearing calls apart, as Prefect's own handler would.
+    """Let a worker's SIGTERM stop buying instead of interrupting calls, as Prefect's own handler would.
 
     Does nothing off the main thread, where Python takes no signals.
     """

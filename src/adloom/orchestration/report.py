@@ -13,7 +13,7 @@ from adloom.run.progress import Progress
 from adloom.run.run import Result
 
 MOST_FAILURES = 500
-"""All artifacts of a flow run are read at once when somebody opens its page."""
+"""All artifacts of a flow run are read at once when its page is opened."""
 
 _LABELS = {
     "wanted": "images wanted",
@@ -31,7 +31,7 @@ _ALWAYS = ("wanted", "archived", "posts", "usd")
 
 
 def progress_text(progress: Progress, left_s: float | None) -> str:
-    """Where a run is, in one short line; ``left_s`` is None when nobody can tell."""
+    """The progress of a run, in one short line; ``left_s`` is None if unknown."""
     parts = [
         f"{progress.archived:,}/{progress.wanted:,} images archived",
         f"{progress.calls:,} call{'s' if progress.calls != 1 else ''}",
@@ -64,7 +64,7 @@ def _waits(result: Result) -> bool:
 def failures_of(assets: bytes) -> tuple[list[dict[str, Any]], int]:
     """The wanted images that did not come and why, at most ``MOST_FAILURES``, and how many there are in all.
 
-    ``assets`` is the content of ``assets.jsonl``. What is merely open is not among them.
+    ``assets`` is the content of ``assets.jsonl``. Open images are not among them.
     """
     rows: list[dict[str, Any]] = []
     count = 0

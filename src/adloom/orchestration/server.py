@@ -1,8 +1,8 @@
 """Prefect's server as adloom runs it: it requires a secret, and answers only to its own names and pages.
 
 ``python -m adloom.orchestration.server``, in the environment of prefect.env with PREFECT_SERVER_API_AUTH_STRING.
-Prefect by itself asks for no secret and answers pages of any origin under any ``Host``: even where it listens on
-loopback alone, a page that somebody visits, or another user of the machine, could start runs.
+Prefect itself requires no secret and answers pages of any origin under any ``Host``: even if it listens on loopback
+only, any web page that is visited, or another user of the machine, could start runs.
 """
 
 import base64
@@ -21,7 +21,7 @@ SECRET = "PREFECT_SERVER_API_AUTH_STRING"  # noqa: S105 - the name of the settin
 CLIENTS_SECRET = "PREFECT_API_AUTH_STRING"  # noqa: S105 - the same
 ORIGINS = "PREFECT_SERVER_CORS_ALLOWED_ORIGINS"
 NO_ORIGIN = "https://none.invalid"
-"""Stands for no origin at all: Prefect takes an empty list for its default, which is all of them."""
+"""Means no origin at all: Prefect treats an empty list as its default, which is all of them."""
 
 LOOPBACK = ("127.0.0.1", "localhost")
 PORT = "4200"
@@ -43,7 +43,7 @@ def kept_secret(file: Path) -> str:
 
 
 def new_secret() -> str:
-    """A secret that nobody guesses: 256 random bits."""
+    """A secret that cannot be guessed: 256 random bits."""
     return f"adloom:{secrets.token_urlsafe(SECRET_BYTES)}"
 
 
@@ -71,10 +71,10 @@ def own_hosts(environ: Mapping[str, str]) -> list[str]:
 
 
 class OwnPagesOnly:
-    """Refuses what the page of another origin asks for, before anything is done about it.
+    """Refuses requests of pages of other origins before they have any effect.
 
-    CORS alone has the browser keep the answer from the page. A proxy that signs people on and adds the secret would let
-    the page of a stranger act for whoever opened it. What is not a browser sends no ``Origin``.
+    CORS alone only keeps the answer from the page. Behind a proxy that signs people on and adds the secret, a foreign
+    page could otherwise act for whoever opened it. Clients other than browsers send no ``Origin``.
     """
 
     def __init__(self, app: "ASGIApp", origins: Collection[str]) -> None:
@@ -94,7 +94,7 @@ class OwnPagesOnly:
 
 
 def without_proxy(environ: MutableMapping[str, str]) -> None:
-    """Keep what is sent to loopback, the secret among it, from a proxy that is set for the internet."""
+    """Keep what is sent to loopback, including the secret, off a proxy that is set for the internet."""
     for name in ("NO_PROXY", "no_proxy"):
         there = [host for host in environ.get(name, "").split(",") if host]
         environ[name] = ",".join([*there, *(host for host in LOOPBACK if host not in there)])

@@ -15,7 +15,7 @@ DEPLOYMENT = "share/share"
 
 
 def shares_of(assessment: Assessment, runs: int) -> int:
-    """How many runs can share an edition: each needs one call in flight and one submit a minute of the limits."""
+    """How many runs can share an edition: each needs one call in flight and one submit per minute of the limits."""
     pace = assessment.pace
     return max(1, min(runs, pace.in_flight, pace.submits_per_minute or runs, assessment.surveyed.asked.calls))
 

@@ -25,7 +25,7 @@ STATE_NAMES = {
     EXIT_HELD: "Held",
     EXIT_OUTAGE: "Outage",
 }
-"""The names of the states of type Failed; a run that fell short has the one of how it did."""
+"""The names of the states of type Failed; a run with missing images is named after how they ended."""
 
 FALLEN_SHORT = {Status.SHORT: "Short", Status.REFUSED: "Refused", Status.FAILED: "GivenUp", Status.OPEN: "Unfinished"}
 
@@ -70,7 +70,7 @@ def reason_of(result: Result) -> str:
 
 
 def _name_of_incomplete(result: Result) -> str:
-    """The one way in which images are missing; another word when there are several."""
+    """The one way in which images are missing; a general name when there are several."""
     names = [name for status, name in FALLEN_SHORT.items() if result.published.asked.get(status)]
     return names[0] if len(names) == 1 else "Incomplete" if names else "Failed"
 

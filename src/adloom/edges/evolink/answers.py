@@ -2,7 +2,7 @@
 
 An answer is judged by its status and by the error's ``code`` and ``type``, never by its message. An *intact envelope*
 is a JSON object whose ``error`` is an object with a code, a type or a message: only EvoLink itself writes that, so on a
-4xx it proves that no task was made. Without one the answer may come from anything on the way, and what happened behind
+4xx it proves that no task was created. Without it the answer may come from any intermediary, and what happened behind
 it is unknown. Shapes and codes: EvoLink's reference and its own clients, as of 2026-11.
 """
 
@@ -35,7 +35,7 @@ _ADVICE = re.compile(r"\b(?:after|in|wait)\s+(\d{1,6}(?:\.\d{1,3})?)\s*s", re.IG
 
 MODERATION = {"content_policy_violation", "sensitive_content", "moderation_blocked", "input_moderation_failed"}
 MODEL_UNAVAILABLE = {"model_unavailable", "model_not_found", "no_available_channel"}
-_AMBIGUOUS = {408, 409, 425}  # a gateway may answer these while the request goes on behind it
+_AMBIGUOUS = {408, 409, 425}  # a gateway may answer with these while the request continues behind it
 _RESUMABLE = "The API created no task for this call; run again afterwards to continue."
 _LOOKED_FOR = "It may have been charged, so it is not sent again: adloom looks for its task first."
 _STOPS: Mapping[str, tuple[str, str]] = {
@@ -75,7 +75,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """EvoLink's error object, cleaned. ``code`` is text even where the API wrote a number."""
+    """EvoLink's error object, cleaned. ``code`` is text even if the API sent a number."""
 
     code: str
     type: str
@@ -111,7 +111,7 @@ def accepted(answer: Answer, clean: Cleaner) -> Accepted:
 
 
 def purchase_error(answer: Answer, clean: Cleaner, now: float) -> ApiError:
-    """The error that any other answer to a purchase stands for. ``now`` is Unix time, for Retry-After dates."""
+    """The error that any other answer to a purchase means. ``now`` is Unix time, for Retry-After dates."""
     envelope = read_envelope(answer, clean)
     if envelope is None:
         return _unknown(answer, clean, "this is not EvoLink's own error format")
@@ -131,7 +131,7 @@ def _is_refusal(status: int) -> bool:
 
 
 def _refusal(answer: Answer, clean: Cleaner, now: float, envelope: Envelope) -> ApiError:
-    """An intact 4xx: no task was made. Moderation comes first, since it is told under several statuses."""
+    """An intact 4xx: no task was created. Moderation is checked first, since several statuses can report it."""
     ids = _ids(answer, clean, envelope)
     if envelope.code in MODERATION:
         return ModerationRefused(
@@ -163,7 +163,7 @@ def _refusal(answer: Answer, clean: Cleaner, now: float, envelope: Envelope) -> 
 
 
 def stopped(answer: Answer, clean: Cleaner, envelope: Envelope | None) -> AccountStopped:
-    """The error for a key or an account that cannot go on, with what to do about it."""
+    """The error for a key or account that cannot continue, with what to do about it."""
     what, remedy = _STOPS_BY_STATUS.get(answer.status, _STOPS_BY_STATUS[402])
     if envelope is None:
         return AccountStopped(
@@ -220,7 +220,7 @@ def advised_s(answer: Answer, now: float, envelope: Envelope | None = None) -> f
 
 
 def _retry_after_s(answer: Answer, now: float) -> float | None:
-    """Retry-After in seconds or as a date; a date is measured by the answer's own clock where it shows one."""
+    """Retry-After in seconds or as a date; a date is relative to the answer's own clock, if it has one."""
     text = answer.headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d{1,3})?", text):
         return float(text)
@@ -256,7 +256,7 @@ def _unknown(answer: Answer, clean: Cleaner, what: str, envelope: Envelope | Non
 
 
 def _told(answer: Answer, clean: Cleaner, what: str, envelope: Envelope | None = None) -> str:
-    """What happened, for the reader at night: the sentence, the status, EvoLink's words, the request id."""
+    """What happened, for whoever reads the log: the sentence, the status, EvoLink's message, the request id."""
     code = f" {envelope.code}" if envelope and envelope.code != str(answer.status) else ""
     words = f": {envelope.message}" if envelope and envelope.message else ""
     request = request_id(answer, clean)

@@ -1,8 +1,8 @@
 """EvoLink's image API over HTTP.
 
 What the rest may rely on: a purchase is sent at most once, over a connection of its own, and ``NotSent`` means that not
-one byte of it left. The key goes to the API's own origin only, never along a redirect and never with a download. No
-method retries: the callers own that (only the wire asks a GET again by itself when a kept connection was closed before
+one byte of it left. The key is sent only to the API's own origin, never along a redirect and never with a download. No
+method retries: the callers own that (only the transport repeats a GET by itself if a kept connection was closed before
 any answer). Every answer is bounded in size and time.
 """
 
@@ -39,7 +39,7 @@ READ_CONNECTIONS = 16
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long each step may take. A short wait for the answer to a purchase would only manufacture unknowns."""
+    """How long each step may take. Too short a wait for the answer to a purchase would only create unknowns."""
 
     connect_s: float = 5
     write_s: float = 10
@@ -146,13 +146,13 @@ class EvoLink(AccountClient):
         return await self._downloader.fetch(url)
 
     async def _read_part(self, task_ids: list[str]) -> dict[str, Task]:
-        """Read at most one batch of tasks by whichever way is open."""
+        """Read at most one batch of tasks, by whichever endpoint is available."""
         found = await self._read_batch(task_ids) if self._batch_is_open and len(task_ids) > 1 else None
         if found is None:
             return await self._read_singly(task_ids)
         unsure = [id_ for id_, task in found.items() if task.state is TaskState.COMPLETED and not task.results]
         try:
-            return found | await self._read_singly(unsure)  # a summary without links must not pass for an empty result
+            return found | await self._read_singly(unsure)  # a summary without links must not count as an empty result
         except ReadFailed as error:
             error.read = {id_: task for id_, task in found.items() if id_ not in unsure} | dict(error.read)
             raise
@@ -214,7 +214,7 @@ class EvoLink(AccountClient):
             ) from error
 
     def _json(self, answer: Answer) -> object:
-        """The JSON of a good answer. Raises what any other answer stands for."""
+        """The JSON of a good answer. Raises the error that any other answer means."""
         if answer.status != 200:  # noqa: PLR2004
             raise read_error(answer, self._clean, self._now())
         try:
@@ -244,7 +244,7 @@ class EvoLink(AccountClient):
 class _FirstByte:
     """Watches httpcore's trace for the moment from which a byte of our own request may have left.
 
-    The CONNECT request to a proxy and the TLS handshake are not it: they carry nothing of the purchase.
+    The CONNECT request to a proxy and the TLS handshake do not count: they carry nothing of the purchase.
     """
 
     def __init__(self) -> None:
@@ -269,5 +269,5 @@ async def exchange(client: httpx.AsyncClient, request: httpx.Request) -> Answer:
 
 
 def kind_of(error: Exception) -> str:
-    """An error by its kind: the text of a foreign error may hold a URL."""
+    """An error by its type: the text of a foreign error may contain a URL."""
     return str(error) if isinstance(error, transport.BadBody) else type(error).__name__

@@ -1,7 +1,7 @@
 """Downloads results from wherever the API says they are: an untrusted link that never sees the key.
 
-``hops`` says where a link may lead. The image is held in memory, hashed while it arrives, and handed on exactly as
-received: whether it is a picture is for the decoder.
+``hops`` says where a link may lead. The image is held in memory, hashed while it arrives, and passed on exactly as
+received: the decoder decides whether it is a picture.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _AGAIN = "It is tried again; the link is good for 24 h after the task's end."
 
 @dataclass(frozen=True, slots=True)
 class DownloadLimits:
-    """What downloads may take.
+    """Limits of downloads.
 
-    32 at once: beyond that no more images arrive per second, each only costs more. 64 MiB an image is several times a
-    4K PNG; what is larger is spooled to a temporary file, one at a time, and 512 MiB is four times the pixels of the
+    32 at once: more do not increase the images per second, only the cost of each. 64 MiB an image is several times a 4K
+    PNG; what is larger is spooled to a temporary file, one at a time, and 512 MiB is four times the pixels of the
     largest 4K image with 16 bits a channel. 256 MiB in flight is what a small machine can spare. 300 s in all lets a
     line of 2 Mbit/s bring 64 MiB.
     """
@@ -50,7 +50,7 @@ class DownloadLimits:
 
 
 class ByteBudget:
-    """Bytes that may be held at once, given out in the order of asking."""
+    """Bytes that may be held at once, granted in the order of requests."""
 
     def __init__(self, size_bytes: int) -> None:
         self._free = size_bytes
@@ -157,7 +157,7 @@ class Downloader:
 
 
 def _content(held: SpooledTemporaryFile[bytes], *, is_large: bool) -> bytes:
-    """The bytes of a file. A large one's stay where they are, and are gone when nobody looks at them any more."""
+    """The bytes of a file. Those of a large one stay on disk, and are released with the last reference to them."""
     held.seek(0)
     if not is_large:
         return held.read()

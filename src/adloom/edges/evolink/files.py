@@ -1,7 +1,7 @@
 """EvoLink's file service over HTTP: hosts reference files so that the image API can fetch them.
 
-Files are named by their content, so an upload that is sent twice leaves one file. The key goes to the service's own
-origin only, never along a redirect. No method retries: the callers own that. An answer counts as good only when its
+Files are named by their content, so an upload that is sent twice leaves one file. The key is sent only to the service's
+own origin, never along a redirect. No method retries: the callers own that. An answer counts as good only when its
 ``success`` says so, whatever its HTTP status. Shapes and codes: EvoLink's file API page and media guide, as of 2026-10;
 they are judged by code and status, never by message.
 """
@@ -77,7 +77,7 @@ class EvoLinkFiles(AccountClient):
         answer = await self._ask("GET", "/api/v1/files/quota", self._timeouts.read_s)
         if answer.status in _NO_QUOTA_PAGE:
             return None
-        left = amount(self._data(answer).get("remain_files"))  # the page's own example shows that it does not add up
+        left = amount(self._data(answer).get("remain_files"))  # the page's own example does not add up
         return None if left is None else int(left)
 
     async def upload(self, content: bytes, sha256: str) -> HostedFile:
@@ -105,7 +105,7 @@ class EvoLinkFiles(AccountClient):
         return True
 
     async def _ask(self, method: str, path: str, seconds: float, body: object = None) -> Answer:
-        """One request, as it is answered. Raises ReadFailed when no answer came."""
+        """One request and its answer. Raises ReadFailed when no answer came."""
         headers = {"Authorization": f"Bearer {self._key.reveal()}"}
         request = self._client.build_request(
             method,
@@ -124,7 +124,7 @@ class EvoLinkFiles(AccountClient):
             ) from error
 
     def _data(self, answer: Answer) -> Mapping[str, object]:
-        """What a good answer holds. Raises what any other answer stands for."""
+        """What a good answer holds. Raises the error that any other answer means."""
         try:
             body = mapping(read_json(answer.body))
         except Unreadable:

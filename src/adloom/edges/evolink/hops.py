@@ -1,7 +1,7 @@
-"""Follows a stranger's link hop by hop, never to an address inside, and without the key.
+"""Follows an untrusted link hop by hop, never to an internal address, and without the key.
 
-Each hop must be a public https address. Only for an API on this machine may it also lead to this machine, by http too;
-never to any other inside.
+Each hop must be a public https address. Only for an API on this machine may it also lead to this machine, over http as
+well; never to other internal hosts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class NotFollowed(Exception):
-    """The link leads where no link may; ``why`` is a verb phrase about it."""
+    """The link leads to a forbidden address; ``why`` is a verb phrase about it."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -46,7 +46,7 @@ class Hops:
     async def opened(
         self, url: str, method: str = "GET", headers: Mapping[str, str] = MappingProxyType({})
     ) -> AsyncIterator[httpx.Response]:
-        """The first answer that is no redirect, each hop checked before it is asked. Raises NotFollowed."""
+        """The first answer that is not a redirect; each hop is checked before it is requested. Raises NotFollowed."""
         place = self._checked(url)
         for _hop in range(self._redirects + 1):
             request = self._client.build_request(method, place, headers=dict(headers), timeout=self._timeouts)

@@ -1,8 +1,8 @@
 """Parses EvoLink's JSON of tasks, task lists and credits.
 
 Tolerant by design: fields come and go, are reordered, or have another shape than the reference says (links have been
-seen as strings, as objects, and under ``result_data``). What cannot be read is left out; only a task without an id is
-no task.
+seen as strings, as objects, and under ``result_data``). What cannot be read is left out; only an entry without an id is
+not a task.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CHARGES = ("reserved", "charged", "released")
 
 
 def read_task(value: object, clean: Cleaner, expected_id: str = "") -> Task | None:
-    """One task; None when it names none, or another than ``expected_id``."""
+    """One task; None when it names none, or one other than ``expected_id``."""
     data = mapping(value)
     word = clean(data.get("status"), 40)
     task_id = data.get("id") or (word and expected_id)
@@ -117,7 +117,7 @@ def _listed(data: Mapping[str, object], clean: Cleaner) -> ListedTask | None:
 
 
 def _unix_time(value: object, task_id: str) -> int | None:
-    """When a task was made: as told, in seconds or as a date, else as its id says."""
+    """When a task was created: as reported, in seconds or as a date, else from its id."""
     number = amount(value)
     if number is not None:
         return int(number if number < _MILLISECONDS else number / 1000)

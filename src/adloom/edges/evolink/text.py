@@ -1,4 +1,4 @@
-"""Makes text and JSON from others safe to store, print and calculate with."""
+"""Makes foreign text and JSON safe to store, print and calculate with."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from decimal import Decimal
 from typing import NoReturn
 
 TEXT_LENGTH = 200  # enough for an API's sentence, too short to flood a log
-_SCANNED = 4000  # what is looked at before it is cut: redaction comes first, so that a cut cannot bare half a secret
+_SCANNED = 4000  # what is scanned before truncation: redaction comes first, so that a cut cannot expose half a secret
 _QUERY = re.compile(r"(https?://[^\s?#\"'<>]*)[?#][^\s\"'<>]*")
 _USERINFO = re.compile(r"(https?://)[^\s/@\"'<>]*@")
 _KEYS = re.compile(r"\b(?:sk-[A-Za-z0-9._-]{4,}|Bearer\s+[A-Za-z0-9._~+/=-]{4,})")
-_MOST = Decimal(10) ** 15  # beyond it lies no amount, and no time in milliseconds
+_MOST = Decimal(10) ** 15  # no amount and no time in milliseconds exceeds it
 _LEAST_EXPONENT = -30  # a float shows at most 17 digits; a longer tail is nonsense that would slow every sum
 
 
 class Unreadable(ValueError):
-    """Bytes that are not the JSON they should be."""
+    """Bytes that are not valid JSON."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -1,9 +1,9 @@
-"""The two HTTP clients under the image API: one sends a paid request at most once, one does everything free.
+"""The two HTTP clients under the image API: one for paid requests, each sent at most once, one for all others.
 
 Both read proxies (``HTTPS_PROXY``, ``NO_PROXY`` …) and certificate authorities (``SSL_CERT_FILE``, ``SSL_CERT_DIR``)
 from the environment the way httpx does, but no request to this machine goes through a proxy: with http it would carry
-the key in the clear. Both follow no redirect, and keep no cookie. Neither holds the key: whoever sends it puts it on
-the one request.
+the key in the clear. Both follow no redirect, and keep no cookie. Neither holds the key: callers add it to the
+individual request.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def ssl_context() -> ssl.SSLContext:
 
 @cache
 def _context_of(*_authorities: str | None) -> ssl.SSLContext:
-    """The context that httpx makes of these variables, which it reads itself."""
+    """The context that httpx creates from these variables, which it reads itself."""
     try:
         return httpx.create_ssl_context()
     except (OSError, ssl.SSLError) as error:
@@ -75,7 +75,7 @@ def _context_of(*_authorities: str | None) -> ssl.SSLContext:
 
 
 def paid_client(context: ssl.SSLContext) -> httpx.AsyncClient:
-    """The client of the paid POST: httpx's own transport, which tells when the first byte leaves, and never retries.
+    """The client of the paid POST: httpx's own transport, which reports when the first byte leaves, and never retries.
 
     Each request has a connection of its own: a kept one that the server just closed would turn a free retry into an
     unknown purchase.
@@ -96,8 +96,8 @@ def free_client(context: ssl.SSLContext, *, connections: int, public_only: bool 
     """A client for reads and downloads over aiohttp, which costs a third of httpx's own transport per byte.
 
     ``public_only`` refuses names that resolve to internal addresses. The connection is made to the very addresses that
-    were checked, so a name cannot change in between. ``localhost`` alone may lead to this machine: who lets it through
-    has decided so. Behind a proxy it is the proxy that resolves names.
+    were checked, so a name cannot change in between. Only ``localhost`` may lead to this machine: callers that allow it
+    have decided so. Behind a proxy, the proxy resolves names.
     """
     try:
         return _FreeClient(context, connections=connections, public_only=public_only)
@@ -108,7 +108,7 @@ def free_client(context: ssl.SSLContext, *, connections: int, public_only: bool 
 async def read_body(response: httpx.Response, most_bytes: int) -> bytes:
     """The whole body of a streamed answer. Raises BadBody beyond ``most_bytes``, on the wire or inflated.
 
-    Bodies are asked for as they are; one that comes zipped nevertheless is inflated no further than the limit.
+    Bodies are requested uncompressed; one that arrives compressed anyway is inflated no further than the limit.
     """
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding not in ("", "identity", *_ZIPPED):
@@ -142,7 +142,7 @@ def _refuse(what: str, error: Exception) -> NoReturn:
 
 
 class _DirectToThisMachine(httpx.AsyncClient):
-    """httpx's client, proxy rules included, but for this machine: httpx itself would send even that to a proxy."""
+    """httpx's client with its proxy rules, except for this machine: httpx would send even that to a proxy."""
 
     def _transport_for_url(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
         return self._transport if is_loopback_host(url.host) else super()._transport_for_url(url)

@@ -1,9 +1,9 @@
 """S3 clients as boto3 resolves them: it reads endpoint, region, profile, role and credentials.
 
 What adloom adds was measured (2026-11, boto3 1.43 over HTTPS). A put with its SHA-256 and an unsigned payload costs
-half the CPU of boto3's own way, and keeps to one plain body with a length, which every S3 understands: boto3's chunked
-way is refused by some and stored framing and all by others. Over http nothing but the signature would vouch for the
-body, so there it is signed; http is only for this machine.
+half the CPU of boto3's own way, and sends one plain body with a length, which every S3 understands: boto3's chunked way
+is refused by some and stored framing and all by others. Over http nothing but the signature would vouch for the body,
+so there it is signed; http is only for this machine.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _AWS = (".amazonaws.com", ".amazonaws.com.cn")
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """A client and a pool of threads of its own: a burst of images never keeps a claim waiting."""
+    """A client and a pool of threads of its own, so that a burst of images never delays a claim."""
 
     threads: int
     read_timeout_s: int
@@ -71,7 +71,7 @@ class Connection:
         return action(self._client(lane))
 
     def renew(self) -> None:
-        """Forget clients and credentials: the next use reads them again from wherever they come from."""
+        """Forget clients and credentials: the next use reads them again from their source."""
         with self._lock:
             self._session = None
             self._clients = {}
@@ -94,7 +94,7 @@ class Connection:
 
 
 def _open_client(session: boto3.session.Session, lane: Lane, tries: int) -> S3Client:
-    """A client as it suits AWS; where boto3 turns out to have been led elsewhere, one that suits that place."""
+    """A client configured for AWS, or for another place if boto3's configuration leads there."""
     client: S3Client = session.client("s3", config=_config(lane, tries, payload_signing_enabled=False))
     endpoint = urlsplit(client.meta.endpoint_url)
     host = endpoint.hostname or ""
@@ -105,10 +105,10 @@ def _open_client(session: boto3.session.Session, lane: Lane, tries: int) -> S3Cl
             f"the S3 endpoint {endpoint.scheme}://{host} would carry the images in the clear",
             remedy="Give its https:// address in AWS_ENDPOINT_URL_S3; http is only for this machine.",
         )
-    here = Config(proxies={}) if is_loopback_host(host) else None  # no proxy gets what is said to this machine
+    here = Config(proxies={}) if is_loopback_host(host) else None  # requests to this machine never go through a proxy
     own: dict[str, Any] = {"payload_signing_enabled": False} if endpoint.scheme == "https" else {}
     settings: Mapping[str, object] = getattr(client.meta.config, "s3", None) or {}  # ours, and the profile's
-    if "addressing_style" not in settings:  # a name in front of the host needs DNS that few such servers have
+    if "addressing_style" not in settings:  # a bucket name in the host needs DNS that few such servers have
         own["addressing_style"] = "path"
     client.close()
     config = _config(lane, tries, **own)

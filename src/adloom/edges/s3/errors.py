@@ -26,7 +26,7 @@ _PASSING = frozenset({
     "ConditionalRequestConflict", "OperationAborted",  # 409: somebody is writing it now, nothing is decided
     "SlowDown", "SlowDownRead", "SlowDownWrite", "Throttling", "ThrottlingException", "TooManyRequests",
     "RequestTimeout", "RequestTimeoutException", "ServiceUnavailable", "InternalError", "ServerError",
-    "BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody",  # the bytes were hurt on their way
+    "BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody",  # the bytes were damaged in transit
 })  # fmt: skip
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"})
 _NETWORK = (ConnectionFailed, HTTPClientError, IncompleteReadError, ResponseStreamingError)
@@ -34,7 +34,7 @@ _NETWORK = (ConnectionFailed, HTTPClientError, IncompleteReadError, ResponseStre
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What was being done, and to what: for messages."""
+    """The operation and its target, for messages."""
 
     address: str
     bucket: str
@@ -65,17 +65,17 @@ def _is_status_that_passes(status: int) -> bool:
 
 
 def has_expired(error: Failure) -> bool:
-    """Whether the credentials were good once."""
+    """Whether the credentials used to be valid."""
     return code_of(error) in _EXPIRED
 
 
 def is_missing(error: Failure) -> bool:
-    """Whether there is no such object (in a bucket that exists)."""
+    """Whether the object does not exist (in a bucket that does)."""
     return status_of(error) == 404 and code_of(error) != "NoSuchBucket"  # noqa: PLR2004
 
 
 def is_taken(error: Failure) -> bool:
-    """Whether the condition of a create did not hold: there is an object already."""
+    """Whether the condition of a create failed: the object already exists."""
     return status_of(error) == 412  # noqa: PLR2004
 
 
@@ -145,6 +145,6 @@ def _refused(error: Failure, where: Where, remedy: str) -> StoreRefused:
 
 
 def _told(error: Failure, where: Where) -> str:
-    """What was answered to what. A code says it; the message of an answer may hold what was signed."""
+    """The operation and its answer. Only the code is shown: the message may contain what was signed."""
     said = f"{code_of(error)} ({status_of(error)})" if isinstance(error, ClientError) else str(error)
     return f"{where.action}: {said}"

@@ -28,7 +28,7 @@ class ObjectUnreadable(Exception):
 
 
 class ObjectMissing(ObjectUnreadable):
-    """There is no such object."""
+    """The object does not exist."""
 
 
 def read_object(address: str, most_bytes: int) -> bytes:

@@ -5,9 +5,9 @@ it the bucket's default holds. ``ADLOOM_S3_OBJECT_LOCK_MODE`` is ``GOVERNANCE`` 
 ``ADLOOM_S3_OBJECT_LOCK_DAYS``; it holds for what is created once (facts, plans, images), not for documents that are
 rewritten (heartbeats, manifest, page), and the bucket must have been made with Object Lock.
 
-``ADLOOM_S3_BUCKET_OWNER`` is the AWS account that the bucket belongs to: S3 then refuses one of the same name in other
-hands. ``ADLOOM_S3_CACHE`` is ``private`` (the default) or ``public``: whether caches between S3 and a browser may keep
-images, too.
+``ADLOOM_S3_BUCKET_OWNER`` is the AWS account that the bucket belongs to: S3 then refuses a bucket of the same name that
+belongs to someone else. ``ADLOOM_S3_CACHE`` is ``private`` (the default) or ``public``: whether caches between S3 and a
+browser may keep images, too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ACCOUNT = re.compile(r"[0-9]{12}")
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """Empty texts and 0 days: nothing is asked for."""
+    """Empty texts and 0 days mean that nothing is requested."""
 
     algorithm: str = ""
     kms_key: str = ""
@@ -44,7 +44,7 @@ class Protection:
         return {"ExpectedBucketOwner": self.owner} if self.owner else {}
 
     def for_puts(self) -> dict[str, Any]:
-        """The parameters of every PutObject beside those of every request."""
+        """The parameters of every PutObject, in addition to those of every request."""
         if not self.algorithm:
             return {}
         key = {"SSEKMSKeyId": self.kms_key} if self.kms_key else {}
@@ -52,7 +52,7 @@ class Protection:
         return {"ServerSideEncryption": self.algorithm, **key, **bucket_key}
 
     def for_creates(self, now: datetime | None = None) -> dict[str, Any]:
-        """The parameters of a PutObject of what is never written again."""
+        """The parameters of a PutObject for what is never rewritten."""
         if not self.lock_mode:
             return {}
         until = (now or datetime.now(UTC)) + timedelta(days=self.lock_days)

@@ -1,8 +1,8 @@
 """The store in an S3 bucket, on AWS or any server that supports ``If-None-Match: *`` on writes.
 
 An object is put in one request with its SHA-256, which the server checks. A create carries ``If-None-Match: *``, so of
-any number of concurrent creates one wins. 412 does not always mean that somebody else won: a try whose reply was lost,
-or that was answered by an error after it had been done, is met again by the next. So after a repetition the object is
+any number of concurrent creates one wins. 412 does not always mean that another writer won: the next try also meets an
+earlier one whose reply was lost, or that succeeded but was answered with an error. So after a repetition the object is
 read back and compared; records and images of two writers are never equal. 409 decides nothing and is tried again.
 
 Browsers may keep images indefinitely under their name, which no other bytes ever get; all else is marked ``no-store``.
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PATIENCE_S = 10.0
-"""What lasts longer is an outage, which a run waits out with its buying paused: see ``guards.retrying_store``."""
+"""What lasts longer is an outage, which a run waits out without buying: see ``guards.retrying_store``."""
 
 FIRST_PATIENCE_S = 2.0
-"""Before anything has ever succeeded a wrong address is likelier than an outage."""
+"""Before the first success a wrong address is more likely than an outage."""
 
 _LISTED_AT_ONCE = 1000
 _LONGEST_PART = 200
@@ -175,7 +175,7 @@ class S3Store:
         }
 
     async def _insist(self, action: str, once: Callable[[], Awaitable[_Result]]) -> _Result:
-        """Do what may be done twice, again and again for some seconds. Raises StoreRefused, StoreUnavailable."""
+        """Do something idempotent, retrying for some seconds. Raises StoreRefused, StoreUnavailable."""
         time = asyncio.get_running_loop().time
         until = time() + (self._patience_s if self._reached else FIRST_PATIENCE_S)
         try:
@@ -225,7 +225,7 @@ def _metadata(client: S3Client, request: dict[str, Any]) -> Mapping[str, str]:
 
 
 def _lane_of(key: str) -> Lane:
-    """Images go their own way: ``<campaign>/<edition>/assets/…``."""
+    """Images have their own lane: ``<campaign>/<edition>/assets/…``."""
     return IMAGES if any(part in _BULK for part in key.split("/")[2:3]) else RECORDS
 
 
@@ -235,5 +235,5 @@ def _is_key(key: str) -> bool:
 
 
 def _header(value: str) -> str:
-    """A value as a header can carry it."""
+    """A value in a form that a header can carry."""
     return "".join(letter if " " <= letter <= "~" else "?" for letter in value)[:_LONGEST_METADATA]
