@@ -1,4 +1,4 @@
-"""A delivery compared with its record, its masters and its own marks: what ``verify`` says of it.
+"""A delivery compared with its record, its masters and its own marks, for ``verify``.
 
 ``delivery.json`` has the hash of the table, and the table that of every file. That finds what changed since; whoever
 changes files and table alike is found by making each file again from its master, which gives the bytes that the table
@@ -34,7 +34,7 @@ _KINDS = {media_type: kind for kind, media_type in MEDIA_TYPES.items()}
 async def check_delivery(
     store: Store, edition: Edition, *, share: float = 1.0, random: Random | None = None
 ) -> Verdict | None:
-    """What is wrong with an edition's own delivery; None where there is none.
+    """The problems of an edition's own delivery; None if there is no delivery.
 
     ``share`` of the files are read and made again, chosen by ``random``.
     """
@@ -61,7 +61,7 @@ async def check_delivery(
 
 
 async def _record(place: Place) -> tuple[Mapping[str, Any], list[Mapping[str, Any]], list[Finding]]:
-    """The head, the lines and what is wrong with the tables."""
+    """The head, the lines and the problems of the tables."""
     findings = []
     content = await read_plain(place.store, place.key("delivery.json"))
     head = from_json(content, "delivery.json") if content is not None else {}
@@ -91,7 +91,7 @@ class _Check:
         self._remakes = remakes
 
     async def files_of(self, lines: Iterable[Mapping[str, Any]]) -> list[Finding]:
-        """What is wrong with the files of one master."""
+        """The problems of the files of one master."""
         findings = []
         is_open: bool | None = None
         for line in lines:
@@ -106,7 +106,7 @@ class _Check:
         return findings
 
     async def _problem(self, line: Mapping[str, Any], content: bytes | None) -> tuple[Damage, str] | None:
-        """What a file's own bytes show, without its master."""
+        """What a file's own bytes reveal, without its master."""
         if content is None:
             return Damage.UNREADABLE, AGAIN
         if hashlib.sha256(content).hexdigest() != line["sha256"]:
@@ -129,7 +129,7 @@ class _Check:
         return found
 
     async def _open(self, line: Mapping[str, Any]) -> bool:
-        """Whether the master is there and can be cut; what is wrong with it, the archive's own check says."""
+        """Whether the master exists and can be cut; the archive's own check reports its problems."""
         master = await read_plain(self._store, self._edition.key(line["master"]["key"]))
         if master is None or hashlib.sha256(master).hexdigest() != line["master"]["sha256"]:
             return False

@@ -1,12 +1,12 @@
 """The child process that handles images for a delivery; ``children`` starts it and talks to it over pipes.
 
-It runs as a script, without the parent's environment, without network, with bounds of memory and time, and may write
-to no file. A request is one line of JSON (``do``, what it needs, and ``size``) and so many bytes; the answer has the
-same form. ``{"failed": reason}`` answers what cannot be done. The first line is ``{"ready": true}``. It ends when stdin
-does.
+It runs as a script, without the parent's environment, without network, with bounds of memory and time, and may write to
+no file. A request is one line of JSON (``do``, what it needs, and ``size``) and that many bytes; the answer has the
+same form. ``{"failed": reason}`` answers what cannot be done. The first line is ``{"ready": true}``. It ends with
+stdin.
 
 ``open`` decodes a master, ``make`` cuts and encodes a rendition of it, ``remake`` does so once more to compare.
-``identity``, ``parent`` and ``sign`` are for a second child that is given the key and decodes nothing. ``inspect``
+``identity``, ``parent`` and ``sign`` are for a second child that receives the key and decodes nothing. ``inspect``
 reads what a file carries. Where a command signs instead of a key, ``sign`` asks its parent: ``{"ask": "signature"}``
 and the bytes to sign, answered like a request.
 """
@@ -55,7 +55,7 @@ class Bench:
         self._parent: credentials.Parent | None = None
 
     def answer(self, request: Request, content: bytes) -> Answer:
-        """What is said to a request."""
+        """The answer to a request."""
         try:
             work: Callable[[Request, bytes], Answer] = getattr(self, f"do_{request['do']}")
             return work(request, content)

@@ -20,7 +20,7 @@ REQUEST_S = 180.0
 """The child's own limit is 60 s of CPU; this is for one that hangs without using any."""
 
 ANSWER_BYTES = 128 * 1024**2
-"""Twice the largest master that is archived; more announces no honest child."""
+"""Twice the largest archived master; a genuine child never announces more."""
 
 END_S = 1.0
 _PIECE_BYTES = 1024**2
@@ -34,7 +34,7 @@ class ChildDied(Exception):
 
 
 class CannotBeDone(Exception):
-    """A file cannot be made, and why. ``may_pass``: the same request may go well another time."""
+    """A file cannot be made, and why. ``may_pass``: the same request may succeed later."""
 
     def __init__(self, reason: str, *, may_pass: bool = False) -> None:
         super().__init__(reason)
@@ -111,7 +111,7 @@ class Child:
             raise ChildDied from error
 
     async def aclose(self) -> None:
-        """Kill the process and wait for it; it holds nothing worth a farewell."""
+        """Kill the process and wait for it; there is nothing to clean up."""
         if (process := self._process) is None:
             return
         self._process = None

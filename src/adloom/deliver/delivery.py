@@ -1,7 +1,7 @@
 """One delivery: makes every file that is missing or outdated, then its record, ``delivery.json`` last.
 
 A delivery's folder holds ``<channel>/<name>.<ext>``, and ``records/<variant key>.json``, written behind the files of
-one master. So whatever ends a delivery, the next one makes only what has no record yet. ``delivery.jsonl`` (one line a
+one master. However a delivery ends, the next one makes only what has no record yet. ``delivery.jsonl`` (one line a
 file, in plan order), ``delivery.csv`` and ``delivery.json`` (counts, and the hashes of both) are derived at the end;
 nothing in them depends on when or how often they were written.
 """
@@ -44,7 +44,7 @@ from adloom.ports import Store
 
 RECORD_SCHEMA = "adloom.delivery-record/1"
 CHECKED_AT_ONCE = 8
-"""Masters whose files are looked at together: only the store's latency counts."""
+"""Masters whose files are checked concurrently: only the store's latency counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,12 @@ class Delivery:
     signing: Signing | None
     channels: Mapping[str, Channel]
     keep_others: bool = False
-    """Whether files for channels that nobody asked for this time stay part of the delivery."""
+    """Whether files for channels not requested this time stay part of the delivery."""
 
 
 @dataclass(slots=True)
 class Result:
-    """What a delivery came to: its lines in plan order, and how many files were made, kept and warned about."""
+    """The result of a delivery: its lines in plan order, and how many files were made, kept and warned about."""
 
     lines: list[Mapping[str, Any]] = field(default_factory=list)
     made: int = 0
@@ -98,7 +98,7 @@ async def deliver(
     workers: int,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Result:
-    """Make what is missing and write the record. ``progress`` is told how many masters are done, of how many.
+    """Make what is missing and write the record. ``progress`` is called with how many masters are done, of how many.
 
     Raises StoreError, DecoderBroken, or SettingInvalid for a signing command that fails.
     """
@@ -203,7 +203,7 @@ class _Bench:
         }
 
     async def _prepare(self, order: Order) -> None:
-        """Have the master's bytes, and the master open for a cut. Raises CannotBeDone."""
+        """Read the master's bytes and open it for cutting. Raises CannotBeDone."""
         if self.broken:
             raise CannotBeDone(self.broken)
         try:
@@ -294,7 +294,7 @@ async def _read_record(place: Place, master: Master) -> Mapping[str, Mapping[str
 
 
 async def _write_record(delivery: Delivery, result: Result) -> None:
-    """Write the table of the delivery where it is not what is there already, ``delivery.json`` last."""
+    """Write the tables of the delivery unless they are unchanged, ``delivery.json`` last."""
     place = delivery.place
     files = {"delivery.jsonl": jsonl(result.lines), "delivery.csv": table(result.lines)}
     result.former = await _former(place, result.lines)
@@ -349,6 +349,6 @@ async def _former(place: Place, lines: Iterable[Mapping[str, Any]]) -> dict[str,
 
 
 async def replace_if_other(place: Place, name: str, content: bytes, media_type: str) -> None:
-    """Write a document unless it is there already as it should be."""
+    """Write a document unless it is already up to date."""
     if await place.store.read(place.key(name)) != content:
         await place.store.replace(place.key(name), content, media_type=media_type)

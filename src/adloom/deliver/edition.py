@@ -22,7 +22,7 @@ from adloom.ledger.ledger import Ledger
 from adloom.ports import Store
 
 FOLDER = "delivery/"
-"""Where a delivery is, within its edition, unless somebody says otherwise."""
+"""The default folder of a delivery within its edition."""
 
 MOST_WORKERS = 8
 """Our own: each worker is two processes of up to some 300 MB."""
@@ -30,7 +30,7 @@ MOST_WORKERS = 8
 
 @dataclass(frozen=True, slots=True)
 class DeliverRequest:
-    """What somebody asked for. ``approved`` None: approved images where anybody has decided, else all."""
+    """What was requested. ``approved`` None means approved images if there are any decisions, else all."""
 
     channels: tuple[str, ...] = ()
     approved: bool | None = None
@@ -40,7 +40,7 @@ class DeliverRequest:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A finished delivery, and what should be said about it beside the counts."""
+    """A finished delivery, and what should be said about it in addition to the counts."""
 
     result: Result
     address: str
@@ -99,7 +99,7 @@ async def _wanted(
     request: DeliverRequest,
     settings: DeliverySettings,
 ) -> tuple[list[MasterOrders], tuple[str, ...]]:
-    """What is to be made, and what should be said about the choice of masters."""
+    """What to make, and what should be said about the choice of masters."""
     archive, edition = ledger.store, ledger.edition
     await ledger.load()
     decisions = await read_decisions(archive, edition)

@@ -16,7 +16,7 @@ from adloom.core.channel import Gate
 from adloom.deliver.pixels import SRGB
 
 BEST_QUALITY = 90
-"""Above it files grow by half and nobody sees a difference."""
+"""Above it files grow by half without a visible difference."""
 
 FLOOR_QUALITY = 50
 """Below it a photograph shows blocks: a hard gate refuses the file, an advising one lets it pass with a warning."""
@@ -29,12 +29,12 @@ EXTENSIONS = {"jpeg": "jpg", "png": "png", "webp": "webp", "avif": "avif"}
 
 
 class DoesNotFit(Exception):
-    """No acceptable quality is below the ceiling; the message says what the smallest came to."""
+    """No acceptable quality is below the size limit; the message says how large the smallest was."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A file's bytes. ``quality`` None is a lossless format; ``warning`` is empty where all is as it should be."""
+    """A file's bytes. ``quality`` None is a lossless format; ``warning`` is empty if there is nothing to report."""
 
     content: bytes
     quality: int | None
@@ -43,7 +43,7 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """Pixels and marks to be written as a file of a kind; what was encoded once is kept.
+    """Pixels and marks to be written as a file of a kind; encodings are cached.
 
     Channels that take the same pixels share one, and so do the searches below different size limits.
     """

@@ -1,4 +1,7 @@
-"""What a file carries about its making, in plain words: XMP, C2PA, the AIGC label; valid and trusted are two things."""
+"""What a file says about how it was made, in plain words: XMP, C2PA and the AIGC label.
+
+Valid and trusted are different things.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ class Inspection:
 
     @property
     def is_valid(self) -> bool | None:
-        """Whether the manifest belongs to these bytes and nothing was changed since; None without a manifest."""
+        """Whether the manifest belongs to these unchanged bytes; None without a manifest."""
         return None if not self._state else self._state in ("Valid", "Trusted")
 
     @property

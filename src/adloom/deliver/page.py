@@ -21,7 +21,7 @@ IMAGES_PER_PAGE = 100
 def pages(
     head: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], channels: Mapping[str, Channel]
 ) -> Iterator[tuple[str, bytes]]:
-    """Every page by its name, the first one last, so that it never leads to one that is not there."""
+    """Every page by its name, the first one last, so that it never links to a missing one."""
     images = [_image(list(same), channels) for _, same in groupby(lines, key=lambda line: line["master"]["key"])]
     parts = [images[start : start + IMAGES_PER_PAGE] for start in range(0, len(images), IMAGES_PER_PAGE)] or [[]]
     names = ["delivery.html", *(f"delivery-{number}.html" for number in range(2, len(parts) + 1))]

@@ -13,7 +13,7 @@ from adloom.core.crop import Crop, Pixels
 from adloom.edges.picture_look import PROFILE_BYTES
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF")
-"""What a master may be: what the archive takes."""
+"""The types of masters: those that the archive accepts."""
 
 REDUCING_GAP = 1.25
 """A master is halved once for all its cuts, and the bicubic filter shrinks what is left by at least this much.
@@ -78,7 +78,7 @@ def xmp_of(content: bytes) -> bytes:
             found = image.info.get("xmp") or b""
     except MemoryError:
         raise
-    except Exception as error:  # whatever a reader raises, these bytes are no rendition
+    except Exception as error:  # whatever a reader raises, these bytes are not a rendition
         raise Unusable(f"it does not open ({type(error).__name__})") from error
     return found if isinstance(found, bytes) else str(found).encode()
 
@@ -93,7 +93,10 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def cut(master: Master, part: Crop, wanted: Pixels, *, opaque: bool) -> Image.Image:
-    """A part of a master at exactly these pixels, in sRGB. What is clear becomes white where it must be ``opaque``."""
+    """A part of a master at exactly these pixels, in sRGB.
+
+    Transparent parts become white where it must be ``opaque``.
+    """
     whole, factor = master.reduced(min(part.width / wanted.width, part.height / wanted.height))
     left, top, width, height = (length / factor for length in part)
     box = (left, top, min(left + width, whole.width), min(top + height, whole.height))
@@ -111,7 +114,7 @@ def cut(master: Master, part: Crop, wanted: Pixels, *, opaque: bool) -> Image.Im
 
 
 def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """The image with its colours as sRGB; taken for sRGB where its profile cannot be used."""
+    """The image with its colours as sRGB; assumed to be sRGB if its profile cannot be used."""
     if profile and profile != SRGB:
         with suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
             source = ImageCms.ImageCmsProfile(BytesIO(profile))

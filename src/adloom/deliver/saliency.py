@@ -1,6 +1,6 @@
 """Estimates where a picture's subject is, from its colours and contrasts alone.
 
-A proposal and nothing more: the page of a delivery shows what was cut around it, and a person moves the point.
+Only a proposal: the page of a delivery shows what was cut around it, and a person can move the point.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 from adloom.core.crop import Focus
 
 SIDE_PX = 96
-"""The longer side of what is looked at: subjects are larger than a hundredth of their picture."""
+"""The longer side of the analysed image: subjects are larger than a hundredth of their picture."""
 
 SHARE = 0.06
 """The share of pixels, the most striking ones, whose middle is the answer."""

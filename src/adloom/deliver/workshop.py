@@ -1,7 +1,7 @@
 """Makes the renditions of one master: one child decodes it once, cuts and encodes; another one signs.
 
-The ceiling is for the final file. A signature's size is known only after signing, so a file that passes the ceiling by
-it is encoded again with that much less room.
+The size limit applies to the final file. A signature's size is known only after signing, so a file that exceeds the
+limit because of it is encoded again with that much less room.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from adloom.deliver.encode import MEDIA_TYPES
 from adloom.deliver.marks.signing import CERTIFICATE, Signing
 
 MAKER = f"pillow {PIL.__version__}"
-"""What encodes: another version may make other bytes."""
+"""The encoder: another version may produce other bytes."""
 
 TRIES = 2
 """Processes that one master may cost: the first may have been the victim of a machine short of memory."""
@@ -73,7 +73,7 @@ class Workshop:
             ) from error
 
     async def open(self, master: Master, content: bytes) -> None:
-        """Decode a master for what follows. Raises CannotBeDone, also for one that its processes died of."""
+        """Decode a master for what follows. Raises CannotBeDone, also for one that killed its processes."""
         focus = master.wanted.focus or DEFAULT_FOCUS
         for attempt in range(1, TRIES + 1):
             try:
@@ -163,6 +163,6 @@ class Workshop:
         return self._signer
 
     async def _restart(self) -> None:
-        """End both processes, whatever they hold; the next use starts new ones."""
+        """End both processes at once; the next use starts new ones."""
         await self._stack.aclose()
         self._cutter = self._signer = None

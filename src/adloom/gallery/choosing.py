@@ -1,4 +1,4 @@
-"""The images of an edition for somebody who chooses: every take that has an image, and what was decided."""
+"""The images of an edition to choose from: every take that has an image, and what was decided."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from adloom.plan.revision import planned_rows, read_newest
 from adloom.ports import Store
 
 Place = tuple[str, str, int, int]
-"""Job, row, variant and take: what people call an image by."""
+"""Job, row, variant and take: how people refer to an image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Choosing:
 
     edition: Edition
     edition_token: str
-    """Tells this edition from others of its name in other archives."""
+    """Distinguishes this edition from others of its name in other archives."""
     origin: Origin
     candidates: tuple[Candidate, ...]
     decisions: Decisions
@@ -77,7 +77,7 @@ class Choosing:
         return self.decisions.standing
 
     def verdict(self, candidate: Candidate, standing: Mapping[str, Decision]) -> Verdict:
-        """What stands of an image; cleared where nobody decided."""
+        """The current decision on an image; cleared if there is none."""
         decision = standing.get(candidate.variant.key)
         return decision.verdict if decision else Verdict.CLEARED
 
@@ -92,7 +92,7 @@ class Choosing:
 
     @property
     def to_replace(self) -> tuple[Candidate, ...]:
-        """Rejected images that a run for these would buy the next take of."""
+        """Rejected images whose next take a run for rejected ones would buy."""
         standing = self.standing
         return tuple(
             each
@@ -104,8 +104,8 @@ class Choosing:
 async def read_choosing(store: Store, edition: Edition, ledger: Ledger) -> Choosing:
     """Read what there is to choose from; ``ledger`` is loaded already.
 
-    Of an edition that fills more than one page, rows for which nothing was bought yet are left out.
-    Raises InputError when the edition has no plan yet.
+    If the edition fills more than one page, rows for which nothing was bought yet are left out. Raises InputError when
+    the edition has no plan yet.
     """
     revision = await read_newest(store, edition)
     if revision is None:

@@ -1,9 +1,8 @@
 """Pages as HTML: Jinja2 with escaping always on, one inline style sheet that the policy allows by its hash.
 
 Prompts, variables and reasons are data: they are only ever text or attribute values. ``img-src`` names ``file:`` beside
-``'self'`` because a page opened from a disk has an opaque origin, which by the letter of CSP 3 no image shares
-(Chromium is kinder); a page from the web cannot load files anyway. ``data:`` is for the empty icon, which spares
-a request.
+``'self'`` because a page opened from a disk has an opaque origin, which strictly by CSP 3 no image shares (Chromium is
+more lenient); a page from the web cannot load files anyway. ``data:`` is for the empty icon, which saves a request.
 """
 
 from __future__ import annotations

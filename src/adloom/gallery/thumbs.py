@@ -20,7 +20,7 @@ from adloom.ports import Decoder, Store
 log = logging.getLogger(__name__)
 
 AT_ONCE = 4
-"""Images in memory at once; beyond the decoder's processes only the store's latency gains."""
+"""Images in memory at once; more than the decoder's processes only hides the store's latency."""
 
 
 async def existing_thumbs(store: Store, edition: Edition) -> set[str]:

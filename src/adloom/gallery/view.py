@@ -18,7 +18,7 @@ IMAGES_PER_PAGE = 400
 """A page of 400 images is 250…550 kB of HTML; 100,000 images are 250 pages."""
 
 SHOWN_MISSING = 30
-"""Rows with something missing that the first page leads to; the totals say how many there are."""
+"""Rows with missing images that the first page links to; the totals say how many there are."""
 
 DISPLAY_PX = (400, 300)
 """The box that an image is shown in; a thumbnail of 480 pixels stays sharp in it on most screens."""
@@ -30,7 +30,7 @@ _UNITS = (("MB", 1_000_000), ("kB", 1_000))
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """An archived image: where the original is, what is shown of it, and in which size."""
+    """An archived image: where the original is, what is shown, and at which size."""
 
     title: str
     original: str
@@ -84,7 +84,7 @@ class JobEntry:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A row with something missing, as the first page leads to it."""
+    """A row with missing images, as the first page links to it."""
 
     page: int
     anchor: str
@@ -106,7 +106,7 @@ class Contents:
     found: Counter[Status] = field(default_factory=Counter)
 
     def add(self, rows: Sequence[PlannedRow], known: Mapping[str, Outcome]) -> Iterator[Mapping[str, Any]]:
-        """Count a page in; the lines of its archived images come back."""
+        """Count a page; yields the lines of its archived images."""
         self.pages += 1
         for planned in rows:
             lines = list(asset_lines(planned, known))
@@ -120,7 +120,7 @@ class Contents:
             yield from archived
 
     def leave_out(self, planned: PlannedRow) -> None:
-        """Count a row in of which nothing is to be shown."""
+        """Count a row that is not shown."""
         self._count(planned)
         self.untouched_rows += 1
         self.found[Status.OPEN] += len(planned.variants)
@@ -139,7 +139,7 @@ class Contents:
 
 
 def is_shown(planned: PlannedRow, known: Mapping[str, Outcome], *, all_fit: bool) -> bool:
-    """Whether a row is shown: where one page does not hold the whole edition, only what was begun is."""
+    """Whether a row is shown: if the edition does not fit on one page, only rows that were begun are."""
     return all_fit or any(variant.key in known for variant in planned.variants)
 
 

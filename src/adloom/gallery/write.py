@@ -1,7 +1,7 @@
 """Writes an edition's pages: reads the plan once to lay them out, and once to write them.
 
-Where an edition fills more than one page, rows for which nothing was bought yet are counted and not shown: five of
-100,000 rows are one page, not 250.
+If an edition fills more than one page, rows for which nothing was bought yet are counted but not shown: five of 100,000
+rows make one page, not 250.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MEDIA_TYPE = "text/html; charset=utf-8"
 
 
 async def write_gallery(store: Store, edition: Edition, ledger: Ledger, decoder: Decoder | None) -> str:
-    """Write every page of an edition and the thumbnails that it lacks; the address of the first page.
+    """Write every page of an edition and its missing thumbnails; the address of the first page.
 
     ``ledger`` is loaded already. Without a decoder no thumbnail is made; those that there are already are
     shown. Raises InputError when the edition has no plan yet.
@@ -57,7 +57,7 @@ def _thumb_order(line: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 async def _head(store: Store, edition: Edition, revision: Revision, tally: Tally) -> Head:
-    """The edition as a whole: the manifest's word where it is still true, else what plan and ledger say."""
+    """The edition as a whole: from the manifest if that is still current, else from plan and ledger."""
     totals = tally.totals(revision.wanted)
     key = edition.key("manifest.json")
     content = await store.read(key)

@@ -1,6 +1,6 @@
 """A stand-in for the image API: a real HTTP server with its behaviour, its prices, and its faults as switches.
 
-It shares no code with the product, and keeps its own tables of what the API takes, so that it can judge the product.
+It shares no code with the product and has its own tables of what the API accepts, so that it can judge the product.
 """
 
 from adloom.sandbox.faults import Fault

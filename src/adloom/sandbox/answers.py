@@ -1,4 +1,4 @@
-"""What the sandbox says: replies, the documented error envelope, and proxy pages that are not JSON."""
+"""The answers of the sandbox: replies, the documented error envelope, and proxy pages that are not JSON."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def number(amount: Decimal) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One HTTP answer, before a fault may spoil it."""
+    """One HTTP answer, before a fault may change it."""
 
     body: bytes
     status: int = 200
@@ -51,7 +51,7 @@ def json_reply(content: object, *, status: int = 200, headers: Mapping[str, str]
 
 
 def html_reply(status: int, title: str) -> Reply:
-    """What a proxy in front of the gateway says: a page, no JSON."""
+    """The answer of a proxy in front of the gateway: an HTML page instead of JSON."""
     page = f"<!doctype html><html><head><title>{title}</title></head><body><h1>{status} {title}</h1></body></html>"
     return Reply(page.encode(), status, "text/html")
 
@@ -88,7 +88,7 @@ class Refusal(Exception):
 
 
 def retry_after(wish: str, now: float) -> dict[str, str]:
-    """The header for a wish of the settings: none, seconds, or ``date:SECONDS`` as an HTTP date."""
+    """The header that the settings ask for: none, seconds, or ``date:SECONDS`` as an HTTP date."""
     if not wish:
         return {}
     kind, _, seconds = wish.partition(":")

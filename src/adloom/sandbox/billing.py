@@ -69,7 +69,7 @@ class Account:
         self.used_today += amount
 
     def settle(self, reserved: Decimal, charged: Decimal, now: float, *, seen_late: bool = False) -> None:
-        """Turn a reserve into a charge and give back the rest; the statement may see it late."""
+        """Turn a reserve into a charge and release the rest; the statement may show it late."""
         self._turn_the_day(now)
         self.reserved -= reserved
         self.charged += charged

@@ -1,4 +1,4 @@
-"""Callbacks: a courier takes the end of a task to its ``callback_url``, with the documented retries and our faults."""
+"""Callbacks: sends the end of a task to its ``callback_url``, with the documented retries and scripted faults."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class CallbackSender:
         self.counts: Counter[str] = Counter()
 
     def send(self, task: SandboxTask) -> None:
-        """Begin the delivery for a task that has just been settled, if it wants one."""
+        """Start the delivery for a task that has just been settled, if it has a callback."""
         if not task.wanted.callback_url:
             return
         host = urlsplit(task.wanted.callback_url).hostname or ""
@@ -51,12 +51,12 @@ class CallbackSender:
         delivery.add_done_callback(self._deliveries.discard)
 
     async def drain(self, timeout_s: float) -> None:
-        """Wait for what is on its way, so long at most."""
+        """Wait for pending deliveries, at most this long."""
         if self._deliveries:
             await asyncio.wait(self._deliveries, timeout=timeout_s)
 
     async def aclose(self) -> None:
-        """Drop what is on its way."""
+        """Drop pending deliveries."""
         for delivery in list(self._deliveries):
             delivery.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -134,6 +134,6 @@ class CallbackSender:
 
 
 def _forged(body: Body) -> Body:
-    """What a stranger might send who guessed the address."""
+    """What a stranger who guessed the address might send."""
     links = ["https://stranger.example/forged.jpg"]
     return {**body, "id": "task-unified-1000000000-f0rged00", "status": "completed", "results": links}

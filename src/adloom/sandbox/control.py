@@ -16,7 +16,7 @@ Content = Mapping[str, object]
 
 
 class Control:
-    """What a test may read and turn while the sandbox runs."""
+    """What a test may read and change while the sandbox runs."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -84,7 +84,7 @@ def routes(control: Control) -> Sequence[web.RouteDef]:
 
 
 def _door(handler: Callable[[Content], Awaitable[object]]) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """JSON in, JSON out; a wish that makes no sense is answered with 400 and its reason."""
+    """JSON in, JSON out; an invalid request is answered with 400 and the reason."""
 
     async def enter(request: web.Request) -> web.Response:
         try:

@@ -1,7 +1,7 @@
-"""Seeded chance that does not depend on the order of asking.
+"""Seeded randomness that does not depend on the order of calls.
 
-Every roll is a hash of the seed, a name and numbers, so that the fifth submission gets the same fate in every run with
-the same seed, whatever else was asked before it.
+Every roll is a hash of the seed, a name and numbers, so that the fifth submission has the same outcome in every run
+with the same seed, whatever was rolled before.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a request comes in and an answer goes out: key check, faults of the wire, and the bytes themselves."""
+"""How a request comes in and an answer goes out: key check, connection faults, and the bytes themselves."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Middleware:
         return retry_after(self._sandbox.settings.limit_retry_after, self._sandbox.clock.now())
 
     async def _strike_early(self, request: web.Request, fault: Fault) -> Reply | None:
-        """A fault in front of the gateway: nothing has been accepted. None lets the request through."""
+        """A fault before the gateway: nothing has been accepted. None lets the request through."""
         if fault.fault == "status":
             return self._error(fault)
         if fault.fault == "slow":
@@ -116,7 +116,7 @@ class Middleware:
         return None
 
     async def _strike_late(self, request: web.Request, route: Route, fault: Fault, reply: Reply) -> web.StreamResponse:
-        """A fault behind the gateway: the work is done, its answer is spoiled."""
+        """A fault after the gateway: the work is done, but its answer is lost or damaged."""
         kind = fault.fault
         if fault.after or kind in {"partial", "broken_json"}:
             self._note(route, reply, f"lost_{kind}")
@@ -161,12 +161,12 @@ class Middleware:
 
 
 async def dawdle(sandbox: Sandbox, fault: Fault) -> None:
-    """Let the client wait, then go on."""
+    """Let the client wait, then continue."""
     await asyncio.sleep(sandbox.settings.slow_s if fault.seconds is None else fault.seconds)
 
 
 async def hang(sandbox: Sandbox, request: web.Request, fault: Fault) -> None:
-    """Say nothing until the client leaves or the time is up."""
+    """Send nothing until the client leaves or the time is up."""
     left_s = sandbox.settings.hang_s if fault.seconds is None else fault.seconds
     while left_s > 0 and not sandbox.closing and request.transport is not None and not request.transport.is_closing():
         await asyncio.sleep(_HANG_STEP_S)
@@ -174,7 +174,7 @@ async def hang(sandbox: Sandbox, request: web.Request, fault: Fault) -> None:
 
 
 def reset(request: web.Request) -> None:
-    """Drop the connection with a reset: the client hears nothing."""
+    """Drop the connection with a reset: the client gets no answer."""
     if request.transport is None:
         return
     wire = request.transport.get_extra_info("socket")

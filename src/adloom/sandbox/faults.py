@@ -1,4 +1,4 @@
-"""Faults of the wire and of the gateway: scripted ones first, then those that the rates roll."""
+"""Faults of the connection and the gateway: scripted ones first, then those drawn at the rates."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ ENDINGS = frozenset(ending.value for ending in Ending)
 class Fault(BaseModel):
     """One fault, and when it strikes.
 
-    ``fault`` is a wire fault for requests, a kind of damage for images, a callback fault, or for ``outcome`` how a
-    task ends. ``after`` lets a submission be accepted first: the answer alone is lost. ``match`` restricts it to what
-    contains it: the body (submit), the prompt (outcome, callback) or the path. ``times`` below zero means always.
+    ``fault`` is a wire fault for requests, a kind of damage for images, a callback fault, or for ``outcome`` how a task
+    ends. ``after`` lets a submission be accepted first: only the answer is lost. ``match`` restricts it to texts that
+    contain it: the body (submit), the prompt (outcome, callback) or the path. ``times`` below zero means always.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,7 +72,7 @@ class _Queued:
 
 
 class FaultBook:
-    """Which fault strikes a request: the first scripted one that fits, else what the rates say."""
+    """Which fault a request gets: the first scripted one that matches, else what the rates say."""
 
     def __init__(self, dice: SeededRandom) -> None:
         self._dice = dice
@@ -102,7 +102,7 @@ class FaultBook:
         return None
 
     def strikes(self, route: Route, ordinal: int, text: str, settings: SandboxSettings) -> Fault | None:
-        """The fault of this request, None for a request that is left alone."""
+        """The fault of this request; None if it is handled normally."""
         scripted = self.scripted(route, text)
         if scripted is not None:
             return scripted

@@ -22,7 +22,7 @@ _FIRST_CALLBACK_S = 2.0
 
 
 class Gateway:
-    """Handlers that answer or raise a refusal; the doors do the rest."""
+    """Handlers that answer or raise a refusal; ``doors`` does the rest."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -99,7 +99,7 @@ class Gateway:
         return sandbox.tasks.accept(submission, decide, call.now)
 
     def _answered(self, task: SandboxTask, settings: SandboxSettings) -> SandboxTask:
-        """The task that a POST is answered with: its own, but for a gateway that mixes up its ids."""
+        """The task that a POST is answered with: its own, unless the gateway is set to mix up ids."""
         return self._sandbox.tasks.numbered(task.ordinal - task.ordinal % settings.posts_an_id) or task
 
     def _within_limits(self, call: Call, memory: KeyMemory, settings: SandboxSettings) -> None:
@@ -114,7 +114,7 @@ class Gateway:
             raise Refusal(429, "too many running tasks")
 
     def _replayed(self, call: Call, memory: KeyMemory, key: str, settings: SandboxSettings) -> SandboxTask | None:
-        """The task that this key already made, where the gateway keeps a ledger of keys."""
+        """The task that this key already created, if the gateway remembers keys."""
         if not key or settings.idempotency == "ignored":
             return None
         if not _KEY.fullmatch(key):

@@ -26,7 +26,7 @@ class UploadRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HostedFile:
-    """One uploaded picture. ``previous`` is what its name showed before, for reads through a stale cache."""
+    """One uploaded picture. ``previous`` is the former content of its name, for reads through a stale cache."""
 
     id: str
     owner: str
@@ -123,7 +123,7 @@ class FileHost:
         return False
 
     def references_fail(self, wanted: Wanted, now: float, own_hosts: frozenset[str]) -> str:
-        """The failure code that a submission's references earn when they are fetched, ``""`` if they are fine.
+        """The failure code that fetching a submission's references causes; ``""`` if they are fine.
 
         Addresses of other hosts are never fetched; they count as fine unless the settings say otherwise.
         """
@@ -188,6 +188,6 @@ def pixels_of(content: bytes) -> tuple[int, int]:
 
 
 def _clean(text: str) -> str:
-    """A path part that cannot climb out."""
+    """A path part that cannot leave its folder."""
     parts = [part for part in text.replace("\\", "/").split("/") if part not in {"", ".", ".."}]
     return "/".join(parts)

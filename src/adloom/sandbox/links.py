@@ -1,4 +1,4 @@
-"""Result links: their text is all that is known of a picture, so that many tasks need no table of links."""
+"""Result links: a link's text identifies its picture, so that many tasks need no table of links."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAME = re.compile(r"([0-9a-f]{8})(?:([0-9a-f]{2})[0-9a-f]{12})?_0\.(jpg|png)")
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How links are written: ``form`` says what tells the pictures of a task apart, ``expires`` when they die.
+    """How links are written: ``form`` says what distinguishes the pictures of a task, ``expires`` when links die.
 
     ``expires`` is Unix time in seconds with a point, empty for links that live as long as the settings say.
     """
@@ -30,7 +30,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The picture behind a link, and when the link says that it dies, ``""`` if it does not say."""
+    """The picture behind a link, and the expiry that the link states; ``""`` if none."""
 
     task: SandboxTask
     index: int
@@ -52,7 +52,7 @@ def path(task: SandboxTask, index: int, look: Look, dice: SeededRandom) -> str:
 def find(
     place: str, query: Mapping[str, str], numbered: Callable[[int], SandboxTask | None], dice: SeededRandom
 ) -> Found | None:
-    """The picture that a link leads to, by its path and query; None when it was never given out like this."""
+    """The picture that a link leads to, by its path and query; None if no such link was ever issued."""
     match = _NAME.fullmatch(place.rsplit("/", 1)[-1])
     task = numbered(int(match[1], 16)) if match else None
     if match is None or task is None:

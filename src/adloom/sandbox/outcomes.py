@@ -29,7 +29,7 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """An ending; ``code`` for failures, ``images`` instead of the number the prompt asks for."""
+    """An ending; ``code`` for failures, ``images`` to override the number that the prompt asks for."""
 
     ending: Ending
     code: str = ""
@@ -37,7 +37,7 @@ class Outcome:
 
 
 def fated(wanted: Wanted, ordinal: int, settings: SandboxSettings, dice: SeededRandom) -> Outcome:
-    """The outcome that rates and words of the prompt give to the task of this ordinal."""
+    """The outcome of the task with this ordinal, from rates and words of the prompt."""
     if code := _code_of_request(wanted, settings):
         return Outcome(Ending.FAILED, code)
     for ending, rate in _rates(settings):
@@ -60,7 +60,7 @@ def _code_of_request(wanted: Wanted, settings: SandboxSettings) -> str:
 
 
 def images_made(wanted: Wanted, outcome: Outcome, ordinal: int, settings: SandboxSettings, dice: SeededRandom) -> int:
-    """``min(count in the prompt, n, 15 - references)``, less what moderation and faults take from the set."""
+    """``min(count in the prompt, n, 15 - references)``, less what moderation and faults remove from the set."""
     if outcome.ending in {Ending.EMPTY, Ending.MISSING}:
         return 0
     if outcome.images is not None:

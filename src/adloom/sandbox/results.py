@@ -1,4 +1,4 @@
-"""Result links: pictures without a key, for one day, and only to clients that say who they are."""
+"""Result links: pictures without a key, for one day, and only to clients that identify themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One running stand-in: its clock, books, faults and counters, and what a test may ask of it."""
+"""One running stand-in: its clock, accounts, faults and counters, and the interface for tests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KEPT_VIOLATIONS = 100
 
 @dataclass(frozen=True, slots=True)
 class Unripe:
-    """What a picture shows while its task has only just ended: a status, or a damage; neither when it is ready."""
+    """What a picture shows right after its task has ended: a status or a damage; neither once it is ready."""
 
     status: int = 0
     damage: str = ""
@@ -37,7 +37,7 @@ class Unripe:
 
 @dataclass(slots=True)
 class Traffic:
-    """What has come in since the last reset."""
+    """What has been received since the last reset."""
 
     requests: Counter[str] = field(default_factory=Counter)
     posts: Counter[str] = field(default_factory=Counter)
@@ -49,7 +49,7 @@ class Traffic:
 
     @contextlib.contextmanager
     def one_more_post(self) -> Iterator[None]:
-        """Count a submission as open while it is answered."""
+        """Count a submission as open while it is being answered."""
         self.open_posts += 1
         self.most_open_posts = max(self.most_open_posts, self.open_posts)
         try:
@@ -58,7 +58,7 @@ class Traffic:
             self.open_posts -= 1
 
     def complain(self, what: str) -> None:
-        """Note something that a client must never do."""
+        """Record something that a client must never do."""
         self.violation_count += 1
         self.violations.append(what)
 
@@ -99,7 +99,7 @@ class Sandbox:
     # What a test asks
 
     def charges(self) -> list[Charge]:
-        """The charge log, in order of acceptance: every accepted POST, with what it has cost by now."""
+        """The charge log, in order of acceptance: every accepted POST, with its cost so far."""
         self.settle()
         return [shapes.charge(task) for task in self.tasks]
 
@@ -175,13 +175,13 @@ class Sandbox:
     # What the routes ask
 
     def settle(self) -> float:
-        """Make true what has ended; the time it is."""
+        """Settle what has ended; returns the current time."""
         now = self.clock.now()
         self.tasks.settle_due(now)
         return now
 
     def fault(self, route: Route, text: str) -> Fault | None:
-        """Count a request, and take the fault that strikes it."""
+        """Count a request, and take the fault that it gets."""
         ordinal = self.traffic.requests[route]
         self.traffic.requests[route] += 1
         fault = self.faults.strikes(route, ordinal, text, self.settings)
@@ -197,7 +197,7 @@ class Sandbox:
         return known
 
     def memory(self, account: Account) -> KeyMemory:
-        """What is remembered of an account's submissions."""
+        """What is remembered about an account's submissions."""
         return self._memories.setdefault(account.name, KeyMemory())
 
     def links(self, task: SandboxTask) -> list[str]:
@@ -219,7 +219,7 @@ class Sandbox:
         return found
 
     def unripe(self, task: SandboxTask, index: int, now: float) -> Unripe:
-        """Count a fetch of a picture, and say what it shows instead of itself while its link is young."""
+        """Count a fetch of a picture; returns what is shown in its place while its link is young."""
         settings = self.settings
         self._fetches[task.ordinal, index] += 1
         tries, age_s = self._fetches[task.ordinal, index], now - task.ends_at
@@ -240,7 +240,7 @@ class Sandbox:
         return content
 
     def references_fail(self, wanted: Wanted, now: float) -> str:
-        """The failure code that the references earn, ``""`` if they are fine."""
+        """The failure code that the references cause; ``""`` if they are fine."""
         if not wanted.references:
             return ""
         port = urlsplit(self.base_url).port

@@ -74,7 +74,7 @@ def _watch_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
 
 @contextlib.asynccontextmanager
 async def _looking_around(sandbox: Sandbox) -> AsyncIterator[None]:
-    """Settle now and then: callbacks leave even when nobody asks for their tasks."""
+    """Settle periodically, so that callbacks are sent even if nobody reads their tasks."""
 
     async def settle() -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Every switch of the sandbox, as one frozen value, and the board that holds the one in force."""
+"""Every switch of the sandbox, as one frozen value, and the holder of the settings in force."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PictureDamage = Literal[
     "line_break",  # whole, behind a line break
     "animated",  # a WebP of three frames
     "blank",  # white all over
-    "annotated",  # a PNG with notes that make readers of metadata stumble
+    "annotated",  # a PNG with text chunks that break metadata readers
     "labelled",  # a JPEG whose XMP says that it was generated, with the AIGC label of Chinese rules
 ]
 
@@ -51,7 +51,7 @@ FINAL_CODES = (
 
 
 def _span(value: object) -> object:
-    """``0.5`` and ``"0.5"`` mean exactly so long; ``"0.5,2"`` and pairs mean between."""
+    """``0.5`` and ``"0.5"`` mean exactly that long; ``"0.5,2"`` and pairs are a range."""
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",")]
     elif isinstance(value, int | float):
@@ -66,7 +66,7 @@ Span = Annotated[tuple[Seconds, Seconds], BeforeValidator(_span)]
 
 
 class SandboxSettings(BaseModel):
-    """Rates are chances in [0, 1], rolled from ``seed`` and the ordinal of what they concern."""
+    """Rates are probabilities in [0, 1], drawn from ``seed`` and the ordinal of what they concern."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -89,9 +89,9 @@ class SandboxSettings(BaseModel):
 
     # Money
     credits_per_image: Decimal | None = None  # instead of the list price
-    prices_by_quality: dict[str, Decimal] = {}  # credits an image, instead of all that
+    prices_by_quality: dict[str, Decimal] = {}  # credits per image, instead of all of the above
     price_steps: dict[int, Decimal] = {}  # {3: 2}: from the third accepted purchase on, twice that; {5: 1} ends it
-    charge_factor: Decimal = Field(default=Decimal(1), ge=0)  # what is charged, as a multiple of what should be
+    charge_factor: Decimal = Field(default=Decimal(1), ge=0)  # the charge, as a multiple of the correct one
     balance_credits: Decimal = Decimal(100_000)
     key_limit_credits: Decimal | None = None
     daily_limit_credits: Decimal | None = None
@@ -106,7 +106,7 @@ class SandboxSettings(BaseModel):
     unsure_status: int = 409
 
     # Ids
-    posts_an_id: int = Field(default=1, ge=1)  # so many accepted POSTs in a row are answered with the first one's id
+    posts_an_id: int = Field(default=1, ge=1)  # this many accepted POSTs in a row are answered with the first one's id
 
     # Life of a task
     task_seconds: Span = (0.5, 0.5)
@@ -137,14 +137,14 @@ class SandboxSettings(BaseModel):
     hole_rate: Rate = 0  # for each image: moderation removes it from the set
     tail_cut_rate: Rate = 0  # for each task: a fault in the middle ends the set
 
-    # How the end of a task wavers; what is charged does not
-    late_results_rate: Rate = 0  # of completed tasks: they show fewer results than they made,
+    # How the end of a task wavers; its charge does not
+    late_results_rate: Rate = 0  # share of completed tasks that show fewer results than they made,
     late_results_s: Seconds = 0  # for so long after their end,
     late_results_readings: int = Field(default=0, ge=0)  # and to so many readings (a line of a batch is one too)
     late_results: Literal["empty", "null", "missing", "partial"] = "empty"  # partial: the first half of them
     late_results_in: Literal["all", "task", "batch"] = "all"  # in the answers to a GET, or to a batch read, alone
-    late_usage_s: Seconds = 0  # a completed task does not tell its charge for so long
-    failed_first_rate: Rate = 0  # of completed tasks: they read failed,
+    late_usage_s: Seconds = 0  # a completed task does not report its charge for this long
+    failed_first_rate: Rate = 0  # share of completed tasks that first read failed,
     failed_first_s: Seconds = 0  # for so long after their end,
     failed_first_readings: int = Field(default=0, ge=0)  # and to so many readings
     failed_first_code: str = "service_error"
@@ -162,7 +162,7 @@ class SandboxSettings(BaseModel):
     running_tasks_limit: int | None = None
     burst_429_every_s: Seconds = 0
     burst_429_for_s: Seconds = 0
-    limit_retry_after: str = "60"  # "" for none, seconds, or "date:SECONDS" for an HTTP date so far ahead
+    limit_retry_after: str = "60"  # "" for none, seconds, or "date:SECONDS" for an HTTP date that far ahead
 
     # Faults of the paid POST
     lose_reply_rate: Rate = 0
@@ -186,7 +186,7 @@ class SandboxSettings(BaseModel):
     download_slow_rate: Rate = 0
     download_damage_rate: Rate = 0  # for each fetch: the next one may be whole
     download_damage_kinds: tuple[PictureDamage, ...] = Field(default=("corrupt", "truncated"), min_length=1)
-    picture_damage_rate: Rate = 0  # for each picture: every fetch of it is damaged alike
+    picture_damage_rate: Rate = 0  # for each picture: every fetch of it has the same damage
     picture_damage_kinds: tuple[PictureDamage, ...] = Field(default=("off_size",), min_length=1)
 
     # How faults look
@@ -199,22 +199,22 @@ class SandboxSettings(BaseModel):
     result_host: Literal["", "localhost"] = ""
     link_life_s: float = Field(default=86_400, gt=0)
     dead_link_status: Literal[403, 404, 410] = 403
-    link_form: LinkForm = "path"  # what tells a task's pictures apart: path, a query parameter, or the signature alone
-    renewed_link_life_s: Seconds = 0  # above 0 every reading of a task signs its links again, for so long
-    reverse_later_results: bool = False  # from the second reading of a task on its links stand the other way round
+    link_form: LinkForm = "path"  # what distinguishes a task's pictures: path, a query parameter, or the signature
+    renewed_link_life_s: Seconds = 0  # above 0 every reading of a task signs its links again, for this long
+    reverse_later_results: bool = False  # from its second reading on, a task's links are in reverse order
     young_link_tries: int = Field(default=0, ge=0)  # the first fetches of a picture are answered young_link_status …
-    young_link_s: Seconds = 0  # … and so is every fetch until its task ended so long ago
+    young_link_s: Seconds = 0  # … and so is every fetch until this long after its task's end
     young_link_status: Literal[403, 404, 410] = 404
-    young_picture_tries: int = Field(default=0, ge=0)  # the first fetches of a picture bring young_picture_damage …
-    young_picture_s: Seconds = 0  # … and so does every fetch until its task ended so long ago
+    young_picture_tries: int = Field(default=0, ge=0)  # the first fetches of a picture return young_picture_damage …
+    young_picture_s: Seconds = 0  # … and so does every fetch until this long after its task's end
     young_picture_damage: PictureDamage = "html"
     picture_format: Literal["jpeg", "png"] = "jpeg"
     fast_pictures: bool = False
-    picture_bytes: int = Field(default=0, ge=0)  # files of pictures are padded to so many bytes with comments
+    picture_bytes: int = Field(default=0, ge=0)  # picture files are padded to this many bytes with comments
     picture_cache_bytes: int = Field(default=64_000_000, ge=0)
 
     # Callbacks
-    deliver_foreign_callbacks: bool = False  # else those to other machines are counted, never sent
+    deliver_foreign_callbacks: bool = False  # otherwise callbacks to other machines are counted, never sent
     callback_retry_waits_s: tuple[Seconds, ...] = (1, 2, 4)
     callback_timeout_s: float = Field(default=10, gt=0)
     callback_lost_rate: Rate = 0
@@ -223,19 +223,19 @@ class SandboxSettings(BaseModel):
     callback_late_s: Seconds = 120
     callback_forged_rate: Rate = 0
     callback_disagrees_rate: Rate = 0
-    callbacks_out_of_order: bool = False  # they leave in pairs, the later one first
+    callbacks_out_of_order: bool = False  # they are sent in pairs, the later one first
     callback_before_answer: bool = False  # the task ends at once and calls back before the POST is answered
 
     # Hosted files
     max_files: int = Field(default=2000, ge=0)
-    quota_skew: int = 0  # added to remain_files, which then does not add up
+    quota_skew: int = 0  # added to remain_files, which is then inconsistent
     file_life_s: float = Field(default=72 * 3600, gt=0)
     largest_file_bytes: int = Field(default=95_000_000, gt=0)
     stale_read_s: Seconds = 0  # how long an overwritten name still shows its old content
 
 
 class LiveSettings:
-    """Holds the settings in force, so that a running sandbox can be re-switched."""
+    """Holds the settings in force, so that they can change while the sandbox runs."""
 
     def __init__(self, settings: SandboxSettings) -> None:
         self._initial = settings
@@ -246,5 +246,5 @@ class LiveSettings:
         self.settings = SandboxSettings.model_validate({**self.settings.model_dump(), **changes})
 
     def restore(self) -> None:
-        """Back to the settings of the start."""
+        """Restore the initial settings."""
         self.settings = self._initial

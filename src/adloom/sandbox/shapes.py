@@ -17,7 +17,7 @@ _OBJECT = "image.generation.task"
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """One line of the charge log: what became of one accepted POST.
+    """One line of the charge log: the outcome of one accepted POST.
 
     ``account`` is a fingerprint. ``state`` is ``running`` until the task has ended. ``made`` counts distinct images.
     """

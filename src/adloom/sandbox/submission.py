@@ -69,7 +69,7 @@ def read_wanted(content: Mapping[str, object], settings: SandboxSettings) -> Wan
 
 
 def _options(content: Mapping[str, object], model: tables.ModelRules, references: int) -> tuple[str, bool]:
-    """Output format, and whether the web is searched: what the fields that only some models have ask for."""
+    """Output format, and whether the web is searched, from fields that only some models have."""
     if "model_params" in model.more_fields:
         inner = content.get("model_params", {})
         if not isinstance(inner, Mapping):
@@ -100,7 +100,7 @@ def _searches(inner: Mapping[str, object]) -> bool:
 
 
 def price(wanted: Wanted) -> Decimal:
-    """Credits for one image by the list. What a ratio is billed at follows the pixels that its quality has."""
+    """Credits for one image by the price list. A ratio is billed by the pixels that its quality has."""
     size = "1:1" if wanted.size == "auto" else wanted.size
     width, height = dimensions(wanted.model, size, wanted.quality, 0)
     return wanted.model.price(width, height, len(wanted.references))

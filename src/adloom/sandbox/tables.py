@@ -1,4 +1,4 @@
-"""What the image API promises, as the sandbox reads its pages.
+"""What the image API promises, according to its pages.
 
 Kept apart from the product's own tables on purpose: a number that is wrong there must not be wrong here too. Sources:
 EvoLink's Seedream reference pages and their OpenAPI text, and its public price list, captured 2026-10-10.
@@ -26,7 +26,7 @@ FIELDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ModelRules:
-    """What one model takes, and its list price."""
+    """What one model accepts, and its list price."""
 
     name: str
     credits_per_image: Decimal
@@ -41,13 +41,13 @@ class ModelRules:
     prompt_tokens: int | None = None
     """None where characters are counted."""
     upper_tier: tuple[int, Decimal] | None = None
-    """Above so many pixels an image costs so many credits."""
+    """Above this many pixels an image costs this many credits."""
     credits_per_reference: Decimal = Decimal(0)
     own_pixels: bool = False
     """Whether its pixels by ratio are those of 5.0 flash and pro."""
 
     def price(self, width_px: int, height_px: int, references: int) -> Decimal:
-        """Credits for one image of so many pixels."""
+        """Credits for one image with this many pixels."""
         price = self.credits_per_image
         if self.upper_tier is not None and width_px * height_px > self.upper_tier[0]:
             price = self.upper_tier[1]
@@ -204,7 +204,7 @@ _UPRIGHT_OF_FLASH_AND_PRO: Mapping[str, Mapping[str, tuple[int, int]]] = {
 
 
 def pixels(model: ModelRules, quality: str, ratio: str) -> tuple[int, int]:
-    """Width and height of a ratio at a quality. A ratio that lies is its upright one, turned."""
+    """Width and height of a ratio at a quality. A landscape ratio is its portrait one, turned."""
     upright = (_UPRIGHT_OF_FLASH_AND_PRO if model.own_pixels else _UPRIGHT)[quality]
     if ratio in upright:
         return upright[ratio]
@@ -214,7 +214,7 @@ def pixels(model: ModelRules, quality: str, ratio: str) -> tuple[int, int]:
 
 
 def tokens(prompt: str) -> int:
-    """About how many tokens a prompt has, from the 2,600 Chinese characters or 5,000 English words of 4,000 tokens."""
+    """The approximate number of tokens of a prompt: 4,000 are 2,600 Chinese characters or 5,000 English words."""
     chinese = sum("\u4e00" <= letter <= "\u9fff" for letter in prompt)
     words = len([word for word in prompt.split() if word.isascii()])
     return round(chinese * 4000 / 2600 + words * 4000 / 5000)

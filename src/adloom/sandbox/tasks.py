@@ -1,7 +1,7 @@
 """The life of tasks: accepted, pending, processing, ended and settled.
 
-Nothing runs while a task runs. Its ending is decided when it is accepted and becomes true when somebody looks at the
-sandbox after its time; a heap of end times keeps that cheap for any number of tasks.
+A running task uses no process or timer. Its ending is decided when it is accepted and takes effect when the sandbox is
+next used after that time; a heap of end times keeps this cheap for any number of tasks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FOREVER = float("inf")
 
 
 class State(StrEnum):
-    """States of a task. ``RUNNING`` stands for pending and processing, which only the clock tells apart."""
+    """States of a task. ``RUNNING`` covers pending and processing, which differ only by the clock."""
 
     RUNNING = "running"
     COMPLETED = "completed"
@@ -39,7 +39,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One POST that passed every check, and whose it is. ``sha256`` is of the body's bytes."""
+    """One POST that passed every check, and its account. ``sha256`` is of the body's bytes."""
 
     account: Account
     wanted: Wanted
@@ -49,7 +49,7 @@ class Submission:
 
 @dataclass(slots=True, eq=False)
 class SandboxTask:
-    """One accepted POST: what was wanted, what it will become, and what it cost."""
+    """One accepted POST: the request, its future outcome, and its cost."""
 
     id: str
     ordinal: int
@@ -75,16 +75,16 @@ class SandboxTask:
 
     @property
     def links(self) -> int:
-        """How many result links it shows; a duplicate adds one that is no new image."""
+        """How many result links it shows; a duplicate adds a link without a new image."""
         return self.made + (1 if self.outcome.ending is Ending.DUPLICATE and self.made else 0)
 
     @property
     def released(self) -> Decimal:
-        """What came back of the reserve."""
+        """The part of the reserve that was released."""
         return ZERO if self.state is State.RUNNING else max(ZERO, self.reserved - self.charged)
 
     def progress(self, now: float) -> int:
-        """0 to 100; it never falls while running, and is 0 for what failed."""
+        """0 to 100; it never falls while running, and is 0 for failed tasks."""
         if self.state is not State.RUNNING:
             return 100 if self.state is State.COMPLETED else 0
         span = min(self.ends_at - self.created, 3600.0)
@@ -94,7 +94,7 @@ class SandboxTask:
 
 @dataclass(slots=True)
 class Totals:
-    """Sums over all accounts, kept up to date so that nobody has to add up."""
+    """Running totals over all accounts."""
 
     images_made: int = 0
     reserved: Decimal = ZERO
@@ -179,14 +179,14 @@ class TaskStore:
         return self._ends[0][0] if self._ends else None
 
     def settle_due(self, now: float) -> None:
-        """Make true what has ended by now, in order of time."""
+        """Settle what has ended by now, in order of time."""
         while self._ends and self._ends[0][0] <= now:
             ends_at, _, task = heapq.heappop(self._ends)
             if task.state is State.RUNNING and task.ends_at == ends_at:
                 self._settle(task)
 
     def finish(self, now: float, ids: Iterable[str] | None = None) -> int:
-        """End running tasks at once, those that would never end too: how many there were."""
+        """End running tasks at once, including those that would never end; how many there were."""
         self.settle_due(now)
         wanted = None if ids is None else set(ids)
         running = [task for shelf in self._shelves.values() for task in shelf.running.values()]

@@ -24,7 +24,7 @@ _STATUSES = {40001: 413, 40002: 400, 40003: 403, 40004: 400, 50001: 500}
 
 
 class Uploads:
-    """Handlers of the file API; the doors check the key."""
+    """Handlers of the file API; ``doors`` checks the key."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox

@@ -1,7 +1,7 @@
-"""Tasks that have ended and do not show it steadily.
+"""Tasks that have ended but do not show it consistently.
 
-Results come late, the charge is told late, a failure turns out to be none.
-What is charged does not waver: the charge log has the truth from the task's end on.
+Results come late, the charge is reported late, or a failure turns out to be none. The actual charge does not waver: the
+charge log is correct from the task's end on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ReadBy = Literal["task", "batch", "callback"]
 
 
 def as_read(task: SandboxTask, settings: SandboxSettings, dice: SeededRandom, now: float) -> SandboxTask:
-    """The task as this reading shows it: one that completed may read failed at first. The reading is counted."""
+    """The task as this reading shows it: a completed one may read failed at first. The reading is counted."""
     if task.state is not State.COMPLETED:
         return task
     task.readings += 1

@@ -1,7 +1,7 @@
 """Makes a signing certificate: a root and a leaf as C2PA requires them, valid at once.
 
-To strangers a root that somebody made at home is *valid*, never *trusted*: that takes a certificate of an authority on
-their list. Whoever is given ``root.pem`` can trust it.
+For others a self-made root is *valid*, never *trusted*: that takes a certificate of an authority on their list. Anyone
+who has ``root.pem`` can choose to trust it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from adloom.core.errors import InputError
 ROOT_DAYS = 3650
 LEAF_DAYS = 365
 CLOCK_SKEW = timedelta(hours=1)
-"""A certificate is valid a little before it was made: the clock of who checks it may be behind."""
+"""A certificate is valid from slightly before its creation: the clock of whoever checks it may be slow."""
 
 CERTIFICATE, KEY, ROOT, ROOT_KEY = "certificate.pem", "key.pem", "root.pem", "root-key.pem"
 

@@ -1,4 +1,4 @@
-"""Who signs a delivery: a certificate and a key in PEM files, or a command that signs in the key's place."""
+"""The signer of a delivery: a certificate and a key in PEM files, or a command that signs in place of the key."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _raw(der: bytes) -> bytes:
 
 
 def read_signing(environ: Mapping[str, str]) -> Signing | None:
-    """What the environment says; None where it sets nothing. Raises SettingInvalid for what cannot sign."""
+    """The signer that the environment names; None if it names none. Raises SettingInvalid for one that cannot sign."""
     certificate, key, command = (environ.get(name, "").strip() for name in (CERTIFICATE, KEY, SIGNER))
     if not (certificate or key or command):
         return None

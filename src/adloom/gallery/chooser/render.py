@@ -24,7 +24,7 @@ from adloom.gallery.choosing import Candidate, Choosing
 
 SCRIPTS = ("model.js", "grid.js", "filters.js", "focus.js", "viewer.js", "page.js")
 ID_DIGITS = 20
-"""Of a variant's key, by which the page knows an image: 80 bits, so that no two of an edition are alike."""
+"""Characters of a variant's key by which the page identifies an image: 80 bits, unique within an edition."""
 
 _MICRO = Decimal(1_000_000)
 _LINE_ENDS_OF_OLD_SCRIPTS = {0x2028: "\\u2028", 0x2029: "\\u2029", ord("<"): "\\u003c", ord(">"): "\\u003e"}
@@ -32,7 +32,7 @@ _LINE_ENDS_OF_OLD_SCRIPTS = {0x2028: "\\u2028", 0x2029: "\\u2029", ord("<"): "\\
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What a page gets besides the images: when a run that goes on wrote it, and how often a server is asked."""
+    """What a page contains besides the images: when a run in progress wrote it, and how often it polls a server."""
 
     running: str = ""
     served_every_ms: int = 0
@@ -72,7 +72,7 @@ def page_data(choosing: Choosing, thumbs: Collection[str], live: Live) -> dict[s
 
 
 def decisions_by_id(standing: Mapping[str, Decision]) -> dict[str, dict[str, Any]]:
-    """Decisions as the page knows them."""
+    """Decisions in the format of the page."""
     names = ("decision", "stars", "note", "change", "by", "time")
     return {
         key[:ID_DIGITS]: {name: value for name, value in decision.record().items() if name in names}
@@ -169,7 +169,7 @@ def _sources(names: tuple[str, ...]) -> Iterator[str]:
 
 @lru_cache(maxsize=1)
 def _files() -> tuple[str, str]:
-    """Style sheet and script as they stand in the page."""
+    """Style sheet and script as they appear in the page."""
     (style,) = _sources(("page.css",))
     return style, "".join(_sources(SCRIPTS))
 

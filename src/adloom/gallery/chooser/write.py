@@ -17,7 +17,7 @@ _MEDIA_TYPE = "text/html; charset=utf-8"
 
 
 async def write_review_page(store: Store, edition: Edition, ledger: Ledger, running: str = "") -> str:
-    """Write the page that people decide on; its address. ``running`` is the time where a run still goes on.
+    """Write the page that people decide on; its address. ``running`` is the time if a run is still in progress.
 
     ``ledger`` is loaded already. Raises InputError when the edition has no plan yet.
     """
@@ -29,5 +29,5 @@ async def write_review_page(store: Store, edition: Edition, ledger: Ledger, runn
 
 
 def tells_of_a_run(content: bytes) -> bool:
-    """Whether a page was written while a run went on: such a page is older than the checksums only until that ends."""
-    return _RUNNING in content  # a quote in the page's own data stands behind a backslash
+    """Whether a page was written during a run: such a page differs from the checksums only until the run ends."""
+    return _RUNNING in content  # a quote in the page's own data is escaped with a backslash

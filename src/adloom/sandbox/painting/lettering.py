@@ -1,4 +1,4 @@
-"""The words on a stand-in picture, in a font that has their letters; where none does, a word about them instead."""
+"""The text on a stand-in picture, in a font that has its characters, or else a note about them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _LONG_WORD = 24
 
 
 def sandbox_on_top(picture: Image.Image, ink: Colour) -> None:
-    """``SANDBOX``, its letters set apart, in the middle of the top."""
+    """``SANDBOX``, with wide letter spacing, centred at the top."""
     draw = ImageDraw.Draw(picture)
     font = _latin(max(8, min(picture.size) // 12))
     gap = _line_height(font) * 0.28
@@ -47,7 +47,7 @@ def sandbox_on_top(picture: Image.Image, ink: Colour) -> None:
 
 
 def caption(picture: Image.Image, prompt: str, number: str, ink: Colour) -> None:
-    """The prompt at the bottom, and under a rule which image of how many it is, and its pixels."""
+    """The prompt at the bottom; below a line, the number of the image, the total, and its pixels."""
     width, height = picture.size
     unit = min(width, height)
     draw = ImageDraw.Draw(picture)
@@ -81,7 +81,7 @@ def _wrapped(text: str, font: Font, width: int, *, most: int) -> list[str]:
 
 
 def _pieces(text: str) -> list[str]:
-    """Words with the space after them; long or wide-lettered words as single letters."""
+    """Words with the space after them; long words and CJK text as single characters."""
     pieces: list[str] = []
     for word in " ".join(text.split()).split(" "):
         wide = len(word) > _LONG_WORD or any(unicodedata.east_asian_width(letter) in "WF" for letter in word)
@@ -90,7 +90,7 @@ def _pieces(text: str) -> list[str]:
 
 
 def _readable(prompt: str, size: int) -> tuple[Font, str]:
-    """A font that has the prompt's letters; without one, the prompt without accents, or a word about it."""
+    """A font with the prompt's characters; without one, the prompt without accents, or a note about it."""
     text = "".join(letter if letter.isprintable() else " " for letter in prompt)
     for font in _fonts(size):
         if _covers(font, text):
@@ -114,7 +114,7 @@ def _covers(font: Font, text: str) -> bool:
 
 
 def _has(font: Font, letter: str) -> bool:
-    """Whether a font draws a letter as anything but the box for what it lacks."""
+    """Whether a font has a character, that is, does not draw the box for missing ones."""
     return bytes(font.getmask(letter)) != _box(font)
 
 
@@ -129,7 +129,7 @@ def _fonts(size: int) -> list[Font]:
 
 @lru_cache(maxsize=64)
 def _latin(size: int) -> Font:
-    """The font that comes with Pillow: it has plain ASCII only."""
+    """The font that comes with Pillow: plain ASCII only."""
     return ImageFont.load_default(size)
 
 

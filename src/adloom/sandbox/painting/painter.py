@@ -1,4 +1,4 @@
-"""Honest stand-in pictures: an abstract still life coloured by the prompt, which says what it stands for.
+"""Stand-in pictures: an abstract still life in colours of the prompt, labelled as what it is.
 
 Everything follows from the arguments, so that painting the same picture twice gives the same bytes. The scene is
 painted small and enlarged, only the lettering is drawn at full size: a 2K picture takes under a tenth of a second.
@@ -18,7 +18,7 @@ from adloom.sandbox.painting.scene import Palette, painted
 
 @dataclass(frozen=True, slots=True)
 class Painting:
-    """What a picture shows. ``mark`` makes its bytes unlike any other's; ``index`` counts from 0."""
+    """What a picture shows. ``mark`` makes its bytes unique; ``index`` counts from 0."""
 
     prompt: str
     index: int
@@ -66,7 +66,7 @@ def marked(content: bytes, mark: str) -> bytes:
 
 
 def _start(content: bytes) -> int:
-    """Where a comment may stand in a file: behind JPEG's first marker, or PNG's signature and IHDR."""
+    """Where a file may contain a comment: after JPEG's first marker, or PNG's signature and IHDR."""
     return 2 if content.startswith(b"\xff\xd8") else 33
 
 
@@ -79,7 +79,7 @@ def _comment(content: bytes, text: bytes) -> bytes:
 
 
 def padded(content: bytes, size_bytes: int) -> bytes:
-    """The same picture with so many comments that its file has about this size."""
+    """The same picture with enough comments for its file to have about this size."""
     pieces = [_comment(content, b" " * min(size_bytes - len(content), 65_000))] if size_bytes > len(content) else []
     pieces *= max(0, size_bytes - len(content)) // 65_000 + 1
     start = _start(content)

@@ -50,14 +50,14 @@ class Gallery:
         return _damaged(whole, damage), f"image/{media}"
 
     def lasting_damage(self, task: SandboxTask, index: int) -> str:
-        """The damage that every fetch of this picture shows."""
+        """The damage of every fetch of this picture."""
         settings = self._board.settings
         if not self._dice.hits(settings.picture_damage_rate, "picture damage", task.ordinal, index):
             return ""
         return self._dice.pick(settings.picture_damage_kinds, "picture damage kind", task.ordinal, index)
 
     def clear(self) -> None:
-        """Forget the painted ones."""
+        """Clear the cache."""
         self._cache.clear()
         self._cached_bytes = 0
 

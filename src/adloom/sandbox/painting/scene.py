@@ -12,7 +12,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFilter
 _SCENE_SIDE = 720  # longest side of the painted scene before it is enlarged
 _SMOOTHING = 2  # the scene's shapes are drawn this much larger and reduced, which smooths their edges
 _SHADOW_SHRINK = 8
-_TURN = 0.04  # of the colour wheel: the images of a prompt turn it to and fro, further each time
+_TURN = 0.04  # of the colour wheel: images of a prompt turn it in alternating directions, further each time
 _MOODS = (  # wall, glow, table, sun, vessel, shade, ink
     "E6D8C3 F8F1E4 CDB594 E8B27A A9552D 6A513C 3A2A1E",  # travertine
     "C9D4BE EFF3E7 9CAF8B F3D9A2 47694C 3F5643 22302A",  # sage
@@ -49,7 +49,7 @@ class Palette:
 
     @classmethod
     def of(cls, prompt: str, index: int) -> Palette:
-        """Colours of a prompt's mood; its further images turn the wheel to one side and the other."""
+        """Colours of a prompt's mood; further images turn the colour wheel in alternating directions."""
         mood = random.Random(prompt).choice(_MOODS)
         turn = (index + 1) // 2 * (-_TURN if index % 2 else _TURN)
         return cls(*(_turned(ImageColor.getrgb(f"#{word}"), turn) for word in mood.split()))
@@ -57,7 +57,7 @@ class Palette:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where things stand: the middle of the plinth, the edge of the table, and the unit of all lengths."""
+    """The layout: the middle of the plinth, the edge of the table, and the unit of all lengths."""
 
     centre: int
     horizon: int
@@ -132,7 +132,7 @@ def _shadow(scene: Image.Image, palette: Palette, place: _Place) -> None:
 
 
 def _plinth(draw: ImageDraw.ImageDraw, palette: Palette, chance: random.Random, place: _Place) -> int:
-    """A round slab on the table: the height at which a thing stands on it."""
+    """A round slab on the table; returns the height of its top."""
     half = round(place.unit * chance.uniform(0.20, 0.27))
     deep = round(place.unit * 0.09)
     top = place.horizon - round(place.unit * 0.02)
@@ -145,7 +145,7 @@ def _plinth(draw: ImageDraw.ImageDraw, palette: Palette, chance: random.Random, 
 
 
 def _vessel(draw: ImageDraw.ImageDraw, palette: Palette, chance: random.Random, place: _Place) -> None:
-    """A bottle, a jar, a vase or a carafe, lit from the left. The place's horizon is its foot."""
+    """A bottle, a jar, a vase or a carafe, lit from the left. Its foot is at the place's horizon."""
     outline = _smooth([(half * place.unit, up * place.unit) for half, up in chance.choice(_VESSELS)])
     base, rim = outline[0][0], outline[-1][0]
     top = place.horizon - outline[-1][1]
