@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 from adloom.core.errors import SettingInvalid
 from adloom.edges.settings import SecretText, Settings
@@ -27,14 +26,14 @@ def embedded_sandbox(settings: Settings) -> Iterator[Settings]:
         if not base_url:
             raise SettingInvalid("the sandbox did not start", remedy="Run `adloom sandbox` to see why.")
         try:
-            yield replace(
-                settings,
-                api_key=SecretText("sk-sandbox"),
-                base_url=base_url,
-                files_url=base_url,
-                poll_interval_s=min(settings.poll_interval_s, POLL_INTERVAL_S),
-                loopback=True,
-                embedded=True,
+            yield settings.model_copy(
+                update={
+                    "api_key": SecretText("sk-sandbox"),
+                    "base_url": base_url,
+                    "files_url": base_url,
+                    "poll_interval_s": min(settings.poll_interval_s, POLL_INTERVAL_S),
+                    "embedded": True,
+                }
             )
         finally:
             process.stdin.close()

@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from adloom.campaign.files import Defaults, FileCampaign, open_campaign
@@ -57,7 +57,7 @@ class WallClock:
 def settings_for(request: RunRequest) -> Settings:
     """The environment's settings with what the request says instead. Raises SettingInvalid."""
     settings = read_settings(os.environ)
-    return replace(settings, archive=request.archive) if request.archive else settings
+    return settings.model_copy(update={"archive": request.archive}) if request.archive else settings
 
 
 def open_store(archive: str) -> Store:

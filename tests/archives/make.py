@@ -38,14 +38,15 @@ async def make(folder: Path) -> None:
     options = SandboxSettings(task_seconds=0.02, fast_pictures=True, moderated_at_submit=("forbidden",))
     async with running_sandbox(options) as sandbox:
         sandbox.script(*ENDINGS)
-        settings = Settings(
-            api_key=SecretText("sk-archive"),
-            base_url=sandbox.base_url,
-            files_url=sandbox.base_url,
-            archive=str(folder / "store"),
-            poll_interval_s=0.02,
-            dedicated_key=False,
-            loopback=True,
+        settings = Settings.model_validate(
+            {
+                "api_key": SecretText("sk-archive"),
+                "base_url": sandbox.base_url,
+                "files_url": sandbox.base_url,
+                "archive": str(folder / "store"),
+                "poll_interval_s": 0.02,
+                "dedicated_key": False,
+            }
         )
         for name in ("finished.yaml", "waiting.yaml"):
             store = open_store(settings.archive)

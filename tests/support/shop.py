@@ -55,7 +55,7 @@ class SandboxRig:
         return sum(charge.made for charge in self.sandbox.charges() if charge.charged)
 
     def with_settings(self, **changes: object) -> "SandboxRig":
-        return replace(self, settings=replace(self.settings, **changes))
+        return replace(self, settings=self.settings.model_copy(update=changes))
 
 
 class DecoderInPlace(PictureDecoder):
@@ -96,14 +96,15 @@ def hurry(monkeypatch: pytest.MonkeyPatch, speed: float) -> None:
 async def open_shop(folder: Path) -> AsyncIterator[SandboxRig]:
     """A shop in a folder, with a sandbox in this process."""
     async with running_sandbox(SandboxSettings(task_seconds=0.03, fast_pictures=True)) as sandbox:
-        settings = Settings(
-            api_key=SecretText("sk-test-canary"),
-            base_url=sandbox.base_url,
-            files_url=sandbox.base_url,
-            archive=str(folder / "archive"),
-            poll_interval_s=0.02,
-            dedicated_key=False,
-            loopback=True,
+        settings = Settings.model_validate(
+            {
+                "api_key": SecretText("sk-test-canary"),
+                "base_url": sandbox.base_url,
+                "files_url": sandbox.base_url,
+                "archive": str(folder / "archive"),
+                "poll_interval_s": 0.02,
+                "dedicated_key": False,
+            }
         )
         yield SandboxRig(sandbox, folder, settings)
 

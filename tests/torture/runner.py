@@ -181,14 +181,15 @@ def _be_a_run(job: Job, ready: int, log: mmap.mmap) -> None:
 
 def settings_of(job: Job) -> Settings:
     """What a run of a job reads from its surroundings."""
-    return Settings(
-        api_key=SecretText(job.key),
-        base_url=job.base_url,
-        files_url=job.base_url,
-        archive=job.archive,
-        poll_interval_s=POLL_INTERVAL_S,
-        dedicated_key=job.dedicated,
-        loopback=True,
+    return Settings.model_validate(
+        {
+            "api_key": SecretText(job.key),
+            "base_url": job.base_url,
+            "files_url": job.base_url,
+            "archive": job.archive,
+            "poll_interval_s": POLL_INTERVAL_S,
+            "dedicated_key": job.dedicated,
+        }
     )
 
 

@@ -120,15 +120,13 @@ def _given(reason: str) -> str:
 
 def _fetcher(settings: Any) -> Any:  # noqa: ANN401 - imported late
     """Fetches a link for a repair: a dead link is not an image, not an error."""
-    from dataclasses import replace  # noqa: PLC0415
-
     from adloom.core.errors import DownloadError  # noqa: PLC0415
     from adloom.edges.evolink.client import EvoLink  # noqa: PLC0415
     from adloom.edges.settings import SecretText  # noqa: PLC0415
 
     async def fetch(link: str) -> bytes | None:
         # a result link needs no key, but the client is made for one
-        async with EvoLink(replace(settings, api_key=settings.api_key or SecretText("none"))) as api:
+        async with EvoLink(settings.model_copy(update={"api_key": settings.api_key or SecretText("none")})) as api:
             try:
                 return (await api.download(link)).content
             except DownloadError:

@@ -1,12 +1,19 @@
-"""Settings from the environment: read once, on request, checked as a whole."""
+"""Settings from the environment: read once, on request, checked as a whole.
+
+pydantic-settings reads the variables and collects every problem; what is wrong with a value is said here, without
+repeating it.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import Annotated, Any, NoReturn
 from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from adloom.core.callbacks import Secret, read_secrets
 from adloom.core.errors import SettingInvalid
@@ -50,21 +57,94 @@ class SecretText:
         raise TypeError("a secret is not pickled: read it from the environment where it is used")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The environment, checked. URLs carry no trailing slash; ``loopback`` is true when the API is on this machine."""
+def _wrong(problem: str) -> PydanticCustomError:
+    return PydanticCustomError("setting", "{problem}", {"problem": problem})
 
-    api_key: SecretText | None
-    base_url: str
-    files_url: str
-    archive: str
-    poll_interval_s: float
-    dedicated_key: bool
-    loopback: bool
-    callback_secrets: tuple[Secret, ...] = ()
+
+def _key(text: str | SecretText) -> SecretText:
+    if isinstance(text, SecretText):
+        return text
+    if not (text.isascii() and text.isprintable() and " " not in text):
+        raise _wrong("the value contains spaces, line breaks or characters that no key has; copy the key again")
+    return SecretText(text)
+
+
+def _seconds(text: str | float) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise _wrong("not a number of seconds above 0; write it like 3 or 0.5")
+    return seconds
+
+
+def _flag(text: str | bool) -> bool:  # noqa: FBT001 - what a variable or a caller gives
+    word = str(text).lower()
+    if word not in _YES + _NO:
+        raise _wrong("write 1 or leave it unset")
+    return word in _YES
+
+
+def _secrets(text: str | tuple[Secret, ...]) -> tuple[Secret, ...]:
+    if not isinstance(text, str):
+        return text
+    try:
+        return read_secrets(text)
+    except ValueError as error:
+        raise _wrong(str(error)) from None
+
+
+_Flag = Annotated[bool, BeforeValidator(_flag)]
+
+
+class Settings(BaseSettings):
+    """The environment, checked. URLs carry no trailing slash."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        arbitrary_types_allowed=True,
+        case_sensitive=True,
+        env_ignore_empty=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        populate_by_name=True,
+    )
+
+    api_key: Annotated[SecretText, BeforeValidator(_key)] | None = Field(None, alias="EVOLINK_API_KEY")
+    base_url: str = Field(API_URL, alias="EVOLINK_BASE_URL")
+    files_url: str = Field(FILES_URL, alias="EVOLINK_FILES_URL")
+    archive: str = Field(ARCHIVE, alias="ADLOOM_ARCHIVE")
+    poll_interval_s: Annotated[float, BeforeValidator(_seconds)] = Field(
+        POLL_INTERVAL_S, alias="ADLOOM_POLL_INTERVAL_S"
+    )
+    dedicated_key: _Flag = Field(default=False, alias="ADLOOM_DEDICATED_KEY")
+    callback_secrets: Annotated[tuple[Secret, ...], BeforeValidator(_secrets)] = Field(
+        (), alias="ADLOOM_CALLBACK_SECRET"
+    )
     """The first makes addresses; the others are recognised as well."""
-    embedded: bool = False
+    embedded: _Flag = Field(default=False, alias="ADLOOM_EMBEDDED_SANDBOX")
     """Whether the API is the sandbox that adloom has started itself."""
+
+    @field_validator("base_url", "files_url")
+    @classmethod
+    def _is_url(cls, text: str, info: ValidationInfo) -> str:
+        api = text if info.field_name == "base_url" else info.data.get("base_url", text)
+        if problem := _url_problem(text, loopback=is_loopback_host(_host(api))):
+            raise _wrong(problem)
+        return text.rstrip("/")
+
+    @field_validator("embedded")
+    @classmethod
+    def _is_on_this_machine(cls, embedded: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic's signature
+        if embedded and not is_loopback_host(_host(info.data.get("base_url", ""))):
+            raise _wrong("EVOLINK_BASE_URL does not point at this machine; unset one of them")
+        return embedded
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the API is on this machine."""
+        return is_loopback_host(_host(self.base_url))
 
     @property
     def origin(self) -> Origin:
@@ -80,49 +160,13 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
     Raises SettingInvalid with all problems in one report. A missing key is not a problem: only what sends needs it.
     """
-    problems: list[str] = []
-    loopback = is_loopback_host(_host(environ.get("EVOLINK_BASE_URL") or API_URL))
-    settings = Settings(
-        api_key=_key(environ, problems),
-        base_url=_url(environ, "EVOLINK_BASE_URL", API_URL, problems, loopback=loopback),
-        files_url=_url(environ, "EVOLINK_FILES_URL", FILES_URL, problems, loopback=loopback),
-        archive=environ.get("ADLOOM_ARCHIVE", "").strip() or ARCHIVE,
-        poll_interval_s=_seconds(environ, "ADLOOM_POLL_INTERVAL_S", POLL_INTERVAL_S, problems),
-        dedicated_key=_flag(environ, "ADLOOM_DEDICATED_KEY", problems),
-        loopback=loopback,
-        callback_secrets=_callback_secrets(environ, problems),
-        embedded=_embedded(environ, problems, loopback=loopback),
-    )
-    if problems:
-        raise SettingInvalid("\n".join(problems), remedy="Change or unset what is named above; nothing was sent.")
-    return settings
-
-
-def _key(environ: Mapping[str, str], problems: list[str]) -> SecretText | None:
-    text = environ.get("EVOLINK_API_KEY", "").strip()  # a key read from a file often ends in a line feed
-    if not text:
-        return None
-    if not (text.isascii() and text.isprintable() and " " not in text):
-        problems.append(
-            "EVOLINK_API_KEY: the value contains spaces, line breaks or characters that no key has; copy the key again"
-        )
-        return None
-    return SecretText(text)
-
-
-def _embedded(environ: Mapping[str, str], problems: list[str], *, loopback: bool) -> bool:
-    embedded = _flag(environ, "ADLOOM_EMBEDDED_SANDBOX", problems)
-    if embedded and not loopback:
-        problems.append("ADLOOM_EMBEDDED_SANDBOX: EVOLINK_BASE_URL does not point at this machine; unset one of them")
-    return embedded
-
-
-def _callback_secrets(environ: Mapping[str, str], problems: list[str]) -> tuple[Secret, ...]:
+    variables = [str(field.alias) for field in Settings.model_fields.values()]
+    given: dict[str, Any] = {name: environ[name].strip() for name in variables if environ.get(name, "").strip()}
     try:
-        return read_secrets(environ.get("ADLOOM_CALLBACK_SECRET", ""))
-    except ValueError as error:
-        problems.append(f"ADLOOM_CALLBACK_SECRET: {error}")
-        return ()
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        problems = [f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors()]
+    raise SettingInvalid("\n".join(problems), remedy="Change or unset what is named above; nothing was sent.")
 
 
 def _host(url: str) -> str:
@@ -130,14 +174,6 @@ def _host(url: str) -> str:
         return urlsplit(url.strip()).hostname or ""
     except ValueError:
         return ""
-
-
-def _url(environ: Mapping[str, str], name: str, default: str, problems: list[str], *, loopback: bool) -> str:
-    text = environ.get(name, "").strip() or default
-    problem = _url_problem(text, loopback=loopback)
-    if problem:
-        problems.append(f"{name}: {problem}")
-    return text.rstrip("/")
 
 
 def _url_problem(text: str, *, loopback: bool) -> str:
@@ -157,24 +193,3 @@ def _url_problem(text: str, *, loopback: bool) -> str:
         (here and not loopback, "it points at this machine while EVOLINK_BASE_URL does not; set both, or neither"),
     )
     return next((problem for wrong, problem in checks if wrong), "")
-
-
-def _seconds(environ: Mapping[str, str], name: str, default: float, problems: list[str]) -> float:
-    text = environ.get(name, "").strip()
-    if not text:
-        return default
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds > 0):
-        problems.append(f"{name}: not a number of seconds above 0; write it like 3 or 0.5")
-        return default
-    return seconds
-
-
-def _flag(environ: Mapping[str, str], name: str, problems: list[str]) -> bool:
-    text = environ.get(name, "").strip().lower()
-    if text not in _YES + _NO:
-        problems.append(f"{name}: write 1 or leave it unset")
-    return text in _YES
