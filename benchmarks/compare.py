@@ -62,8 +62,9 @@ def command_of(name: str, base_url: str, folder: Path, options: argparse.Namespa
             writer = csv.writer(file)
             writer.writerow(["id", "prompt"])
             writer.writerows([f"r{row:06d}", f"ceramic cup number {row} on linen"] for row in range(options.calls))
+        archive = f"{options.to}/{folder.name}" if options.to else str(folder / "archive")  # one of its own each round
         command = [ADLOOM, "run", str(rows), "--budget-usd", "9999", "--size", "1:1", "--quality", "1K", "--yes"]
-        command += ["--variants", images, "--in-flight", in_flight, "--archive", options.to or str(folder / "archive")]
+        command += ["--variants", images, "--in-flight", in_flight, "--archive", archive]
         return [*command, "--prefect" if name == "flow" else "--direct"]
     if name == "floor":
         return [

@@ -40,7 +40,7 @@ from adloom.ports import Decoder, Store
 from adloom.publish.checksums import write_checksums
 from adloom.publish.manifest import publish
 from adloom.publish.rebuild import Rebuilder
-from adloom.run.live_page import live_page
+from adloom.run.live_page import MOST_IMAGES, live_page
 from adloom.run.run import Result, Run
 from adloom.targets import (
     RunRequest,
@@ -223,6 +223,9 @@ async def _show_and_prove(world: World, assessment: Assessment, result: Result) 
     interrupted = any(stop.reason is StopReason.INTERRUPTED for stop in result.stops)
     if any(stop.reason is StopReason.OLDER_LEDGER for stop in result.stops):
         return "", ""
+    if interrupted and assessment.surveyed.totals.wanted > MOST_IMAGES:
+        await _prove(world.store, assessment.edition, assessment.ledger)
+        return "", ""
     return await _derive_rest(
         world.store, assessment.edition, assessment.ledger, None if interrupted else world.decoder
     )
@@ -239,13 +242,18 @@ async def _derive_rest(store: Store, edition: Edition, ledger: Ledger, decoder: 
         review = await write_review_page(store, edition, ledger)
     except Exception as error:  # noqa: BLE001 - whatever is odd about an image or a prompt, it is one page
         log.warning("the page of %s was not written (%s); `adloom gallery` writes it", edition.prefix, _in_short(error))
+    await _prove(store, edition, ledger)
+    return gallery, review
+
+
+async def _prove(store: Store, edition: Edition, ledger: Ledger) -> None:
+    """Write the checksums; what keeps them from being written is said in one line."""
     try:
         await write_checksums(store, edition, ledger)
     except Exception as error:  # noqa: BLE001 - the same
         log.warning(
             "the checksums of %s were not written (%s); `adloom gallery` does", edition.prefix, _in_short(error)
         )
-    return gallery, review
 
 
 def _in_short(error: Exception) -> str:

@@ -19,7 +19,10 @@ LOOKS_EVERY_INTERVALS = 2
 SHARE_OF_TIME = 20
 """A page that takes long is written rarely: at most a twentieth of the time."""
 MOST_IMAGES = 20_000
-"""Writing a larger page would block the run for more than a second at a time, so it is written at the end."""
+"""Writing a larger page would block the run for more than a second at a time, so it is written at the end.
+
+An interrupted run of so many leaves all pages to the next run, or to ``adloom gallery``: whoever stops it waits.
+"""
 
 
 @asynccontextmanager

@@ -253,7 +253,8 @@ class Run:
         if self._assessment.lack:  # the edition's earlier records know more
             return self._result(await unpublished(*what), stops)
         published = await publish(*what)
-        await self._seal()
+        if not self.gate.is_interrupted:  # whoever stops a run waits for its end; the next one seals
+            await self._seal()
         await self._close()
         return self._result(published, stops)
 
