@@ -107,9 +107,9 @@ def test_jobs_may_change_places_once_one_of_them_has_bought():
 
 
 def test_in_one_job_rows_are_who_they_were_before_merging_went_over_jobs():
-    (row, other) = rows_of([[CUP, {**CUP, "variants": "5"}]], "merge")
-    assert row.identity == other.identity == content_identity("job-0", row_meaning(row), 1)
-    assert (row.shared, other.shared) == (0, 2)
+    rows = rows_of([[CUP, *[{**CUP, "variants": wanted} for wanted in ("5", "5", "1")]]], "merge")
+    assert {row.identity for row in rows} == {content_identity("job-0", row_meaning(rows[0]), 1)}
+    assert [row.shared for row in rows] == [0, 2, 5, 1]
 
 
 def test_a_campaign_of_very_many_jobs_merges_within_each_of_them_and_says_so(tmp_path: Path):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adloom.core.matrix import Exclusions, combination_count, combinations, first_text, sample
+from adloom.core.matrix import Exclusions, combination_count, combinations, first_text, sample, weighted_sample
 
 TEXTS = st.text("abc", min_size=1, max_size=3)
 AXES = st.dictionaries(TEXTS, st.lists(TEXTS, min_size=1, max_size=4), max_size=3)
@@ -86,6 +86,15 @@ def test_one_more_content_changes_at_most_one_choice(contents):
     before = {contents[position] for position in sample(contents[:-1], count, "7")}
     after = {contents[position] for position in sample(contents, count, "7")}
     assert len(before - after) <= 1
+
+
+@pytest.mark.parametrize(("heavier", "expected"), [(9.0, 90), (1.0, 50), (1 / 9, 10)])
+def test_a_heavier_content_is_chosen_as_much_more_often_as_its_weight_says(heavier: float, expected: int):
+    """Of 2,000 contents 100 are chosen, so that hardly any is missing for the next choice."""
+    weighed = [(number, heavier if number % 2 else 1.0) for number in range(2_000)]
+    picked = weighted_sample(weighed, 100, "7")
+    assert len(picked) == 100
+    assert abs(sum(number % 2 for number in picked) - expected) <= 12  # 2.4 to 4 standard deviations
 
 
 def test_another_seed_chooses_differently():

@@ -137,7 +137,7 @@ class ReferenceHosts:
         except transport.TROUBLE as error:
             if _leads_inside(error):
                 return Fault("leads to an internal address", "a public https address")
-            raise _Wavers(f"no answer ({type(error).__name__})") from error
+            raise _Wavers("no answer") from error
         return None
 
     async def _judge(self, url: str) -> None:
