@@ -66,6 +66,17 @@ async def test_a_charge_above_its_reserve_that_the_budget_has_room_for_stops_the
     assert len(api.posts) == 1
 
 
+async def test_a_purchase_whose_task_has_failed_is_in_flight_no_more():
+    clock = ManualClock()
+    api = Billing(clock, [PRICE, PRICE * 2])
+    code = "content_policy_violation"
+    refused = Task("task-001", TaskState.FAILED, charge_status="released", error_code=code, word="failed")
+    api.state_of = lambda task: refused if task == "task-001" else api._state(task)
+    world, source = a_world(MemoryStore(), clock, api), FakeSource(ROWS, budget=Budget(images=100), pace=Pace(1))
+    result = await run_all(world, await look_at(world, source))
+    assert "0 other purchases were in flight, with 0 credits" in result.stops[0].message
+
+
 async def test_a_charge_that_differs_from_its_reserve_by_rounding_stops_nothing():
     result, api = await _run([PRICE + Decimal("0.005")], in_flight=1)
     assert result.exit_code == 0
