@@ -18,6 +18,7 @@ def _said(prompt, locale=""):
         ("a mug, no text", "", []),
         ("a CHEAP mug, no text", "", ['the prompt has "cheap", which words: forbids']),
         ("a cheaper mug, no text", "", []),
+        ("a dirtcheap mug, no text", "", []),
         ("a mug, no\n  text", "", []),
         ("the no.1 mug, no text", "", ['the prompt has "No.1", which words: forbids']),
         ("guys with a mug, no text", "fr", []),
