@@ -26,7 +26,7 @@ def test_a_part_is_planned_bought_and_followed_by_the_rest(desk: CliRig):
     where = ("--where", 'locale == "zh-CN"', "--first", "2")
     planned = desk.run("plan", source, *where, "--json")
     assert (_answer(planned)["images"], _answer(planned)["wanted"], _answer(planned)["left_out"]) == (4, 18, 14)
-    assert "selected  2 rows, 4 images: --where 'locale == \"zh-CN\"' --first 2" in planned.stderr
+    assert 'selected  2 rows, 4 images: where locale == "zh-CN", first 2' in planned.stderr
     done = desk.run("run", source, "--budget-usd", "0.10", *where, "--json")
     assert done.returncode == 0, done.stderr
     assert _archived(desk) == ["m0", "m3"]

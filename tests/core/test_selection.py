@@ -92,8 +92,8 @@ def test_a_selection_that_does_not_fit_the_campaign_is_refused_with_what_is_know
 @pytest.mark.parametrize(
     ("selection", "message"),
     [
-        ({"first": 0}, "--first 0 selects nothing"),
-        ({"sample": -1}, "--sample -1 selects nothing"),
+        ({"first": 0}, "first 0 selects nothing"),
+        ({"sample": -1}, "sample -1 selects nothing"),
         ({"first": 1, "sample": 1}, "cannot be combined"),
         ({"where": "locale = 'x'"}, '"=" is not allowed there (== compares'),
         ({"where": "locale =="}, "cannot be read"),
@@ -118,4 +118,4 @@ def test_a_condition_reaches_no_attribute_of_python():
 
 def test_a_selection_says_itself_as_the_options_that_make_it():
     selection = Selection(("hero", "grid"), 'locale == "en"', sample=3, seed="a b")
-    assert selection.words == "--job hero --job grid --where 'locale == \"en\"' --sample 3 --seed 'a b'"
+    assert selection.words == 'job hero, job grid, where locale == "en", sample 3, seed a b'

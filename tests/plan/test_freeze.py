@@ -254,7 +254,7 @@ async def test_a_revision_for_a_part_has_all_rows_and_reserves_that_part_alone(s
     desk = await a_desk(store, clock)
     revision = await desk.freeze(MUG, JUG, choice=_row_named("jug"), asked_only=True)
     assert [len(call.variants) for call in await desk.calls(revision)] == [3]
-    assert (revision.wanted, revision.calls, revision.selection) == (23, 1, "--where 'row == \"jug\"'")
+    assert (revision.wanted, revision.calls, revision.selection) == (23, 1, 'where row == "jug"')
     assert Decimal(json.loads(store.objects[EDITION.key("plan-r1.json")])["total_credits"]) == 3 * PRICE
     assert await desk.freeze(MUG, JUG, choice=_row_named("jug"), asked_only=True) == revision
     (call,) = await desk.calls(revision)

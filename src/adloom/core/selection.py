@@ -8,7 +8,6 @@ selected, so that one condition serves a campaign of many jobs; a name that no r
 from __future__ import annotations
 
 import heapq
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -30,7 +29,7 @@ def again(word: str) -> Again:
     return Verdict.REJECTED if word == Verdict.REJECTED else Status(word)
 
 
-_EXAMPLE = "Write it like --where 'locale == \"zh-CN\"'."
+_EXAMPLE = 'Write it like: locale == "zh-CN"'
 _NAMES_SHOWN = 20
 
 
@@ -50,8 +49,8 @@ class Selection:
 
     def __post_init__(self) -> None:
         if self.first is not None and self.sample is not None:
-            raise SettingInvalid("--first and --sample cannot be combined", remedy="Choose one of them.")
-        for name, count in (("--first", self.first), ("--sample", self.sample)):
+            raise SettingInvalid("the first rows and a sample cannot be combined", remedy="Choose one of them.")
+        for name, count in (("first", self.first), ("sample", self.sample)):
             if count is not None and count < 1:
                 raise SettingInvalid(f"{name} {count} selects nothing", remedy=f"Use 1 or more, like {name} 10.")
         if self.where:
@@ -63,13 +62,13 @@ class Selection:
 
     @property
     def words(self) -> str:
-        """The selection as the options that make it; empty for the whole."""
-        parts = [f"--job {job}" for job in self.jobs]
-        parts += [f"--where {shlex.quote(self.where)}"] if self.where else []
-        parts += [f"--first {self.first}"] if self.first else []
-        parts += [f"--sample {self.sample}"] if self.sample else []
-        parts += [f"--seed {shlex.quote(self.seed)}"] if self.sample and self.seed != "0" else []
-        return " ".join(parts)
+        """The selection for a person and for the plan; empty for the whole."""
+        parts = [f"job {job}" for job in self.jobs]
+        parts += [f"where {self.where}"] if self.where else []
+        parts += [f"first {self.first}"] if self.first else []
+        parts += [f"sample {self.sample}"] if self.sample else []
+        parts += [f"seed {self.seed}"] if self.sample and self.seed != "0" else []
+        return ", ".join(parts)
 
 
 WHOLE = Selection()
@@ -110,7 +109,7 @@ class Picker:
             return self._condition.holds(_names_of(row))
         except BadTemplate as problem:
             raise SettingInvalid(
-                f"--where {self._selection.where[:80]!r} for {row.job}/{row.name}: {problem.message}",
+                f"the condition {self._selection.where[:80]!r} for {row.job}/{row.name}: {problem.message}",
                 remedy='Variables are text: write "12" in quotes, or sku|int for the number.',
             ) from problem
 
@@ -178,9 +177,9 @@ class _Seen:
 
     def check(self, selection: Selection) -> None:
         for job in selection.jobs:
-            _must_be_one_of(job, self.jobs, f"--job {job[:60]}: the campaign has no such job")
+            _must_be_one_of(job, self.jobs, f"job {job[:60]}: the campaign has no such job")
         for name in _condition(selection.where).names if selection.where else ():
-            message = f"--where {selection.where[:80]!r}: no row has a {name[:60]!r}"
+            message = f"the condition {selection.where[:80]!r}: no row has a {name[:60]!r}"
             _must_be_one_of(name, {*self.names, *_SETTINGS}, message)
 
 
@@ -198,7 +197,7 @@ def _condition(text: str) -> Condition:
         return condition(text)
     except BadTemplate as problem:
         allowed = f" ({problem.allowed})" if problem.allowed else ""
-        raise SettingInvalid(f"--where {text[:80]!r}: {problem.message}{allowed}", remedy=_EXAMPLE) from problem
+        raise SettingInvalid(f"the condition {text[:80]!r}: {problem.message}{allowed}", remedy=_EXAMPLE) from problem
 
 
 _SETTINGS = ("job", "row", "prompt", "model", "size", "quality", "priority", "grouping", "variants", "references")

@@ -53,7 +53,8 @@ class Wanted:
         """The part in words; empty for a plan of everything."""
         if not self.asked_only:
             return ""
-        return " ".join((*(f"--only {status}" for status in sorted(self.only)), self.part.selection.words))
+        parts = (*(f"only {status}" for status in sorted(self.only)), self.part.selection.words)
+        return ", ".join(filter(None, parts))
 
     def planner(self) -> Planner:
         """A planner of these rows, for one reading."""
