@@ -254,3 +254,15 @@ def test_a_plan_for_new_takes_alone_asks_for_nothing_else():
     planned, planner = _plan_part(two, known, frozenset({Status.SHORT}), asked_only=True)
     assert [[v.take for call in row.calls for v in call.variants] for row in planned] == [[2], []]
     assert planner.asked.credits == PRICE
+
+
+def test_what_is_asked_for_of_the_whole_is_the_whole():
+    """A run for every row counts them once; its price is that of the plan."""
+    planner = Planner({}, {})
+    rows = [a_row("r1", variants=17), a_row("r2", variants=2)]
+    calls = [call for planned in planner.plan(rows) for call in planned.calls]
+    asked, totals = planner.asked, planner.totals
+    assert (asked.rows, asked.images, asked.calls, asked.floor) == (2, 19, len(calls), 3)
+    assert asked.credits == totals.credits > 0
+    assert (asked.dearest_call, asked.images_by_kind) == (totals.dearest_call, totals.images_by_kind)
+    assert not asked.found
