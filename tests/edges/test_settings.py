@@ -1,4 +1,5 @@
 import copy
+import os
 import pickle
 
 import pytest
@@ -18,6 +19,11 @@ def test_an_empty_environment_gives_the_documented_defaults():
     assert settings.poll_interval_s == 3.0
     assert not settings.dedicated_key
     assert not settings.loopback
+
+
+def test_secrets_of_callbacks_are_read_from_the_process_too(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ADLOOM_CALLBACK_SECRET", "0123456789abcdef" * 2)
+    assert len(read_settings(os.environ).callback_secrets) == 1
 
 
 def test_every_variable_is_read():

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from adloom.core.callbacks import Secret, read_secrets
 from adloom.core.errors import SettingInvalid
@@ -119,7 +119,7 @@ class Settings(BaseSettings):
         POLL_INTERVAL_S, alias="ADLOOM_POLL_INTERVAL_S"
     )
     dedicated_key: _Flag = Field(default=False, alias="ADLOOM_DEDICATED_KEY")
-    callback_secrets: Annotated[tuple[Secret, ...], BeforeValidator(_secrets)] = Field(
+    callback_secrets: Annotated[tuple[Secret, ...], NoDecode, BeforeValidator(_secrets)] = Field(
         (), alias="ADLOOM_CALLBACK_SECRET"
     )
     """The first makes addresses; the others are recognised as well."""
