@@ -25,41 +25,41 @@ def count(table: str, name: str) -> int:
 
 @needs_strace
 def test_killed_at_any_system_call_a_run_resumes_without_buying_twice_or_losing_an_image():
-    table = torture("kill_points.py", "--sample", "12", "--workers", "1")
-    assert count(table, "killed dedicated") + count(table, "killed ignored") >= 10
+    table = torture("kill_points.py", "--sample", "8", "--workers", "1")
+    assert count(table, "killed dedicated") + count(table, "killed ignored") >= 6
     assert count(table, "double purchases") == count(table, "lost images") == 0
 
 
 @needs_strace
 def test_killed_in_any_step_from_a_rejected_image_to_a_delivery_the_same_commands_go_on_as_if_nothing_was():
-    table = torture("loop_kills.py", "--sample", "6", "--workers", "1")
-    assert count(table, "kills") >= 5
+    table = torture("loop_kills.py", "--sample", "4", "--workers", "1")
+    assert count(table, "kills") >= 3
     assert count(table, "double purchases") == count(table, "lost images") == 0
 
 
 @needs_strace
 def test_an_error_of_disk_or_network_ends_a_run_cleanly_and_costs_nothing():
-    table = torture("io_errors.py", "--sample", "12", "--workers", "1")
-    assert count(table, "struck disk") >= 5
+    table = torture("io_errors.py", "--sample", "8", "--workers", "1")
+    assert count(table, "struck disk") >= 3
     assert count(table, "double purchases") == count(table, "lost images") == 0
 
 
 @needs_strace
 def test_whatever_a_power_cut_takes_a_run_resumes_without_buying_twice_or_losing_an_image():
-    table = torture("power_cut.py", "--sample", "12", "--workers", "1")
-    assert count(table, "struck with something unsafe") >= 2
+    table = torture("power_cut.py", "--sample", "8", "--workers", "1")
+    assert count(table, "struck with something unsafe") >= 1
     assert count(table, "double purchases") == count(table, "lost images") == 0
 
 
 def test_without_file_descriptors_or_memory_a_run_ends_and_costs_nothing():
-    table = torture("starvation.py", "--runs", "9", "--workers", "1")
-    assert count(table, "runs without files") == 3
+    table = torture("starvation.py", "--runs", "6", "--workers", "1")
+    assert count(table, "runs without files") == 2
     assert count(table, "double purchases") == count(table, "lost images") == 0
 
 
 def test_processes_that_are_killed_and_paused_at_random_share_a_campaign_without_harm():
-    table = torture("random_kills.py", "--kills", "20", "--workers", "1")
-    assert count(table, "kills") >= 20
+    table = torture("random_kills.py", "--kills", "12", "--workers", "1")
+    assert count(table, "kills") >= 12
     assert count(table, "double purchases") == count(table, "lost images") == 0
 
 
