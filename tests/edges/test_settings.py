@@ -130,3 +130,10 @@ def test_callback_secrets_come_newest_first_and_are_shown_nowhere():
     ]
     assert "canary" not in repr(settings)
     assert read_settings({}).callback_secrets == ()
+
+
+def test_only_the_environment_that_is_given_counts(monkeypatch):
+    monkeypatch.setenv("EVOLINK_BASE_URL", "https://elsewhere.example.com")
+    monkeypatch.setenv("ADLOOM_POLL_INTERVAL_S", "9")
+    settings = read_settings({"ADLOOM_POLL_INTERVAL_S": "  "})
+    assert (settings.base_url, settings.poll_interval_s) == ("https://api.evolink.ai", 3.0)

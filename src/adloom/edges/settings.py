@@ -1,6 +1,6 @@
 """Settings from the environment: read once, on request, checked as a whole.
 
-pydantic-settings reads the variables and collects every problem; what is wrong with a value is said here, without
+pydantic-settings checks the variables and collects every problem; what is wrong with a value is said here, without
 repeating it.
 """
 
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from adloom.core.callbacks import Secret, read_secrets
 from adloom.core.errors import SettingInvalid
@@ -105,7 +105,6 @@ class Settings(BaseSettings):
         frozen=True,
         arbitrary_types_allowed=True,
         case_sensitive=True,
-        env_ignore_empty=True,
         extra="ignore",
         hide_input_in_errors=True,
         populate_by_name=True,
@@ -119,12 +118,24 @@ class Settings(BaseSettings):
         POLL_INTERVAL_S, alias="ADLOOM_POLL_INTERVAL_S"
     )
     dedicated_key: _Flag = Field(default=False, alias="ADLOOM_DEDICATED_KEY")
-    callback_secrets: Annotated[tuple[Secret, ...], NoDecode, BeforeValidator(_secrets)] = Field(
+    callback_secrets: Annotated[tuple[Secret, ...], BeforeValidator(_secrets)] = Field(
         (), alias="ADLOOM_CALLBACK_SECRET"
     )
     """The first makes addresses; the others are recognised as well."""
     embedded: _Flag = Field(default=False, alias="ADLOOM_EMBEDDED_SANDBOX")
     """Whether the API is the sandbox that adloom has started itself."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings' signature, as are the next three
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what ``read_settings`` is given: an environment of the caller's, without values that are blank."""
+        return (init_settings,)
 
     @field_validator("base_url", "files_url")
     @classmethod
