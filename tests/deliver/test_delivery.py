@@ -310,3 +310,24 @@ def test_the_page_shows_each_image_with_its_files_and_why_some_are_refused(desk:
     assert "cannot be cut from it without enlarging" in page
     assert 'style="top:10.0%;bottom:10.0%;left:10.0%;right:10.0%"' in page
     assert page.count("<section>") == 5
+
+
+MERGED = """
+campaign: test
+duplicates: merge
+budget: {usd: 5}
+defaults: {size: "1:1", quality: 2K}
+jobs:
+  - {id: feed, prompt: "a mug", deliver: [meta-feed-square]}
+  - {id: wide, prompt: "a mug", deliver: [google-landscape]}
+"""
+
+
+def test_jobs_that_share_an_image_each_keep_their_files(tmp_path: Path):
+    with open_desk(tmp_path) as desk:
+        source = desk.write(MERGED)
+        assert desk.run("run", source).returncode == 0
+        assert "2 files made" in desk.run("deliver", source).stdout
+        before = _stamps(desk.edition / "delivery")
+        assert "0 files made, 2 already there" in desk.run("deliver", source).stdout
+        assert _stamps(desk.edition / "delivery") == before

@@ -1,9 +1,9 @@
 """One delivery: makes every file that is missing or outdated, then its record, ``delivery.json`` last.
 
-A delivery's folder holds ``<channel>/<name>.<ext>``, and ``records/<variant key>.json``, written behind the files of
-one master. However a delivery ends, the next one makes only what has no record yet. ``delivery.jsonl`` (one line a
-file, in plan order), ``delivery.csv`` and ``delivery.json`` (counts, and the hashes of both) are derived at the end;
-nothing in them depends on when or how often they were written.
+A delivery's folder holds ``<channel>/<name>.<ext>``, and ``records/<variant key>-<row>.json``, written behind the
+files of one master. However a delivery ends, the next one makes only what has no record yet. ``delivery.jsonl`` (one
+line a file, in plan order), ``delivery.csv`` and ``delivery.json`` (counts, and the hashes of both) are derived at the
+end; nothing in them depends on when or how often they were written.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from adloom.core.carried import carried
 from adloom.core.channel import Channel
 from adloom.core.delivery import Marking
 from adloom.core.errors import InputError
+from adloom.core.identity import digest
 from adloom.core.rendition import (
     DELIVERED,
     DESCRIPTIVE,
@@ -43,8 +44,6 @@ from adloom.ledger.edition import Edition, from_json
 from adloom.ports import Store
 
 RECORD_SCHEMA = "adloom.delivery-record/1"
-CHECKED_AT_ONCE = 8
-"""Masters whose files are checked concurrently: only the store's latency counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +272,8 @@ async def _is_right(place: Place, line: Mapping[str, Any], master: Master, order
 
 
 def _record_key(place: Place, master: Master) -> str:
-    return place.key(f"records/{master.variant_key}.json")
+    row = digest(master.job, master.row)[:8]  # rows that are merged share their images, and may want other files
+    return place.key(f"records/{master.variant_key}-{row}.json")
 
 
 def _record(master: Master, lines: Mapping[str, Mapping[str, Any]]) -> bytes:

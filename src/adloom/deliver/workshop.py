@@ -16,12 +16,12 @@ import PIL
 
 from adloom.core.crop import DEFAULT_FOCUS, Focus
 from adloom.core.errors import SettingInvalid
-from adloom.core.rendition import Master, Order
+from adloom.core.rendition import RECIPE, Master, Order
 from adloom.deliver.children import CannotBeDone, Child, ChildDied
 from adloom.deliver.encode import MEDIA_TYPES
 from adloom.deliver.marks.signing import CERTIFICATE, Signing
 
-MAKER = f"pillow {PIL.__version__}"
+MAKER = f"pillow {PIL.__version__}, recipe {RECIPE}"
 """The encoder: another version may produce other bytes."""
 
 TRIES = 2
