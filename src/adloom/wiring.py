@@ -13,8 +13,8 @@ from functools import partial
 from random import Random
 
 from adloom.campaign.files import FileCampaign
-from adloom.campaign.reference_check import check_references
-from adloom.campaign.references import hosted_form, read_file
+from adloom.campaign.references.check import check_references
+from adloom.campaign.references.reader import hosted_form, read_file
 from adloom.core.errors import AdloomError, CampaignInvalid, Problem
 from adloom.core.exits import StopReason
 from adloom.core.limits import PROFILES, STRICT

@@ -9,7 +9,7 @@ from PIL import Image
 from support.desk import CliRig
 
 from adloom.campaign.files import open_campaign
-from adloom.campaign.references import hosted_form
+from adloom.campaign.references.reader import hosted_form
 from adloom.core.errors import CampaignInvalid
 
 FORMATS = {"webp": "WEBP", "gif": "GIF", "bmp": "BMP", "tiff": "TIFF"}

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from adloom.campaign.axes import crossed_source, product_source
-from adloom.campaign.axes_reader import AxesReader
+from adloom.campaign.axes.product import crossed_source, product_source
+from adloom.campaign.axes.reader import AxesReader
 from adloom.campaign.brand_words import read_words
 from adloom.campaign.chains import check_chains, jobs_named, of_job
 from adloom.campaign.delivery import BadChannel, DeliveryReader, channel_of, marking_of, rights_of
@@ -24,7 +24,7 @@ from adloom.campaign.jobs import (
     table_source,
 )
 from adloom.campaign.problems import Place, Report
-from adloom.campaign.references import ReadFrom, ReferenceReader
+from adloom.campaign.references.reader import ReadFrom, ReferenceReader
 from adloom.campaign.schema.campaign import STAND_IN, HeadFile, JobFile, SettingsFile, read_head, read_jobs
 from adloom.campaign.settings import AXES, STANDARD, SettingsReader, Texts
 from adloom.campaign.sources.origin import Origin

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from adloom.campaign.axes import values_in
+from adloom.campaign.axes.product import values_in
 from adloom.campaign.problems import Report
 from adloom.campaign.schema.campaign import WordsFile
 from adloom.campaign.sources.origin import Origin

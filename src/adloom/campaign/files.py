@@ -20,8 +20,8 @@ from adloom.campaign.file_names import FileNames
 from adloom.campaign.jobs import Job, SourceRow, table_source
 from adloom.campaign.merging import MERGED_JOBS, SharedImages
 from adloom.campaign.problems import Place, Report
-from adloom.campaign.reference_check import place_of_references
-from adloom.campaign.references import ReadFrom, ReferenceReader
+from adloom.campaign.references.check import place_of_references
+from adloom.campaign.references.reader import ReadFrom, ReferenceReader
 from adloom.campaign.rows import RowReader
 from adloom.campaign.settings import STANDARD, SettingsReader, Texts
 from adloom.campaign.sources.origin import origin_of

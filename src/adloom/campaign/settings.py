@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from adloom.campaign.chains import link_of
 from adloom.campaign.problems import did_you_mean
-from adloom.campaign.references import ReferenceReader
+from adloom.campaign.references.reader import ReferenceReader
 from adloom.core.campaign import Grouping, Options
 from adloom.core.chain import Chains
 from adloom.core.family import Unsupported, standing_options, unsupported

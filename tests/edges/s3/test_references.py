@@ -9,7 +9,7 @@ from PIL import Image
 from support.s3_server import BUCKET, S3Server
 from support.shop import SandboxRig, campaign_text
 
-from adloom.campaign.references import BadReference, ReadFrom, ReferenceReader, read_file
+from adloom.campaign.references.reader import BadReference, ReadFrom, ReferenceReader, read_file
 from adloom.campaign.sources.origin import Origin
 from adloom.core.errors import InputError
 from adloom.core.limits import STRICT

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from adloom.campaign.axes import (
+from adloom.campaign.axes.product import (
     AxisSample,
     Dimension,
     Dimensions,

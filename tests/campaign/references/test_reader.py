@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from adloom.campaign.references import BadReference, ReadFrom, ReferenceReader, url_reference
+from adloom.campaign.references.reader import BadReference, ReadFrom, ReferenceReader, url_reference
 from adloom.campaign.sources.origin import Origin
 from adloom.core.limits import STRICT, WIDE
 from adloom.edges.addresses import BadAddress, check_url

@@ -1,0 +1,4 @@
+"""The axes of a job: ``reader`` takes them from a campaign file, ``product`` makes rows of them.
+
+May import what ``campaign`` may.
+"""
