@@ -107,3 +107,15 @@ def test_a_campaign_with_problems_explains_nothing_but_those(tmp_path):
     (tmp_path / "x.csv").write_text("prompt,size\na cup,1:7\n")
     with pytest.raises(CampaignInvalid, match="1:7"):
         explain(open_campaign(Path(tmp_path / "x.csv")), "x", 5)
+
+
+@pytest.mark.parametrize(("looks", "reference", "said"), [(True, "logo", 1), (True, "own", 0), (False, "logo", 0)])
+def test_a_row_says_that_its_addresses_are_looked_at(tmp_path, looks, reference, said):
+    (tmp_path / "own.png").write_bytes((Path(__file__).parents[2] / "campaigns/references/bottle.png").read_bytes())
+    (tmp_path / "c.yaml").write_text(
+        f"campaign: c\ncheck_references: {str(looks).lower()}\n"
+        "references: {logo: 'https://example.com/logo.png', own: {file: own.png}}\n"
+        f"jobs: [{{id: a, prompt: x, references: [{reference}]}}]\n"
+    )
+    (explained,), _ = explain(open_campaign(tmp_path / "c.yaml"), "a", 1)
+    assert sum(part.name == "check_references" and "looked at" in part.value for part in explained.settings) == said

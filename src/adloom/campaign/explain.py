@@ -35,7 +35,8 @@ def explain(campaign: FileCampaign, wanted: str, most: int) -> tuple[tuple[Expla
     count = len(found) + sum(1 for _ in named)
     if not found:
         raise _no_such_row(campaign, job, row)
-    return tuple(map(_explanation, found)), count
+    looks = campaign.campaign.check_references
+    return tuple(_explanation(each, looks=looks) for each in found), count
 
 
 def _check_job(campaign: FileCampaign, job: str) -> None:
@@ -63,7 +64,7 @@ def _names(campaign: FileCampaign, job: str) -> Iterator[str]:
     return (row.name for row in campaign.rows() if row.job == job)
 
 
-def _explanation(traced: TracedRow) -> Explanation:
+def _explanation(traced: TracedRow, *, looks: bool) -> Explanation:
     row, source, job = traced
     own = "prompt" in source.overrides
     key = key_for(job.prompts, str(source.variables.get(LOCALE, ""))) or ""
@@ -74,6 +75,10 @@ def _explanation(traced: TracedRow) -> Explanation:
     )
     variables = tuple(Part(name, _text(value), _origin(job, source, name)) for name, value in source.variables.items())
     place, settings = _written(source.place), tuple(_settings(row, source, job))
+    if looks and any(reference.url for reference in row.references):
+        settings += (
+            Part("check_references", "true: its addresses are looked at before anything is bought", "the head"),
+        )
     return Explanation(row, place, source.combination, template, variables, settings)
 
 
