@@ -8,7 +8,7 @@ from adloom.core.decision import Decision, Verdict, conflicts, decision_from, is
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 VARIANT = "a" * 64
-REJECTED = Decision(VARIANT, Verdict.REJECTED, 2, "too dark", "brighter", "ann", NOON, "0" * 16)
+REJECTED = Decision(VARIANT, Verdict.REJECTED, 2, "too dark", "brighter", by="ann", time=NOON, writer="0" * 16)
 
 
 def test_a_fact_reads_back_as_it_was_written():

@@ -8,7 +8,7 @@ machine.
 
 from __future__ import annotations
 
-import os
+import json
 import subprocess
 import sys
 import tempfile
@@ -115,20 +115,28 @@ class Cost(NamedTuple):
     said: str
 
 
+WEIGHER = """
+import json, resource, subprocess, sys
+limit = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+code = subprocess.run(sys.argv[2:], stderr=subprocess.STDOUT).returncode
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print("\\n" + json.dumps([code, used.ru_utime + used.ru_stime, used.ru_maxrss // 1024]))
+"""
+"""A small process between this one and the command: a child's peak starts at that of the process that forked it."""
+
+
 def cost_of(make: Callable[[Path], Path], most_cpu_s: int = 60) -> Cost:
     """Plan a file with the command line, in a process that is killed after so many seconds of the processor."""
     with tempfile.TemporaryDirectory() as name:
         path = make(Path(name))
         command = [str(ADLOOM), "plan", str(path), "--archive", f"{name}/archive"]
-        limited = ["sh", "-c", f'ulimit -t {most_cpu_s}; exec "$@"', "sh", *command]
-        with tempfile.TemporaryFile() as output:
-            process = subprocess.Popen(limited, stdout=output, stderr=output)
-            _, status, used = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            output.seek(0)
-            said = output.read().decode(errors="replace")
+        weighed = [sys.executable, "-I", "-c", WEIGHER, str(most_cpu_s), *command]
+        done = subprocess.run(weighed, capture_output=True, check=True)
+        said, _, costs = done.stdout.decode(errors="replace").rstrip().rpartition("\n")
+        code, cpu_s, peak_mb = json.loads(costs)
         size_bytes = sum(each.stat().st_size for each in Path(name).glob("*.*"))
-    return Cost(process.returncode, used.ru_utime + used.ru_stime, used.ru_maxrss // 1024, size_bytes, said)
+    return Cost(code, cpu_s, peak_mb, size_bytes, said)
 
 
 def torture(until: float = float("inf")) -> Tally:
