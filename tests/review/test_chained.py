@@ -49,6 +49,7 @@ async def test_a_chained_job_waits_and_every_place_says_so(shop: SandboxRig, rev
     assert f"waits:   {WAITS}" in result_lines(result)
     manifest = result.published.manifest
     assert manifest["waits"] == [{"job": "banner", "for": "mug", "images": 3}]
+    assert "as far as it can be: 3 images wait for an approval" in (shop.edition() / "gallery.html").read_text()
     assert (manifest["totals"]["open"], manifest["status"]) == (3, "partial")
     assert {line["reason"] for line in banners(shop)} == {"waits until images of job mug are approved"}
     assert "waits until images of job mug are approved" in (shop.edition() / "review.html").read_text()

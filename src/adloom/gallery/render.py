@@ -45,6 +45,16 @@ class Head:
     sandbox: bool
     has_manifest: bool
     has_delivery: bool = False
+    waits: int = 0
+    """Images that nobody can buy before those of another job are approved."""
+
+    @property
+    def headline(self) -> str:
+        """How the edition stands, in a sentence."""
+        missing = sum(self.totals[status] for status in Status if status is not Status.ARCHIVED)
+        if self.status == "partial" and self.waits == missing:
+            return f"Finished, as far as it can be: {self.waits} images wait for an approval"
+        return STATUS_WORDS.get(self.status, self.status)
 
 
 def render_page(head: Head, contents: Contents, number: int, rows: Sequence[RowView]) -> bytes:
@@ -90,7 +100,6 @@ def _environment() -> Environment:
         "base-uri 'none'; form-action 'none'",
         page_name=page_name,
         delivery_page=DELIVERY_PAGE,
-        status_words=STATUS_WORDS,
     )
     environment.filters["plural"] = _plural
     return environment

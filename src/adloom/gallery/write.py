@@ -72,6 +72,7 @@ async def _head(store: Store, edition: Edition, revision: Revision, tally: Tally
         revision.number,
         revision.origin.is_stand_in,
         has_manifest=bool(manifest),
+        waits=sum(each["images"] for each in manifest.get("waits", ())) if is_current else 0,
         has_delivery=edition.key(DELIVERY_PAGE) in [each.key async for each in store.list(edition.key(DELIVERY_PAGE))],
     )
 
