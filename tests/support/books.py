@@ -91,16 +91,20 @@ ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
         "book.xlsx: this sheet has more than 1,500,000 cells, empty ones included",
     ),
     "texts without end": (
-        lambda path: write(path, texts=_texts("<si/>" * 2_000_000)),
+        lambda path: write(path, method=zipfile.ZIP_STORED, texts=_texts("<si/>" * 2_000_000)),
         "book.xlsx: this sheet has more than 1,500,000 cells, empty ones included",
     ),
+    "texts that are all alike": (
+        lambda path: write(path, texts=_texts("<si><t/></si>" * 4_000_000)),
+        "book.xlsx: a part of this workbook, xl/sharedStrings.xml, has 52 MB (at most ",
+    ),
     "a text of many pieces": (
-        lambda path: write(path, texts=_texts("<si>" + "<t>ab</t>" * 3_000_000 + "</si>")),
+        lambda path: write(path, method=zipfile.ZIP_STORED, texts=_texts("<si>" + "<t>ab</t>" * 3_000_000 + "</si>")),
         "book.xlsx: this workbook cannot be read (an endless text)",
     ),
     "long texts": (
         lambda path: write(path, texts=_texts(f"<si><t>{'€' * 30_000}</t></si>" * 2_000)),
-        "book.xlsx: the texts of this workbook have more than 50,000,000 characters",
+        "book.xlsx: a part of this workbook, xl/sharedStrings.xml, has 180 MB (at most ",
     ),
     "a text that is not a cell's": (
         lambda path: write(path, ROW.format("x" * 60_000_000)),

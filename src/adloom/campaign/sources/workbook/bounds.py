@@ -6,6 +6,11 @@ LARGEST_BYTES = 50_000_000
 LARGEST_UNPACKED_BYTES = 250_000_000
 """Ours, both: 100,000 rows of prompts take a fifth of it, a bomb takes more."""
 
+TEXTS_PACKED = 100
+SMALL_TEXTS_BYTES = 5_000_000
+"""Shared texts beyond so many bytes may be so many times larger than in the zip. Excel keeps each text once, and
+300,000 texts that differ pack to a tenth; texts that are all alike pack to a five-hundredth, and each costs time."""
+
 SMALL_PART_BYTES = 10_000_000
 """For the workbook itself, its relations and its formats, for which kilobytes suffice."""
 

@@ -22,6 +22,8 @@ from adloom.campaign.sources.workbook.bounds import (
     MOST_NAMES,
     MOST_PARTS,
     SMALL_PART_BYTES,
+    SMALL_TEXTS_BYTES,
+    TEXTS_PACKED,
     Damaged,
     TooLarge,
 )
@@ -64,7 +66,9 @@ class Book:
         try:
             texts = Texts()
             if self._texts in self._archive.namelist():
-                for _ in self._parsed(self._texts, texts, LARGEST_UNPACKED_BYTES):
+                packed_bytes = self._archive.getinfo(self._texts).compress_size
+                most_bytes = min(LARGEST_UNPACKED_BYTES, max(SMALL_TEXTS_BYTES, TEXTS_PACKED * packed_bytes))
+                for _ in self._parsed(self._texts, texts, most_bytes):
                     pass
             read = Rows(texts, self._formats, MAC_EPOCH if self._is_1904 else WINDOWS_EPOCH)
             for _ in self._parsed(self._sheets[sheet], read, LARGEST_UNPACKED_BYTES):
