@@ -551,7 +551,8 @@ class Checks:
             lost = {_picture(attempt, image.index) for image in attempt.images if image.fate is ImageFate.LOST}
             self.world.seen["lost"] += len(lost)
             absent = {i for i, image in enumerate(made.images) if image not in stored}
-            if made.form == "signature" and len(absent) <= len(lost):  # which of them is which, nobody can tell
+            given_up = sum(image.fate is not ImageFate.ARCHIVED for image in attempt.images)
+            if made.form == "signature" and len(absent) <= given_up:  # which of them is which, nobody can tell
                 continue
             all_links_lost = len(lost) == len(set(made.links(0)))  # two images may share one link
             if not absent <= lost and not all_links_lost:
