@@ -86,3 +86,17 @@ async def test_programs_get_numbers_and_whose_money_they_are(store: MemoryStore,
     summary = plan_summary(await look_at(world, FakeSource(ROWS), sandbox=True))
     assert (summary["usd"], summary["credits"], summary["fits_budget"]) == (0.5175, 35.19, True)
     assert (summary["origin"], summary["sandbox"]) == (SANDBOX, True)
+
+
+@pytest.mark.parametrize(
+    ("variants", "note"),
+    [
+        ((8, 9), "note      1 row repeats an earlier row's request and buys images of its own"),
+        ((1, 1, 1), "; packed together they need 2 fewer calls"),
+    ],
+)
+async def test_rows_that_ask_for_the_same_are_said_with_what_packing_saves(store, clock, variants, note):
+    rows = [a_row(f"mug-{number}", prompt="a mug", variants=each) for number, each in enumerate(variants)]
+    lines = plan_lines(await look_at(a_world(store, clock, ScriptedApi(clock)), FakeSource(rows)))
+    assert any(note in line for line in lines)
+    assert not any("0 fewer" in line for line in lines)

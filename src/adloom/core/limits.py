@@ -60,6 +60,23 @@ class ReferenceLimits:
     height_px: int
     least_side_px: int
 
+    def fault_of_pixels(self, width: int, height: int) -> tuple[str, str] | None:
+        """What is wrong with an image of so many pixels, and what is allowed; None for nothing."""
+        longer, shorter = max(width, height), min(width, height)
+        faults = (
+            (width > self.width_px or height > self.height_px, f"at most {self.width_px}×{self.height_px}"),
+            (shorter < self.least_side_px, f"at least {self.least_side_px} on each side"),
+            (longer > self.ratio * shorter, f"no side more than {self.ratio} times the other"),
+        )
+        allowed = next((allowed for is_wrong, allowed in faults if is_wrong), "")
+        return (f"has {width}×{height} pixels", allowed) if allowed else None
+
+    def fault_of_bytes(self, size_bytes: int) -> tuple[str, str] | None:
+        """The same for a file of so many bytes."""
+        if size_bytes <= self.size_bytes:
+            return None
+        return f"has {size_bytes / 1e6:.1f} MB", f"at most {self.size_bytes / 1e6:g} MB"
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:

@@ -19,6 +19,7 @@ import httpx
 
 from adloom.core.errors import PictureUnjudged
 from adloom.core.limits import ReferenceLimits
+from adloom.core.retrying import retried
 from adloom.edges.evolink import transport
 from adloom.edges.evolink.hops import Hops, NotFollowed
 from adloom.edges.pictures import Header, PictureDecoder
@@ -113,16 +114,17 @@ class ReferenceHosts:
             host = urlsplit(url).netloc
             if self._failed[host] >= ADDRESSES_OF_A_DEAD_HOST:
                 return Fault("cannot be looked at: its host did not answer for others", _ANSWERING)
-            why = ""
-            for wait_s in (0.0, *WAITS_S):
-                if wait_s:
-                    await self._sleep(wait_s)
-                try:
-                    return await self._fault_of_one_try(url)
-                except _Wavers as error:
-                    why = str(error)
-            self._failed[host] += 1
-            return Fault(f"cannot be looked at, in {TRIES} tries: {why}", _ANSWERING)
+            try:
+                return await retried(
+                    lambda: self._fault_of_one_try(url),
+                    again=lambda error: isinstance(error, _Wavers),
+                    wait_s=lambda _, failures: WAITS_S[min(failures, len(WAITS_S) - 1)],
+                    sleep=self._sleep,
+                    ends=lambda tries: tries >= TRIES,
+                )
+            except _Wavers as error:
+                self._failed[host] += 1
+                return Fault(f"cannot be looked at, in {TRIES} tries: {error}", _ANSWERING)
 
     async def _fault_of_one_try(self, url: str) -> Fault | None:
         try:
@@ -191,18 +193,12 @@ class ReferenceHosts:
         return header
 
     def _judge_size(self, size_bytes: int | None) -> None:
-        if size_bytes is not None and size_bytes > self._limits.size_bytes:
-            raise _Refused(f"has {size_bytes / 1e6:.1f} MB", f"at most {self._limits.size_bytes / 1e6:g} MB")
+        if size_bytes is not None and (fault := self._limits.fault_of_bytes(size_bytes)):
+            raise _Refused(*fault)
 
     def _judge_pixels(self, header: Header) -> None:
-        limits, pixels = self._limits, f"has {header.width_px}×{header.height_px} pixels"
-        longer, shorter = max(header.width_px, header.height_px), min(header.width_px, header.height_px)
-        if header.width_px > limits.width_px or header.height_px > limits.height_px:
-            raise _Refused(pixels, f"at most {limits.width_px}×{limits.height_px}")
-        if shorter < limits.least_side_px:
-            raise _Refused(pixels, f"at least {limits.least_side_px} on each side")
-        if longer > limits.ratio * shorter:
-            raise _Refused(pixels, f"no side more than {limits.ratio} times the other")
+        if fault := self._limits.fault_of_pixels(header.width_px, header.height_px):
+            raise _Refused(*fault)
 
 
 _PICTURE = {"Accept": "image/*,*/*;q=0.5"}

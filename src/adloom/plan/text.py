@@ -115,8 +115,11 @@ def _notes(assessment: Assessment) -> tuple[str, ...]:
     packing = assessment.surveyed.packing
     if packing is None or not packing.bought_apart:
         return models
-    same = f"{packing.bought_apart} rows ask for exactly the same as one before them and buy images of their own"
-    return (*models, f"{same}, in {packing.saved} calls fewer than one by one")
+    apart, saved = packing.bought_apart, packing.saved
+    one = "1 row repeats an earlier row's request and buys images of its own"
+    rows = one if apart == 1 else f"{apart} rows repeat an earlier row's request and buy images of their own"
+    calls = f"; packed together they need {saved} fewer {'call' if saved == 1 else 'calls'}" if saved else ""
+    return (*models, rows + calls)
 
 
 def _change_lines(assessment: Assessment) -> list[str]:

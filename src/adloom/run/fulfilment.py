@@ -166,7 +166,7 @@ class Fulfilment:
             log.warning("call %s is left for a later run: the API cannot be read", call)
         except AdloomError as error:
             self._gate.close(Stop.because(StopReason.OUTAGE, error))
-        except Exception:  # the one broad except: an unexpected error in one call must not end the others
+        except Exception:  # an unexpected error in one call must not end the others
             log.exception("call %s met an unexpected error and is left for a later run", call)
             self.surprised = True
 

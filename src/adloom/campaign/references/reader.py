@@ -108,15 +108,11 @@ class ReferenceReader:
     def _check_master(self, master: Master) -> None:
         """Judge an archived image by what was recorded of it. Raises BadReference."""
         text = f"the approved image {master.key}"
-        if master.size_bytes > self._limits.size_bytes:
-            raise self._too_large(text, master.size_bytes)
+        self._check_bytes(text, master.size_bytes)
         kind = master.media_type.removeprefix("image/")
         if kind not in self._hosted and not self._is_converted(kind):
             raise BadReference(f"{text} is a {kind} image", "one of " + ", ".join(self._hosted))
-        self._check_sides(text, master.width_px, master.height_px)
-
-    def _too_large(self, text: str, size_bytes: int) -> BadReference:
-        return BadReference(f"{text} has {size_bytes / 1e6:.1f} MB", f"at most {self._limits.size_bytes / 1e6:g} MB")
+        self._check_pixels(text, master.width_px, master.height_px)
 
     def read(self, text: str) -> Reference:
         """The reference that a name, an address or a path denotes. Raises BadAddress."""
@@ -163,8 +159,7 @@ class ReferenceReader:
             raise BadReference(f"{shown(text)} is outside the campaign file's folder", "a file inside it")
         if not stat.S_ISREG(state.st_mode):
             raise BadReference(f"{shown(text)} is not a file", "a picture")
-        if state.st_size > self._limits.size_bytes:
-            raise self._too_large(shown(text), state.st_size)
+        self._check_bytes(shown(text), state.st_size)
         try:
             content = path.read_bytes()
         except OSError as error:
@@ -196,7 +191,7 @@ class ReferenceReader:
             others = CONVERTIBLE if self._converts else ()
             raise BadReference(f"{shown(text)} {what}", "one of " + ", ".join((*self._hosted, *others)))
         name = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        if not self._check_pixels(content, text, kind):
+        if not self._check_picture(content, text, kind):
             self._opaque.add(name)
         if self._is_converted(kind):
             self._check_conversion(content, text, kind)
@@ -227,7 +222,7 @@ class ReferenceReader:
             raise BadReference(f"{shown(text)} has {size}, which it is converted to", allowed)
         self.converted[text] = kind
 
-    def _check_pixels(self, content: bytes, text: str, kind: str) -> bool:
+    def _check_picture(self, content: bytes, text: str, kind: str) -> bool:
         """Check an image; returns whether it may have transparent pixels. Raises BadReference."""
         from PIL import Image  # noqa: PLC0415 - slow to import, and most campaigns have no files
 
@@ -237,20 +232,20 @@ class ReferenceReader:
                 is_transparent = image.has_transparency_data
         except Exception as error:
             raise BadReference(f"{shown(text)} is a damaged {kind} image", "a picture that opens") from error
-        self._check_sides(shown(text), width, height)
+        self._check_pixels(shown(text), width, height)
         if frames > 1 and not (kind == "gif" and self._is_converted(kind)):
             raise BadReference(f"{shown(text)} is animated", "a still picture")
         return is_transparent
 
-    def _check_sides(self, text: str, width: int, height: int) -> None:
-        limits = self._limits
-        pixels = f"{text} has {width}×{height} pixels"
-        if width > limits.width_px or height > limits.height_px:
-            raise BadReference(pixels, f"at most {limits.width_px}×{limits.height_px}")
-        if min(width, height) < limits.least_side_px:
-            raise BadReference(pixels, f"at least {limits.least_side_px} on each side")
-        if max(width, height) > limits.ratio * min(width, height):
-            raise BadReference(pixels, f"no side more than {limits.ratio} times the other")
+    def _check_pixels(self, text: str, width: int, height: int) -> None:
+        if fault := self._limits.fault_of_pixels(width, height):
+            what, allowed = fault
+            raise BadReference(f"{text} {what}", allowed)
+
+    def _check_bytes(self, text: str, size_bytes: int) -> None:
+        if fault := self._limits.fault_of_bytes(size_bytes):
+            what, allowed = fault
+            raise BadReference(f"{text} {what}", allowed)
 
 
 def hosted_form(content: bytes, profile: str) -> bytes:

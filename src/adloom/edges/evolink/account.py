@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
@@ -11,7 +12,7 @@ from adloom.edges.evolink.text import Cleaner
 from adloom.edges.settings import Settings
 
 
-class AccountClient:
+class AccountClient(ABC):
     """A client that sends the key of one account. Close it with ``aclose`` or use it as an async context.
 
     Raises SettingInvalid without a key.
@@ -34,6 +35,6 @@ class AccountClient:
     ) -> None:
         await self.aclose()
 
+    @abstractmethod
     async def aclose(self) -> None:
         """Close the connections."""
-        raise NotImplementedError
