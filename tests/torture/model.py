@@ -289,7 +289,10 @@ class Search:
         former_are_free = former_are_free or not self.rules.unknown_is_not_free
         undisturbed = len(attempts) - 1 == step.attempt and latest.sends == step.send and latest.stage == "sending"
         if self.rules.look_again and not (undisturbed and former_are_free):
-            yield "sees that somebody said something, and sends nothing", self._at(state, run, call, Step())
+            yield (
+                "sees that somebody said something, and sends nothing",
+                self._at(state, run, call, step._replace(at="refused")),
+            )
             return
         yield "looks again", self._at(state, run, call, step._replace(at="ready"))
 

@@ -112,14 +112,17 @@ class Sender:
         _, mine = await self._ledger.decide(order.call, name, fields)
         forbidden = mine and await self._is_forbidden(order.call)
         facts = await self._ledger.refresh(order.call)  # last of all: someone may have recorded something meanwhile
-        undisturbed = facts.attempts[-1].number == attempt and facts.latest.sends == send and facts.former_are_free
-        if mine and not forbidden and undisturbed and facts.stage is Stage.SENDING:
+        is_latest = facts.attempts[-1].number == attempt and facts.latest.sends == send
+        outdated = forbidden or not facts.former_are_free
+        if mine and is_latest and facts.stage is Stage.SENDING and not outdated:
             return True
-        if mine and (forbidden or not facts.former_are_free):  # what this run decided and did not send was not sent
-            reason = "a former task of the call completed after all, runs again, was charged, or could not be read"
+        if mine:  # only this run can say that what it decided was not sent
+            reason = "somebody else recorded something about the call before it was sent"
+            if outdated:
+                reason = "a former task of the call completed after all, runs again, was charged, or could not be read"
             not_sent = {"kind": RefusalKind.NOT_SENT, "reason": reason}
             await self._ledger.note(order.call, f"a{attempt}-refused-{send}", not_sent)
-            if not facts.attempts[-1].open_unknowns:
+            if outdated and not facts.attempts[-1].open_unknowns:
                 await self.withdraw(order, attempt, send + 1)
         return False
 
