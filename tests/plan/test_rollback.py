@@ -5,9 +5,10 @@ import json
 import shutil
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import count
 
 import pytest
-from support.fakes import PRICE, until
+from support.fakes import EDITION, PRICE, ManualClock, MemoryStore, until
 from support.setbacks import (
     FEW,
     MANY,
@@ -29,7 +30,9 @@ from support.shop import SandboxRig, campaign_text, hurry
 
 from adloom.core.campaign import Budget
 from adloom.core.errors import InputError
-from adloom.ledger.edition import Edition
+from adloom.ledger.edition import Edition, to_json
+from adloom.ledger.ledger import Ledger
+from adloom.plan.rollback import read_past
 from adloom.targets import open_store
 from adloom.wiring import give_up
 
@@ -115,6 +118,22 @@ async def test_runs_that_race_are_no_sign_of_an_older_ledger(shop: SandboxRig):
     assert {result.exit_code for result in results} == {0}
     assert shop.bought() == 10
     assert facts_told(shop) == len(list((shop.edition() / "ledger").glob("c-*/*.json")))
+
+
+@pytest.mark.parametrize("moment", range(7))
+async def test_a_run_that_plans_and_ends_while_another_one_reads_is_no_sign_of_an_older_ledger(moment: int):
+    store, moments = MemoryStore(), count()
+
+    def end(_operation: str, _key: str) -> None:
+        if next(moments) == moment:
+            store.objects[EDITION.key("plan-r2.json")] = to_json({"revision": 2, "found": {"calls": 0}})
+            store.objects[EDITION.key("manifest.json")] = to_json({"plan_revision": 2, "facts": 0})
+
+    store.objects[EDITION.key("plan-r1.json")] = to_json({"revision": 1, "found": {"calls": 0}})
+    store.fault = end
+    past = await read_past(store, EDITION)
+    assert next(moments) in (6, 7)  # the moments are all there are
+    assert not past.lacking(Ledger(store, EDITION, ManualClock(), "run-a"))
 
 
 def facts_told(shop: SandboxRig) -> int:

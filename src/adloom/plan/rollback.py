@@ -159,8 +159,10 @@ class Past:
 
 
 async def read_past(store: Store, edition: Edition) -> Past:
-    """Read what an edition has recorded about its ledger; must be read before the ledger."""
-    newest = await newest_plan(store, edition) or {}
+    """Read what an edition has recorded about its ledger; must be read before the ledger.
+
+    Within it the manifest is read before the plan that it names, so that a run that ends meanwhile is no sign either.
+    """
     manifest = _mapping(await store.read(edition.key("manifest.json")))
     facts = [0]
     async for listed in store.list(edition.key("runs/")):
@@ -169,6 +171,7 @@ async def read_past(store: Store, edition: Edition) -> Past:
             facts.append(_count(beat.get("facts")))
     packed_lines, named = _lines(await store.read(edition.key("assets.jsonl")) or b"", manifest.get("files"))
     assets = tuple([listed.key.removeprefix(edition.prefix) async for listed in store.list(edition.key("assets/"))])
+    newest = await newest_plan(store, edition) or {}
     found = newest.get("found", {}).get("calls", 0)
     return Past(manifest, found, newest.get("revision", 0), max(facts), packed_lines, named, assets)
 
