@@ -637,7 +637,7 @@ class Checks:
             return
         committed = sum((money_of(facts).committed for facts in self.calls.values()), start=Decimal(0))
         cap = max(self.world.caps, default=Decimal(0))
-        if committed > cap:
+        if committed > cap + self.world.not_foreseen():
             self.world.problem(f"I6 {committed} credits are committed, the highest cap was {cap}")
         if self.world.exposure() > committed:
             self.world.problem(f"I6 the API charged {self.world.exposure()}, the ledger knows of {committed}")
