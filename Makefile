@@ -73,6 +73,6 @@ audit: bill
 
 # The second lock holds what the first does not.
 lock:
-	$(COMPILE) --extra checkout --output-file requirements.lock
-	$(COMPILE) --extra dev --extra c2pa --constraint requirements.lock --output-file requirements-dev.lock \
+	$(COMPILE) --extra checkout --extra prefect --output-file requirements.lock
+	$(COMPILE) --extra dev --extra prefect --extra c2pa --constraint requirements.lock --output-file requirements-dev.lock \
 		$$(sed -n 's/^\([a-z0-9._-]*\).*==.*/--no-emit-package \1/p' requirements.lock)

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import subprocess
+import sys
 import time
 
 import pytest
@@ -114,3 +115,12 @@ def test_on_a_terminal_a_run_asks(desk: CliRig, answer: str, exit_code: int, bou
     os.close(mine)
     assert process.returncode == exit_code
     assert desk.bought("table") == bought
+
+
+def test_a_flow_without_prefect_installed_is_refused_before_anything_is_sent(desk: CliRig, monkeypatch):
+    monkeypatch.setitem(sys.modules, "prefect", None)  # as if it were not installed
+    done = desk.run("run", desk.write(one_row(3)), "--prefect")
+    assert done.returncode == 2
+    assert "pip install 'adloom[prefect]'" in done.stderr
+    assert desk.state()["posts_received"] == 0
+    assert desk.run("run", desk.write(one_row(3))).returncode == 0

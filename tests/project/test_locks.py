@@ -29,7 +29,7 @@ def test_every_package_is_pinned_by_the_hashes_of_its_files_and_no_address_is_na
 
 def test_users_get_what_adloom_needs_and_none_of_the_developers_tools():
     extras = PROJECT["optional-dependencies"]
-    needed = wanted([*PROJECT["dependencies"], *extras["checkout"]])
+    needed = wanted([*PROJECT["dependencies"], *extras["checkout"], *extras["prefect"]])
     tools = wanted(extras["dev"]).keys() - needed.keys()
     users, developers = pins(USERS), pins(DEVELOPERS)
     assert [name for name, found in needed.items() if users.get(name, "") not in found.specifier] == []

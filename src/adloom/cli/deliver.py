@@ -6,6 +6,7 @@ import json
 import time
 from datetime import UTC, datetime
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ import typer
 
 from adloom.cli.ending import end
 from adloom.cli.options import Archive, AsJson, EditionName, Target
+from adloom.core.errors import InputError
 from adloom.core.exits import EXIT_INCOMPLETE, EXIT_OK
 
 if TYPE_CHECKING:
@@ -132,6 +134,8 @@ def keys(
     del action  # the only one
 
     async def work() -> int:
+        if find_spec("cryptography") is None:
+            raise InputError("the library that creates keys is not installed", remedy="pip install 'adloom[c2pa]'")
         from adloom.deliver.marks.keys import CERTIFICATE, KEY, ROOT, write_keys  # noqa: PLC0415
 
         write_keys(folder, organisation)

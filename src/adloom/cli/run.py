@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import typer
@@ -29,8 +30,11 @@ async def run_campaign(
 ) -> int:
     """Run a campaign and show how it ended; its exit code.
 
-    ``sent`` receives what the run sends, as it happens. Raises InputError when nobody agreed to the price.
+    ``sent`` receives what the run sends, as it happens. Raises InputError when nobody agreed to the price, or when
+    Prefect is asked for and not installed.
     """
+    if through_prefect and find_spec("prefect") is None:
+        raise InputError("Prefect is not installed", remedy="pip install 'adloom[prefect]', or run with --direct.")
     from adloom.run.text import result_lines, result_summary  # noqa: PLC0415
     from adloom.sandbox_process import embedded_sandbox  # noqa: PLC0415
     from adloom.targets import open_store, settings_for  # noqa: PLC0415
