@@ -37,20 +37,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
 
-from torture.simulation import EDITION, PRICE, RUNS_TO_QUIET, Checks, Source, _be_quiet, _close, a_row
-from torture.simulation_world import (
-    EPOCH,
-    MODEL,
-    Deadlock,
-    Killed,
-    Made,
-    Process,
-    SimClock,
-    SimDecoder,
-    SimStore,
-    VirtualLoop,
-    World,
-)
+from torture.simulated.api_tasks import EPOCH, MODEL, PRICE, Made
+from torture.simulated.checks import Checks
+from torture.simulated.handles import SimClock, SimDecoder, SimStore
+from torture.simulated.scenario import EDITION, RUNS_TO_QUIET, Source, a_row
+from torture.simulated.virtual_time import Deadlock, Killed, VirtualLoop
+from torture.simulated.world import Process, World
+from torture.simulation import _be_quiet, _close
 from torture.tally import Tally
 
 from adloom.core.campaign import Budget, Grouping, Pace

@@ -11,8 +11,8 @@ from typing import Any
 
 from support.fakes import MemoryStore
 from support.shop import SandboxRig, campaign_text
-from torture.simulation import EDITION as SIMULATED
-from torture.simulation_world import World
+from torture.simulated.scenario import EDITION as SIMULATED
+from torture.simulated.world import World
 
 from adloom.cli.archive import _fetcher
 from adloom.gallery import write_gallery

@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 from torture.model import APIS, WITHOUT, Attempt, Search, without
+from torture.simulated.world import World
 from torture.simulation import SHORT, play, quiet
-from torture.simulation_world import World
 
 FACT = re.compile(r".*/ledger/(?P<attempt>[^/]+/a\d+)-(?P<what>[a-z]+)(?:-(?P<number>\d+)|\..*)?\.json")
 AFTER_ACCEPTED = ("completed", "failed", "held", "archived", "second")
