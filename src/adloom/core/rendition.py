@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 from adloom.core.campaign import Variables
@@ -198,9 +199,14 @@ def line_of(master: Master, order: Order, marking: Marking) -> dict[str, Any]:
 
 def jsonl(lines: Iterable[Mapping[str, Any]]) -> bytes:
     """The lines as ``delivery.jsonl`` holds them."""
-    return "".join(map(jsonl_line, lines)).encode()
+    file = BytesIO()
+    file.writelines(jsonl_line(line).encode() for line in lines)
+    return file.getvalue()
 
 
 def table(lines: Iterable[Mapping[str, Any]]) -> bytes:
     """The lines for a spreadsheet or a product feed."""
-    return csv_lines(lines, header=True, columns=COLUMNS).encode("utf-8-sig")
+    file = BytesIO()
+    file.write(csv_lines((), header=True, columns=COLUMNS).encode("utf-8-sig"))
+    file.writelines(csv_lines((line,), header=False, columns=COLUMNS).encode() for line in lines)
+    return file.getvalue()

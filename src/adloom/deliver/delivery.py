@@ -14,6 +14,8 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
+from itertools import count
 from typing import Any
 
 from adloom.core.carried import carried
@@ -36,6 +38,7 @@ from adloom.core.rendition import (
 )
 from adloom.deliver.children import CannotBeDone
 from adloom.deliver.encode import EXTENSIONS, MEDIA_TYPES
+from adloom.deliver.lines import Lines
 from adloom.deliver.marks.signing import Signing
 from adloom.deliver.marks.xmp import Marks, packet, version_of
 from adloom.deliver.page import pages
@@ -79,7 +82,7 @@ class Delivery:
 class Result:
     """The result of a delivery: its lines in plan order, and how many files were made, kept and warned about."""
 
-    lines: list[Mapping[str, Any]] = field(default_factory=list)
+    lines: Lines = field(default_factory=Lines)
     made: int = 0
     kept: int = 0
     warnings: list[str] = field(default_factory=list)
@@ -88,7 +91,7 @@ class Result:
 
     @property
     def refused(self) -> int:
-        return sum(line["status"] == REFUSED for line in self.lines)
+        return self.lines.refused
 
 
 async def deliver(
@@ -102,14 +105,13 @@ async def deliver(
     Raises StoreError, DecoderBroken, or SettingInvalid for a signing command that fails.
     """
     result = Result()
-    done: dict[int, list[Mapping[str, Any]]] = {}
-    waiting = iter(enumerate(wanted))
+    waiting, done = iter(enumerate(wanted)), count(1)
 
     async def work() -> None:
         async with Workshop(delivery.signing) as workshop:
             for number, each in waiting:
-                done[number] = [line async for line in _deliver_one(delivery, workshop, each, result)]
-                progress(len(done), len(wanted))
+                result.lines.add(number, [line async for line in _deliver_one(delivery, workshop, each, result)])
+                progress(next(done), len(wanted))
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -117,7 +119,6 @@ async def deliver(
                 group.create_task(work())
     except ExceptionGroup as errors:  # the first one says what is wrong
         raise errors.exceptions[0] from None
-    result.lines = [line for number in range(len(wanted)) for line in done[number]]
     await _write_record(delivery, result)
     return result
 
@@ -294,21 +295,28 @@ async def _read_record(place: Place, master: Master) -> Mapping[str, Mapping[str
 
 
 async def _write_record(delivery: Delivery, result: Result) -> None:
-    """Write the tables of the delivery unless they are unchanged, ``delivery.json`` last."""
-    place = delivery.place
-    files = {"delivery.jsonl": jsonl(result.lines), "delivery.csv": table(result.lines)}
-    result.former = await _former(place, result.lines)
-    types = {"delivery.jsonl": "application/x-ndjson", "delivery.csv": "text/csv; charset=utf-8"}
-    for name, content in files.items():
-        await replace_if_other(place, name, content, types[name])
+    """Write the tables of the delivery unless they are unchanged, ``delivery.json`` last.
+
+    One table at a time is in memory, or the one that it replaces.
+    """
+    place, lines = delivery.place, result.lines
+    result.former = await _former(place, lines)
+    files = {}
+    for name, (make, media_type) in _TABLES.items():
+        there = await _hash_of(place, name)
+        files[name] = await _replace(place, name, make(lines), media_type, there)
     head = _head(delivery, result, files)
-    for name, content in pages(head, result.lines, delivery.channels):
-        await replace_if_other(place, name, content, "text/html; charset=utf-8")
+    for name, content in pages(head, lines, delivery.channels):
+        await _replace(place, name, content, "text/html; charset=utf-8", await _hash_of(place, name))
     content = json.dumps(head, ensure_ascii=False, indent=2).encode() + b"\n"
-    await replace_if_other(place, "delivery.json", content, "application/json")
+    name = "delivery.json"
+    await _replace(place, name, content, "application/json", await _hash_of(place, name))
 
 
-def _head(delivery: Delivery, result: Result, files: Mapping[str, bytes]) -> dict[str, Any]:
+_TABLES = {"delivery.jsonl": (jsonl, "application/x-ndjson"), "delivery.csv": (table, "text/csv; charset=utf-8")}
+
+
+def _head(delivery: Delivery, result: Result, files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     per_channel = Counter(line["channel"] for line in result.lines if line["status"] == DELIVERED)
     counts = {
         "files": len(result.lines) - result.refused,
@@ -325,14 +333,7 @@ def _head(delivery: Delivery, result: Result, files: Mapping[str, bytes]) -> dic
         "signed_by": delivery.signing.fingerprint if delivery.signing else None,
         "maker": MAKER,
         "counts": counts,
-        "files": {
-            name: {
-                "sha256": hashlib.sha256(content).hexdigest(),
-                "size_bytes": len(content),
-                "lines": len(result.lines),
-            }
-            for name, content in files.items()
-        },
+        "files": {name: {**about, "lines": len(result.lines)} for name, about in files.items()},
         "former": dict(sorted(result.former.items())),
     }
 
@@ -344,11 +345,20 @@ async def _former(place: Place, lines: Iterable[Mapping[str, Any]]) -> dict[str,
     if (head := await place.store.read(place.key("delivery.json"))) is not None:
         before |= from_json(head, "delivery.json").get("former", {})
     if (content := await place.store.read(place.key("delivery.jsonl"))) is not None:
-        before |= {line["key"]: line["sha256"] for line in map(json.loads, content.splitlines()) if line["key"]}
+        former = (json.loads(line) for line in BytesIO(content))
+        before |= {line["key"]: line["sha256"] for line in former if line["key"] and line["key"] not in now}
     return {key: sha256 for key, sha256 in before.items() if key not in now}
 
 
-async def replace_if_other(place: Place, name: str, content: bytes, media_type: str) -> None:
-    """Write a document unless it is already up to date."""
-    if await place.store.read(place.key(name)) != content:
+async def _hash_of(place: Place, name: str) -> str:
+    """The hash of a document as it is there; empty if there is none."""
+    content = await place.store.read(place.key(name))
+    return "" if content is None else hashlib.sha256(content).hexdigest()
+
+
+async def _replace(place: Place, name: str, content: bytes, media_type: str, there: str) -> dict[str, Any]:
+    """Write a document unless what is ``there`` has its hash; hash and size of it."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != there:
         await place.store.replace(place.key(name), content, media_type=media_type)
+    return {"sha256": sha256, "size_bytes": len(content)}

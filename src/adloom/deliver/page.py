@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 from urllib.parse import quote
 
@@ -19,15 +19,26 @@ IMAGES_PER_PAGE = 100
 
 
 def pages(
-    head: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], channels: Mapping[str, Channel]
+    head: Mapping[str, Any], lines: Iterable[Mapping[str, Any]], channels: Mapping[str, Channel]
 ) -> Iterator[tuple[str, bytes]]:
     """Every page by its name, the first one last, so that it never links to a missing one."""
-    images = [_image(list(same), channels) for _, same in groupby(lines, key=lambda line: line["master"]["key"])]
-    parts = [images[start : start + IMAGES_PER_PAGE] for start in range(0, len(images), IMAGES_PER_PAGE)] or [[]]
-    names = ["delivery.html", *(f"delivery-{number}.html" for number in range(2, len(parts) + 1))]
-    for number in range(len(parts), 0, -1):
-        shown = {**head, "images": parts[number - 1], "page": number, "pages": len(parts), "names": names}
-        yield names[number - 1], _template().render(shown).encode()
+    images = sum(1 for _ in _by_image(lines))
+    count = max(1, -(-images // IMAGES_PER_PAGE))
+    names = ["delivery.html", *(f"delivery-{number}.html" for number in range(2, count + 1))]
+    first = b""
+    every = _by_image(lines)
+    for number, name in enumerate(names, 1):
+        shown = [_image(list(same), channels) for _, same in islice(every, IMAGES_PER_PAGE)]
+        page = _template().render({**head, "images": shown, "page": number, "pages": count, "names": names}).encode()
+        if number == 1:
+            first = page
+        else:
+            yield name, page
+    yield names[0], first
+
+
+def _by_image(lines: Iterable[Mapping[str, Any]]) -> groupby[str, Mapping[str, Any]]:
+    return groupby(lines, key=lambda line: line["master"]["key"])
 
 
 def _image(lines: Sequence[Mapping[str, Any]], channels: Mapping[str, Channel]) -> dict[str, Any]:
