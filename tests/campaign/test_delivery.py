@@ -74,6 +74,22 @@ def test_a_campaign_has_channels_of_its_own_and_says_others_anew(tmp_path: Path)
     assert (tiktok.pixels, tiktok.max_bytes, tiktok.safe.top, tiktok.written_as) == ("720x1280", 500_000, 0.1, "jpeg")
 
 
+def test_the_head_says_how_much_of_an_image_fit_keeps_unless_a_channel_has_its_own(tmp_path: Path):
+    job = f"{JOB}    size: fit\n    quality: 2K\n    deliver: [gdn-970x250, shop]\n"  # of 21:9 they keep 60% and 58%
+    own = "channels: {shop: {pixels: 1000x250}}\n"
+    strict = own.replace("250}", "250, keep: 0.9}")
+    assert {row.size for row in _open(tmp_path, f"{HEAD}keep: 0.55\n{own}{job}").rows()} == {"21:9"}
+    for head, said in (
+        (own, "shop has a shape of which no size keeps 60%"),
+        (f"keep: 0.55\n{strict}", "shop has a shape of which no size keeps 90%"),
+        (f"keep: 0.7\n{own}", "gdn-970x250 has a shape of which no size keeps 70%"),
+    ):
+        found = _problems(tmp_path, HEAD + head + job)
+        assert any(said in each for each in found), found
+    (problem,) = _problems(tmp_path, f"{HEAD}keep: 60\n{JOB}")
+    assert 'test.yaml:3:7: keep: the text "60" is not a share (0 to 1, such as 0.14)' in problem
+
+
 @pytest.mark.parametrize(
     ("head", "job", "problem"),
     [

@@ -33,7 +33,7 @@ from adloom.campaign.sources.yaml_tree import Document, Tree
 from adloom.campaign.sources.yaml_tree import Path as Keys
 from adloom.core.alternatives import BadAlternatives, alternatives
 from adloom.core.campaign import Campaign
-from adloom.core.channel import Channel
+from adloom.core.channel import KEEP, Channel
 from adloom.core.cheapest import CHEAPEST
 from adloom.core.delivery import DeliverySettings
 from adloom.core.limits import PROFILES
@@ -100,6 +100,7 @@ def assemble(read_from: ReadFrom, document: Document, content: Mapping[str, Tree
         rights_of("images", head.rights) if head.rights else None,
         rights,
         written_channels if isinstance(written_channels, dict) else (),
+        _keep(head),
     )
     places = {f"url:{each.url}": document.place(("references", name)) for name, each in head.references.items()}
     settings = SettingsReader(profile, references, campaign.fallback)
@@ -122,11 +123,15 @@ def _channels(head: HeadFile, document: Document, report: Report) -> dict[str, C
     found: dict[str, Channel] = {}
     for name, given in head.channels.items():
         try:
-            found[name] = channel_of(name, given)
+            found[name] = channel_of(name, given, _keep(head))
         except BadChannel as bad:
             at: Keys = ("channels", name, bad.key) if bad.key else ("channels", name)
             report.add(document.place(at), f"channels: {bad.message}", bad.allowed)
     return found
+
+
+def _keep(head: HeadFile) -> float:
+    return KEEP if head.keep is None else float(head.keep)
 
 
 def _check_head(

@@ -17,7 +17,7 @@ from adloom.campaign.problems import Place, Report, did_you_mean
 from adloom.campaign.schema.delivery import ChannelFile, MarkingFile, RightsFile
 from adloom.channels.shipped import shipped_channels
 from adloom.core.campaign import Variables
-from adloom.core.channel import LARGEST_SIDE_PX, ORIGINAL, RESERVED, WRITTEN, Channel, Gate, SafeArea
+from adloom.core.channel import KEEP, LARGEST_SIDE_PX, ORIGINAL, RESERVED, WRITTEN, Channel, Gate, SafeArea
 from adloom.core.crop import Focus, Pixels, focus_of, serves
 from adloom.core.delivery import AUTO, Marking, Rights, Wanted
 from adloom.core.fit import pixels_of
@@ -44,8 +44,11 @@ class BadChannel(ValueError):
         self.allowed = allowed
 
 
-def channel_of(name: str, given: ChannelFile) -> Channel:
-    """A campaign's own channel, overriding the shipped one of the same name, if any. Raises BadChannel."""
+def channel_of(name: str, given: ChannelFile, keep: float = KEEP) -> Channel:
+    """A campaign's own channel, overriding the shipped one of the same name, if any. Raises BadChannel.
+
+    ``keep`` counts where it has none of its own.
+    """
     if name in RESERVED:
         raise BadChannel("", f"the name {shown(name)} is reserved", "another name")
     base = shipped_channels().get(name)
@@ -74,7 +77,7 @@ def channel_of(name: str, given: ChannelFile) -> Channel:
         format=given.format or own.format,
         gate=Gate(given.gate) if given.gate else own.gate,
         safe=SafeArea(**given.safe.values()) if given.safe else own.safe,
-        keep=float(given.keep) if given.keep is not None else own.keep,
+        keep=float(given.keep) if given.keep is not None else keep,
     )
 
 
@@ -115,9 +118,11 @@ class DeliveryReader:
         rights: Rights | None = None,
         of_references: Mapping[str, Rights] = MappingProxyType({}),
         unreadable: Collection[str] = (),
+        keep: float = KEEP,
     ) -> None:
-        """Take ``unreadable`` as names of channels that have problems of their own."""
-        self._channels = {**shipped_channels(), **channels}
+        """Take ``unreadable`` as names of channels that have problems of their own; ``keep`` is that of shipped ones."""
+        shipped = {name: replace(channel, keep=keep) for name, channel in shipped_channels().items()}
+        self._channels = {**shipped, **channels}
         self._rights = rights
         self._of_references = of_references
         self._unreadable = frozenset(unreadable)

@@ -227,7 +227,7 @@ class RowReader:
             return fit(channels, sizes, chosen, self._bought(settings, source, sizes))
         except NoFit as problem:
             place = self._delivery.place_of_channels(self._job.delivery, source)
-            report.add(place, f"size: fit: {problem.message}", "a larger quality, or `keep` of the channel lower")
+            report.add(place, f"size: fit: {problem.message}", "a larger quality, or a lower `keep`")
             return None
 
     def _bought(self, settings: Settings, source: SourceRow, sizes: tuple[str, ...]) -> frozenset[str]:

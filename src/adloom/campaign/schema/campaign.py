@@ -48,6 +48,7 @@ from adloom.campaign.schema.delivery import (
     MarkingFile,
     RightsFile,
     SafeFile,
+    Share,
 )
 from adloom.campaign.sources.yaml_tree import Document, Path, Tree
 from adloom.core.campaign import Budget, Duplicates, Grouping, Pace
@@ -242,6 +243,7 @@ class HeadFile(_File):
     duplicates: Annotated[Duplicates, BeforeValidator(one_of(*Duplicates))] = Duplicates.KEEP
     words: WordsFile | None = None
     channels: ChannelsFile = Field(default_factory=dict, description="the campaign's own channels")
+    keep: Share | None = Field(None, description="the share of an image that size: fit keeps at least; 0.6 by default")
     marking: Marking | None = Field(None, description="what is written into delivered files, or off")
     rights: RightsFile | None = Field(None, description="what may be done with the images")
     after_run: AfterRun = Field((), description="what every run ends with", examples=[["deliver"], ["sheet"]])
