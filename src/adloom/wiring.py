@@ -6,7 +6,7 @@ The command line and the Prefect flow both come through here; the only differenc
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -15,11 +15,13 @@ from random import Random
 from adloom.campaign.files import FileCampaign
 from adloom.campaign.references.check import check_references
 from adloom.campaign.references.reader import hosted_form, read_file
+from adloom.core.channel import Channel
 from adloom.core.errors import AdloomError, CampaignInvalid, Problem
 from adloom.core.exits import StopReason
 from adloom.core.limits import PROFILES, STRICT
 from adloom.core.order import Order
 from adloom.deliver.edition import Delivered, DeliverRequest, deliver_edition
+from adloom.deliver.masters import settings_of
 from adloom.edges.evolink.client import EvoLink
 from adloom.edges.evolink.files import EvoLinkFiles
 from adloom.edges.evolink.transport import ssl_context
@@ -329,6 +331,18 @@ async def _lead_to_delivery(store: Store, edition: Edition, done: Delivered) -> 
     ledger = new_ledger(store, edition)
     await ledger.load()
     await _derive_rest(store, edition, ledger, None)
+
+
+async def channels_of_target(target: str, settings: Settings) -> Mapping[str, Channel]:
+    """The channels that a campaign adds or changes, by name: of its file, else of the newest plan of an edition."""
+    source = campaign_at(target, settings)
+    if source is not None:
+        return source.campaign.delivery.channels
+    store, edition = open_target(target, settings)
+    try:
+        return (await settings_of(store, edition, None)).channels
+    finally:
+        await store.aclose()
 
 
 async def deliver_target(

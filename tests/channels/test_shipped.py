@@ -3,8 +3,10 @@
 import json
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
+from support.desk import open_desk
 from typer.testing import CliRunner
 
 from adloom.channels.shipped import shipped_channels
@@ -68,3 +70,38 @@ def test_the_list_as_data():
     assert rows["meta-story"]["safe"] == {"top": 0.14, "bottom": 0.35, "left": 0.06, "right": 0.06}
     assert rows["google-landscape"]["evidence"] == "official"
     assert rows["google-landscape"]["checked"] == "2026-11-24"
+    ratios = {name: rows[name]["ratio"] for name in ("google-landscape", "meta-story", "gdn-160x600", "gdn-728x90")}
+    assert list(ratios.values()) == ["1.91:1", "9:16", "4:15", "8.09:1"]
+
+
+CAMPAIGN = """
+campaign: test
+budget: {usd: 5}
+channels:
+  shop-hero: {pixels: 2000x800, format: webp, max_bytes: 200000}
+  tiktok-vertical: {max_bytes: 500000, safe: {top: 0.1}}
+jobs:
+  - {id: mug, prompt: "a mug", size: "1:1"}
+"""
+
+
+def test_a_campaign_s_own_channels_are_listed_beside_the_shipped_ones(tmp_path: Path):
+    with open_desk(tmp_path) as desk:
+        source = desk.write(CAMPAIGN)
+        told = desk.run("channels", "campaign.yaml").stdout.splitlines()
+        shop = next(line for line in told if line.startswith("shop-hero"))
+        assert shop.split()[1:] == ["2000x800", "5:2", "200", "kB", "hard", "webp", "campaign", "campaign.yaml"]
+        changed = "ceiling 500 kB instead of 100 kB, safe top 0.1 instead of none"
+        assert f"campaign  tiktok-vertical: {changed}" in told
+        done = desk.run("channels", source, "--json")
+        rows = {row["id"]: row for row in json.loads(done.stdout.splitlines()[-1])["channels"]}
+        assert len(rows) == 26
+        assert [name for name, row in rows.items() if row["campaign"]] == ["tiktok-vertical", "shop-hero"]
+        tiktok = rows["tiktok-vertical"]
+        assert (tiktok["max_bytes"], tiktok["evidence"], tiktok["checked"]) == (500_000, "secondary", "2026-11-24")
+        assert desk.run("run", source).returncode == 0
+        found = desk.run("channels", str(desk.edition), "--json")  # the plan knows them too
+        of_plan = json.loads(found.stdout.splitlines()[-1])["channels"]
+        assert [{**row, "source": ""} for row in of_plan] == [{**row, "source": ""} for row in rows.values()]
+        missing = desk.run("channels", "nothing.yaml")
+        assert (missing.returncode, "nothing.yaml" in missing.stderr) == (2, True)

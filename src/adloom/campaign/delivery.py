@@ -120,7 +120,7 @@ class DeliveryReader:
         unreadable: Collection[str] = (),
         keep: float = KEEP,
     ) -> None:
-        """Take ``unreadable`` as names of channels that have problems of their own; ``keep`` is that of shipped ones."""
+        """Take ``unreadable`` as names of channels that have problems of their own; ``keep`` is of shipped ones."""
         shipped = {name: replace(channel, keep=keep) for name, channel in shipped_channels().items()}
         self._channels = {**shipped, **channels}
         self._rights = rights

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ from adloom.core.errors import InputError
 from adloom.core.exits import EXIT_INCOMPLETE, EXIT_OK
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import date
 
     from adloom.core.channel import Channel
@@ -30,13 +32,20 @@ PROGRESS_EVERY_S = 10.0
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    app.command(epilog="Example: adloom channels")(channels)
+    app.command(epilog="Example: adloom channels spring.yaml")(channels)
     app.command(epilog="Example: adloom deliver spring.yaml --channel meta-story")(deliver)
     app.command(epilog="Example: adloom inspect mug.jpg --anchor my-keys/root.pem")(inspect)
     app.command(epilog="Example: adloom keys new my-keys")(keys)
 
 
 def channels(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            help="A campaign file, or <archive>/<campaign>/<edition>: lists the campaign's own channels too.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the channels that images can be delivered to: pixels, formats, size limit, and the source."""
@@ -44,15 +53,33 @@ def channels(
     async def work() -> int:
         from adloom.channels.shipped import shipped_channels  # noqa: PLC0415
 
-        known = list(shipped_channels().values())
+        own = await _own_channels(target) if target else {}
+        known = {**shipped_channels(), **own}
         today = datetime.now(UTC).date()
-        typer.echo("\n".join(_channel_lines(known, today)), err=as_json)
+        lines = _channel_lines(list(known.values()), today) + _difference_lines(own, shipped_channels())
+        typer.echo("\n".join(lines), err=as_json)
         if as_json:
-            rows = [_channel_data(channel, today) for channel in known]
+            rows = [{**_channel_data(channel, today), "campaign": name in own} for name, channel in known.items()]
             typer.echo(json.dumps({"channels": rows}, ensure_ascii=False))
         return 0
 
     end(work, as_json=as_json)
+
+
+async def _own_channels(target: str) -> Mapping[str, Channel]:
+    """The channels that a campaign adds or changes, by name. Those it changes keep the source of the rest."""
+    from adloom.channels.shipped import shipped_channels  # noqa: PLC0415
+    from adloom.targets import RunRequest, settings_for  # noqa: PLC0415
+    from adloom.wiring import channels_of_target  # noqa: PLC0415
+
+    shipped = shipped_channels()
+    found = await channels_of_target(target, settings_for(RunRequest(target)))
+    return {
+        name: replace(channel, evidence=of.evidence, source=of.source, checked=of.checked, note=of.note)
+        if (of := shipped.get(name))
+        else replace(channel, source=target)
+        for name, channel in found.items()
+    }
 
 
 def deliver(
@@ -205,15 +232,13 @@ def _channel_lines(known: list[Channel], today: date) -> list[str]:
     from adloom.core.channel import EVIDENCE_WORDS, STALE_AFTER_DAYS, Evidence  # noqa: PLC0415
 
     wide = max(len(channel.id) for channel in known)
-    lines = [f"{'channel':<{wide}}  {'pixels':<10} {'ceiling':<9} {'gate':<7} {'formats':<16} {'evidence':<10} source"]
+    layout = f"{{:<{wide}}}  {{:<10}} {{:<8}} {{:<9}} {{:<7}} {{:<16}} {{:<10}} {{}}"
+    lines = [layout.format("channel", "pixels", "ratio", "ceiling", "gate", "formats", "evidence", "source")]
     for channel in known:
-        formats = ", ".join(channel.formats)
+        formats, ceiling = ", ".join(channel.formats), _kilobytes(channel.max_bytes)
         shown = channel.source if len(channel.source) <= LONGEST_SOURCE else channel.source[: LONGEST_SOURCE - 1] + "…"
-        ceiling = _kilobytes(channel.max_bytes)
-        lines.append(
-            f"{channel.id:<{wide}}  {channel.pixels:<10} {ceiling:<9} {channel.gate:<7} {formats:<16} "
-            f"{channel.evidence:<10} {shown}"
-        )
+        cells = (channel.id, channel.pixels, channel.ratio, ceiling, channel.gate, formats, channel.evidence, shown)
+        lines.append(layout.format(*cells))
     copied = (Evidence.MIRROR, Evidence.SECONDARY)
     counts = {each: sum(channel.evidence is each for channel in known) for each in copied}
     lines += [
@@ -230,17 +255,42 @@ def _channel_lines(known: list[Channel], today: date) -> list[str]:
     ]
 
 
+def _difference_lines(own: Mapping[str, Channel], shipped: Mapping[str, Channel]) -> list[str]:
+    """What a campaign says differently about shipped channels."""
+    lines = []
+    for name in own.keys() & shipped.keys():
+        now, before = (_channel_words(each[name]) for each in (own, shipped))
+        differing = [f"{what} {now[what]} instead of {before[what]}" for what in now if now[what] != before[what]]
+        lines.append(f"campaign  {name}: {', '.join(differing) or 'as shipped'}")
+    return sorted(lines)
+
+
+def _channel_words(channel: Channel) -> dict[str, str]:
+    """What a campaign may say about a channel, in words."""
+    margins = {name: getattr(channel.safe, name) for name in ("top", "bottom", "left", "right")}
+    return {
+        "pixels": channel.pixels,
+        "format": channel.written_as,
+        "ceiling": _kilobytes(channel.max_bytes),
+        "gate": channel.gate,
+        "safe": " ".join(f"{name} {share:g}" for name, share in margins.items() if share) or "none",
+        "keep": f"{channel.keep:g}",
+    }
+
+
 def _channel_data(channel: Channel, today: date) -> dict[str, Any]:
     safe = channel.safe
     return {
         "id": channel.id,
         "width_px": channel.width_px,
         "height_px": channel.height_px,
+        "ratio": channel.ratio,
         "formats": list(channel.formats),
         "written_as": channel.written_as,
         "max_bytes": channel.max_bytes,
         "gate": channel.gate,
         "safe": {"top": safe.top, "bottom": safe.bottom, "left": safe.left, "right": safe.right},
+        "keep": channel.keep,
         "evidence": channel.evidence,
         "source": channel.source,
         "checked": channel.checked.isoformat() if channel.checked else None,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from math import gcd
 
 FORMATS = ("jpeg", "png", "webp", "avif", "gif")
 """What a channel may accept. Renditions are written in all but the last: a GIF has only 256 colours."""
@@ -28,6 +29,10 @@ KEEP = 0.6
 
 LARGEST_SIDE_PX = 16_384
 """Our own: WebP's largest side; no known channel needs a quarter of it."""
+
+
+LARGEST_RATIO_PART = 21
+"""Of 21:9, the widest shape that has a name of two whole numbers."""
 
 
 class Gate(StrEnum):
@@ -90,6 +95,15 @@ class Channel:
     @property
     def pixels(self) -> str:
         return f"{self.width_px}x{self.height_px}"
+
+    @property
+    def ratio(self) -> str:
+        """The shape as people name it: 4:5, or 1.91:1 where no small numbers say it."""
+        divisor = gcd(self.width_px, self.height_px)
+        width, height = self.width_px // divisor, self.height_px // divisor
+        if max(width, height) <= LARGEST_RATIO_PART:
+            return f"{width}:{height}"
+        return f"{width / height:.2f}:1" if width > height else f"1:{height / width:.2f}"
 
     @property
     def written_as(self) -> str:
