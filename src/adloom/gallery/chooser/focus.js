@@ -16,10 +16,13 @@ function focusOf(image) {
   return { at: DEFAULT_FOCUS, from: row === "auto" ? "adloom proposes a point when it delivers" : "the default" };
 }
 
+// Half a pixel goes to the even neighbour, as in Python.
+const rounded = (value) => (value % 1 === 0.5 || value % 1 === -0.5 ? 2 * Math.round(value / 2) : Math.round(value));
+
 // As core.crop cuts it: left, top, width and height, in pixels.
 function cropOf([width, height], [wide, high], [x, y]) {
   const part = width * high >= height * wide ? [Math.max(1, Math.floor((height * wide) / high)), height] : [width, Math.max(1, Math.floor((width * high) / wide))];
-  const start = (at, length, whole) => Math.min(Math.max(Math.round(at * whole - length / 2), 0), whole - length);
+  const start = (at, length, whole) => Math.min(Math.max(rounded(at * whole - length / 2), 0), whole - length);
   return [start(x, part[0], width), start(y, part[1], height), ...part];
 }
 
