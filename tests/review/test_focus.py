@@ -1,6 +1,7 @@
 """The point that crops keep: moved by a person on the page, carried by decisions and tables, heeded by a delivery."""
 
 import json
+from random import Random
 from typing import Any
 
 import pytest
@@ -115,6 +116,41 @@ async def test_the_page_shows_a_proposed_point_as_such_and_a_table_takes_the_mov
     lines, notes = await delivered(shop)
     assert [line["focus"] for line in lines] == [list(applied[1].focus)] * 2  # the approved image alone
     assert "1 approved images are delivered; --all delivers the others too" in notes
+
+
+@needs_browser
+async def test_a_master_that_lies_on_its_side_is_cut_as_the_page_shows_it(shop: SandboxRig):
+    shop.sandbox.change(picture_damage_rate=1.0, picture_damage_kinds=("turned",))
+    shop.write(MUGS.replace("focus: auto", 'focus: [0.3, 0.3], size: "4:3", quality: 2K'))
+    assert (await shop.run()).exit_code == 0
+    lines, _ = await delivered(shop)
+    stored = shop.lines()[0]
+    async with open_browser() as browser, open_room(browser) as room:
+        page = await room.open((shop.edition() / "review.html").as_uri())
+        await press(page, "f")
+        await until(page, "document.querySelector('#stage img').complete")
+        shown = await page.evaluate(
+            "(({naturalWidth, naturalHeight}) => [naturalWidth, naturalHeight])($('stage').querySelector('img'))"
+        )
+        assert shown == [stored["height_px"], stored["width_px"]]
+        assert await _drawn(page) == {line["channel"]: Crop(*line["crop"]) for line in lines[:2]}
+
+
+@needs_browser
+async def test_every_crop_is_drawn_to_the_pixel(shop: SandboxRig):
+    url = await bought(shop)
+    random = Random(7)
+    cases = [
+        [[random.randint(500, 6000) for _ in range(2)], [random.randint(50, 2000) for _ in range(2)],
+         [random.choice((0.5, 0.25, round(random.random(), 3))) for _ in range(2)]]
+        for _ in range(2000)
+    ]  # fmt: skip
+    async with open_browser() as browser, open_room(browser) as room:
+        page = await room.open(url)
+        drawn = await page.evaluate("(cases) => cases.map((each) => cropOf(...each))", cases)
+    assert [Crop(*each) for each in drawn] == [
+        crop(Pixels(*master), Pixels(*wanted), Focus(*at)) for master, wanted, at in cases
+    ]
 
 
 async def test_a_line_sets_takes_back_or_leaves_a_focus(shop: SandboxRig, reviewer: Reviewer):

@@ -18,7 +18,7 @@ from adloom.core.manifest import csv_lines, jsonl_line
 from adloom.core.template import BadTemplate
 
 SCHEMA = "adloom.delivery/1"
-RECIPE = 2
+RECIPE = 3
 """Increased when renditions are made differently, so that the next delivery makes them again."""
 
 DELIVERED = "delivered"

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms
 
 from adloom.core.crop import Crop, Pixels
-from adloom.edges.picture_look import PROFILE_BYTES
+from adloom.edges.picture_look import PROFILE_BYTES, orientation_of
+from adloom.edges.picture_small import upright
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF")
 """The types of masters: those that the archive accepts."""
@@ -60,7 +61,7 @@ def open_master(content: bytes) -> Master:
             is_animated = bool(getattr(image, "is_animated", False))
             image.load()
             profile = image.info.get("icc_profile")
-            upright = ImageOps.exif_transpose(image)
+            turned = upright(image, orientation_of(image))
     except MemoryError:
         raise
     except Exception as error:  # whatever a decoder raises, these bytes cannot be cut
@@ -68,7 +69,7 @@ def open_master(content: bytes) -> Master:
     if is_animated:
         raise Unusable("it is an animation")
     usable = isinstance(profile, bytes) and len(profile) <= PROFILE_BYTES
-    return Master(_plain(upright), profile if usable and isinstance(profile, bytes) else b"")
+    return Master(_plain(turned), profile if usable and isinstance(profile, bytes) else b"")
 
 
 def xmp_of(content: bytes) -> bytes:

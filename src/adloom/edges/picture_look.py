@@ -181,11 +181,8 @@ class _Jpeg:
 
     def notes(self) -> Notes:
         """The metadata that is used."""
-        exif = Image.Exif()
-        with suppress(Exception):  # whatever Pillow's reader of Exif may raise
-            exif.load(self.exif)
-            return Notes(_orientation(exif), _profile(b"".join(self.profile[part] for part in sorted(self.profile))))
-        return Notes()
+        profile = b"".join(self.profile[part] for part in sorted(self.profile))
+        return Notes(_orientation(self.exif), _profile(profile))
 
     def _parts(self) -> Iterator[bytes]:
         yield b"\xff\xd8"
@@ -219,9 +216,21 @@ class _Jpeg:
         return b"" if 0xE0 <= code <= 0xEF or code == 0xFE else segment  # noqa: PLR2004 - APP0 to APP15, comment
 
 
-def _orientation(exif: Image.Exif) -> int:
-    found = exif.get(ExifTags.Base.Orientation)
-    return found if isinstance(found, int) else 1
+def orientation_of(image: Image.Image) -> int:
+    """How an image is turned to be shown, 1 to 8: as browsers do it, so that people choose what is delivered.
+
+    That is by Exif, not by what XMP says; and never a WebP (Chromium of 2026 too). ``image`` is loaded.
+    """
+    return 1 if image.format == "WEBP" else _orientation(image.info.get("exif"))
+
+
+def _orientation(content: object) -> int:
+    exif = Image.Exif()
+    with suppress(Exception):  # whatever Pillow's reader of Exif may raise
+        exif.load(content if isinstance(content, bytes) else b"")
+        found = exif.get(ExifTags.Base.Orientation)
+        return found if isinstance(found, int) else 1
+    return 1
 
 
 def _profile(content: object) -> bytes:
@@ -246,18 +255,11 @@ def _look_at_other(kind: str, content: bytes) -> Look:
         is_animated = _gif_frames(content) > 1 if kind == "gif" else getattr(image, "is_animated", False)
         image.load()
         width_px, height_px = image.size
-        notes = _notes(image)
+        notes = Notes(orientation_of(image), _profile(image.info.get("icc_profile")))
         clear = image.info.get("transparency")  # a PNG's text may have any name, this one too
         image.info = {"transparency": clear} if isinstance(clear, bytes | int | tuple) else {}
         flags = ("animated",) if is_animated else ()
         return _with_small(Look(kind, width_px, height_px, flags), image, notes)
-
-
-def _notes(image: Image.Image) -> Notes:
-    orientation = 1
-    with suppress(Exception):  # whatever Pillow's reader of Exif may raise
-        orientation = _orientation(image.getexif())
-    return Notes(orientation, _profile(image.info.get("icc_profile")))
 
 
 def _opened(kind: str, content: bytes) -> Image.Image:

@@ -67,9 +67,14 @@ def small_of(image: Image.Image, notes: Notes) -> Small:
     small = _opaque(_reduced(image))
     if notes.profile:
         small = _in_srgb(small, notes.profile)
-    if turn := _UPRIGHT.get(notes.orientation):
-        small = small.transpose(turn)
+    small = upright(small, notes.orientation)
     return Small(_encoded(small, QUALITY), _likeness(small), _is_blank(small))
+
+
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """An image turned as its Exif orientation says."""
+    turn = _UPRIGHT.get(orientation)
+    return image if turn is None else image.transpose(turn)
 
 
 def sheet(thumbs: Sequence[bytes]) -> bytes:

@@ -26,6 +26,7 @@ PictureDamage = Literal[
     "blank",  # white all over
     "annotated",  # a PNG with text chunks that break metadata readers
     "labelled",  # a JPEG whose XMP says that it was generated, with the AIGC label of Chinese rules
+    "turned",  # a JPEG whose Exif says that it lies on its side
 ]
 
 TRANSIENT_CODES = (

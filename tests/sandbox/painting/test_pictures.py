@@ -59,6 +59,7 @@ async def test_a_picture_can_be_damaged_for_good(visit):
         ("animated", "WEBP", b"RIFF"),
         ("annotated", "PNG", b"\x89PNG"),
         ("labelled", "JPEG", b"\xff\xd8"),
+        ("turned", "JPEG", b"\xff\xd8"),
     ],
 )
 async def test_a_picture_can_be_whole_and_odd(visit, kind, form, start):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from io import BytesIO
 
 from adloom.sandbox.dice import SeededRandom
@@ -13,6 +14,7 @@ from adloom.sandbox.tasks import SandboxTask
 
 _PAINTERS = 2
 _OFF_BY_PX = 6
+_ORIENTATION, _A_QUARTER_TO_THE_RIGHT = 0x0112, 6  # Exif 2.32
 _WRONG_BYTES = b"\x00\x01this is no picture\xff" * 40
 _PAGE = b"<!doctype html><html><body><h1>We will be right back</h1></body></html>"
 
@@ -39,14 +41,9 @@ class Gallery:
             from adloom.sandbox.painting import painter  # noqa: PLC0415 - Pillow loads when the first picture is painted
 
             whole = painter.padded(whole, self._board.settings.picture_bytes)
-        if damage == "blank":
-            return await asyncio.to_thread(_blank, whole), "image/jpeg"
-        if damage == "labelled":
-            return await asyncio.to_thread(_labelled, whole), "image/jpeg"
-        if damage == "annotated":
-            return await asyncio.to_thread(_annotated, whole), "image/png"
-        if damage == "animated":
-            return await asyncio.to_thread(_animated, whole), "image/webp"
+        if damage in _REDRAWN:
+            redraw, media = _REDRAWN[damage]
+            return await asyncio.to_thread(redraw, whole), f"image/{media}"
         return _damaged(whole, damage), f"image/{media}"
 
     def lasting_damage(self, task: SandboxTask, index: int) -> str:
@@ -147,6 +144,17 @@ def _annotated(whole: bytes) -> bytes:
     return out.getvalue()
 
 
+def _turned(whole: bytes) -> bytes:
+    from PIL import Image  # noqa: PLC0415 - Pillow loads when the first picture is painted
+
+    exif = Image.Exif()
+    exif[_ORIENTATION] = _A_QUARTER_TO_THE_RIGHT
+    out = BytesIO()
+    with Image.open(BytesIO(whole)) as image:
+        image.convert("RGB").save(out, "JPEG", exif=exif)
+    return out.getvalue()
+
+
 _LABEL = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
  xmlns:TC260="http://www.tc260.org.cn/ns/AIGC/1.0/" TC260:AIGC="{&quot;Label&quot;:&quot;1&quot;}"
@@ -170,3 +178,13 @@ def _blank(whole: bytes) -> bytes:
     with Image.open(BytesIO(whole)) as image:
         Image.new("RGB", image.size, "white").save(out, "JPEG")
     return out.getvalue()
+
+
+_REDRAWN: Mapping[str, tuple[Callable[[bytes], bytes], str]] = {
+    "blank": (_blank, "jpeg"),
+    "labelled": (_labelled, "jpeg"),
+    "turned": (_turned, "jpeg"),
+    "annotated": (_annotated, "png"),
+    "animated": (_animated, "webp"),
+}
+"""Pictures that are whole and odd: how one is made of another, and its type."""
