@@ -22,7 +22,7 @@ from playwright.async_api import async_playwright
 
 from adloom.core.origin import Origin
 from adloom.core.planned import Variant
-from adloom.gallery.chooser import Live, page_data, render
+from adloom.gallery.chooser import Live, render
 from adloom.gallery.choosing import Candidate, Choosing
 from adloom.ledger.decisions import Decisions
 from adloom.ledger.edition import Edition
@@ -65,7 +65,7 @@ async def main() -> None:
         Image.new("RGB", (480, 480), "teal").save(place / "assets" / "one.jpg")
         began, what = time.perf_counter(), choosing(count)
         began = time.perf_counter()
-        page_bytes = render(what, page_data(what, set(), Live()))
+        page_bytes = render(what, set(), Live())
         print(f"{count:,} images: page of {len(page_bytes) / 1e6:.1f} MB made in {time.perf_counter() - began:.2f} s")
         (place / "review.html").write_bytes(page_bytes)
         async with async_playwright() as driver:

@@ -42,7 +42,7 @@ from adloom.ports import Decoder, Store
 from adloom.publish.checksums import write_checksums
 from adloom.publish.manifest import publish
 from adloom.publish.rebuild import Rebuilder
-from adloom.run.live_page import MOST_IMAGES, live_page
+from adloom.run.live_page import leave_excerpt, live_page
 from adloom.run.run import Result, Run
 from adloom.targets import (
     RunRequest,
@@ -176,7 +176,7 @@ async def execute(
         async with live_page(world, run):
             await run.work(lambda orders: fulfil(run, orders))
             result = await run.finish()
-        gallery, review = await _show_and_prove(world, assessment, result)
+        gallery, review = await _show_and_prove(world, assessment, run, result)
         notes = result.notes
         if not {stop.reason for stop in result.stops} & _NOTHING_FOLLOWS:
             notes = (*notes, *await _delivered(world, assessment), *await _put_into_sheet(world, assessment))
@@ -220,17 +220,32 @@ async def _put_into_sheet(world: World, assessment: Assessment) -> tuple[str, ..
     return (f"sheet: {written.done.added} rows added, {written.done.updated} updated: {written.address}",)
 
 
-async def _show_and_prove(world: World, assessment: Assessment, result: Result) -> tuple[str, str]:
+MOST_IMAGES = 20_000
+"""An interrupted run of more leaves the whole pages to the next run or `adloom gallery`: whoever stops it waits."""
+
+
+async def _show_and_prove(world: World, assessment: Assessment, run: Run, result: Result) -> tuple[str, str]:
     """The pages and the checksums of a run that has ended; the addresses of the pages, empty without them."""
     interrupted = any(stop.reason is StopReason.INTERRUPTED for stop in result.stops)
     if any(stop.reason is StopReason.OLDER_LEDGER for stop in result.stops):
         return "", ""
     if interrupted and assessment.surveyed.totals.wanted > MOST_IMAGES:
+        review = await _excerpt(world, run)
         await _prove(world.store, assessment.edition, assessment.ledger)
-        return "", ""
+        return "", review
     return await _derive_rest(
         world.store, assessment.edition, assessment.ledger, None if interrupted else world.decoder
     )
+
+
+async def _excerpt(world: World, run: Run) -> str:
+    try:
+        return await leave_excerpt(world, run)
+    except Exception as error:  # noqa: BLE001 - as for the whole page
+        log.warning(
+            "the page of %s was not written (%s); `adloom gallery` writes it", run.edition.prefix, _in_short(error)
+        )
+        return ""
 
 
 async def _derive_rest(store: Store, edition: Edition, ledger: Ledger, decoder: Decoder | None) -> tuple[str, str]:

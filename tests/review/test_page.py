@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from support.shop import SandboxRig, campaign_text
 from adloom.core.decision import Decision, Verdict
 from adloom.core.origin import Origin
 from adloom.core.planned import Variant
-from adloom.gallery.chooser import Live, page_data, render
+from adloom.gallery.chooser import Live, render
 from adloom.gallery.choosing import Candidate, Choosing
 from adloom.ledger.decisions import Decisions, write_decision
 from adloom.review.server import ReviewServer
@@ -177,7 +178,7 @@ def many(count: int) -> Choosing:
 async def test_ten_thousand_images_are_all_reachable_and_few_are_in_memory(tmp_path: Path):
     choosing = many(10_000)
     page_file = tmp_path / "review.html"
-    page_file.write_bytes(render(choosing, page_data(choosing, set(), Live())))
+    page_file.write_bytes(render(choosing, set(), Live()))
     (tmp_path / "assets").mkdir()
     from PIL import Image  # noqa: PLC0415
 
@@ -213,3 +214,32 @@ async def test_the_page_of_an_edition_is_written_again_with_what_was_decided_sin
     await rewrite_gallery(store, EDITION)
     assert b'"decision":"rejected"' in (shop.edition() / "review.html").read_bytes()
     assert replace(choosing).waiting == 7
+
+
+async def test_a_page_of_a_run_tells_how_far_it_is_and_stays_where_one_looks(tmp_path: Path):
+    page_file = tmp_path / "review.html"
+
+    def write(*, first: int, age_s: int) -> None:
+        """The latest images, of which newer ones have come before those that were there."""
+        every = many(400)
+        shown = replace(every, candidates=every.candidates[first:])
+        live = Live((datetime.now(UTC) - timedelta(seconds=age_s)).isoformat(), 34_210, 100_000, excerpt=True)
+        page_file.write_bytes(render(shown, set(), live))
+
+    write(first=40, age_s=0)
+    async with open_browser() as browser, open_room(browser) as room:
+        page = await room.open(page_file.as_uri())
+        told = "document.querySelector('#running').textContent"
+        assert "34,210 of 100,000 images have come, this page shows the latest 360." in await page.evaluate(told)
+        await press(page, *["ArrowDown"] * 9)
+        image, top = await page.evaluate(TOP_OF_CURRENT)
+        write(first=0, age_s=700)  # so old that the page is not followed any longer
+        await until(page, "data.images.length === 400 && document.querySelector('.tile.current') !== null")
+        assert await page.evaluate(TOP_OF_CURRENT) == [image, pytest.approx(top, abs=2)]
+        assert "there has been no news for 12 min" in await page.evaluate(told)
+
+
+TOP_OF_CURRENT = """(() => {
+  const tile = document.querySelector(".tile.current");
+  return [tile.id, Math.round(tile.getBoundingClientRect().top)];
+})()"""

@@ -9,6 +9,7 @@ import pytest
 from support.reviewer import EDITION, Reviewer
 from support.shop import SandboxRig, one_row
 
+from adloom.gallery.chooser import Live
 from adloom.gallery.chooser.render import ID_DIGITS, render
 from adloom.gallery.choosing import Choosing
 from adloom.review.server import ReviewServer
@@ -99,10 +100,10 @@ async def test_decisions_are_saved_while_a_large_page_is_made(
 ):
     begun, saved = threading.Event(), threading.Event()
 
-    def takes_long(choosing: Choosing, data: dict[str, object]) -> bytes:
+    def takes_long(choosing: Choosing, thumbs: set[str], live: Live) -> bytes:
         begun.set()
         assert saved.wait(20)
-        return render(choosing, data)
+        return render(choosing, thumbs, live)
 
     monkeypatch.setattr("adloom.review.server.render", takes_long)
     page = asyncio.create_task(client.get(server.url))

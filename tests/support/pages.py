@@ -4,6 +4,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 from support.shop import SandboxRig, campaign_text
 
@@ -44,6 +45,13 @@ def pages(shop: SandboxRig) -> list[Page]:
         shop.edition().glob("gallery*.html"), key=lambda path: int((re.findall(r"\d+", path.name) or [1])[0])
     )
     return [Page(path) for path in paths]
+
+
+def review_data(content: bytes) -> dict[str, Any]:
+    """What the scripts of a page to choose on read."""
+    found = re.search(rb'<script type="application/json" id="data">(.*?)</script>', content, re.DOTALL)
+    assert found is not None
+    return dict(json.loads(found[1]))
 
 
 def many_rows(rows: int, variants: int = 1) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -57,7 +57,13 @@ async def press(page: "playwright.Page", *keys: str) -> None:
 
 
 async def until(page: "playwright.Page", expression: str) -> None:
-    """Wait until something is so on a page, whose policy lets nobody evaluate text in a timer of its own."""
+    """Wait until something is so on a page, whose policy lets nobody evaluate text in a timer of its own.
+
+    A page that is being loaded again has not answered yet.
+    """
     async with asyncio.timeout(60):
-        while not await page.evaluate(expression):  # noqa: ASYNC110 - the page tells nobody
+        while True:
+            with suppress(playwright.Error):
+                if await page.evaluate(expression):
+                    return
             await asyncio.sleep(0.02)

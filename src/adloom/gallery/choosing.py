@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 
 from adloom.channels.shipped import shipped_channels
 from adloom.core.channel import Channel
@@ -14,15 +14,16 @@ from adloom.core.decision import Decision, Verdict
 from adloom.core.delivery import AUTO, NOTHING_WANTED, Wanted, settings_from_json
 from adloom.core.errors import InputError, RecordUnreadable
 from adloom.core.manifest import lines_of_takes
+from adloom.core.order import Order
 from adloom.core.origin import Origin
-from adloom.core.outcomes import Outcomes, Status
-from adloom.core.planned import Variant
+from adloom.core.outcomes import Outcome, Outcomes, Status, outcomes
+from adloom.core.planned import PlannedRow, Variant
 from adloom.core.pricing import kind_of, price_of
 from adloom.gallery.view import IMAGES_PER_PAGE, is_shown
 from adloom.ledger.decisions import Decisions, read_facts
 from adloom.ledger.edition import Edition, from_json
 from adloom.ledger.ledger import Ledger
-from adloom.plan.revision import planned_rows, read_newest
+from adloom.plan.revision import Revision, planned_rows, read_newest
 from adloom.ports import Store
 
 Place = tuple[str, str, int, int]
@@ -107,46 +108,80 @@ async def read_choosing(store: Store, edition: Edition, ledger: Ledger) -> Choos
     If the edition fills more than one page, rows for which nothing was bought yet are left out. Raises InputError when
     the edition has no plan yet.
     """
-    revision = await read_newest(store, edition)
-    if revision is None:
-        raise InputError(
-            f"{store.address}/{edition.prefix.rstrip('/')} holds no plan, so there is nothing to choose from",
-            remedy="Run the campaign first: adloom run <campaign file>.",
-        )
-    known = Outcomes(ledger.facts, ledger.calls())
-    decisions = await read_facts(store, edition)
-    standing = decisions.standing
+    reading = await Reading.begin(store, edition, ledger)
+    found = tuple([each async for each in reading.candidates()])
+    return replace(reading.frame, candidates=found, proposed=await reading.proposed())
+
+
+@dataclass(slots=True)
+class Reading:
+    """The same for whom one candidate at a time is enough: all of 100,000 take a quarter of a gigabyte."""
+
+    store: Store
+    frame: Choosing
+    """Everything but the candidates and what was proposed for them."""
+    _revision: Revision
+    _known: Outcomes
+    _proposes: bool = False
+
+    @classmethod
+    async def begin(cls, store: Store, edition: Edition, ledger: Ledger) -> Self:
+        """Raises as ``read_choosing`` does."""
+        revision = await read_newest(store, edition)
+        if revision is None:
+            raise InputError(
+                f"{store.address}/{edition.prefix.rstrip('/')} holds no plan, so there is nothing to choose from",
+                remedy="Run the campaign first: adloom run <campaign file>.",
+            )
+        known = Outcomes(ledger.facts, ledger.calls())
+        return cls(store, _frame(edition, revision, await read_facts(store, edition)), revision, known)
+
+    async def candidates(self) -> AsyncIterator[Candidate]:
+        """In plan order."""
+        edition, standing = self.frame.edition, self.frame.standing
+        async for planned in planned_rows(self.store, edition, self._revision):
+            if is_shown(planned, self._known, all_fit=self._revision.wanted <= IMAGES_PER_PAGE):
+                self._proposes = self._proposes or planned.row.delivery.focus == AUTO
+                for each in _candidates(planned, self._known, standing, self._revision):
+                    yield each
+
+    async def proposed(self) -> dict[str, Focus]:
+        """What the last delivery proposed for the candidates, once all are read."""
+        return await _proposed(self.store, self.frame.edition) if self._proposes else {}
+
+
+async def choosing_of_latest(store: Store, ledger: Ledger, revision: Revision, orders: Iterable[Order]) -> Choosing:
+    """What some orders of a plan brought, in their order. What it costs depends on them alone, not on the edition.
+
+    Images of other rows that an order bought as well are left out.
+    """
     found: list[Candidate] = []
-    proposes = False
-    async for planned in planned_rows(store, edition, revision):
-        if not is_shown(planned, known, all_fit=revision.wanted <= IMAGES_PER_PAGE):
-            continue
-        price = price_of(kind_of(planned.row), revision.prices)
-        latest = {variant.key for variant in planned.variants}
-        shared = planned.row.shared
-        proposes = proposes or planned.row.delivery.focus == AUTO
-        for variant, line in lines_of_takes(planned, known, standing):
-            if variant.number > shared:  # the others are an earlier row's
-                found.append(
-                    Candidate(
-                        variant,
-                        line,
-                        price,
-                        variant.key in latest,
-                        planned.row.label,
-                        planned.row.prompt,
-                        planned.row.delivery,
-                    )
-                )
-    return Choosing(
-        edition,
-        revision.edition_token,
-        revision.origin,
-        tuple(found),
-        decisions,
-        {**shipped_channels(), **settings_from_json(revision.delivery).channels},
-        await _proposed(store, edition) if proposes else {},
-    )
+    own: list[tuple[PlannedRow, Mapping[str, Outcome]]] = []
+    for order in orders:
+        variants = tuple(variant for variant in order.variants if variant.owner is None)
+        own.append((PlannedRow(order.row, variants, ()), outcomes([ledger.facts(order.call)])))
+    keys = {variant.key for planned, _ in own for variant in planned.variants}
+    frame = _frame(ledger.edition, revision, await read_facts(store, ledger.edition, variants=keys))
+    standing = frame.standing
+    for planned, known in own:
+        found += [each for each in _candidates(planned, known, standing, revision) if each.has_image]
+    return replace(frame, candidates=tuple(found))
+
+
+def _frame(edition: Edition, revision: Revision, decisions: Decisions) -> Choosing:
+    channels = {**shipped_channels(), **settings_from_json(revision.delivery).channels}
+    return Choosing(edition, revision.edition_token, revision.origin, (), decisions, channels)
+
+
+def _candidates(
+    planned: PlannedRow, known: Mapping[str, Outcome], standing: Mapping[str, Decision], revision: Revision
+) -> Iterator[Candidate]:
+    row = planned.row
+    price = price_of(kind_of(row), revision.prices)
+    latest = {variant.key for variant in planned.variants}
+    for variant, line in lines_of_takes(planned, known, standing):
+        if variant.number > row.shared:  # the others are an earlier row's
+            yield Candidate(variant, line, price, variant.key in latest, row.label, row.prompt, row.delivery)
 
 
 async def _proposed(store: Store, edition: Edition) -> dict[str, Focus]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -54,11 +54,13 @@ async def read_decisions(store: Store, edition: Edition) -> dict[str, Decision]:
     return (await read_facts(store, edition)).require_whole().standing
 
 
-async def read_facts(store: Store, edition: Edition, seen: Decisions | None = None) -> Decisions:
-    """Every decision of an edition; those in ``seen`` are not read again."""
+async def read_facts(
+    store: Store, edition: Edition, seen: Decisions | None = None, variants: Container[str] | None = None
+) -> Decisions:
+    """Every decision of an edition, or those on some ``variants``, by key; what is in ``seen`` is not read again."""
     facts = dict(seen.facts) if seen else {}
     names = [listed.key.removeprefix(edition.prefix) async for listed in store.list(edition.key(FOLDER))]
-    waiting = iter([name for name in names if name not in facts])
+    waiting = iter([name for name in names if name not in facts and (variants is None or _variant(name) in variants)])
     damaged: list[str] = []
 
     async def work() -> None:
@@ -78,6 +80,10 @@ def holds_decision(name: str, content: bytes) -> bool:
         return is_fact(name) and bool(decision_from(name, from_json(content, name)))
     except (RecordUnreadable, ValueError):
         return False
+
+
+def _variant(name: str) -> str:
+    return name.removeprefix(FOLDER).partition("/")[0]
 
 
 async def _read(store: Store, edition: Edition, name: str) -> Decision | None:

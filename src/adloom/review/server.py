@@ -23,7 +23,7 @@ from aiohttp import web
 from adloom.core.crop import focus_of
 from adloom.core.decision import MOST_CHARACTERS, Decision, Verdict, stars_of
 from adloom.core.errors import RecordUnreadable, StoreError
-from adloom.gallery.chooser import Live, page_data, render
+from adloom.gallery.chooser import Live, render
 from adloom.gallery.chooser.render import ID_DIGITS, decisions_by_id, policy
 from adloom.gallery.choosing import Candidate, Choosing, read_choosing
 from adloom.gallery.thumbs import existing_thumbs
@@ -104,7 +104,7 @@ class ReviewServer:
         choosing = await self._read()
         thumbs = await existing_thumbs(self.store, self.edition)
         live = Live(served_every_ms=LOOKS_EVERY_MS)
-        body = await asyncio.to_thread(lambda: render(choosing, page_data(choosing, thumbs, live)))  # seconds, if large
+        body = await asyncio.to_thread(render, choosing, thumbs, live)  # seconds, if large
         headers = {"Content-Security-Policy": f"{policy(connects=True)}; frame-ancestors 'none'"}
         return web.Response(body=body, content_type="text/html", charset="utf-8", headers=headers)
 

@@ -29,6 +29,7 @@ from adloom.guards.prices import PriceWatch
 from adloom.ledger.heartbeats import Liveness
 from adloom.ledger.ledger import Ledger
 from adloom.plan.orders import top_up_order
+from adloom.run.latest import Latest
 from adloom.run.progress import Counts
 from adloom.spend.purchase import Sender
 from adloom.spend.references import Hosting
@@ -71,7 +72,7 @@ class OwnedElsewhere(Exception):
 
 
 class Fulfilment:
-    """The calls of one run. ``surprised`` says whether one met an unexpected error."""
+    """The calls of one run. ``surprised`` says whether one met an unexpected error, ``latest`` what came last."""
 
     def __init__(self, world: World, ledger: Ledger, gate: Gate, steps: Steps, *, at_once: int) -> None:
         self._world = world
@@ -89,6 +90,7 @@ class Fulfilment:
         self._waits: Counter[tuple[str, int]] = Counter()
         self.surprised = False
         self.counts = Counts()
+        self.latest = Latest()
 
     async def fulfil(self, orders: Sequence[Order]) -> None:
         """Bring every order as far as it goes: archived, ended, or left for a later run."""
@@ -201,6 +203,8 @@ class Fulfilment:
         elif stage is Stage.COMPLETED:
             await self._steps.archiver.archive(order.call)
             self._count(order.call)
+        if self._ledger.facts(order.call).stage is Stage.ARCHIVED:
+            self.latest.put(order)
 
     def _set_aside(self, order: Order) -> None:
         """Keep reading an ended task in the background: waiting for the API blocks no purchase."""

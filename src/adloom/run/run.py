@@ -33,7 +33,7 @@ from adloom.guards.prices import PriceWatch
 from adloom.guards.retrying_store import RetryingStore
 from adloom.ledger.capabilities import Capabilities, read_capabilities
 from adloom.ledger.heartbeats import Liveness
-from adloom.plan.assessment import Assessment
+from adloom.plan.assessment import Assessment, Share
 from adloom.plan.orders import OrderQueue
 from adloom.plan.reserve import Reservation, older, over_budget, reserve, unconfirmed, unusable_references
 from adloom.publish.manifest import Published, publish, unpublished
@@ -50,6 +50,7 @@ from adloom.run.batches import (
 )
 from adloom.run.closing import close_if_over
 from adloom.run.fulfilment import Fulfilment, Steps
+from adloom.run.latest import Latest
 from adloom.run.monitor import RunMonitor
 from adloom.run.progress import Progress
 from adloom.spend.purchase import Buyer, Sender
@@ -205,6 +206,16 @@ class Run:
     def sent(self) -> Sent:
         """The requests to buy of this run, counted on as it goes."""
         return self._steps.sender.sent
+
+    @property
+    def latest(self) -> Latest:
+        """The orders whose images came last."""
+        return self._fulfilment.latest
+
+    @property
+    def share(self) -> Share:
+        """Its part of the work."""
+        return self._assessment.wish.share
 
     def progress(self) -> Progress:
         counts = self._fulfilment.counts

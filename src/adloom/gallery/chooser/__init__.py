@@ -6,6 +6,6 @@ and the one style sheet by their hashes. What comes from a campaign (prompts, va
 without any ``<``, and is only ever shown as text.
 """
 
-from adloom.gallery.chooser.render import Live, page_data, render
+from adloom.gallery.chooser.render import Live, Page, render
 
-__all__ = ["Live", "page_data", "render"]
+__all__ = ["Live", "Page", "render"]

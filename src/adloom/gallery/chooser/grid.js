@@ -92,6 +92,7 @@ function tile(image) {
   const mat = make("div", "mat");
   if (image.key) {
     const picture = make("img", "", { alt: nameOf(image), loading: "lazy", decoding: "async", draggable: "false" });
+    picture.addEventListener("error", () => { if (image.source !== image.original) picture.src = image.original; }, { once: true });
     picture.src = image.source;
     mat.append(picture);
   } else mat.append(make("p", "why", { dir: "auto" }, `${image.status}: ${image.reason || ""}`));

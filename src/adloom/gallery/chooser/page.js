@@ -117,28 +117,55 @@ async function listen() {
 }
 
 // A run that goes on writes this page again every few seconds; who reads or writes is not disturbed.
+const NEWS_OVERDUE_S = 180, FOLLOWED_S = 600;
+
+function tellOfRun() {
+  const { archived, wanted, excerpt, is_shared: shared } = data.run, count = (number) => number.toLocaleString("en");
+  const shows = `this page shows the latest ${count(images.length)}`;
+  if (!data.running) return excerpt ? `A run was stopped; ${shows} of its images. The next run that ends by itself writes the page with all images, and so does: adloom gallery TARGET` : "";
+  const age = runAge(), come = `${count(archived)} of ${count(wanted)} images`;
+  if (age > NEWS_OVERDUE_S) return `A run was going on at ${new Date(data.running).toLocaleString()} with ${come}; there has been no news for ${Math.round(age / 60)} min. Run the same command again to go on.`;
+  return [
+    `A run is going on: ${come} have come${excerpt ? `, ${shows}` : ""}.`,
+    excerpt ? "The page with all images is written when the run ends." : "",
+    shared ? "Other runs share the work: their images follow when they end." : "",
+  ].filter(Boolean).join(" ");
+}
+
+const runAge = () => Math.max(0, Math.round((Date.now() - Date.parse(data.running)) / 1000));
+
 function follow() {
-  const age = Math.max(0, Math.round((Date.now() - Date.parse(data.running)) / 1000));
-  $("running").textContent = age > 120 ? `A run was going on at ${data.running}; there has been no news for ${Math.round(age / 60)} min. Run the same command again to go on.` : "A run is going on: this page shows what has come in so far.";
-  if (age <= 600 && !viewer.open && !writing() && !document.hidden) {
-    try { sessionStorage.setItem(`${VIEW}:at`, JSON.stringify([window.scrollY, current?.id])); } catch { /* begins at the top */ }
+  $("running").textContent = tellOfRun();
+  if (runAge() <= FOLLOWED_S && !viewer.open && !writing() && !document.hidden) {
+    try { sessionStorage.setItem(`${VIEW}:at`, JSON.stringify([window.scrollY, current?.id, offsetOf(current)])); } catch { /* begins at the top */ }
     location.reload();
   } else setTimeout(follow, 5000);
+}
+
+// How far an image's line is below the top of the window.
+function offsetOf(image) {
+  const line = image && lines[places.get(image.id)];
+  return line ? grid.getBoundingClientRect().top + line.top : null;
+}
+
+// After a reload the current image is where it was, even if others have come before it; at the top it stays the top.
+function goBack() {
+  const kept = sessionStorage.getItem(`${VIEW}:at`);
+  history.scrollRestoration = kept ? "manual" : "auto";
+  if (!kept) return;
+  const [y, id, offset] = JSON.parse(kept);
+  sessionStorage.removeItem(`${VIEW}:at`);
+  if (byId.has(id) && places.has(id)) current = byId.get(id);
+  window.scrollTo(0, y);
+  if (y && current?.id === id && typeof offset === "number") window.scrollBy(0, offsetOf(current) - offset);
+  draw();
 }
 
 drawFilters();
 layOut();
 drawCounts();
-try {
-  const [y, id] = JSON.parse(sessionStorage.getItem(`${VIEW}:at`) || "[0, null]");
-  sessionStorage.removeItem(`${VIEW}:at`);
-  if (byId.has(id) && places.has(id)) current = byId.get(id);
-  window.scrollTo(0, y);
-  draw();
-} catch { /* begins at the top */ }
+try { goBack(); } catch { /* begins at the top */ }
 grid.focus({ preventScroll: true });
-if (data.running) {
-  $("running").textContent = "A run is going on: this page shows what has come in so far.";
-  setTimeout(follow, 5000);
-}
+$("running").textContent = tellOfRun();
+if (data.running) setTimeout(follow, 5000);
 if (data.served) listen();

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from adloom.core.campaign import flat
 from adloom.core.channel import ORIGINAL, Channel
-from adloom.core.crop import focus_text
+from adloom.core.crop import Focus, focus_text
 from adloom.core.decision import Decision
 from adloom.core.identity import thumb_key
 from adloom.core.limits import CREDITS_PER_USD
@@ -32,43 +32,92 @@ _LINE_ENDS_OF_OLD_SCRIPTS = {0x2028: "\\u2028", 0x2029: "\\u2029", ord("<"): "\\
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What a page contains besides the images: when a run in progress wrote it, and how often it polls a server."""
+    """What a page contains besides the images.
+
+    ``running`` is when a run in progress wrote it, ``archived`` of ``wanted`` how far that was; an ``excerpt`` shows
+    only its latest images, and ``is_shared`` says that other runs bring images too. A served page asks its server every
+    ``served_every_ms``.
+    """
 
     running: str = ""
+    archived: int = 0
+    wanted: int = 0
+    excerpt: bool = False
+    is_shared: bool = False
     served_every_ms: int = 0
 
 
-def page_data(choosing: Choosing, thumbs: Collection[str], live: Live) -> dict[str, Any]:
-    """What the scripts read. Images are rows of values, because there may be 100,000 of them."""
-    rows: dict[tuple[str, str], int] = {}
-    told_rows: list[dict[str, Any]] = []
-    images = []
+def render(choosing: Choosing, thumbs: Collection[str], live: Live) -> bytes:
+    """The page with these candidates. ``thumbs`` are the keys of the thumbnails that exist."""
+    page = Page(choosing, thumbs, live)
     for each in choosing.candidates:
-        line = each.line
-        place = (line["job"], line["row"])
-        if place not in rows:
-            rows[place] = len(told_rows)
-            told_rows.append(_row(each))
-        images.append(_image(each, rows[place], thumbs))
-    standing = choosing.standing
-    return {
-        "schema": "adloom.review-page/1",
-        "id": f"{choosing.edition.campaign}/{choosing.edition.edition}/{choosing.edition_token[:16]}",
-        "sandbox": choosing.origin.is_stand_in,
-        "running": live.running,
-        "served": {"every_ms": live.served_every_ms} if live.served_every_ms else None,
-        "rows": told_rows,
-        "images": images,
-        "channels": {name: _channel(choosing.channels[name]) for name in _used(choosing)},
-        "proposed": {key: focus_text(focus) for key, focus in choosing.proposed.items()},
-        "decisions": decisions_by_id(
-            {
-                each.variant.key: standing[each.variant.key]
-                for each in choosing.candidates
-                if each.variant.key in standing
-            }
-        ),
-    }
+        page.add(each)
+    return page.finish(choosing.proposed)
+
+
+class Page:
+    """The page, put together image by image: as text, its data take a tenth of the memory of its candidates.
+
+    ``frame`` is what the candidates belong to; its own are not looked at.
+    """
+
+    def __init__(self, frame: Choosing, thumbs: Collection[str], live: Live) -> None:
+        self._frame = frame
+        self._thumbs = thumbs
+        self._live = live
+        self._standing = frame.standing
+        self._rows = bytearray()
+        self._images = bytearray()
+        self._places: dict[tuple[str, str], int] = {}
+        self._channels: dict[str, None] = {}
+        self._decided: dict[str, Decision] = {}
+
+    def add(self, each: Candidate) -> None:
+        """Add the next image. Images are rows of values, because there may be 100,000 of them."""
+        place = (each.line["job"], each.line["row"])
+        if place not in self._places:
+            self._places[place] = len(self._places)
+            _append(self._rows, _row(each))
+            self._channels.update(dict.fromkeys(name for name in each.wanted.channels if name in self._frame.channels))
+        _append(self._images, _image(each, self._places[place], self._thumbs))
+        if each.variant.key in self._standing:
+            self._decided[each.variant.key] = self._standing[each.variant.key]
+
+    def finish(self, proposed: Mapping[str, Focus]) -> bytes:
+        """The page with all that was added, and the focus that was proposed for images, by their keys."""
+        frame, live = self._frame, self._live
+        data = {
+            "schema": "adloom.review-page/1",
+            "id": f"{frame.edition.campaign}/{frame.edition.edition}/{frame.edition_token[:16]}",
+            "sandbox": frame.origin.is_stand_in,
+            "running": live.running,
+            "run": {name: getattr(live, name) for name in ("archived", "wanted", "excerpt", "is_shared")},
+            "served": {"every_ms": live.served_every_ms} if live.served_every_ms else None,
+            "channels": {name: _channel(frame.channels[name]) for name in self._channels},
+            "proposed": {key: focus_text(focus) for key, focus in proposed.items()},
+            "decisions": decisions_by_id(self._decided),
+        }
+        text: str = _template().render(
+            title=f"{frame.edition.campaign}, {frame.edition.edition}",
+            campaign=frame.edition.campaign,
+            edition=frame.edition.edition,
+            sandbox=frame.origin.is_stand_in,
+            data=Markup(_HERE),  # noqa: S704 - our own mark
+            policy=policy(connects=bool(live.served_every_ms)),
+        )
+        before, after = text.encode().split(_HERE.encode())
+        rest = _json(data)[1:]
+        return b"".join((before, b'{"rows":[', self._rows, b'],"images":[', self._images, b"],", rest, after))
+
+
+_HERE = "\0data\0"
+"""Where the template has the data, which are never one text in memory."""
+
+
+def _append(values: bytearray, value: object) -> None:
+    if values:
+        values += b","
+    values += _json(value)
 
 
 def decisions_by_id(standing: Mapping[str, Decision]) -> dict[str, dict[str, Any]]:
@@ -79,20 +128,6 @@ def decisions_by_id(standing: Mapping[str, Decision]) -> dict[str, dict[str, Any
         | {"focus": focus_text(decision.focus)}
         for key, decision in standing.items()
     }
-
-
-def render(choosing: Choosing, data: Mapping[str, Any]) -> bytes:
-    """The page with this data."""
-    edition = choosing.edition
-    text: str = _template().render(
-        title=f"{edition.campaign}, {edition.edition}",
-        campaign=edition.campaign,
-        edition=edition.edition,
-        sandbox=choosing.origin.is_stand_in,
-        data=Markup(_json(data)),  # noqa: S704 - no < can end the block it stands in
-        policy=policy(connects=bool(data["served"])),
-    )
-    return text.encode()
 
 
 def policy(*, connects: bool) -> str:
@@ -118,12 +153,6 @@ def _row(each: Candidate) -> dict[str, Any]:
         "channels": [name for name in each.wanted.channels if name != ORIGINAL],
         "focus": each.wanted.focus if isinstance(each.wanted.focus, str) else focus_text(each.wanted.focus),
     }
-
-
-def _used(choosing: Choosing) -> dict[str, None]:
-    """The channels that any row's images are cut for."""
-    names = (name for each in choosing.candidates for name in each.wanted.channels)
-    return {name: None for name in names if name in choosing.channels}
 
 
 def _channel(channel: Channel) -> list[Any]:
@@ -153,8 +182,9 @@ def _image(each: Candidate, row: int, thumbs: Collection[str]) -> list[Any]:
     ]
 
 
-def _json(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).translate(_LINE_ENDS_OF_OLD_SCRIPTS)
+def _json(data: object) -> bytes:
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return text.translate(_LINE_ENDS_OF_OLD_SCRIPTS).encode()
 
 
 def _hash(text: str) -> str:
