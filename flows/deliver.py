@@ -11,6 +11,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from adloom.core.counting import counted
 from adloom.core.errors import AdloomError
 from adloom.deliver.edition import Delivered, DeliverRequest
 from adloom.orchestration.artifacts import show_table
@@ -70,5 +71,6 @@ def _state(done: Delivered) -> State[Any]:
     result = done.result
     for note in done.notes:
         get_run_logger().info("%s", note)
-    message = f"{result.made} files made, {result.kept} were there, {result.refused} refused: {done.address}"
+    made = counted(result.made, "file")
+    message = f"{made} made, {result.kept:,} were there, {result.refused:,} refused: {done.address}"
     return Failed(name="Refused", message=message) if result.refused else Completed(message=message)

@@ -16,6 +16,7 @@ from adloom.campaign.files import FileCampaign
 from adloom.campaign.references.check import check_references
 from adloom.campaign.references.reader import hosted_form, read_file
 from adloom.core.channel import Channel
+from adloom.core.counting import counted
 from adloom.core.errors import AdloomError, CampaignInvalid, Problem
 from adloom.core.exits import StopReason
 from adloom.core.limits import PROFILES, STRICT
@@ -200,7 +201,7 @@ async def _delivered(world: World, assessment: Assessment) -> tuple[str, ...]:
     except AdloomError as error:
         return (f"not delivered: {error.message}; the command deliver tries again",)
     refused = f", {done.result.refused} refused" if done.result.refused else ""
-    told = f"delivered {done.result.made} files, {done.result.kept} were there{refused}: {done.address}"
+    told = f"delivered {counted(done.result.made, 'file')}, {done.result.kept:,} were there{refused}: {done.address}"
     return (told, *done.notes)
 
 

@@ -129,7 +129,7 @@ def test_a_master_that_is_damaged_refuses_its_files_until_it_is_back(desk: CliRi
     (desk.edition / "delivery" / str(line["key"])).unlink()
     assert "the master is missing or damaged" in desk.run("deliver", str(desk.edition), *CHANNELS).stdout
     master.write_bytes(content)
-    assert "1 files made, 7 already there" in desk.run("deliver", str(desk.edition), *CHANNELS).stdout
+    assert "1 file made, 7 already there" in desk.run("deliver", str(desk.edition), *CHANNELS).stdout
 
 
 def test_a_delivery_that_is_killed_goes_on_where_it_was(desk: CliRig):
@@ -207,7 +207,7 @@ def test_channels_one_by_one_add_up_and_what_is_left_over_is_said(desk: CliRig):
     desk.run("deliver", str(desk.edition), *CHANNELS[2:])
     assert {line["channel"] for line in _lines(desk.edition / "delivery")} == {"meta-feed-square", "google-landscape"}
     done = desk.run("deliver", str(desk.edition), *CHANNELS, "--name", "x-{{ creative }}")
-    assert "8 files of earlier deliveries are there and no part of this one" in done.stdout
+    assert "files of earlier deliveries that are no part of this one: 8" in done.stdout
 
 
 @needs_exiftool

@@ -52,7 +52,7 @@ def test_from_a_plan_that_says_what_it_saves_to_files_that_strangers_read(desk: 
         ])  # fmt: skip
     assert desk.run("review", campaign, "--apply", "review.csv").returncode == 0
     done = desk.run("deliver", campaign, "--approved")
-    assert "2 approved images are delivered" in done.stdout, done.stdout + done.stderr
+    assert "only approved images are delivered: 2;" in done.stdout, done.stdout + done.stderr
     folder = edition / "delivery"
     lines = [json.loads(line) for line in (folder / "delivery.jsonl").read_text().splitlines()]
     approved = [images[0]["sha256"], images[2]["sha256"]]

@@ -45,7 +45,7 @@ def test_a_form_delivers_what_a_run_has_archived(desk: CliRig, monkeypatch):
     state = _delivered(desk, monkeypatch)
     assert (state.type.value, "holds no" in state.message or "no archived" in state.message) == ("FAILED", True)
     done = desk.run("run", path)
-    assert "delivered 1 files, 0 were there: " in done.stdout
+    assert "delivered 1 file, 0 were there: " in done.stdout
     assert list((desk.edition / "delivery" / "linkedin-portrait").glob("*.jpg"))
     state = _delivered(desk, monkeypatch)
     assert (state.name, state.message.partition(":")[0]) == ("Completed", "0 files made, 1 were there, 0 refused")

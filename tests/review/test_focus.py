@@ -82,7 +82,7 @@ async def test_a_person_drags_the_point_and_sees_the_crop_that_is_delivered(shop
     assert {(line["row"], line["focus_source"]) for line in lines} == {("a", "decided"), ("b", "auto")}
     assert last["wide"] == crop(Pixels(1024, 1024), Pixels(900, 300), decision.focus)
     assert "nobody has decided on any image yet, so all are delivered" in notes
-    assert any(note.startswith("1 images are cut around a point that adloom proposed: look at") for note in notes)
+    assert any(note.startswith("1 image is cut around a point that adloom proposed: look at") for note in notes)
 
 
 async def _drawn(page: Any) -> dict[str, Crop]:
@@ -115,7 +115,7 @@ async def test_the_page_shows_a_proposed_point_as_such_and_a_table_takes_the_mov
     assert (await reviewer.apply(text)).added == ()
     lines, notes = await delivered(shop)
     assert [line["focus"] for line in lines] == [list(applied[1].focus)] * 2  # the approved image alone
-    assert "1 approved images are delivered; --all delivers the others too" in notes
+    assert "only approved images are delivered: 1; --all delivers the others too" in notes
 
 
 @needs_browser

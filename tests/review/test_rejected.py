@@ -7,8 +7,10 @@ import pytest
 from support.reviewer import EDITION, Reviewer
 from support.shop import SandboxRig, campaign_text
 
+from adloom.campaign.files import open_campaign
 from adloom.core.errors import SettingInvalid
 from adloom.core.outcomes import Status
+from adloom.deliver.edition import DeliverRequest, deliver_edition
 from adloom.orchestration.report import result_report
 from adloom.publish.checksums import verify
 from adloom.run.text import result_lines
@@ -57,6 +59,29 @@ async def test_the_manifest_shows_both_takes_with_decision_and_lineage_and_count
     assert header.endswith("reason,decision,stars,decided_by,replaces,change")
     store = open_store(shop.settings.archive)
     assert (await verify(store, EDITION, new_ledger(store, EDITION))).findings == ()
+
+
+async def test_an_earlier_take_that_is_approved_after_all_is_delivered(shop: SandboxRig, reviewer: Reviewer):
+    shop.write(MUGS)
+    await shop.run()
+    await reviewer.decide("a,1,1,rejected,", "b,3,1,rejected,")
+    await reviewer.buy_rejected()
+    await reviewer.decide("a,1,2,rejected,", "a,1,1,approved,", "b,3,2,approved,", "b,3,1,approved,", "b,1,1,approved,")
+
+    async def delivered(*, approved: bool | None) -> tuple[list[tuple[str, int, int]], tuple[str, ...]]:
+        ledger = new_ledger(open_store(shop.settings.archive), EDITION)
+        request = DeliverRequest(channels=("original",), approved=approved)
+        for source in (None, open_campaign(shop.campaign)):
+            done = await deliver_edition(ledger, source, request)
+        return [(line["row"], line["variant"], line["take"]) for line in done.result.lines], done.notes
+
+    images, notes = await delivered(approved=None)
+    assert images == [("a", 1, 1), ("b", 1, 1), ("b", 3, 1), ("b", 3, 2)]
+    assert "only approved images are delivered: 4; --all delivers the others too" in notes
+    names = {path.stem for path in (shop.edition() / "delivery" / "original").iterdir()}
+    assert names == {"mug-a-v1", "mug-b-v1", "mug-b-v3", "mug-b-v3-t2"}
+    images, _ = await delivered(approved=False)
+    assert images == [("a", 1, 2), ("a", 2, 1), ("a", 3, 1), ("b", 1, 1), ("b", 2, 1), ("b", 3, 2)]
 
 
 async def test_an_edition_without_decisions_is_described_as_ever(shop: SandboxRig):

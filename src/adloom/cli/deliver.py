@@ -15,6 +15,7 @@ import typer
 
 from adloom.cli.ending import end
 from adloom.cli.options import Archive, AsJson, EditionName, Target
+from adloom.core.counting import counted
 from adloom.core.errors import InputError
 from adloom.core.exits import EXIT_INCOMPLETE, EXIT_OK
 
@@ -198,7 +199,7 @@ class _Progress:
 def delivered_lines(done: Delivered) -> list[str]:
     """A finished delivery in words."""
     result = done.result
-    count = f"{result.made} files made, {result.kept} already there, {result.refused} refused"
+    count = f"{counted(result.made, 'file')} made, {result.kept:,} already there, {result.refused:,} refused"
     lines = [f"note      {note}" for note in done.notes]
     lines += [f"warning   {warning}" for warning in result.warnings[:LINES_SHOWN]]
     refused: dict[tuple[str, str], list[str]] = {}

@@ -74,7 +74,7 @@ def lines_of_takes(
     planned: PlannedRow, known: Mapping[str, Outcome], decisions: Mapping[str, Decision] = NOTHING_DECIDED
 ) -> Iterator[tuple[Variant, dict[str, Any]]]:
     """The lines of one row: of each variant the earlier takes that have an image, then the latest."""
-    takes = [take for variant in planned.variants for take in (*_earlier(planned, variant, known), variant)]
+    takes = [take for variant in planned.variants for take in takes_of(planned, variant, known)]
     alike = near_duplicates(_likenesses(takes, known))
     images: dict[int, dict[str, Any]] = {}
     for variant in takes:
@@ -92,15 +92,14 @@ def lines_of_takes(
         yield variant, line
 
 
-def _earlier(planned: PlannedRow, latest: Variant, known: Mapping[str, Outcome]) -> Iterator[Variant]:
-    """The takes before the latest that have an image."""
-    if latest.take == 1:
-        return
-    row_key = row_digest(planned.row)
+def takes_of(planned: PlannedRow, latest: Variant, known: Mapping[str, Outcome]) -> Iterator[Variant]:
+    """The takes of a variant: the earlier ones that have an image, then the latest."""
+    row_key = row_digest(planned.row) if latest.take > 1 else ""
     for take in range(1, latest.take):
         key = variant_key(row_key, latest.number, take)
         if key in known and known[key].status is Status.ARCHIVED:
             yield Variant(key, latest.number, take)
+    yield latest
 
 
 def _change(variant: Variant, known: Mapping[str, Outcome]) -> str:

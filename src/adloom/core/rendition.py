@@ -70,7 +70,8 @@ class Master:
     @property
     def shown(self) -> str:
         """The image as messages name it."""
-        return f"{self.job}/{self.row}, variant {self.variant}"
+        take = f", take {self.take}" if self.take > 1 else ""
+        return f"{self.job}/{self.row}, variant {self.variant}{take}"
 
 
 @dataclass(frozen=True, slots=True)

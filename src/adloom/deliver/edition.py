@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from adloom.channels.shipped import shipped_channels
 from adloom.core.campaign import CampaignSource
+from adloom.core.counting import counted
 from adloom.core.decision import Decision, Verdict
 from adloom.core.delivery import AUTO, DeliverySettings
 from adloom.core.errors import InputError
@@ -87,9 +88,10 @@ async def deliver_edition(
     workers = min(request.workers or os.cpu_count() or 1, MOST_WORKERS, len(wanted))
     result = await deliver(delivery, wanted, workers, progress)
     if proposed := len({line["master"]["key"] for line in result.lines if line["focus_source"] == AUTO}):
-        notes = (*notes, f"{proposed} images are cut around a point that adloom proposed: {_LOOK}")
+        are = "is" if proposed == 1 else "are"
+        notes = (*notes, f"{counted(proposed, 'image')} {are} cut around a point that adloom proposed: {_LOOK}")
     if result.former:
-        notes = (*notes, f"{len(result.former)} files of earlier deliveries are there and no part of this one")
+        notes = (*notes, f"files of earlier deliveries that are no part of this one: {len(result.former):,}")
     return Delivered(result, place.address, notes, proposed)
 
 
@@ -103,7 +105,7 @@ async def _wanted(
     archive, edition = ledger.store, ledger.edition
     await ledger.load()
     decisions = await read_decisions(archive, edition)
-    approved, notes = _approved(decisions, request)
+    approved = _approved(decisions, request)
     moved = {key: decision.focus for key, decision in decisions.items() if decision.focus is not None}
     masters = [each async for each in masters_of(ledger, source, approved, moved)]
     known = {**shipped_channels(), **settings.channels}
@@ -117,7 +119,15 @@ async def _wanted(
             f"{edition.prefix.rstrip('/')}: no row says where its images go",
             remedy="Add deliver: [meta-story, …] to a job of the campaign, or name channels with --channel.",
         )
-    return wanted, notes
+    return wanted, tuple(_choice(request, len(wanted), decided=approved is not None))
+
+
+def _choice(request: DeliverRequest, count: int, *, decided: bool) -> Iterator[str]:
+    """Which images were chosen, unless all were asked for."""
+    if decided:
+        yield f"only approved images are delivered: {count:,}; --all delivers the others too"
+    elif request.approved is None:
+        yield "nobody has decided on any image yet, so all are delivered"
 
 
 def _lost_marks(wanted: Sequence[MasterOrders], *, is_signed: bool) -> Iterator[str]:
@@ -125,9 +135,9 @@ def _lost_marks(wanted: Sequence[MasterOrders], *, is_signed: bool) -> Iterator[
     masters = [each.master for each in wanted if any(order.channel for order in each.orders)]
     signed, labelled = (sum(name in master.provenance for master in masters) for name in ("c2pa", "aigc"))
     if signed and not is_signed:
-        yield f"{signed} masters carry a C2PA manifest, which files keep only if they are signed: see {CERTIFICATE}"
+        yield f"masters with a C2PA manifest, which files keep only if they are signed ({CERTIFICATE}): {signed:,}"
     if labelled:
-        yield f"{labelled} masters carry an AIGC label, which only --channel original keeps"
+        yield f"masters with an AIGC label, which only --channel original keeps: {labelled:,}"
 
 
 _LOOK = "look at delivery.html, and move the point on review.html (key f) where it is wrong"
@@ -138,13 +148,9 @@ _REMEDIES = {
 }
 
 
-def _approved(
-    decisions: Mapping[str, Decision], request: DeliverRequest
-) -> tuple[frozenset[str] | None, tuple[str, ...]]:
-    if request.approved is False:
-        return None, ()
+def _approved(decisions: Mapping[str, Decision], request: DeliverRequest) -> frozenset[str] | None:
+    """The variant keys of the approved images; None where all images are wanted."""
     is_open = all(decision.verdict is Verdict.CLEARED for decision in decisions.values())
-    if is_open and request.approved is None:
-        return None, ("nobody has decided on any image yet, so all are delivered",)
-    chosen = frozenset(key for key, decision in decisions.items() if decision.verdict is Verdict.APPROVED)
-    return chosen, (f"{len(chosen)} approved images are delivered; --all delivers the others too",)
+    if request.approved is False or (is_open and request.approved is None):
+        return None
+    return frozenset(key for key, decision in decisions.items() if decision.verdict is Verdict.APPROVED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Container, Mapping
+from collections.abc import AsyncIterator, Container, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -10,6 +10,7 @@ from adloom.core.campaign import CampaignSource
 from adloom.core.crop import Focus
 from adloom.core.delivery import DeliverySettings, settings_from_json
 from adloom.core.errors import InputError
+from adloom.core.manifest import takes_of
 from adloom.core.outcomes import Outcome, Status, outcomes
 from adloom.core.planned import PlannedRow, Variant
 from adloom.core.rendition import Master
@@ -37,19 +38,24 @@ async def masters_of(
     approved: Container[str] | None,
     moved: Mapping[str, Focus] = MappingProxyType({}),
 ) -> AsyncIterator[Master]:
-    """The latest take of every archived variant, in plan order: of the file's rows, else of the newest plan's.
+    """The archived images in plan order: of the file's rows, else of the newest plan's.
 
-    ``approved`` are the variant keys to keep to, None for all; ``moved`` has the focus that a person set, by variant
-    key. The ledger is loaded already.
+    These are all takes that are ``approved``, by their variant keys, or for None the latest take of each variant.
+    ``moved`` has the focus that a person set, by variant key. The ledger is loaded already.
     """
     known = outcomes([ledger.facts(call) for call in ledger.calls()])
     async for planned in _rows(ledger, source, known):
-        for variant in planned.variants:
+        for variant in _chosen(planned, known, approved):
             outcome = known.get(variant.key)
-            if approved is not None and variant.key not in approved:
-                continue
             if outcome is not None and outcome.status is Status.ARCHIVED and outcome.image is not None:
                 yield _master(planned, variant, outcome, moved.get(variant.key))
+
+
+def _chosen(planned: PlannedRow, known: Mapping[str, Outcome], approved: Container[str] | None) -> Iterable[Variant]:
+    if approved is None:
+        return planned.variants
+    takes = (take for variant in planned.variants for take in takes_of(planned, variant, known))
+    return (take for take in takes if take.key in approved)
 
 
 async def _rows(

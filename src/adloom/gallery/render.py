@@ -18,6 +18,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from adloom.core.counting import counted
 from adloom.core.outcomes import Status
 from adloom.core.pricing import usd
 from adloom.gallery.view import Contents, RowView, page_name
@@ -101,7 +102,7 @@ def _environment() -> Environment:
         page_name=page_name,
         delivery_page=DELIVERY_PAGE,
     )
-    environment.filters["plural"] = _plural
+    environment.filters["plural"] = counted
     return environment
 
 
@@ -132,7 +133,3 @@ def _money(totals: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         for label, name in sums
         if totals[name] or name != "credits_reserved"
     ]
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from adloom.core.counting import counted
 from adloom.core.manifest import number
 from adloom.core.origin import UNKNOWN, Origin
 from adloom.core.outcomes import Status
@@ -79,7 +80,7 @@ def plan_lines(assessment: Assessment) -> list[str]:
 def waiting_lines(waiting: Mapping[tuple[str, str], int]) -> list[str]:
     """What waits for approvals, by job and by the job whose images have to be approved."""
     return [
-        f"{_counted(images, 'image')} of job {job}, until images of job {name} are approved"
+        f"{counted(images, 'image')} of job {job}, until images of job {name} are approved"
         for (job, name), images in waiting.items()
     ]
 
@@ -94,8 +95,8 @@ def _delivery_lines(assessment: Assessment) -> list[str]:
     saving = assessment.surveyed.totals.saving
     lines = []
     if saving.channels:
-        channels = _counted(len(saving.channels), "channel")
-        made = f"{channels} from {_counted(len(saving.masters), 'master')}: {_counted(saving.images, 'image')}"
+        channels = counted(len(saving.channels), "channel")
+        made = f"{channels} from {counted(len(saving.masters), 'master')}: {counted(saving.images, 'image')}"
         cost = f"{assessment.origin.word}${usd(saving.credits):.2f}"
         if not saving.overlaps and saving.images_one_each > saving.images:
             cost += f"; one image a channel would be {assessment.origin.word}${usd(saving.credits_one_each):.2f}"
@@ -103,10 +104,6 @@ def _delivery_lines(assessment: Assessment) -> list[str]:
     if not assessment.source.campaign.delivery.marking.on:
         lines.append("warning   marking is off: no delivered file will say that it was generated")
     return lines
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count:,} {word}" + ("s" if count != 1 else "")
 
 
 def _notes(assessment: Assessment) -> tuple[str, ...]:
