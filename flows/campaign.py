@@ -62,6 +62,7 @@ async def run_campaign(
     budget_usd: Dollars = 0,
     dry_run: bool = True,
     only: Only = "what is missing",
+    refresh: str = "",
     first_rows: Annotated[int, Field(ge=0)] = 0,
     job: str = "",
     where: str = "",
@@ -79,6 +80,8 @@ async def run_campaign(
         budget_usd: The most that this edition may cost in US dollars. 0: the budget in the campaign file.
         dry_run: On: show what would be bought and what it would cost, and send nothing.
         only: Request images again that ended as failed, short or refused, or that were rejected. They are paid for.
+        refresh: Buy this job again with what is approved now of the job that it has references from; several are
+            separated by commas. Empty: none.
         first_rows: Only the first N rows of the campaign, as a preview. 0: all.
         job: Only this job of the campaign; several are separated by commas. Empty: all.
         where: Only rows for which this is true, such as locale == "zh-CN". Empty: all.
@@ -94,6 +97,7 @@ async def run_campaign(
             only=frozenset() if only == "what is missing" else frozenset({again(only)}),
             selection=selection_of(job, where, first_rows),
             ceiling=limits.ceiling,
+            refresh=frozenset(names_of(refresh)),
         )
         name = edition.strip() or await edition_of_flow_run()
         request = RunRequest(source, None, name, wish, reference_roots=limits.reference_roots(source))
@@ -165,8 +169,12 @@ async def run_csv(
 
 def selection_of(job: str, where: str, first_rows: int) -> Selection:
     """What the fields of a form select."""
-    jobs = tuple(name.strip() for name in job.split(",") if name.strip())
-    return Selection(jobs, where.strip(), first_rows or None)
+    return Selection(names_of(job), where.strip(), first_rows or None)
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """The names in a field that takes several, with commas between them."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 @contextmanager

@@ -66,6 +66,7 @@ async def buy_share(
     runs: int,
     budget_usd: Annotated[float, Field(ge=0)] = 0,
     only: str = "",
+    refresh: str = "",
     first_rows: int = 0,
     job: str = "",
     where: str = "",
@@ -80,6 +81,7 @@ async def buy_share(
         runs: How many shares there are.
         budget_usd: As in the run of the whole.
         only: As in the run of the whole; empty for what is missing.
+        refresh: As in the run of the whole.
         first_rows: As in the run of the whole.
         job: As in the run of the whole.
         where: As in the run of the whole.
@@ -95,6 +97,7 @@ async def buy_share(
             selection=Selection(tuple(filter(None, job.split(","))), where, first_rows or None),
             share=Share(number, runs),
             ceiling=limits.ceiling,
+            refresh=frozenset(filter(None, refresh.split(","))),
         )
         references = limits.reference_roots(campaign)
         request = RunRequest(campaign, None, edition, wish, defaults, references)

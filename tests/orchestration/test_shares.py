@@ -37,7 +37,8 @@ async def test_the_others_are_started_with_the_same_wish_and_their_own_number(mo
         started.append((name, parameters, timeout))
 
     monkeypatch.setattr(shares, "arun_deployment", arun_deployment)
-    wish = Wish(only=frozenset({Status.SHORT}), selection=Selection(first=10, jobs=("hero", "detail")))
+    again = frozenset({"set", "banner"})
+    wish = Wish(only=frozenset({Status.SHORT}), refresh=again, selection=Selection(first=10, jobs=("hero", "detail")))
     await start_others(RunRequest("mugs.yaml", edition="june", wish=wish), 3)
     assert [(name, given["number"], given["runs"], timeout) for name, given, timeout in started] == [
         (DEPLOYMENT, 1, 3, 0),
@@ -45,7 +46,7 @@ async def test_the_others_are_started_with_the_same_wish_and_their_own_number(mo
     ]
     given = started[0][1]
     assert (given["campaign"], given["edition"], given["only"]) == ("mugs.yaml", "june", "short")
-    assert (given["first_rows"], given["job"]) == (10, "hero,detail")
+    assert (given["first_rows"], given["job"], given["refresh"]) == (10, "hero,detail", "banner,set")
 
 
 async def test_a_share_that_cannot_be_started_is_left_to_the_others(monkeypatch: pytest.MonkeyPatch):

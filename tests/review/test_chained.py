@@ -128,7 +128,7 @@ async def test_a_refresh_of_what_cannot_be_refreshed_says_why(shop: SandboxRig, 
     await shop.run()
     with pytest.raises(SettingInvalid, match="no image of job mug is approved"):
         await reviewer.assessment(refresh=frozenset({"banner"}))
-    with pytest.raises(SettingInvalid, match="--refresh mug: no such job has"):
+    with pytest.raises(SettingInvalid, match="refresh mug: no such job has"):
         await reviewer.assessment(refresh=frozenset({"mug"}))
 
 

@@ -28,6 +28,7 @@ async def start_others(request: RunRequest, runs: int) -> None:
         "edition": request.edition,
         "budget_usd": float(budget.usd) if budget and budget.usd else 0,
         "only": min(request.wish.only) if request.wish.only else "",
+        "refresh": ",".join(sorted(request.wish.refresh)),
         "first_rows": request.wish.selection.first or 0,
         "job": ",".join(request.wish.selection.jobs),
         "where": request.wish.selection.where,

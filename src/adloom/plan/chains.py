@@ -63,7 +63,7 @@ def _check_refresh(source: CampaignSource, refresh: Collection[str]) -> None:
         if job not in source.chained:
             known = ", ".join(source.chained) or "none in this campaign"
             raise SettingInvalid(
-                f"--refresh {job[:60]}: no such job has approved images of another as references",
+                f"refresh {job[:60]}: no such job has approved images of another as references",
                 remedy=f"Jobs that have: {known}.",
             )
 
@@ -71,7 +71,7 @@ def _check_refresh(source: CampaignSource, refresh: Collection[str]) -> None:
 def _refuse_nothing(job: str, names: Iterable[str], approved: Masters) -> None:
     if lacking := next((name for name in names if not approved[name]), ""):
         raise SettingInvalid(
-            f"--refresh {job}: no image of job {lacking} is approved", remedy="Approve images on the page first."
+            f"refresh {job}: no image of job {lacking} is approved", remedy="Approve images on the page first."
         )
 
 
