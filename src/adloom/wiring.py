@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from random import Random
 
@@ -32,6 +33,7 @@ from adloom.edges.reference_hosts import ReferenceHosts
 from adloom.edges.settings import Settings
 from adloom.gallery import write_gallery
 from adloom.gallery.chooser.write import write_review_page
+from adloom.gallery.choosing import Choosing
 from adloom.gallery.render import DELIVERY_PAGE
 from adloom.ledger.edition import Edition
 from adloom.ledger.ledger import Ledger
@@ -43,6 +45,8 @@ from adloom.ports import Decoder, Store
 from adloom.publish.checksums import write_checksums
 from adloom.publish.manifest import publish
 from adloom.publish.rebuild import Rebuilder
+from adloom.review.apply import Applied, apply
+from adloom.review.table import ReviewFile
 from adloom.run.live_page import leave_excerpt, live_page
 from adloom.run.run import Result, Run
 from adloom.targets import (
@@ -337,6 +341,16 @@ async def publish_again(store: Store, edition: Edition) -> None:
         await publish(store, edition, ledger, revision)
         async with PictureDecoder() as decoder:
             await _derive_rest(store, edition, ledger, decoder)
+
+
+async def decide(store: Store, choosing: Choosing, file: ReviewFile, by: str, now: datetime) -> Applied:
+    """Keep the decisions of a file and rewrite what shows them. Raises as ``apply`` does.
+
+    A file that adds nothing has perhaps been applied by a process that died before it had rewritten anything.
+    """
+    applied = await apply(store, choosing, file, by, now)
+    await publish_again(store, choosing.edition)
+    return applied
 
 
 async def _lead_to_delivery(store: Store, edition: Edition, done: Delivered) -> None:

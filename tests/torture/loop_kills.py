@@ -1,16 +1,18 @@
 """SIGKILL at system calls of the loop that a user goes through: buy, reject, see the price, buy better ones, deliver.
 
-The steps are commands: a run, which writes the page; ``review --apply`` of a file that rejects three images, one with a
-change, and approves two; ``plan --only rejected``; ``run --only rejected``; the same file and the same run once more;
-``deliver``. One of them is killed at a system call, then repeated as it is until it ends, and the steps go on. In the
-end nothing may have been bought twice, every decision of the file stands, the same decisions have bought nothing, and
-what was approved is delivered. A kill within a POST can leave a purchase held, which nobody decides on.
+The steps are commands: a run, which writes the page; ``review --serve``, whose page saves the decisions about one job;
+``review --apply`` of a file with all decisions, which rejects three images, one with a change, and approves two;
+``plan --only rejected``; ``run --only rejected``; the same file and the same run once more; ``deliver``. One of them is
+killed at a system call, then repeated as it is until it ends, and the steps go on. In the end nothing may have been
+bought twice, every decision stands once, the same decisions have bought nothing, and what was approved is delivered. A
+kill within a POST can leave a purchase held, which nobody decides on.
 
     python tests/torture/loop_kills.py [--sample 12] [--seed 1] [--workers 3]
 """
 
 from __future__ import annotations
 
+import csv
 import itertools
 import json
 import math
@@ -19,7 +21,7 @@ import random
 import re
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,17 +30,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest has it, so that this runs as a script too
 
+from aiohttp import ClientSession
 from torture.kill_points import EFFECTS, command_line
 from torture.oracle import Market, RowSpec, SandboxRig, Verdict, require_proof
 from torture.runner import Job, buy, last_words, run_to_end, settings_of, warm_up
 from torture.tally import Tally
 
+from adloom import wiring
 from adloom.core.decision import Verdict as Said
 from adloom.deliver.edition import DeliverRequest
+from adloom.gallery.chooser.render import ID_DIGITS
 from adloom.gallery.choosing import read_choosing
 from adloom.ledger.edition import Edition
 from adloom.plan.assessment import Wish
-from adloom.review.apply import apply
+from adloom.review.server import ReviewServer
 from adloom.review.table import read_review
 from adloom.targets import RunRequest, new_ledger, open_store
 from adloom.wiring import assessment_of, deliver_target, publish_again
@@ -49,6 +54,9 @@ DECISIONS = {
     ("a", 1): ("rejected", CHANGE), ("a", 2): ("rejected", ""), ("a", 3): ("approved", ""),
     ("b", 1): ("rejected", ""), ("b", 2): ("approved", ""),
 }  # fmt: skip
+SERVED = "b"
+"""The job that is decided about on the page."""
+REVIEWER = "ann"
 REJECTED = frozenset({Said.REJECTED})
 HELD = 6
 REPEATS = 4
@@ -57,15 +65,34 @@ _market: Market | None = None
 _numbers = itertools.count()
 
 
+async def serve(job: Job) -> int:
+    """Decide about one job on the page as it is served; whoever serves it again has to decide again what is not kept.
+
+    The reviewer is this process too, which changes the order of nothing.
+    """
+    store, edition = open_store(job.archive), Edition(job.campaign.parent.name, "main")
+    ledger = new_ledger(store, edition)
+    await ledger.load()
+    server = ReviewServer(store, edition, ledger, REVIEWER)
+    keys = {each.place: each.variant.key for each in (await read_choosing(store, edition, ledger)).candidates}
+    async with server.running(0) as url, ClientSession(headers={"Origin": server.origin}) as reviewer:
+        for row in csv.DictReader(job.campaign.with_name("review.csv").read_text().splitlines()):
+            if row["job"] == SERVED:
+                key = keys[row["job"], row["row"], int(row["variant"]), int(row["take"])]
+                wish = {"id": key[:ID_DIGITS], "decision": row["decision"], "change": row["change"]}
+                (await reviewer.post(f"{url}decide", json=wish)).raise_for_status()
+    if server.saved:
+        await publish_again(store, edition)
+    return 0
+
+
 async def decide(job: Job) -> int:
     """Apply the file of decisions, as ``review --apply`` does."""
     store, edition = open_store(job.archive), Edition(job.campaign.parent.name, "main")
     ledger, now = new_ledger(store, edition), datetime.now(UTC)
     await ledger.load()
     choosing = await read_choosing(store, edition, ledger)
-    file = read_review(job.campaign.with_name("review.csv"), now)
-    if (await apply(store, choosing, file, "ann", now)).added:
-        await publish_again(store, edition)
+    await wiring.decide(store, choosing, read_review(job.campaign.with_name("review.csv"), now), REVIEWER, now)
     return 0
 
 
@@ -92,6 +119,7 @@ async def deliver(job: Job) -> int:
 
 STEPS: dict[str, Callable[[Job], Awaitable[int]]] = {
     "run": buy,
+    "serve": serve,
     "decide": decide,
     "price": price,
     "buy": buy_rejected,
@@ -196,6 +224,8 @@ def kill_at(point: Point) -> Outcome:
         _repeat(shop, step, act, verdict)
         if step == "run":
             _write_decisions(shop)
+        if step == "decide":
+            _judge_decisions(_lines(shop), verdict)
         if step == "again":
             verdict.require(_market.posts() == posts, "the same decisions bought again")
     _judge(shop, verdict)
@@ -227,9 +257,7 @@ def _judge(shop: SandboxRig, verdict: Verdict) -> None:
     verdict.require(ended == verdict.wanted == len(lines), f"ends: {dict(found)} of {verdict.wanted}")
     changed = sum(int(charge["made"]) for charge in shop.charges() if str(charge["prompt"]).endswith(CHANGE))
     verdict.require(changed <= 1, f"{changed} images bought with the change")
-    for line in lines:
-        expected = decided[_place(line)] if _is_first(line) else None
-        verdict.require(line.get("decision") == expected, f"{line['key']} is {line.get('decision')}, not {expected}")
+    _judge_decisions(lines, verdict)
     facts = list(shop.edition.glob("decisions/*/[0-9]*.json"))
     verdict.require(len(facts) == len(decided), f"{len(facts)} decisions of {len(decided)}")
     table = (shop.edition / "delivery" / "delivery.jsonl").read_text().splitlines()
@@ -238,6 +266,12 @@ def _judge(shop: SandboxRig, verdict: Verdict) -> None:
     verdict.require(delivered == approved, f"delivered: {sorted(delivered)}")
     verdict.require((shop.edition / "review.html").exists(), "there is no page")
     require_proof(shop, verdict)
+
+
+def _judge_decisions(lines: Iterable[Mapping[str, object]], verdict: Verdict) -> None:
+    for line in lines:
+        expected = _decision(line)[0] if _is_first(line) else None
+        verdict.require(line.get("decision") == expected, f"{line['key']} is {line.get('decision')}, not {expected}")
 
 
 def _place(line: Mapping[str, object]) -> tuple[object, object]:

@@ -79,11 +79,11 @@ async def review_edition(
     """Show, or apply and show; the exit code."""
     from adloom.core.decision import MOST_CHARACTERS  # noqa: PLC0415
     from adloom.gallery.choosing import read_choosing  # noqa: PLC0415
-    from adloom.review.apply import apply, with_added  # noqa: PLC0415
+    from adloom.review.apply import with_added  # noqa: PLC0415
     from adloom.review.summary import review_lines, review_summary  # noqa: PLC0415
     from adloom.review.table import read_review  # noqa: PLC0415
     from adloom.targets import RunRequest, new_ledger, open_target, settings_for  # noqa: PLC0415
-    from adloom.wiring import publish_again  # noqa: PLC0415
+    from adloom.wiring import decide  # noqa: PLC0415
 
     if len(by) > MOST_CHARACTERS:
         raise SettingInvalid("--by is too long", remedy="Give a name.")
@@ -95,11 +95,9 @@ async def review_edition(
     added = 0
     if file is not None:
         now = datetime.now(UTC)
-        applied = await apply(store, choosing, read_review(file, now), by or person(), now)
+        applied = await decide(store, choosing, read_review(file, now), by or person(), now)
         choosing, added = with_added(choosing, applied), len(applied.added)
         lines.append(f"{file}: {added} decisions added, {applied.known} known already")
-        if added:
-            await publish_again(store, found)
     typer.echo("\n".join([*lines, *review_lines(choosing)]), err=as_json)
     if as_json:
         answer = review_summary(choosing) | ({"added": added} if file is not None else {})
