@@ -54,7 +54,7 @@ def test_names_are_filled_in_from_a_rows_own_variables_and_safe_in_a_file_name()
         (("feed",), "{{ colur }}", "--name: "),
         (("feed",), "{{ colour }", "--name"),
         (("feed",), "…", "--name makes an empty name for hero/mug, variant 1"),
-        (("fed",), "", "hero/mug, variant 1 is for the channel 'fed', which is not known"),
+        (("fed",), "", "the channel 'fed' is not known, did you mean 'feed'?"),
     ],
 )
 def test_what_cannot_be_named_or_placed_is_bad_input_before_anything_is_made(asked, template, what):
@@ -62,6 +62,11 @@ def test_what_cannot_be_named_or_placed_is_bad_input_before_anything_is_made(ask
         _orders(_master(), _master(2), asked=asked, template=template)
     assert what in str(refused.value)
     assert refused.value.remedy
+
+
+def test_a_row_s_channel_that_is_known_no_more_is_named_with_its_image():
+    with pytest.raises(InputError, match="hero/mug, variant 1 is for the channel 'fed', which is not known"):
+        _orders(_master(wanted=Wanted(channels=("fed",))))
 
 
 def test_two_names_that_a_file_system_takes_for_one_collide():

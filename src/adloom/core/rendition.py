@@ -15,6 +15,7 @@ from adloom.core.errors import InputError
 from adloom.core.file_name import Named
 from adloom.core.identity import digest
 from adloom.core.manifest import csv_lines, jsonl_line
+from adloom.core.spelling import nearest
 from adloom.core.template import BadTemplate
 
 SCHEMA = "adloom.delivery/1"
@@ -111,15 +112,18 @@ def orders_of(
     Raises InputError for an unknown channel, a template that cannot be filled in, or two files of one name, before the
     last master has been read.
     """
+    for name in asked:
+        if name != ORIGINAL and name not in known:
+            near = nearest(name, (*known, ORIGINAL))
+            raise InputError(
+                f"the channel {name!r} is not known" + (f", did you mean {near[0]!r}?" if near else ""), remedy=_REMEDY
+            )
     taken: dict[str, Master] = {}
     for master in masters:
         orders = []
         for name in asked or master.wanted.channels:
             if name != ORIGINAL and name not in known:
-                raise InputError(
-                    f"{master.shown} is for the channel {name!r}, which is not known",
-                    remedy="`adloom channels` lists all; a campaign adds its own under channels:",
-                )
+                raise InputError(f"{master.shown} is for the channel {name!r}, which is not known", remedy=_REMEDY)
             stem = f"{name}/{_stem(master, name, template)}"
             if (other := taken.setdefault(stem.lower(), master)) is not master:
                 raise InputError(
@@ -129,6 +133,9 @@ def orders_of(
             refusals = (rights.refusal(name, today) for rights in master.wanted.rights)
             orders.append(Order(name, known.get(name), stem, next(filter(None, refusals), "")))
         yield MasterOrders(master, tuple(orders))
+
+
+_REMEDY = "`adloom channels` lists all; a campaign adds its own under channels:"
 
 
 def _stem(master: Master, channel: str, template: str) -> str:
