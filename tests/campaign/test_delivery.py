@@ -56,6 +56,20 @@ def test_columns_and_axis_values_set_them_for_a_row_and_stay_variables(tmp_path:
     assert (first.delivery.focus, second.delivery.focus) == (Focus(0.1, 0.2), None)
 
 
+def test_a_focus_is_two_numbers_wherever_it_is_written(tmp_path: Path):
+    where = (
+        "matrix: {colour: [{name: red, focus: [0.1, 0.2]}, {name: blue, focus: auto}]}",
+        "zip: {colour: [red, blue], focus: [[0.1, 0.2], auto]}",
+        "matrix: {colour: [red]}\n    include: [{colour: blue, focus: [0.1, 0.2]}]",
+    )
+    for written in where:
+        job = f"{JOB.partition('    matrix')[0]}    {written}\n    deliver: google-square\n"
+        found = {row.delivery.focus for row in _open(tmp_path, HEAD + job).rows()}
+        assert Focus(0.1, 0.2) in found, written
+    (problem, *_) = _problems(tmp_path, f"{HEAD}{job.replace('[0.1, 0.2]', '[0.1, 2]')}")
+    assert '"0.1, 2" is not a focus' in problem
+
+
 def test_a_variable_called_focus_means_nothing_where_nothing_is_delivered(tmp_path: Path):
     (row,) = _open(tmp_path, "prompt,focus\nred mug,soft and dreamy\n", "table.csv").rows()
     assert row.delivery.focus is None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 from pydantic_core import PydanticCustomError
 
@@ -21,6 +22,7 @@ from adloom.core.quoting import shown
 OVERRIDES = ("id", "prompt", "variants", "size", "quality", "references", "grouping", "priority", "model")
 """Columns and keys of a row that are not variables."""
 
+_FOCUS = "focus"
 _LISTED = ("size", "quality", "model", "references")
 _SLUG_LENGTH = 63
 _SLUG = re.compile(r"[a-z0-9-]{1,63}")
@@ -166,7 +168,8 @@ def axes(value: object) -> object:
         return value
     if not isinstance(value, dict) or not value:
         raise fault(f"axes are needed here, this is {kind(value)}", "axis: [value, value], or the path of a CSV")
-    for name, values in value.items():
+    read = {name: _with_points_as_text(name, values) for name, values in value.items()}
+    for name, values in read.items():
         if not name.isidentifier():
             raise fault(
                 f"{shown(name)} cannot be the name of an axis", "letters, digits and _, not starting with a digit"
@@ -182,6 +185,24 @@ def axes(value: object) -> object:
             )
         if name in OVERRIDES and not all(isinstance(item, str) for item in values):
             raise fault(f"the axis {shown(name)} sets the row's {name}, so its values are plain text", "[text, text]")
+    return read
+
+
+def _with_points_as_text(name: str, values: object) -> object:
+    """The values of an axis in which each focus is text, as a cell of a table has it."""
+    if not isinstance(values, list):
+        return values
+    return [point_text(item) if name == _FOCUS else _with_point_as_text(item) for item in values]
+
+
+def _with_point_as_text(item: Any) -> Any:  # noqa: ANN401 - what a file holds
+    return {**item, _FOCUS: point_text(item[_FOCUS])} if isinstance(item, dict) and _FOCUS in item else item
+
+
+def point_text(value: object) -> object:
+    """A list of two texts as one text; anything else as it is."""
+    if isinstance(value, list) and len(value) == 2 and all(isinstance(part, str) for part in value):  # noqa: PLR2004
+        return ", ".join(value)
     return value
 
 
@@ -197,7 +218,7 @@ def zips(value: object) -> object:
     for group in groups:
         if not isinstance(group, dict) or not group:
             raise fault(f"lists of equal length are needed here, this is {kind(group)}", _SIDE_BY_SIDE)
-        axes(group)
+    groups = [axes(group) for group in groups]
     if not groups:
         raise fault("an empty list is not allowed here", _SIDE_BY_SIDE)
     names = [name for group in groups if isinstance(group, dict) for name in group]
@@ -280,7 +301,7 @@ def _check_list_of_mappings(value: object, allowed: str) -> None:
 def extra_rows(value: object) -> object:
     """The rows that a job adds to its matrix."""
     _check_list_of_mappings(value, "[{surface: snow, light: dawn}]")
-    rows = value if isinstance(value, list) else []
+    rows = [_with_point_as_text(row) for row in value] if isinstance(value, list) else []
     for name, part in (entry for row in rows for entry in row.items()):
         if name == "references" and isinstance(part, list) and any(isinstance(item, dict) for item in part):
             raise fault("only a whole job can have the approved images of another as references", "names and addresses")
@@ -288,4 +309,4 @@ def extra_rows(value: object) -> object:
             (reference_list if name == "references" else texts)(part)
         elif not _value_is_good(part) or (name in OVERRIDES and not isinstance(part, str)):
             raise fault(f"{shown(name)} of an included row cannot be {kind(part)}", "text, or for a variable a mapping")
-    return value
+    return rows

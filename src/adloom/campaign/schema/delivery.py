@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from adloom.campaign.schema.checks import fault, kind, one_of, slug_text, text, texts, whole_number
+from adloom.campaign.schema.checks import fault, kind, one_of, point_text, slug_text, text, texts, whole_number
 from adloom.core.channel import WRITTEN, Gate
 
 _LARGEST_BYTES = 100_000_000
@@ -27,8 +27,7 @@ def fraction(value: object) -> object:
 
 def focus_text(value: object) -> object:
     """A point as a list of two fractions, or a word; whether it is one is checked with the rest of a row."""
-    if isinstance(value, list) and len(value) == 2 and all(isinstance(part, str) for part in value):  # noqa: PLR2004
-        return ", ".join(value)
+    value = point_text(value)
     if not isinstance(value, str) or not value.strip():
         raise fault(f"{kind(value)} is not a focus", "[0.5, 0.3], fractions from left and top, or auto")
     return value
