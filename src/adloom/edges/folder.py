@@ -199,24 +199,28 @@ class FolderStore:
             raise _no_file(link)
         if not base.is_dir():
             return
-        for path in _entries(base):
-            if path.name.startswith(start):
-                yield from self._files(path)
-
-    def _files(self, path: Path) -> Iterator[Listed]:
-        found = path.lstat()
-        if stat.S_ISDIR(found.st_mode):
-            for inner in _entries(path):
-                yield from self._files(inner)
-        else:
-            yield Listed(path.relative_to(self._root).as_posix(), found.st_size)
+        yield from _files(str(base), f"{folder}/" if folder else "", start)
 
     def _nearest_folder(self) -> Path:
         return next(folder for folder in (self._root, *self._root.parents) if folder.is_dir())
 
 
-def _entries(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+def _files(folder: str, key: str, start: str = "") -> Iterator[Listed]:
+    """Every file below a folder whose own key is ``key``; in the folder itself only what begins with ``start``.
+
+    Without a ``Path`` for each: an edition of 100,000 calls has 800,000 files.
+    """
+    with os.scandir(folder) as found:
+        entries = [entry for entry in found if entry.name.startswith(start) and not entry.name.startswith(".")]
+    for entry in sorted(entries, key=_name):
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(entry.path, f"{key}{entry.name}/")
+        else:
+            yield Listed(key + entry.name, entry.stat(follow_symlinks=False).st_size)
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
 
 
 def _sync_folder(folder: Path) -> None:
