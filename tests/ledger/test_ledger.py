@@ -4,11 +4,13 @@ import asyncio
 import json
 
 import pytest
-from support.fakes import EDITION, a_ledger, bought
+from support.fakes import EDITION, a_ledger, a_row, bought
+from support.finished import finish
 
 from adloom.core.errors import RecordUnreadable, StoreUnavailable
 from adloom.core.facts import SCHEMA, Stage
-from adloom.ledger.edition import utc
+from adloom.ledger.edition import to_json, utc
+from adloom.ledger.ledger import SEAL_SCHEMA
 
 COMPLETED = {"task": "t", "reported": 1, "credits": "1.53"}
 INTENT = bought(credits="1.53")
@@ -156,3 +158,53 @@ async def test_a_second_task_of_an_attempt_that_is_long_over_is_shouted_about_to
     assert not caplog.records
     await ledger.accept("c-1", 1, "task-3", "1.53")
     assert "task-3" in caplog.text
+
+
+async def _sealed(store, clock, calls=3):
+    """A ledger whose calls are all sealed, as its writer knows it."""
+    ledger = await a_ledger(store, clock, "run-a")
+    names = [await finish(ledger, a_row(f"r{number}")) for number in range(calls)]
+    seal = {"schema": SEAL_SCHEMA, "calls": {call: ledger.records(call) for call in names}}
+    await store.create(EDITION.key("ledger/sealed/0.json"), to_json(seal))
+    return ledger, names
+
+
+async def test_a_ledger_that_was_read_from_seals_knows_what_its_writer_knew(store, clock):
+    ledger, names = await _sealed(store, clock)
+    other = await a_ledger(store, clock, "run-b")
+    assert [other.ended(call) is not None for call in names] == [True] * 3
+    assert list(other.unended()) == []
+    assert (other.fact_count(), other.sent_count(), await other.grew()) == (ledger.fact_count(), 3, False)
+    assert [other.stage(call) for call in names] == [Stage.ARCHIVED] * 3
+    assert {call: other.facts(call) for call in other.calls()} == {call: ledger.facts(call) for call in names}
+    assert other.sums() == ledger.sums()
+    assert sorted(other.accepted()) == sorted(ledger.accepted())
+
+
+async def test_what_comes_after_a_seal_is_read_and_counts(store, clock):
+    ledger, (first, second, _) = await _sealed(store, clock)
+    other = await a_ledger(store, clock, "run-b")
+    await ledger.accept(first, 1, "task-again", "1.53")
+    await ledger.note(second, "a1-archived-2", {"images": []})
+    await other.catch_up()
+    assert (other.ended(first), other.ended(second)) == (None, None)
+    assert sorted(len(facts.attempts[0].tasks) for facts in other.unended()) == [1, 2]
+    assert other.fact_count() == ledger.fact_count()
+    later = await a_ledger(store, clock, "run-c")
+    assert (later.ended(first), later.facts(first)) == (None, ledger.facts(first))
+
+
+@pytest.mark.parametrize("seals", [1, 2], ids=["", "of two plans"])
+async def test_a_sealed_call_that_is_not_over_is_folded(store, clock, seals):
+    ledger = await a_ledger(store, clock, "run-a")
+    call = await finish(ledger, a_row())
+    await ledger.note(call, "a1-held", {"reason": "why"})
+    seal = {"schema": SEAL_SCHEMA, "calls": {call: ledger.records(call)}}
+    for number in range(seals):
+        await store.create(EDITION.key(f"ledger/sealed/{number}.json"), to_json(seal))
+    other = await a_ledger(store, clock, "run-b")
+    assert (other.ended(call), [facts.call for facts in other.unended()]) == (None, [call])
+    assert (other.fact_count(), other.sums()) == (ledger.fact_count(), ledger.sums())
+    await ledger.note(call, "a2-intent", INTENT)
+    await other.catch_up()
+    assert other.facts(call) == ledger.facts(call)

@@ -54,15 +54,14 @@ class Rescuer:
         That includes a task that failed and was completed after all, once another attempt had been bought and
         completed.
         """
-        for call in self._ledger.calls():
-            facts = self._ledger.facts(call)
+        for facts in self._ledger.unended():
             for attempt in facts.attempts:
                 is_late = attempt.completed is not None and attempt.number != facts.latest.number
                 for task_id in attempt.tasks:
                     is_second = is_late or task_id != attempt.task
                     is_new = is_second and task_name(task_id) not in attempt.seconds
-                    if is_new and await hold(self._ledger, call, attempt.number, task_id):
-                        await self._second_task(call, attempt, task_id)
+                    if is_new and await hold(self._ledger, facts.call, attempt.number, task_id):
+                        await self._second_task(facts.call, attempt, task_id)
 
     async def orphans(self) -> int:
         """Copy tasks that no ledger of the archive claims; returns how many were copied."""

@@ -90,9 +90,9 @@ class Failures:
         """Read every task that failed within the last day, fifty per request; the calls with one that completed."""
         oldest = self._reader.clock.now() - LINKS_LIVE_S
         tasks = {
-            task: call
-            for call in self._ledger.calls()
-            for task, attempt in _failed(self._ledger.facts(call).attempts)
+            task: facts.call
+            for facts in self._ledger.unended()
+            for task, attempt in _failed(facts.attempts)
             if _failed_at(attempt) > oldest
         }
         found = await asyncio.gather(*(self._reader.look_again(task, 0) for task in tasks))
@@ -134,7 +134,7 @@ class Failures:
 
 def failed_until(ledger: Ledger) -> float:
     """Until when, as a Unix time, some failed task of a ledger may still turn out completed; 0 where none failed."""
-    attempts = (attempt for call in ledger.calls() for _, attempt in _failed(ledger.facts(call).attempts))
+    attempts = (attempt for facts in ledger.unended() for _, attempt in _failed(facts.attempts))
     return max((_failed_at(attempt) + LINKS_LIVE_S for attempt in attempts), default=0)
 
 

@@ -23,6 +23,7 @@ from typing import Any
 from adloom.core.campaign import Row
 from adloom.core.chain import awaited
 from adloom.core.decision import NOTHING_DECIDED, Decision, Verdict
+from adloom.core.ended import Ended
 from adloom.core.exits import Stop
 from adloom.core.facts import CallFacts, Money, Stage, money_of
 from adloom.core.identity import row_digest, variant_key
@@ -196,8 +197,14 @@ class Tally:
     images_billed: int = 0
     found: Counter[Status] = field(default_factory=Counter)
 
-    def add_call(self, facts: CallFacts) -> None:
+    def add_call(self, facts: CallFacts | Ended) -> None:
         """Count a call in."""
+        if isinstance(facts, Ended):
+            self.money += Money(charged=facts.credits)
+            self.calls += 1
+            self.posts += 1
+            self.images_billed += len(facts.variants) if facts.credits else 0
+            return
         money = money_of(facts)
         self.money += money
         for attempt in facts.attempts:

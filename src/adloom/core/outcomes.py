@@ -12,6 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias
 
+from adloom.core.ended import Ended
 from adloom.core.facts import Attempt, CallFacts, Stage
 from adloom.core.planned import Variant
 from adloom.core.records import Image, ImageFate, Intent, Unknown
@@ -79,18 +80,25 @@ def outcomes(calls: Iterable[CallFacts]) -> dict[str, Outcome]:
     return {key: _flagged(outcome, shared.get(outcome.task, "")) for key, (_, outcome) in found.items()}
 
 
-def outcomes_in_short(calls: Iterable[CallFacts]) -> dict[str, Outcome]:
+def outcomes_in_short(calls: Iterable[CallFacts | Ended]) -> dict[str, Outcome]:
     """The same without images, charges, tasks and reasons: 0.3 kB a variant, which is all that planning needs.
 
     The facts are gone through once; their calls come in the order of their ids.
     """
     found: dict[str, _End] = {}
     for facts in calls:
+        if isinstance(facts, Ended):
+            archived = (_ARCHIVED_RANK, Outcome(Status.ARCHIVED, covered=True, call=facts.call, attempt=1))
+            for key in facts.variants:
+                found[key] = _better(found.get(key), archived)
+            continue
         for key, (rank, end) in _ends(facts).items():
             short = Outcome(end.status, end.covered, end.call, end.attempt, change=end.change)
             found[key] = _better(found.get(key), (rank, short))
     return {key: outcome for key, (_, outcome) in found.items()}
 
+
+_ARCHIVED_RANK = 1_000_000
 
 _End: TypeAlias = tuple[int, Outcome]
 """What one call came to for a variant, and the rank by which it beats other calls for it."""
@@ -102,7 +110,7 @@ def _ends(facts: CallFacts) -> dict[str, _End]:
     changes = {variant.key: variant.change for variant in intent.variants if variant.change}
     return {
         key: (
-            1_000_000 if outcome.status is Status.ARCHIVED else intent.round,
+            _ARCHIVED_RANK if outcome.status is Status.ARCHIVED else intent.round,
             replace(outcome, change=changes[key]) if key in changes else outcome,
         )
         for key, outcome in _call_outcomes(facts, intent).items()
@@ -122,20 +130,27 @@ def _shared_tasks(facts: CallFacts) -> dict[str, str]:
 class Outcomes(Mapping[str, Outcome]):
     """The same as ``outcomes``, each derived when it is asked for: of 100,000 calls only their variants stay in memory.
 
-    ``facts_of`` tells the facts of a call, which must not change meanwhile. ``also`` is given those of every call once.
+    ``facts_of`` tells the facts of a call, which must not change meanwhile, and ``ended`` those calls in short that
+    need no facts until they are asked for. ``also`` is given the one or the other of every call once.
     """
 
     def __init__(
         self,
         facts_of: Callable[[str], CallFacts],
         calls: Iterable[str],
-        also: Callable[[CallFacts], None] = lambda _: None,
+        also: Callable[[CallFacts | Ended], None] = lambda _: None,
+        ended: Callable[[str], Ended | None] = lambda _: None,
     ) -> None:
         self._facts_of = facts_of
         self._shared: dict[str, str] = {}
         self._calls: dict[str, tuple[str, ...]] = {}
         self._derived: dict[str, dict[str, _End]] = {}
         for call in sorted(calls):
+            if (short := ended(call)) is not None:
+                also(short)
+                for key in short.variants:
+                    self._calls[key] = (*self._calls.get(key, ()), call)
+                continue
             facts = facts_of(call)
             also(facts)
             self._shared |= _shared_tasks(facts)

@@ -133,7 +133,7 @@ class Reading:
                 f"{store.address}/{edition.prefix.rstrip('/')} holds no plan, so there is nothing to choose from",
                 remedy="Run the campaign first: adloom run <campaign file>.",
             )
-        known = Outcomes(ledger.facts, ledger.calls())
+        known = Outcomes(ledger.facts, ledger.calls(), ended=ledger.ended)
         return cls(store, _frame(edition, revision, await read_facts(store, edition)), revision, known)
 
     async def candidates(self) -> AsyncIterator[Candidate]:

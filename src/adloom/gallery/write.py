@@ -38,7 +38,7 @@ async def write_gallery(store: Store, edition: Edition, ledger: Ledger, decoder:
             remedy="Run the campaign first: adloom run <campaign file>.",
         )
     tally = Tally()
-    known = Outcomes(ledger.facts, ledger.calls(), tally.add_call)
+    known = Outcomes(ledger.facts, ledger.calls(), tally.add_call, ledger.ended)
     contents = Contents()
     thumbs = await existing_thumbs(store, edition)
     lacking: list[Mapping[str, Any]] = []

@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from datetime import datetime
 from typing import Any
 
+from adloom.core.ended import Ended, ended_of
 from adloom.core.errors import StoreUnavailable
-from adloom.core.facts import SCHEMA, CallFacts, fold, task_name
+from adloom.core.facts import SCHEMA, CallFacts, Stage, fold, task_name
 from adloom.core.records import ImageFate, Record
 from adloom.ledger.edition import Edition, from_json, to_json, utc
-from adloom.ledger.packing import Entry, Records
+from adloom.ledger.packing import Entry, Records, entries_of, pack_seal
 from adloom.ports import Clock, Store
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,10 @@ class Ledger:
         self._records = Records()
         self._folded: dict[str, CallFacts] = {}
         """States of calls that no record was added to since they were asked for."""
+        self._ended: dict[str, Ended] = {}
+        """Sealed calls that need not be folded, for as long as no record is added to them."""
+        self._sealed: dict[str, frozenset[str]] = {}
+        """The names of the records of other sealed calls, as long."""
         self._written = 0
         """Counts this writer's records, so that no two records anywhere are equal."""
         self._accepted: dict[str, tuple[str, ...]] = {}
@@ -80,8 +85,8 @@ class Ledger:
     async def load(self, *, trust_seals: bool = True) -> None:
         """Read every fact of the edition: those of sealed calls from their seals, if these are to be trusted."""
         self._records = Records()
-        self._folded.clear()
-        self._accepted.clear()
+        for known in (self._folded, self._accepted, self._ended, self._sealed):
+            known.clear()
         if trust_seals:
             await self._load_seals()
         await self.catch_up()
@@ -93,7 +98,7 @@ class Ledger:
         async for listed in self._store.list(self._edition.key("ledger/")):
             call, file = listed.key.rsplit("/", 2)[1:]
             name = file.removesuffix(".json")
-            if call not in NOT_CALLS and name not in self._records.of(call):
+            if call not in NOT_CALLS and not self._knows(call, name):
                 self._keep(call, name, await self._read(listed.key))
 
     async def has_kept(self, call: str) -> bool:
@@ -103,12 +108,43 @@ class Ledger:
 
     async def _load_seals(self) -> None:
         async for listed in self._store.list(self._edition.key(f"ledger/{SEALED}/")):
-            seal = from_json(await self._store.read(listed.key) or b"", listed.key)
-            if seal.get("schema") not in _SEAL_SCHEMAS:
-                continue  # a seal saves reading, it is never the only copy
-            for call, records in seal["calls"].items():
-                for name, entry in records.items():
-                    self._keep(call, name, Entry(entry["record"], entry["sha256"]))
+            content = await self._store.read(listed.key) or b""
+            calls, packed = _opened(content, listed.key)
+            known = {call for call in calls if call in self._records}
+            self._records.put_sealed(packed, {call: len(each) for call, each in calls.items() if call not in known})
+            for call, records in calls.items():
+                entries = entries_of(records)
+                if call in known:  # of a shard of another plan
+                    for name, entry in entries.items():
+                        self._keep(call, name, entry)
+                else:
+                    self._keep_sealed(call, {name: entry.record for name, entry in entries.items()})
+
+    def _keep_sealed(self, call: str, records: Mapping[str, Record]) -> None:
+        if (ended := ended_of(call, records)) is not None:
+            self._ended[call] = ended
+        else:
+            self._sealed[call] = frozenset(records)
+        self._note_tasks(call, records)
+
+    def _knows(self, call: str, name: str) -> bool:
+        """Whether this process has seen a record."""
+        if (ended := self._ended.get(call)) is not None:
+            return ended.has(name)
+        names = self._sealed.get(call)
+        return name in (self._records.of(call) if names is None else names)
+
+    def ended(self, call: str) -> Ended | None:
+        """A call that nothing can follow from, in short; None for one whose facts have to be asked for."""
+        return self._ended.get(call)
+
+    def unended(self) -> Iterator[CallFacts]:
+        """The states of all other calls."""
+        return (self.facts(call) for call in self.calls() if call not in self._ended)
+
+    def stage(self, call: str) -> Stage:
+        """How far a call has come, as its facts say."""
+        return Stage.ARCHIVED if call in self._ended else self.facts(call).stage
 
     def records(self, call: str) -> dict[str, Any]:
         """Every record of a call with its SHA-256 as stored, by name: what a seal holds."""
@@ -118,7 +154,7 @@ class Ledger:
         """Read what others have written about a call since, and return its state."""
         async for listed in self._store.list(self._edition.key(f"ledger/{call}/")):
             name = listed.key.rsplit("/", 1)[1].removesuffix(".json")
-            if name not in self._records.of(call):
+            if not self._knows(call, name):
                 self._keep(call, name, await self._read(listed.key))
         return self.facts(call)
 
@@ -136,6 +172,9 @@ class Ledger:
         """The call, the attempt and the task's name of every accepted fact."""
         for name, calls in self._accepted.items():
             for call in calls:
+                if call in self._ended:
+                    yield call, 1, name
+                    continue
                 for known in self._records.of(call):
                     attempt, is_accepted, task = known.partition("-accepted.")
                     if is_accepted and task == name:
@@ -179,8 +218,8 @@ class Ledger:
 
     def sent_count(self) -> int:
         """How many attempts were sent, by what this process has read: what a manifest calls ``calls``."""
-        attempts = (attempt for call in self.calls() for attempt in self.facts(call).attempts)
-        return sum(bool(attempt.sends) for attempt in attempts)
+        attempts = (attempt for facts in self.unended() for attempt in facts.attempts)
+        return len(self._ended) + sum(bool(attempt.sends) for attempt in attempts)
 
     async def grew(self) -> bool:
         """Whether the archive holds facts that this process has not seen."""
@@ -211,10 +250,15 @@ class Ledger:
 
     def _keep(self, call: str, name: str, entry: Entry) -> None:
         self._records.put(call, name, entry)
-        self._folded.pop(call, None)
-        if "-accepted." in name:
-            task = name.split("-accepted.", 1)[1]
-            self._accepted[task] = tuple({*self._accepted.get(task, ()), call})
+        for known in (self._folded, self._ended, self._sealed):
+            known.pop(call, None)
+        self._note_tasks(call, (name,))
+
+    def _note_tasks(self, call: str, names: Iterable[str]) -> None:
+        for name in names:
+            if "-accepted." in name:
+                task = name.split("-accepted.", 1)[1]
+                self._accepted[task] = tuple({*self._accepted.get(task, ()), call})
 
     async def _create(self, call: str, name: str, record: Record) -> bool:
         key, content = self._key(call, name), to_json(record)
@@ -242,3 +286,9 @@ class Ledger:
         async for listed in self._store.list(self._edition.key("ledger/")):
             count += listed.key.rsplit("/", 2)[1] not in NOT_CALLS
         return count
+
+
+def _opened(content: bytes, key: str) -> tuple[dict[str, dict[str, dict[str, Any]]], bytes]:
+    """The calls of a seal, and the seal packed; none where it cannot be used: it is never the only copy."""
+    seal = from_json(content, key)
+    return (seal["calls"], pack_seal(content)) if seal.get("schema") in _SEAL_SCHEMAS else ({}, b"")

@@ -2,7 +2,8 @@
 
 A run of 100,000 calls meets half a million records: as Python objects some 12 kB a call, packed 0.5 kB. Calls of one
 campaign are similar, so each is packed as its difference from the first one. Only the most recently used calls are kept
-unpacked; which ones affects nothing but speed.
+unpacked; which ones affects nothing but speed. The calls of a seal are kept as the seal until one of them is asked for:
+resuming asks for few.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import json
 import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import orjson
 
 from adloom.core.records import Record
 
@@ -20,6 +23,8 @@ UNPACKED_CALLS = 1000
 
 _FASTEST = 1
 _NOT_PACKED = b""
+_ODD = b" "
+"""Begins a text that orjson would read as something else."""
 
 
 class Entry(NamedTuple):
@@ -35,8 +40,11 @@ class Records:
     def __init__(self, unpacked_calls: int = UNPACKED_CALLS) -> None:
         self._most = unpacked_calls
         self._unpacked: OrderedDict[str, dict[str, Entry]] = OrderedDict()
-        self._packed: dict[str, bytes] = {}
-        """Every call; what is unpacked has no bytes here."""
+        self._changed: set[str] = set()
+        """Calls with records that their bytes do not have yet."""
+        self._packed: dict[str, bytes | int] = {}
+        """Every call: its bytes, or the number of its seal."""
+        self._seals: list[bytes] = []
         self._count = 0
         self._like = b""
         """The first call that was packed: see ``zlib`` on dictionaries."""
@@ -47,10 +55,21 @@ class Records:
         entries = self._unpack(call)
         self._count += name not in entries
         entries[name] = entry
+        self._changed.add(call)
+
+    def put_sealed(self, seal: bytes, counts: Mapping[str, int]) -> None:
+        """Store the calls of a packed seal that are to be had from it, each with how many records it has there."""
+        number = len(self._seals)
+        self._seals.append(seal)
+        self._packed |= dict.fromkeys(counts, number)
+        self._count += sum(counts.values())
 
     def of(self, call: str) -> Mapping[str, Entry]:
         """The records of a call by name, as they are now: not for keeping."""
         return self._unpack(call) if call in self._packed else {}
+
+    def __contains__(self, call: object) -> bool:
+        return call in self._packed
 
     def calls(self) -> tuple[str, ...]:
         return tuple(self._packed)
@@ -63,20 +82,65 @@ class Records:
         if call in self._unpacked:
             self._unpacked.move_to_end(call)
             return self._unpacked[call]
-        packed, self._packed[call] = self._packed[call], _NOT_PACKED
+        packed = self._packed[call]
+        if isinstance(packed, int):
+            packed = self._open(packed, call)
         entries = self._from_bytes(packed) if packed else {}
         self._unpacked[call] = entries
         if len(self._unpacked) > self._most:
             oldest, its_entries = self._unpacked.popitem(last=False)
-            self._packed[oldest] = self._to_bytes(its_entries)
+            if oldest in self._changed:
+                self._changed.discard(oldest)
+                self._packed[oldest] = self._to_bytes(its_entries)
         return entries
 
+    def _open(self, number: int, call: str) -> bytes:
+        """Take a seal apart; the bytes of one of its calls."""
+        seal, self._seals[number] = self._seals[number], b""
+        wanted = b""
+        for each, records in sealed_calls(zlib.decompress(seal)).items():
+            if self._packed.get(each) == number:
+                packed = self._packed[each] = self._to_bytes(entries_of(records))
+                wanted = packed if each == call else wanted
+        return wanted
+
     def _to_bytes(self, entries: Mapping[str, Entry]) -> bytes:
-        text = json.dumps(entries, separators=(",", ":")).encode()
+        text = _to_text({name: tuple(entry) for name, entry in entries.items()})
         self._like = self._like or text
         packer = zlib.compressobj(_FASTEST, zdict=self._like)
         return packer.compress(text) + packer.flush()
 
     def _from_bytes(self, packed: bytes) -> dict[str, Entry]:
         text = zlib.decompressobj(zdict=self._like).decompress(packed)
-        return {name: Entry(*entry) for name, entry in json.loads(text).items()}
+        return {name: Entry(*entry) for name, entry in _from_text(text).items()}
+
+
+def pack_seal(content: bytes) -> bytes:
+    """A seal's bytes in few."""
+    return zlib.compress(content, _FASTEST)
+
+
+def sealed_calls(content: bytes) -> dict[str, dict[str, dict[str, Any]]]:
+    """The calls of a seal: of each its entries, by name. Raises as reading JSON and its parts does."""
+    calls: dict[str, dict[str, dict[str, Any]]] = _from_text(content)["calls"]
+    return calls
+
+
+def entries_of(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Entry]:
+    """The entries of one call of a seal."""
+    return {name: Entry(entry["record"], entry["sha256"]) for name, entry in records.items()}
+
+
+def _to_text(value: object) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # half a character, or a number of more than 64 bits
+        return _ODD + json.dumps(value, separators=(",", ":")).encode()
+
+
+def _from_text(text: bytes) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(text) if text.startswith(_ODD) else orjson.loads(text)
+    except ValueError:
+        found = json.loads(text)
+    return found

@@ -11,6 +11,7 @@ from decimal import Decimal
 from adloom.core.campaign import Budget, CampaignSource, Pace
 from adloom.core.chain import Chains
 from adloom.core.decision import NOTHING_DECIDED, Decision, Verdict
+from adloom.core.ended import Ended
 from adloom.core.errors import Problem
 from adloom.core.facts import CallFacts, Money, Stage, money_of
 from adloom.core.identity import top_up_id
@@ -274,12 +275,15 @@ class _Found:
         self.owed = Decimal(0)
         self.outstanding: Counter[Kind] = Counter()
 
-    def calls(self) -> Iterator[CallFacts]:
+    def calls(self) -> Iterator[CallFacts | Ended]:
         """Every call in the order of their ids, counted in as it goes by."""
         for call in sorted(self._ledger.calls()):
-            facts = self._ledger.facts(call)
+            facts = self._ledger.ended(call) or self._ledger.facts(call)
             self._heard.add(facts)
-            self._add(facts)
+            if isinstance(facts, Ended):
+                self.committed += Money(charged=facts.credits)
+            else:
+                self._add(facts)
             yield facts
 
     def _add(self, facts: CallFacts) -> None:

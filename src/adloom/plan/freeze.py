@@ -111,7 +111,7 @@ async def _is_sound(
     """Images that a later row's call has to buy, and whether this run is for them."""
     async for planned in planned_rows(store, edition, newest):
         picked = picker.takes(planned.row)
-        left = [call for call in planned.calls if ledger.facts(call.id).stage is Stage.UNBOUGHT]
+        left = [call for call in planned.calls if ledger.stage(call.id) is Stage.UNBOUGHT]
         to_buy = {variant.key for call in left for variant in call.variants}
         for key in {variant.key for call in planned.calls for variant in call.variants if variant.owner} & owed.keys():
             if owed.pop(key) and key not in to_buy:
@@ -148,9 +148,9 @@ async def _withdraw(store: Store, edition: Edition, ledger: Ledger, old: Revisio
     """
     wanted = {call.id async for planned in planned_rows(store, edition, new) for call in planned.calls}
     planned_before = [call.id async for planned in planned_rows(store, edition, old) for call in planned.calls]
-    came_back_free = [call for call in ledger.calls() if _may_be_bought_again(ledger.facts(call))]
+    came_back_free = [facts.call for facts in ledger.unended() if _may_be_bought_again(facts)]
     for call in dict.fromkeys((*planned_before, *came_back_free)):
-        if call in wanted or ledger.facts(call).stage is not Stage.UNBOUGHT:
+        if call in wanted or ledger.stage(call) is not Stage.UNBOUGHT:
             continue
         fields = {
             "outcome": Decided.WITHDRAWN,

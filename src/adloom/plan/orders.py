@@ -78,7 +78,7 @@ class OrderQueue:
 
     def is_ready(self, order: Order) -> bool:
         """Whether an order's images only wait to be downloaded."""
-        return self._ledger.facts(order.call).stage is Stage.COMPLETED
+        return self._ledger.stage(order.call) is Stage.COMPLETED
 
     def _rows(self) -> AsyncIterator[PlannedRow]:
         return planned_rows(self._store, self._edition, self._revision)
@@ -87,13 +87,15 @@ class OrderQueue:
         own = planned.variants[planned.row.shared :]
         outcomes = (self._known.get(variant.key) for variant in own)
         calls = {outcome.call for outcome in outcomes if outcome is not None}
-        for call in sorted(calls):
+        for call in sorted(call for call in calls if self._ledger.ended(call) is None):
             facts = self._ledger.facts(call)
             if _goes_on(facts):
                 yield self._order_of(facts, planned.row)
 
     def _unfinished_for_no_row(self, begun: set[str]) -> Iterator[Order]:
         for call in sorted(set(self._ledger.calls()) - begun):
+            if self._ledger.ended(call) is not None:
+                continue
             facts = self._ledger.facts(call)
             if facts.intent is not None and facts.stage in _BOUGHT:
                 yield replace(self._order_of(facts, _row_of(facts.intent)), is_stray=True)
@@ -105,7 +107,7 @@ class OrderQueue:
     def _unbought(self, planned: PlannedRow) -> Iterator[Order]:
         price = price_of(kind_of(planned.row), self._revision.prices)
         for call in planned.calls:
-            if is_asked_for(call, self._only) and self._ledger.facts(call.id).stage is Stage.UNBOUGHT:
+            if is_asked_for(call, self._only) and self._ledger.stage(call.id) is Stage.UNBOUGHT:
                 yield Order(call.id, planned.row, call.variants, price * len(call.variants), self._callbacks)
 
     def _order_of(self, facts: CallFacts, row: Row) -> Order:

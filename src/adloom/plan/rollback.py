@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+from adloom.core.ended import Ended
 from adloom.core.errors import InputError
 from adloom.core.facts import CallFacts
 from adloom.core.manifest import LOSABLE, Tally, number
@@ -111,7 +112,7 @@ class Past:
     def _heard_of(self, ledger: Ledger) -> Heard:
         heard = self.heard()
         for call in ledger.calls():
-            heard.add(ledger.facts(call))
+            heard.add(ledger.ended(call) or ledger.facts(call))
         return heard
 
     def lack_of(self, known: Heard, ledger: Ledger) -> Lack:
@@ -237,9 +238,15 @@ class Heard:
         """The beginnings of variants' keys in the names of assets for which no purchase has been seen so far."""
         self._tally = Tally()
 
-    def add(self, facts: CallFacts) -> None:
+    def add(self, facts: CallFacts | Ended) -> None:
         """See the next call."""
         self._tally.add_call(facts)
+        if isinstance(facts, Ended):
+            self.calls.add(facts.call)
+            self.tasks.add(facts.task)
+            for key in facts.variants:
+                self.missing.difference_update([key[:digits] for digits in _DIGITS])
+            return
         if facts.intent is not None:
             self.calls.add(facts.call)
         for attempt in facts.attempts:

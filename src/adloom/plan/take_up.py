@@ -153,10 +153,9 @@ def header_of(  # noqa: PLR0913 - what is in a plan and does not come from the c
 
 def has_bought(ledger: Ledger) -> bool:
     """Whether any purchase of an edition has or may have made a task."""
-    calls = (ledger.facts(call) for call in ledger.calls())
-    return any(
+    return any(map(ledger.ended, ledger.calls())) or any(
         facts.stage is Stage.SENDING or any(attempt.tasks or attempt.open_unknowns for attempt in facts.attempts)
-        for facts in calls
+        for facts in ledger.unended()
     )
 
 

@@ -121,7 +121,7 @@ async def derive(  # noqa: PLR0913 - all that a manifest depends on
     Decisions whose fact ``without`` takes, by its name in the edition, are left out, as are those that cannot be read.
     """
     tally = Tally()
-    known = Outcomes(ledger.facts, ledger.calls(), tally.add_call)
+    known = Outcomes(ledger.facts, ledger.calls(), tally.add_call, ledger.ended)
     for loss in ledger.losses:
         tally.add_loss(loss["totals"])
     facts_of_choice = (await read_facts(store, edition)).facts

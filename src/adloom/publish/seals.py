@@ -42,7 +42,7 @@ async def finished_seals(
     store: Store, edition: Edition, ledger: Ledger, shards: Iterable[Shard]
 ) -> AsyncIterator[tuple[str, bytes]]:
     """The seal of each of these shards that is finished, by its name in the edition."""
-    known = Outcomes(ledger.facts, ledger.calls())
+    known = Outcomes(ledger.facts, ledger.calls(), ended=ledger.ended)
     for shard in shards:
         rows = await read_shard(store, edition, shard)
         if all(_is_over(planned, known) for planned in rows):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TypeAlias
 
+from adloom.core.ended import Ended
 from adloom.core.facts import CallFacts, Money, money_of
 from adloom.core.origin import UNKNOWN, Origin
 from adloom.core.outcomes import Status, outcomes
@@ -52,11 +53,15 @@ class Counts:
     def calls(self) -> int:
         return len(self._by_call)
 
-    def update(self, facts: CallFacts) -> None:
+    def update(self, facts: CallFacts | Ended) -> None:
         """Count a call, replacing its former state."""
-        ends = [outcome.status for outcome in outcomes([facts]).values()]
-        archived, ended = ends.count(Status.ARCHIVED), sum(1 for end in ends if end is not Status.OPEN)
-        money = money_of(facts)
+        if isinstance(facts, Ended):
+            archived = ended = len(facts.variants)
+            money = Money(charged=facts.credits)
+        else:
+            ends = [outcome.status for outcome in outcomes([facts]).values()]
+            archived, ended = ends.count(Status.ARCHIVED), sum(1 for end in ends if end is not Status.OPEN)
+            money = money_of(facts)
         counted = (money, archived, ended)
         old_money, old_archived, old_ended = self._by_call.get(facts.call, (Money(), 0, 0))
         self._by_call[facts.call] = self._alike.setdefault(counted, counted)

@@ -22,6 +22,7 @@ from adloom.collect.poller import Poller
 from adloom.core.breaker import Breaker
 from adloom.core.errors import AdloomError
 from adloom.core.exits import EXIT_UNEXPECTED, Sent, Stop, StopReason, exit_code
+from adloom.core.facts import CallFacts
 from adloom.core.fallback import Fallback
 from adloom.core.order import Order
 from adloom.core.origin import UNKNOWN, Origin
@@ -185,8 +186,10 @@ class Run:
             run.gate.close(unconfirmed(reserved.assessment))
         await run._monitor.begin()
         for call in run.ledger.calls():
-            run._fulfilment.counts.update(run.ledger.facts(call))
-            run._steps.prices.remember(run.ledger.facts(call))
+            facts = run.ledger.ended(call) or run.ledger.facts(call)
+            run._fulfilment.counts.update(facts)
+            if isinstance(facts, CallFacts):  # no other charge passed its reserve
+                run._steps.prices.remember(facts)
         loops = [run._poller.run(), run._monitor.run(), run._wake_on_close(), bound_drain(run.gate, world.clock)]
         loops.append(run._fulfilment.collect_settled())
         if run._hears_callbacks:

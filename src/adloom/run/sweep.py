@@ -147,8 +147,7 @@ async def sweep(world: World, edition: Edition) -> Swept:
 
 
 def _of(ledger: Ledger, *stages: Stage) -> list[CallFacts]:
-    found = (ledger.facts(call) for call in ledger.calls())
-    return [facts for facts in found if facts.stage in stages]
+    return [facts for facts in ledger.unended() if facts.stage in stages]
 
 
 async def _fetch(world: World, ledger: Ledger, edition: Edition, calls: Sequence[str]) -> int:

@@ -38,7 +38,7 @@ class Held:
 
 def held_calls(ledger: Ledger, now: float) -> Sequence[Held]:
     """Every purchase of an edition that is unknown or held, the oldest first."""
-    found = (_held(ledger.facts(call), now) for call in ledger.calls())
+    found = (_held(facts, now) for facts in ledger.unended())
     return sorted((held for held in found if held is not None), key=lambda held: -held.age_s)
 
 
