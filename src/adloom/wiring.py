@@ -19,7 +19,7 @@ from adloom.campaign.references.reader import hosted_form, read_file
 from adloom.core.channel import Channel
 from adloom.core.counting import counted
 from adloom.core.errors import AdloomError, CampaignInvalid, Problem
-from adloom.core.exits import StopReason
+from adloom.core.exits import EXIT_OK, StopReason
 from adloom.core.limits import PROFILES, STRICT
 from adloom.core.order import Order
 from adloom.deliver.edition import Delivered, DeliverRequest, deliver_edition
@@ -43,8 +43,9 @@ from adloom.plan.rollback import Lack, accept_loss, read_past
 from adloom.plan.take_up import has_bought, refuse_mixture
 from adloom.ports import Decoder, Store
 from adloom.publish.checksums import write_checksums
-from adloom.publish.manifest import publish
+from adloom.publish.manifest import Published, publish
 from adloom.publish.rebuild import Rebuilder
+from adloom.publish.unchanged import PAGES, unchanged
 from adloom.review.apply import Applied, apply
 from adloom.review.table import ReviewFile
 from adloom.run.live_page import leave_excerpt, live_page
@@ -172,8 +173,11 @@ async def execute(
 ) -> Result:
     """Run the assessed campaign: reserve, buy, collect, archive, publish.
 
-    ``started`` receives the run once it exists.
+    ``started`` receives the run once it exists. There is none where nothing is to be done.
     """
+    looks_for_orphans = settings.dedicated_key  # tasks that no ledger knows
+    if not looks_for_orphans and (published := await unchanged(store, assessment)) is not None:
+        return await _as_it_is(store, assessment, published)
     campaign = assessment.source.campaign
     async with open_world(settings, store, campaign.source, campaign.profile, assessment.edition) as world:
         run = await Run.start(world, assessment)
@@ -186,6 +190,13 @@ async def execute(
         if not {stop.reason for stop in result.stops} & _NOTHING_FOLLOWS:
             notes = (*notes, *await _delivered(world, assessment), *await _put_into_sheet(world, assessment))
         return replace(result, gallery=gallery, review=review, notes=notes)
+
+
+async def _as_it_is(store: Store, assessment: Assessment, published: Published) -> Result:
+    """How a run ends that leaves a finished edition as it is."""
+    gallery, review = [store.link(assessment.edition.key(name)) for name in PAGES]
+    await store.aclose()
+    return Result(published, (), EXIT_OK, gallery, review, origin=assessment.origin)
 
 
 _NOTHING_FOLLOWS = frozenset({StopReason.INTERRUPTED, StopReason.OLDER_LEDGER})

@@ -99,11 +99,14 @@ class Artifacts:
             await _best_effort(aupdate_progress_artifact(self._progress_id, share, text))
         self._shown = text
 
-    async def end(self, result: Result, run: Run, store: Store) -> None:
-        """Show how a run ended: a report, what did not come and why, where everything is, and a contact sheet."""
+    async def end(self, result: Result, run: Run | None, store: Store) -> None:
+        """Show how a run ended: a report, what did not come and why, where everything is, and a contact sheet.
+
+        There is no ``run`` where nothing was to be done.
+        """
         await _best_effort(self._show_end(result, run, store), END_WITHIN_S)
 
-    async def _show_end(self, result: Result, run: Run, store: Store) -> None:
+    async def _show_end(self, result: Result, run: Run | None, store: Store) -> None:
         words = f"{EXIT_REASONS[result.exit_code].capitalize()} · {self._words}"  # the UI shows the first 30 characters
         get_run_logger().info("%s", final_message(result, is_sandbox=self._is_sandbox))
         report = result_report(result, self._words)
@@ -119,8 +122,9 @@ class Artifacts:
                 description = f"{short} · {self._words}"
                 await _best_effort(acreate_link_artifact(address, key=self._key(name), description=description))
         await _best_effort(self._show_images(store), IMAGES_WITHIN_S)
-        progress = run.progress()
-        await self.show(progress, self._line(progress, None))
+        if run is not None:
+            progress = run.progress()
+            await self.show(progress, self._line(progress, None))
 
     async def _show_images(self, store: Store) -> None:
         content = await store.read(self._edition.key("assets.jsonl")) or b""

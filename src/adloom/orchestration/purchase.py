@@ -97,7 +97,7 @@ async def buy(prepared: Prepared) -> State[Any]:
         await asyncio.gather(*watching, return_exceptions=True)
         prepared.over.set()
     store = open_store(prepared.settings.archive)  # the run has closed its own
-    await board.end(prepared.result, runs[0], store)
+    await board.end(prepared.result, runs[0] if runs else None, store)
     await store.aclose()
     return final_state(prepared.result, is_sandbox=is_sandbox)
 

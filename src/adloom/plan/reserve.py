@@ -112,9 +112,9 @@ def over_budget(assessment: Assessment) -> Stop:
     return Stop(StopReason.BUDGET, message, remedy)
 
 
-async def _freeze(world: World, assessment: Assessment) -> Revision | None:
-    """The revision to buy from, None when the archive has to be read again first."""
-    wanted = Wanted(
+def wanted_of(assessment: Assessment) -> Wanted:
+    """What a run wants of the plan."""
+    return Wanted(
         assessment.source,
         assessment.edition,
         assessment.known,
@@ -128,8 +128,12 @@ async def _freeze(world: World, assessment: Assessment) -> Revision | None:
         buying=assessment.wish.buying,
         replace=assessment.wish.replace,
     )
+
+
+async def _freeze(world: World, assessment: Assessment) -> Revision | None:
+    """The revision to buy from, None when the archive has to be read again first."""
     try:
-        return await freeze(wanted, world.store, assessment.ledger, world.clock)
+        return await freeze(wanted_of(assessment), world.store, assessment.ledger, world.clock)
     except PlanOutdated:
         return None
 
