@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -10,7 +11,16 @@ from support.fakes import PRICE, a_fact, a_row, an_image, an_intent, few, refere
 
 from adloom.core.exits import Stop, StopReason
 from adloom.core.facts import fold
-from adloom.core.manifest import COLUMNS, Tally, asset_lines, csv_lines, jsonl_line, number, overall_status
+from adloom.core.manifest import (
+    COLUMNS,
+    Tally,
+    asset_jsonl,
+    asset_lines,
+    csv_lines,
+    jsonl_line,
+    number,
+    overall_status,
+)
 from adloom.core.outcomes import Outcome, Status
 from adloom.core.planned import PlannedRow, Variant
 from adloom.core.records import Image, ImageFate
@@ -33,6 +43,22 @@ def _cells(**row):
     text = csv_lines([_line(**row)], header=True)
     head, cells = csv.reader(io.StringIO(text, newline=""))
     return dict(zip(head, cells, strict=True))
+
+
+_TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+@few
+@given(_TEXTS, st.dictionaries(_TEXTS, _TEXTS, max_size=3), st.decimals("0", "100000", places=7))
+def test_a_line_has_the_same_bytes_however_it_is_written(prompt: str, variables: dict[str, str], credits_: Decimal):
+    line = _line(replace(ARCHIVED, credits=credits_), prompt=prompt, variables=variables)
+    assert asset_jsonl(line) == jsonl_line(line).encode()
+
+
+@pytest.mark.parametrize("credits_", ["0.000001", "0.00001", "0.000999", "0.001", "1.53", "15", "0"])
+def test_a_small_charge_is_written_as_it_always_was(credits_: str):
+    line = _line(replace(ARCHIVED, credits=Decimal(credits_)))
+    assert asset_jsonl(line) == jsonl_line(line).encode()
 
 
 def test_an_archived_variants_line_tells_where_it_is_and_how_to_prove_it():

@@ -18,7 +18,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
+
+import orjson
 
 from adloom.core.campaign import Row
 from adloom.core.chain import awaited
@@ -76,7 +79,7 @@ def lines_of_takes(
 ) -> Iterator[tuple[Variant, dict[str, Any]]]:
     """The lines of one row: of each variant the earlier takes that have an image, then the latest."""
     takes = [take for variant in planned.variants for take in takes_of(planned, variant, known)]
-    alike = near_duplicates(_likenesses(takes, known))
+    alike = near_duplicates(_likenesses(takes, known)) if len(takes) > 1 else ()
     images: dict[int, dict[str, Any]] = {}
     for variant in takes:
         line = _line(planned, variant, known.get(variant.key))
@@ -150,8 +153,25 @@ def _line(planned: PlannedRow, variant: Variant, outcome: Outcome | None) -> dic
     }
 
 
+def asset_jsonl(line: Mapping[str, Any]) -> bytes:
+    """One line of ``assets.jsonl``: ``jsonl_line`` in a tenth of its time, where that can be.
+
+    A campaign's variables are texts, so that the credits are the one fraction; orjson writes small ones in other words.
+    """
+    credits_ = line["credits"]
+    if isinstance(credits_, int) or credits_ is None or credits_ >= _SHORTEST_WITHOUT_EXPONENT:
+        try:
+            return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+        except TypeError:  # what orjson cannot write
+            pass
+    return jsonl_line(line).encode()
+
+
+_SHORTEST_WITHOUT_EXPONENT = 0.001
+
+
 def jsonl_line(line: Mapping[str, Any]) -> str:
-    """One line of ``assets.jsonl``."""
+    """A line of JSON."""
     return json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
@@ -169,13 +189,22 @@ def csv_lines(lines: Iterable[Mapping[str, Any]], *, header: bool, columns: Sequ
 def _cell(value: object) -> object:
     if value is None:
         return ""
+    if isinstance(value, str):
+        return _harmless(value) if len(value) <= _SHORT else _without_formulas(value)
     if isinstance(value, dict | list):
         text = json.dumps(value, ensure_ascii=False) if value else ""
         return _FORMULA_IN_JSON.sub(lambda found: f"{found[1]}\\u{ord(found[2]):04x}", text)
-    if isinstance(value, str):
-        text = _FORMULA.sub(r"\1'", value)
-        return f"'{text}" if text.startswith(_CONTROLS) else text
     return value
+
+
+def _without_formulas(value: str) -> str:
+    text = _FORMULA.sub(r"\1'", value)
+    return f"'{text}" if text.startswith(_CONTROLS) else text
+
+
+_harmless = lru_cache(maxsize=1024)(_without_formulas)
+_SHORT = 32
+"""Short texts come again and again: jobs, models, sizes."""
 
 
 def number(credits_: Decimal) -> float | int:

@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from adloom.core.campaign import Grouping, Prices, Row
-from adloom.core.delivery import wanted_from_json
+from adloom.core.delivery import NOTHING_WANTED, wanted_from_json
 from adloom.core.errors import RecordUnreadable
 from adloom.core.identity import row_digest, variant_key
 from adloom.core.origin import Origin
@@ -121,7 +121,15 @@ async def read_shard(store: Store, edition: Edition, shard: Shard) -> tuple[Plan
             f"{edition.key(shard.name)} is missing or damaged",
             remedy="Restore it from a backup, or run the campaign file again with --replace.",
         )
-    return tuple(planned_from_json(from_json(line, shard.name)) for line in content.splitlines())
+    return tuple(planned_from_json(_from_line(line, shard.name)) for line in content.splitlines())
+
+
+def _from_line(line: bytes, name: str) -> Mapping[str, Any]:
+    try:
+        record: Mapping[str, Any] = orjson.loads(line)
+    except ValueError:
+        record = from_json(line, name)
+    return record
 
 
 def row_to_json(row: Row) -> dict[str, Any]:
@@ -173,7 +181,7 @@ def planned_from_json(record: Mapping[str, Any]) -> PlannedRow:
         grouping=Grouping(record["grouping"]),
         variants=record["variants"],
         shared=record.get("shared", 0),
-        delivery=wanted_from_json(record.get("deliver", {})),
+        delivery=wanted_from_json(record["deliver"]) if "deliver" in record else NOTHING_WANTED,
         options=tuple(sorted(record.get("options", {}).items())),
     )
     row_key = row_digest(row)

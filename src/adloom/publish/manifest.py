@@ -17,8 +17,8 @@ from adloom.core.manifest import (
     COLUMNS,
     SCHEMA,
     Tally,
+    asset_jsonl,
     csv_lines,
-    jsonl_line,
     lines_of_takes,
     overall_status,
 )
@@ -193,7 +193,7 @@ class _Assets:
             self.asked.update(Status(line["status"]) for line in latest if self._is_asked_for(line))
         lines = [line for _, line in takes]
         self.lines += len(lines)
-        self._jsonl.write("".join(map(jsonl_line, lines)).encode())
+        self._jsonl.write(b"".join(map(asset_jsonl, lines)))
         self._table.write(csv_lines(lines, header=False, columns=self._columns).encode())
 
     def _is_asked_for(self, line: Mapping[str, Any]) -> bool:
