@@ -14,10 +14,9 @@ from adloom.core.task import Accepted, Credits, Download, ListedTask, Picture, T
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One object of a listing: its key relative to the store's root, and its size."""
+    """One object of a listing: its key relative to the store's root."""
 
     key: str
-    size_bytes: int
 
 
 class Store(Protocol):

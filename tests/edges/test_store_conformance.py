@@ -52,7 +52,7 @@ async def test_an_object_is_created_once_and_its_first_content_stays(store: Stor
 async def test_an_object_is_read_byte_for_byte_by_another(place: Place, content: bytes):
     await place.open().create("o.bin", content, media_type="application/octet-stream", metadata={"call": "c-1"})
     assert await place.open().read("o.bin") == content
-    assert [listed.size_bytes async for listed in place.open().list("")] == [len(content)]
+    assert len([listed async for listed in place.open().list("")]) == 1
     assert await place.open().metadata("o.bin") == ({"call": "c-1"} if place.kind == "s3" else {})
 
 

@@ -145,7 +145,7 @@ class MemoryStore:
     async def list(self, prefix: str) -> AsyncIterator[Listed]:
         await self._before("list", prefix)
         for key in [key for key in self.objects if key.startswith(prefix)]:
-            yield Listed(key, len(self.objects.get(key, b"")))
+            yield Listed(key)
 
     def link(self, key: str) -> str:
         return f"memory://{key}"

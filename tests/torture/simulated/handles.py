@@ -109,7 +109,7 @@ class SimStore:
             page = keys[: self._world.page_size]
             await self._process.leave(f"list {prefix}")
             for key in page:
-                yield Listed(key, len(self._world.objects[key]))
+                yield Listed(key)
             if len(keys) <= len(page):
                 return
             after = page[-1]

@@ -141,7 +141,7 @@ class S3Store:
             )
             for found in page.get("Contents", ()):
                 if not found["Key"].endswith("/"):  # consoles mark their folders with empty objects
-                    yield Listed(found["Key"].removeprefix(root), found["Size"])
+                    yield Listed(found["Key"].removeprefix(root))
             if not page.get("IsTruncated"):
                 return
             request["ContinuationToken"] = page["NextContinuationToken"]
