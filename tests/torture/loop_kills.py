@@ -7,6 +7,8 @@ killed at a system call, then repeated as it is until it ends, and the steps go 
 bought twice, every decision stands once, the same decisions have bought nothing, and what was approved is delivered. A
 kill within a POST can leave a purchase held, which nobody decides on.
 
+A kill before a call that changes nothing is the kill before the next one that does, so only those are points.
+
     python tests/torture/loop_kills.py [--sample 12] [--seed 1] [--workers 3]
 """
 
@@ -21,7 +23,7 @@ import random
 import re
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,6 +50,22 @@ from adloom.review.table import read_review
 from adloom.targets import RunRequest, new_ledger, open_store
 from adloom.wiring import assessment_of, deliver_target, publish_again
 
+CHANGES = frozenset(
+    (
+        "write",
+        "pwrite64",
+        "writev",
+        "ftruncate",
+        "link",
+        "linkat",
+        "unlink",
+        "unlinkat",
+        "rename",
+        "renameat",
+        "renameat2",
+    )
+) | {"mkdir", "mkdirat", "rmdir", "connect", "sendto", "sendmsg", "recvfrom", "recvmsg"}
+"""What changes disk or network, or hears from the network; a file is created by ``openat`` with O_CREAT."""
 ROWS = {"a": 3, "b": 2}
 CHANGE = "on snow"
 DECISIONS = {
@@ -189,22 +207,31 @@ def _lines(shop: SandboxRig) -> list[dict[str, object]]:
     return [json.loads(line) for line in (shop.edition / "assets.jsonl").read_text().splitlines()]
 
 
-def record() -> dict[tuple[str, str], int]:
-    """How often each step without faults makes each call."""
-    shop, counts = _open_shop(), Counter[tuple[str, str]]()
+def record() -> list[Point]:
+    """The points of a loop without faults: its calls that change something, and whatever a step does that changes
+    nothing."""
+    shop, found = _open_shop(), list[Point]()
     for step, act in STEPS.items():
         trace = shop.folder / "trace"
         code, log = run_to_end(
             shop.job(act=act), ["-o", str(trace), "-e", "trace=" + ",".join(f"?{n}" for n in EFFECTS)]
         )
         assert code == 0, f"{step} without faults ended with {code}: {log}"
-        for line in trace.read_text().splitlines():
-            if match := re.match(r"(\w+)\(", line):
-                counts[step, match[1]] += 1
+        every = list(_calls(step, trace.read_text()))
+        found += [point for point, changes in every if changes] or [point for point, _ in every]
         if step == "run":
             _write_decisions(shop)
     shop.close()
-    return dict(counts)
+    return found
+
+
+def _calls(step: str, trace: str) -> Iterator[tuple[Point, bool]]:
+    """The calls of a step, and whether each changes something."""
+    counts: Counter[str] = Counter()
+    for line in trace.splitlines():
+        if match := re.match(r"(\w+)\(", line):
+            counts[match[1]] += 1
+            yield Point(step, match[1], counts[match[1]]), match[1] in CHANGES or "O_CREAT" in line
 
 
 def kill_at(point: Point) -> Outcome:
@@ -287,10 +314,12 @@ def torture(*, sample: int | None, seed: int, workers: int, until: float = math.
     """Kill at all points, or at a seeded sample of them, each step as often as the others."""
     tally = Tally("the loop killed" + ("" if sample is None else f" (sample, seed {seed})"))
     with ProcessPoolExecutor(workers, get_context("fork"), open_market) as pool:
-        counts = pool.submit(record).result()
-        chosen = [Point(step, name, k) for (step, name), most in sorted(counts.items()) for k in range(1, most + 1)]
-        if sample is not None:
-            chosen = _sample(chosen, sample, random.Random(seed))
+        chosen, dice = pool.submit(record).result(), random.Random(seed)
+        tally.count("points", len(chosen))
+        if sample is None:
+            dice.shuffle(chosen)  # what time does not allow is missing everywhere
+        else:
+            chosen = _sample(chosen, sample, dice)
         for outcome in tally.of_each(pool, kill_at, chosen, until):
             point = outcome.point
             tally.add(outcome.verdict, f"{point.step} {point.name} {point.k}")
