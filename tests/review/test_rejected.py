@@ -13,7 +13,8 @@ from adloom.core.outcomes import Status
 from adloom.deliver.edition import DeliverRequest, deliver_edition
 from adloom.orchestration.report import result_report
 from adloom.publish.checksums import verify
-from adloom.run.text import result_lines
+from adloom.run.run import Run
+from adloom.run.text import exit_reason, result_lines
 from adloom.targets import new_ledger, open_store
 
 MUGS = campaign_text("  - {id: mug, prompt: 'mug {{ n }}', variants: 3, rows: mugs.csv}\n")
@@ -38,6 +39,33 @@ async def test_the_loop_from_a_rejection_to_a_better_image(shop: SandboxRig, rev
         assert (await reviewer.buy_rejected()).exit_code == 0
         assert (await shop.run()).exit_code == 0
     assert shop.bought() == before + 2
+
+
+async def test_progress_counts_the_images_that_are_wanted_now(shop: SandboxRig, reviewer: Reviewer):
+    shop.write(MUGS)
+    await shop.run()
+    await reviewer.decide("a,1,1,rejected,", "a,2,1,rejected,")
+    runs: list[Run] = []
+    began: list[tuple[int, int]] = []
+
+    def note(run: Run) -> None:
+        runs.append(run)
+        began.append((run.progress().archived, run.progress().ended))
+
+    await reviewer.buy_rejected(started=note)
+    await shop.run(started=note)
+    assert began == [(4, 4), (6, 6)]
+    for run in runs:
+        assert (run.progress().archived, run.progress().ended, run.progress().wanted) == (6, 6, 6)
+
+
+async def test_what_a_run_for_rejected_images_leaves_open_is_not_called_archived(shop: SandboxRig, reviewer: Reviewer):
+    shop.write(MUGS)
+    await shop.run()
+    await reviewer.decide("a,1,1,rejected,")
+    shop.write(MUGS + "  - {id: jug, prompt: a jug}\n")
+    assert "everything that was asked for is archived" in exit_reason(await reviewer.buy_rejected())
+    assert exit_reason(await shop.run()) == "all archived"
 
 
 async def test_the_manifest_shows_both_takes_with_decision_and_lineage_and_counts_the_latest(

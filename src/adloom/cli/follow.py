@@ -56,7 +56,8 @@ def _line(sample: Sample, origin: Origin) -> str:
     ]
     if not sample.is_over:
         rate, left = sample.images_per_s, sample.left_s
-        parts.append("rate unknown: no two images came in ten minutes" if not rate else f"{rate * 60:.1f} images/min")
+        unknown = "rate unknown: fewer than two images came in the last ten minutes"
+        parts.append(f"{rate * 60:.1f} images/min" if rate else unknown)
         parts += [] if left is None else [f"about {duration(left)} left"]
         parts.append(f"{sample.runs} run{'s' if sample.runs != 1 else ''} at work" if sample.runs else "no run at work")
     return f"{datetime.fromtimestamp(sample.time, UTC):%H:%M:%S}  " + ", ".join(parts)

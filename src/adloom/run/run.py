@@ -112,6 +112,7 @@ class Run:
         self._fulfilment = Fulfilment(world, self.ledger, self.gate, self._steps, at_once=2 * assessment.pace.in_flight)
         self._rescuer = Rescuer(world, self.edition, self.ledger, self._poller)
         self._background: list[asyncio.Task[None]] = []
+        self._former_archived = self._former_ended = 0
 
     def _make_steps(self, reserved: Reservation, capabilities: Capabilities) -> Steps:
         world, ledger, assessment = self._world, self.ledger, reserved.assessment
@@ -190,6 +191,7 @@ class Run:
             run._fulfilment.counts.update(facts)
             if isinstance(facts, CallFacts):  # no other charge passed its reserve
                 run._steps.prices.remember(facts)
+        run._note_former()
         loops = [run._poller.run(), run._monitor.run(), run._wake_on_close(), bound_drain(run.gate, world.clock)]
         loops.append(run._fulfilment.collect_settled())
         if run._hears_callbacks:
@@ -220,12 +222,19 @@ class Run:
         """Its part of the work."""
         return self._assessment.wish.share
 
+    def _note_former(self) -> None:
+        """Note what the archive has for nothing that is wanted now: former takes, and rows that the plan has lost."""
+        counts, found = self._fulfilment.counts, self._assessment.surveyed.totals.found
+        self._former_archived = max(0, counts.archived - found[Status.ARCHIVED])
+        self._former_ended = max(0, counts.ended - found.total() + found[Status.OPEN])
+
     def progress(self) -> Progress:
+        """Where it is, counted in images that are wanted now."""
         counts = self._fulfilment.counts
         return Progress(
             wanted=self.revision.wanted - self._assessment.left_out - self._assessment.waiting.total(),
-            archived=counts.archived,
-            ended=counts.ended,
+            archived=counts.archived - self._former_archived,
+            ended=counts.ended - self._former_ended,
             calls=counts.calls,
             in_flight=self._throttle.in_flight,
             charged=counts.money.charged,

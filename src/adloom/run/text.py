@@ -53,6 +53,8 @@ def exit_reason(result: Result) -> str:
         return "everything selected is archived"
     if result.exit_code == EXIT_OK and result.published.blocked:
         return "everything that does not wait for an approval is archived"
+    if result.exit_code == EXIT_OK and result.published.manifest["totals"][Status.OPEN]:
+        return "everything that was asked for is archived"
     return EXIT_REASONS[result.exit_code]
 
 
