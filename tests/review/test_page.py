@@ -33,6 +33,7 @@ MUGS = campaign_text(
     f"  - {{id: mug, prompt: {json.dumps(HOSTILE)}, variants: 3, rows: mugs.csv}}\n  - {{id: jug, prompt: a jug}}\n"
 )
 AXE = Path(__file__).parent / "axe"
+PHONE = {"width": 390, "height": 844}
 COUNTS = "document.querySelector('#counts').innerText.replaceAll('\\n', ' ')"
 
 
@@ -214,6 +215,39 @@ async def test_the_page_of_an_edition_is_written_again_with_what_was_decided_sin
     await rewrite_gallery(store, EDITION)
     assert b'"decision":"rejected"' in (shop.edition() / "review.html").read_bytes()
     assert replace(choosing).waiting == 7
+
+
+async def test_the_large_view_opens_and_closes_by_space_and_a_button_that_was_pressed_by_key_keeps_the_focus(
+    shop: SandboxRig,
+):
+    url = await bought(shop)
+    async with open_browser() as browser, open_room(browser) as room:
+        page = await room.open(url)
+        await press(page, " ", " ")
+        assert not await page.evaluate("viewer.open")
+        assert "0 approved" in await page.evaluate(COUNTS)
+        await press(page, " ")
+        first = await page.evaluate("current.id")
+        await page.get_by_role("button", name="Next", exact=True).focus()
+        await press(page, "Enter")
+        assert await page.evaluate("current.id") != first
+        assert await page.evaluate("document.activeElement.textContent") == "Next"
+        assert not room.complaints
+
+
+async def test_a_finger_opens_an_image_decides_and_goes_on(shop: SandboxRig):
+    url = await bought(shop)
+    async with open_browser() as browser, open_room(browser, viewport=PHONE, has_touch=True, is_mobile=True) as room:
+        page = await room.open(url)
+        assert not await page.evaluate("document.querySelector('[name=text]').checkVisibility()")
+        await page.locator("#filtering summary").tap()
+        await page.locator("[name=job]").select_option("mug")
+        await page.locator(".tile").nth(1).tap()
+        for words in ("Reject", "Next", "Approve", "Close"):
+            await page.get_by_role("button", name=words, exact=True).tap()
+        assert not await page.evaluate("viewer.open")
+        assert "1 approved 1 rejected" in await page.evaluate(COUNTS)
+        assert await page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
 async def test_a_page_of_a_run_tells_how_far_it_is_and_stays_where_one_looks(tmp_path: Path):

@@ -96,9 +96,14 @@ function tile(image) {
     picture.src = image.source;
     mat.append(picture);
   } else mat.append(make("p", "why", { dir: "auto" }, `${image.status}: ${image.reason || ""}`));
-  element.append(mat, make("div", "name", { dir: "auto" }), make("div", "state"));
-  element.addEventListener("click", () => { select(image); });
-  element.addEventListener("dblclick", () => openViewer([image]));
+  const name = make("div", "name");
+  name.append(make("span", "label", { dir: "auto" }, image.of.label || image.of.row), make("span", "number", {}, `· ${image.variant}${image.take > 1 ? ` · take ${image.take}` : ""}`));
+  element.append(mat, name, make("div", "state"));
+  element.addEventListener("click", (event) => {
+    select(image);
+    if (event.pointerType === "touch") openLarge(image);
+  });
+  element.addEventListener("dblclick", () => openLarge(image));
   dress(element, image);
   return element;
 }
@@ -106,7 +111,6 @@ function tile(image) {
 function dress(element, image) {
   const said = decisionOf(image);
   element.className = `tile ${said.decision}${image.latest ? "" : " former"}${chosen.includes(image) ? " chosen" : ""}`;
-  element.querySelector(".name").textContent = `${image.of.label || image.of.row} · ${image.variant}${image.take > 1 ? ` · take ${image.take}` : ""}`;
   const state = element.querySelector(".state");
   state.textContent = "";
   if (said.decision !== "cleared") state.append(make("span", "word", {}, said.decision), " ");

@@ -43,7 +43,7 @@ document.addEventListener("keydown", (event) => {
 function act(key, shift) {
   if (key === "u") undo();
   else if (key === "e") exportCsv();
-  else if (key === "/" && !viewer.open) document.querySelector('[name="text"]').focus();
+  else if (key === "/" && !viewer.open) search();
   else if (!current) return false;
   else if (key === "a") decide(current, { decision: "approved" });
   else if (key === "r") decide(current, { decision: "rejected" });
@@ -59,6 +59,11 @@ function act(key, shift) {
   else if (/^(Arrow|Home$|End$)/.test(key)) viewer.open ? step(key === "ArrowLeft" || key === "ArrowUp" ? -1 : 1) : move(key);
   else return false;
   return true;
+}
+
+function search() {
+  $("filtering").open = true;
+  document.querySelector('[name="text"]').focus();
 }
 
 function mark(image) {
@@ -162,6 +167,7 @@ function goBack() {
 }
 
 drawFilters();
+$("filtering").open = window.innerWidth > 768;
 layOut();
 drawCounts();
 try { goBack(); } catch { /* begins at the top */ }

@@ -10,7 +10,10 @@ function openViewer(list) {
   if (!beside.includes(current)) current = beside[0];
   drawStage();
   drawViewer();
-  if (!viewer.open) viewer.showModal();
+  if (!viewer.open) {
+    viewer.showModal();
+    $("stage").focus(); // and on no button, which the space bar would press
+  }
   return undefined;
 }
 
@@ -53,6 +56,7 @@ function drawViewer() {
 
 function drawSide() {
   const image = current, said = decisionOf(image), side = $("side");
+  const at = side.querySelector("button:focus-visible")?.textContent;
   side.textContent = "";
   const buttons = make("div", "buttons", { role: "group", "aria-label": "Decide" });
   for (const [verdict, words] of [["approved", "Approve"], ["rejected", "Reject"], ["cleared", "Clear"]]) {
@@ -70,12 +74,14 @@ function drawSide() {
   tell("flags", image.reason);
   tell("next take", dollars(image.price));
   const prompt = make("p", "prompt", { dir: "auto" }, image.of.prompt);
-  side.append(make("h2", "", {}, nameOf(image)), buttons, stars, ...focusControls(image), text("note", "Note, for people", image, said), text("change", "Change, for the next take's prompt", image, said), prompt, facts, button("Close", false, () => viewer.close()));
+  const ways = make("div", "buttons", { role: "group", "aria-label": "Images" });
+  ways.append(plain("Previous", () => step(-1)), plain("Next", () => step(1)), plain("Close", () => viewer.close()));
+  side.append(ways, make("h2", "", {}, nameOf(image)), buttons, stars, ...focusControls(image), text("note", "Note, for people", image, said), text("change", "Change, for the next take's prompt", image, said), prompt, facts);
+  if (at) [...side.querySelectorAll("button")].find((each) => each.textContent === at)?.focus({ preventScroll: true });
 }
 
 function button(words, pressed, act) {
-  const element = make("button", "", { type: "button" }, words);
-  if (words !== "Close") element.setAttribute("aria-pressed", pressed);
+  const element = make("button", "", { type: "button", "aria-pressed": pressed }, words);
   element.addEventListener("click", act);
   return element;
 }
