@@ -1,5 +1,6 @@
 """Every example of the documentation works: campaigns are read, beside the CSVs that the page shows, commands exist."""
 
+import json
 import re
 import shlex
 import shutil
@@ -25,6 +26,7 @@ TABLES = re.findall(r"`([a-z-]+\.(?:csv|txt))`[^\n]*:\n\n```(?:csv|text)\n(.*?)`
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("src/adloom/starter/*.md")])
 TEXTS = [*PAGES, *sorted(ROOT.glob("campaigns/*.yaml")), *sorted(ROOT.glob("src/adloom/starter/*.yaml"))]
 IN_BACKTICKS = re.compile(r"`(?:\.venv/bin/)?(adloom [a-z][^`\n]*)`")
+IN_SHELL = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 IN_COMMENTS = re.compile(r"^#.*: +(adloom [a-z].*)$", re.MULTILINE)
 NOT_RUN = {
     *(
@@ -41,7 +43,6 @@ NOT_RUN = {
     ),  # bare names
     *("adloom init DIR", "adloom plan FILE --explain JOB/ROW", "adloom plan SOURCE --explain JOB[/ROW]"),
     "adloom run … --prefect",
-    *("adloom inspect mug.jpg", "adloom keys new my-keys"),  # deliver/test_signed
     "adloom deliver s3://bucket/prefix/mugs/main",  # with a bucket: deliver/test_from_s3
     "adloom run s3://my-images/campaigns/spring.yaml",  # with a bucket: test_s3_runs
     "adloom verify s3://bucket/prefix/spring-launch/main",
@@ -129,12 +130,34 @@ def test_commands_of_the_documentation_do_what_they_say(desk: CliRig):
     shutil.copy(ROOT / "campaigns" / "prompts.csv", desk.folder)
     shutil.copy(ROOT / "campaigns" / "calendar.xlsx", desk.folder / "book.xlsx")
     desk.write(_first_campaign(), "mugs.yaml")
+    shutil.copy(ROOT / "docs" / "images" / "delivery.jpg", desk.folder / "mug.jpg")
     for command in commands:
         if command not in NOT_RUN:
             done = desk.run(*shlex.split(command)[1:])
             assert done.returncode == 0, command + done.stdout + done.stderr
     assert (desk.folder / "archive" / "mugs" / "main" / "gallery.html").exists()
     assert (desk.folder / "my-campaign" / "campaign.yaml").exists()
+
+
+def test_the_commands_of_the_page_about_choosing_buy_what_was_rejected(desk: CliRig):
+    page = (ROOT / "docs" / "review.md").read_text(encoding="utf-8")
+    shutil.copytree(ROOT / "campaigns", desk.folder / "campaigns")
+    commands = [line.partition("#")[0] for block in IN_SHELL.findall(page) for line in block.splitlines()]
+    assert len(commands) == 4
+    assert desk.run("run", "campaigns/spring-launch.yaml", "--job", "grid", "--first", "1").returncode == 0
+    lines = map(json.loads, (desk.folder / "archive/spring-launch/main/assets.jsonl").read_text().splitlines())
+    image = next(line for line in lines if line["key"])
+    decided = [image[name] for name in ("job", "row", "variant", "take")]
+    table = ["job,row,variant,take,decision", ",".join(map(str, [*decided, "rejected"]))]
+    (desk.folder / "review.csv").write_text("\n".join(table) + "\n")
+    said = []
+    for command in commands:
+        done = desk.run(*shlex.split(command)[1:])
+        assert done.returncode == 0, command + done.stdout + done.stderr
+        said.append(done.stdout)
+    assert "1 decisions added" in said[1] or "1 decision added" in said[1]
+    assert "1 image" in said[2]
+    assert len(list((desk.folder / "archive/spring-launch/main/assets/grid").iterdir())) == 2
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
