@@ -42,7 +42,7 @@ from adloom.plan.revision import read_newest
 from adloom.plan.rollback import Lack, accept_loss, read_past
 from adloom.plan.take_up import has_bought, refuse_mixture
 from adloom.ports import Decoder, Store
-from adloom.publish.checksums import write_checksums
+from adloom.publish.checksums import are_noted, write_checksums
 from adloom.publish.manifest import Published, publish
 from adloom.publish.rebuild import Rebuilder
 from adloom.publish.unchanged import PAGES, unchanged
@@ -367,7 +367,10 @@ async def decide(store: Store, choosing: Choosing, file: ReviewFile, by: str, no
 async def _lead_to_delivery(store: Store, edition: Edition, done: Delivered) -> None:
     """Rewrite the edition's pages if they do not lead to its delivery, or lack a focus that it proposed."""
     gallery = await store.read(edition.key("gallery.html"))
-    if gallery is None or (DELIVERY_PAGE.encode() in gallery and not (done.proposed and done.result.made)):
+    if gallery is None:
+        return
+    leads = DELIVERY_PAGE.encode() in gallery and not (done.proposed and done.result.made)
+    if leads and await are_noted(store, edition, PAGES):  # else a process died between its pages and their checksums
         return
     ledger = new_ledger(store, edition)
     await ledger.load()

@@ -100,6 +100,16 @@ async def write_checksums(
         written = sums
 
 
+async def are_noted(store: Store, edition: Edition, names: Iterable[str]) -> bool:
+    """Whether the checksums have these objects, by their names in the edition, as they are."""
+    noted = await _former_sums(store, edition)
+    for name in names:
+        content = await store.read(edition.key(name)) or b""
+        if noted.get(name) != hashlib.sha256(content).hexdigest():
+            return False
+    return True
+
+
 async def _measure(
     store: Store, edition: Edition, ledger: Ledger, leave_out: frozenset[str], forget: Callable[[str], bool]
 ) -> dict[str, str]:
