@@ -30,7 +30,7 @@ from adloom.ledger.capabilities import Capabilities
 from adloom.ledger.edition import to_json, utc
 from adloom.plan.planner import Planner
 from adloom.spend.held import RELEASE_AFTER_S
-from adloom.spend.unknown import LATE_S, EvidenceSources
+from adloom.spend.unknown import LATE_S, EvidenceSources, SendTimes
 
 
 class Listing(ScriptedApi):
@@ -114,6 +114,33 @@ async def test_a_purchase_whose_answer_nobody_has_claimed_yet_may_have_made_the_
     result = await run_all(world, await look_at(world, FakeSource([a_row()])))
     assert result.exit_code == exit_code
     assert result.published.manifest["totals"]["held"] == (exit_code == 6)
+
+
+@pytest.mark.parametrize(("sent_again_s", "exit_code"), [(None, 0), (2000, 0), (2600, 6), (3600, 6)])
+async def test_a_purchase_whose_key_was_sent_again_lately_may_have_made_the_task(sent_again_s, exit_code):
+    """However long ago its intent is: here an hour."""
+    clock, store = ManualClock(), MemoryStore()
+    api = Listing(clock)
+    api.answers = [OutcomeUnknown("the answer was lost")]
+    fact = {"schema": "adloom.fact/1", "time": utc(clock.now() - 3600), "writer": "another", "written": 1}
+    ledger = "other/main/ledger/c-rival"
+    store.objects[f"{ledger}/a1-intent.json"] = to_json({**fact, **bought([Variant("k1", 1, 1)], account=api.account)})
+    store.objects[f"{ledger}/a1-unknown-1.json"] = to_json({**fact, "reason": "lost", "conflict": False})
+    if sent_again_s is not None:
+        again = {**fact, "time": utc(clock.now() - 3600 + sent_again_s)}
+        store.objects[f"{ledger}/a1-send-2.json"] = to_json({**again, "outcome": "bought"})
+    world = a_world(store, clock, api, dedicated_key=True)
+    result = await run_all(world, await look_at(world, FakeSource([a_row()])))
+    assert result.exit_code == exit_code
+
+
+def test_times_of_purchases_that_one_task_may_belong_to():
+    """Fifteen minutes late at most, and two clocks that differ by two minutes each from the API's."""
+    mine = SendTimes(10_000, 20_000)
+    assert [mine.may_have_made(at) for at in (9_879, 9_880, 20_900, 20_901)] == [False, True, True, False]
+    others = (SendTimes(0, 8_859), SendTimes(0, 8_860), SendTimes(15_000, 15_000), SendTimes(21_140, 9e9))
+    assert [mine.meets(other) for other in others] == [False, True, True, True]
+    assert not mine.meets(SendTimes(21_141, 9e9))
 
 
 SECRET = Secret(b"s" * 32)

@@ -34,6 +34,7 @@ CATCHING = {
     "look_alikes_are_not_told_apart": (14, 47, 53),
     "links_that_come_later_are_dropped": (1, 2, 4),
     "nobody_ever_dies": (1,),
+    "only_the_first_send_counts": (501822,),
     "nothing_is_withdrawn": (1039, 1142),
     "rivals_are_overlooked": (301, 306),
     "tasks_are_not_claimed": (320, 326),

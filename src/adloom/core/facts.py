@@ -36,7 +36,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
@@ -83,6 +83,8 @@ class Attempt:
     """Decisions to send that were taken: 1 for the intent."""
     owner: str = ""
     """The writer of the latest decision to send."""
+    last_sent_s: float = 0
+    """When that decision was recorded, in seconds since 1970: a key may be sent again long after its intent."""
     withdrawn: bool = False
     withdrawn_by: int = 0
     """The revision of the plan that withdrew the intent, 0 for none."""
@@ -323,6 +325,7 @@ def _add(attempt: Attempt, what: str, number: int, record: Record) -> None:  # n
             attempt.intent = Intent.of(record) if what == "intent" else attempt.intent
             if number > attempt.sends:
                 attempt.sends, attempt.owner = number, record["writer"]
+                attempt.last_sent_s = datetime.fromisoformat(record["time"]).timestamp()
         case "refused":
             attempt.answered[number] = Refused.of(record)
         case "unknown":

@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Self
 
 from adloom.core.callbacks import inbox
 from adloom.core.errors import AccountStopped, ReadFailed
@@ -51,6 +52,30 @@ LEAST_TO_STOP = 3
 SHARE_TO_STOP = Decimal("0.01")
 PURSUED_INTERVALS = 20
 """After a run's last other call an unknown is pursued for this many poll intervals (60 s), then it is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendTimes:
+    """When a purchase was sent for the first and for the last time, in seconds since 1970: hours may lie between."""
+
+    first_s: float
+    last_s: float
+
+    @classmethod
+    def of(cls, facts: CallFacts) -> Self:
+        """Those of a call's latest attempt, which has an intent. A clock that was set back widens them."""
+        assert facts.latest.intent is not None  # noqa: S101 - what has none was never sent
+        times = facts.latest.intent.unix_s, facts.latest.last_sent_s
+        return cls(min(times), max(times))
+
+    def may_have_made(self, created_s: float) -> bool:
+        """Whether a task that the API created then may be this purchase's."""
+        return self.first_s - WINDOW_S <= created_s <= self.last_s + LATE_S
+
+    def meets(self, other: SendTimes) -> bool:
+        """Whether one task may be either purchase's. Two machines wrote the times, so that clocks differ twice."""
+        reach_s = LATE_S + 2 * WINDOW_S
+        return other.first_s <= self.last_s + reach_s and self.first_s <= other.last_s + reach_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +260,9 @@ class UnknownPurchases:
         intent = facts.latest.intent
         if intent is None or intent.account != self._api.account:
             return
-        sent = intent.unix_s
+        sent = SendTimes.of(facts)
         try:
-            listed = await self._api.list_tasks(int(sent - WINDOW_S))
+            listed = await self._api.list_tasks(int(sent.first_s - WINDOW_S))
         except (ReadFailed, AccountStopped) as error:
             log.warning("the task list cannot be read: %s", error.message)
             return
@@ -254,9 +279,12 @@ class UnknownPurchases:
         if rivals == {order.call} and len(candidates) == 1:
             await self._adopt(order, facts, candidates[0].task_id, via="task list")
 
-    def _could_be(self, task: ListedTask, order: Order, sent: float, claimed: Collection[str]) -> bool:
-        in_window = sent - WINDOW_S <= task.created_at <= sent + LATE_S
-        return in_window and task_name(task.task_id) not in claimed and task.model in ("", order.model)
+    def _could_be(self, task: ListedTask, order: Order, sent: SendTimes, claimed: Collection[str]) -> bool:
+        return (
+            sent.may_have_made(task.created_at)
+            and task_name(task.task_id) not in claimed
+            and task.model in ("", order.model)
+        )
 
     async def _open_editions(self) -> list[Edition]:
         """The editions that may have a purchase out there; this run's own in any case."""
@@ -264,8 +292,8 @@ class UnknownPurchases:
             {self._ledger.edition, *await open_editions(self._store, self._clock.now())}, key=lambda one: one.prefix
         )
 
-    async def _rivals(self, sent: float, editions: Sequence[Edition]) -> set[str]:
-        """The calls of these editions that had no answer around a time, or none that is theirs for certain."""
+    async def _rivals(self, sent: SendTimes, editions: Sequence[Edition]) -> set[str]:
+        """The calls of these editions that had no answer around these times, or none that is theirs for certain."""
         found = set()
         for edition in editions:
             facts: dict[str, list[str]] = {}
@@ -276,7 +304,7 @@ class UnknownPurchases:
             found |= {call for call, names in facts.items() if await self._is_rival(edition, call, names, sent)}
         return found
 
-    async def _is_rival(self, edition: Edition, call: str, names: Sequence[str], sent: float) -> bool:
+    async def _is_rival(self, edition: Edition, call: str, names: Sequence[str], sent: SendTimes) -> bool:
         latest = max(int(name[1 : name.index("-")]) for name in names)
         accepted = [name for name in names if name.startswith(f"a{latest}-accepted.")]
         answers = [name for name in accepted if name.replace("-accepted.", "-disowned.") not in names]
@@ -289,8 +317,7 @@ class UnknownPurchases:
         facts = fold(call, records)
         if facts.stage not in (Stage.SENDING, Stage.UNKNOWN, Stage.ACCEPTED) or facts.latest.intent is None:
             return False
-        rival_sent = facts.latest.intent.unix_s
-        return sent - LATE_S - 2 * WINDOW_S <= rival_sent <= sent + LATE_S + 2 * WINDOW_S
+        return sent.meets(SendTimes.of(facts))
 
     async def _is_its_own(self, edition: Edition, call: str, attempt: int, answer: str) -> bool:
         """Whether the task of an answer is claimed for it. Until then the API may have answered with another's id."""
@@ -311,6 +338,4 @@ def _fits(task: Task, order: Order, facts: CallFacts) -> bool:
         return False
     if facts.latest.intent is None or task.created_at is None:
         return True
-    sent = facts.latest.intent.unix_s
-    last_sent = sent + (RESEND_WITHIN_S if facts.latest.sends > 1 else 0)
-    return sent - WINDOW_S <= task.created_at <= last_sent + LATE_S
+    return SendTimes.of(facts).may_have_made(task.created_at)
