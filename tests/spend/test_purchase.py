@@ -239,6 +239,39 @@ async def test_what_a_zombie_decided_and_did_not_send_is_bought_later(till, shar
     assert later.stage(order) is Stage.ACCEPTED
 
 
+async def test_what_was_decided_while_the_archive_was_away_waits_for_what_holds_purchases_since(till):
+    """The intent takes as long as the archive does; a charge that was read meanwhile may not even be written down."""
+    order, holder = an_order(), object()
+
+    def hold(operation, key):
+        if operation == "created" and key.endswith("a1-intent.json"):
+            till.gate.hold(holder)
+
+    till.store.fault = hold
+    buying = asyncio.create_task(till.buy(order))
+    await until(lambda: till.stage(order) is Stage.WAITING)
+    assert till.api.posts == []
+    till.gate.lift(holder)
+    await buying
+    assert [post.key for post in till.api.posts] == [idempotency_key("token", order.call, 1)]
+    assert till.stage(order) is Stage.ACCEPTED
+
+
+async def test_what_was_decided_and_then_stopped_is_left_to_a_later_run(till, shared):
+    order = an_order()
+
+    def close(operation, key):
+        if operation == "created" and key.endswith("a1-intent.json"):
+            till.gate.close(Stop(StopReason.PRICE, "dearer"))
+
+    till.store.fault = close
+    await till.buy(order)
+    assert (till.api.posts, till.stage(order)) == ([], Stage.UNBOUGHT)
+    later = await SpendRig(**shared, writer="run-b").open()
+    await later.buy(order)
+    assert later.stage(order) is Stage.ACCEPTED
+
+
 async def test_a_zombie_whose_call_was_released_meanwhile_does_not_send(till):
     order = an_order()
 

@@ -67,6 +67,11 @@ class Gate:
             raise GateClosed
 
     @property
+    def is_open(self) -> bool:
+        """Whether a purchase may leave now: buying has not stopped, and nobody holds it."""
+        return not self.closed.is_set() and not self._holders
+
+    @property
     def is_interrupted(self) -> bool:
         return self.interrupted.is_set()
 

@@ -120,11 +120,15 @@ class Sender:
             reason = "somebody else recorded something about the call before it was sent"
             if outdated:
                 reason = "a former task of the call completed after all, runs again, was charged, or could not be read"
-            not_sent = {"kind": RefusalKind.NOT_SENT, "reason": reason}
-            await self._ledger.note(order.call, f"a{attempt}-refused-{send}", not_sent)
+            await self.take_back(order, attempt, send, reason)
             if outdated and not facts.attempts[-1].open_unknowns:
                 await self.withdraw(order, attempt, send + 1)
         return False
+
+    async def take_back(self, order: Order, attempt: int, send: int, reason: str) -> None:
+        """Record that what this run decided was not sent, so that it is bought later."""
+        not_sent = {"kind": RefusalKind.NOT_SENT, "reason": reason}
+        await self._ledger.note(order.call, f"a{attempt}-refused-{send}", not_sent)
 
     async def send(self, order: Order, attempt: int, send: int) -> ApiError | None:
         """Send once and record the outcome; returns the refusal, if it was one, for the caller to judge."""

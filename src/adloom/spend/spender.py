@@ -102,11 +102,17 @@ class Spender:
                 async with self._unknowns.turn():
                     if not await self._sender.decide_to_send(order, attempt, send):
                         return None
-                    try:
-                        refusal = await self._sender.send(order, attempt, send)
-                    finally:
-                        self._unknowns.note(order)
+                    if is_open := self._gate.is_open:  # deciding takes long while the archive is away
+                        try:
+                            refusal = await self._sender.send(order, attempt, send)
+                        finally:
+                            self._unknowns.note(order)
+                    else:
+                        await self._sender.take_back(order, attempt, send, "buying was paused before it was sent")
                 send += 1
+                if not is_open:
+                    await self._gate.wait_open()
+                    continue
                 if not isinstance(refusal, NotSent | Throttled):
                     return refusal
                 unsent += isinstance(refusal, NotSent)
