@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from tempfile import SpooledTemporaryFile
+from typing import Protocol, TypeAlias
 
 from adloom.core.task import Accepted, Credits, Download, ListedTask, Picture, Task
 
@@ -17,6 +18,10 @@ class Listed:
     """One object of a listing: its key relative to the store's root."""
 
     key: str
+
+
+Content: TypeAlias = "bytes | SpooledTemporaryFile[bytes]"
+"""What to write: bytes, or a file, from its beginning."""
 
 
 class Store(Protocol):
@@ -45,7 +50,7 @@ class Store(Protocol):
         """
         ...
 
-    async def replace(self, key: str, content: bytes, *, media_type: str = "application/json") -> None:
+    async def replace(self, key: str, content: Content, *, media_type: str = "application/json") -> None:
         """Write or overwrite a document that is a projection (manifest, heartbeat), all of it or nothing."""
         ...
 

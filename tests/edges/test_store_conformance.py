@@ -7,6 +7,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from uuid import uuid4
 
 import pytest
@@ -151,3 +152,12 @@ async def test_a_key_that_leads_elsewhere_is_refused(place: Place, key: str):
 
 
 # What is told of a folder alone.
+
+
+@pytest.mark.parametrize("size", [0, 10, 3_000_000], ids=["empty", "small", "large"])
+async def test_a_document_in_a_file_is_written_from_its_beginning_as_often_as_it_is_asked_for(store: Store, size: int):
+    with SpooledTemporaryFile(max_size=1000) as file:
+        file.write(b"x" * size)
+        for key in ("once.json", "again.json"):
+            await store.replace(key, file)
+            assert await store.read(key) == b"x" * size

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from random import Random
+from tempfile import SpooledTemporaryFile
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ from adloom.core.task import Accepted, Credits, Download, ListedTask, Picture, T
 from adloom.ledger.edition import Edition, utc
 from adloom.ledger.ledger import Ledger
 from adloom.plan.assessment import Assessment, Wish, assess
-from adloom.ports import ImageApi, Listed, Store
+from adloom.ports import Content, ImageApi, Listed, Store
 from adloom.run.run import Result, Run
 from adloom.world import World
 
@@ -42,6 +43,14 @@ few = settings(max_examples=60, deadline=None)
 
 class Crash(BaseException):  # not an Exception: nothing may catch it, as nothing catches a kill
     """The process died here."""
+
+
+def whole(content: Content) -> bytes:
+    """What a store is given to write, as bytes."""
+    if isinstance(content, SpooledTemporaryFile):
+        content.seek(0)
+        return content.read()
+    return content
 
 
 class ManualClock:
@@ -128,10 +137,10 @@ class MemoryStore:
         self.fault("created", key)
         return True
 
-    async def replace(self, key: str, content: bytes, *, media_type: str = "application/json") -> None:
+    async def replace(self, key: str, content: Content, *, media_type: str = "application/json") -> None:
         del media_type
         await self._before("replace", key)
-        self.objects[key] = content
+        self.objects[key] = whole(content)
         self.writes.append(key)
 
     async def read(self, key: str) -> bytes | None:

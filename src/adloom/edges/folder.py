@@ -25,15 +25,17 @@ import shutil
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import TypeVar
 
 from adloom.core.errors import RecordUnreadable, StoreRefused, StoreUnavailable
-from adloom.ports import Listed
+from adloom.ports import Content, Listed
 
 ROOM_BYTES = 2 * 1024**3
 """With less free disk than this a run stops buying: what is in flight must still fit."""
 
 _LISTED_AT_ONCE = 1000
+_PIECE_BYTES = 1_000_000
 _PERMANENT = frozenset(
     {errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 )
@@ -64,7 +66,7 @@ class FolderStore:
         del media_type, metadata  # a file has its name for the one and its ledger for the other
         return await self._run(key, lambda: self._create(self._path(key), content))
 
-    async def replace(self, key: str, content: bytes, *, media_type: str = "application/json") -> None:
+    async def replace(self, key: str, content: Content, *, media_type: str = "application/json") -> None:
         del media_type
         await self._run(key, lambda: self._replace(self._path(key), content))
 
@@ -127,7 +129,7 @@ class FolderStore:
         _sync_folder(path.parent)
         return True
 
-    def _replace(self, path: Path, content: bytes) -> None:
+    def _replace(self, path: Path, content: Content) -> None:
         temporary = self._write_temporary(path, content)
         try:
             temporary.replace(path)
@@ -136,7 +138,7 @@ class FolderStore:
             raise
         _sync_folder(path.parent)
 
-    def _write_temporary(self, path: Path, content: bytes) -> Path:
+    def _write_temporary(self, path: Path, content: Content) -> Path:
         if link := self._link_above(path):
             raise StoreRefused(
                 f"the archive cannot be used: {link} is a link, and links below the archive's root are not followed",
@@ -147,7 +149,11 @@ class FolderStore:
         mode = _private_mode(path.parent, 0o600) if self._is_private(path) else 0o666
         try:
             with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-                file.write(content)
+                if isinstance(content, SpooledTemporaryFile):
+                    content.seek(0)
+                    shutil.copyfileobj(content, file, _PIECE_BYTES)
+                else:
+                    file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:

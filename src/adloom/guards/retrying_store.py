@@ -20,7 +20,7 @@ from adloom.core.errors import StoreError, StoreRefused, StoreUnavailable
 from adloom.core.exits import Stop, StopReason
 from adloom.core.retrying import retried
 from adloom.guards.gate import Gate
-from adloom.ports import Clock, Listed, Store
+from adloom.ports import Clock, Content, Listed, Store
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class RetryingStore:
             key, lambda: self._store.create(key, content, media_type=media_type, metadata=metadata)
         )
 
-    async def replace(self, key: str, content: bytes, *, media_type: str = "application/json") -> None:
+    async def replace(self, key: str, content: Content, *, media_type: str = "application/json") -> None:
         await self._tried(key, lambda: self._store.replace(key, content, media_type=media_type))
 
     async def read(self, key: str) -> bytes | None:

@@ -55,7 +55,9 @@ class Ledger:
         self._written = 0
         """Counts this writer's records, so that no two records anywhere are equal."""
         self._accepted: dict[str, tuple[str, ...]] = {}
-        """The calls that accepted a task, by the task's name."""
+        """The calls that accepted a task, by the task's name; without those in ``_ended``."""
+        self._ended_of_task: dict[str, tuple[str, ...]] | None = None
+        """Those, once somebody asks."""
         self.claimed: dict[str, tuple[str, int]] = {}
         """The call and the attempt for which this process has claimed a task, by the task's name."""
         self.losses: tuple[Record, ...] = ()
@@ -123,9 +125,10 @@ class Ledger:
     def _keep_sealed(self, call: str, records: Mapping[str, Record]) -> None:
         if (ended := ended_of(call, records)) is not None:
             self._ended[call] = ended
+            self._ended_of_task = None
         else:
             self._sealed[call] = frozenset(records)
-        self._note_tasks(call, records)
+            self._note_tasks(call, records)
 
     def _knows(self, call: str, name: str) -> bool:
         """Whether this process has seen a record."""
@@ -161,20 +164,26 @@ class Ledger:
     def first_with_task(self, name: str) -> tuple[str, int] | None:
         """The call and the attempt that accepted a task first, by the task's name; None where none has."""
         accepted, found = re.compile(rf"a(\d+)-accepted\.{re.escape(name)}"), []
-        for call in self._accepted.get(name, ()):
+        for call in self._with_task(name):
             records = self._records.of(call)
             for known, entry in records.items():
                 if (match := accepted.fullmatch(known)) and f"a{match[1]}-disowned.{name}" not in records:
                     found.append((entry.record["time"], call, int(match[1])))
         return min(found)[1:] if found else None
 
+    def _with_task(self, name: str) -> set[str]:
+        """The calls that accepted a task, by the task's name."""
+        if self._ended_of_task is None:
+            self._ended_of_task = {}
+            for call, ended in self._ended.items():
+                self._ended_of_task[ended.task] = (*self._ended_of_task.get(ended.task, ()), call)
+        return {*self._accepted.get(name, ()), *self._ended_of_task.get(name, ())}
+
     def accepted(self) -> Iterator[tuple[str, int, str]]:
         """The call, the attempt and the task's name of every accepted fact."""
+        yield from [(call, 1, ended.task) for call, ended in self._ended.items()]
         for name, calls in self._accepted.items():
             for call in calls:
-                if call in self._ended:
-                    yield call, 1, name
-                    continue
                 for known in self._records.of(call):
                     attempt, is_accepted, task = known.partition("-accepted.")
                     if is_accepted and task == name:
@@ -192,22 +201,32 @@ class Ledger:
         """Every call that has a fact."""
         return self._records.calls()
 
-    def sums(self) -> dict[str, str]:
-        """The SHA-256 of every record as stored, as far as known, by its key within the edition."""
-        return {
-            f"ledger/{call}/{name}.json": entry.sha256
-            for call in self._records.calls()
-            for name, entry in self._records.of(call).items()
-            if entry.sha256
-        }
+    def sums(self) -> Iterator[tuple[str, str]]:
+        """The key of every record within the edition, and its SHA-256 as stored, as far as known."""
+        for call, name, entry in self._entries():
+            if entry.sha256:
+                yield f"ledger/{call}/{name}.json", entry.sha256
+
+    def hashes(self) -> Iterator[tuple[str, str]]:
+        """The same, and those of every image that a record names, also of one that another record speaks against."""
+        for call, name, entry in self._entries():
+            if entry.sha256:
+                yield f"ledger/{call}/{name}.json", entry.sha256
+            for image in entry.record.get("images", ()):
+                if image["key"] and image["fate"] != ImageFate.LOST:
+                    yield image["key"], image["sha256"]
+
+    def _entries(self) -> Iterator[tuple[str, str, Entry]]:
+        for call in self._records.calls():
+            for name, entry in self._records.of(call).items():
+                yield call, name, entry
 
     def arrivals(self) -> Iterator[tuple[float, int]]:
         """When images were archived, in Unix time, and how many at each, in no promised order."""
-        for call in self._records.calls():
-            for name, entry in self._records.of(call).items():
-                if "-archived-" in name:
-                    archived = sum(image["fate"] == ImageFate.ARCHIVED for image in entry.record["images"])
-                    yield datetime.fromisoformat(entry.record["time"]).timestamp(), archived
+        for _, name, entry in self._entries():
+            if "-archived-" in name:
+                archived = sum(image["fate"] == ImageFate.ARCHIVED for image in entry.record["images"])
+                yield datetime.fromisoformat(entry.record["time"]).timestamp(), archived
 
     def fact_count(self) -> int:
         return self._records.count()
@@ -250,8 +269,10 @@ class Ledger:
 
     def _keep(self, call: str, name: str, entry: Entry) -> None:
         self._records.put(call, name, entry)
-        for known in (self._folded, self._ended, self._sealed):
+        for known in (self._folded, self._sealed):
             known.pop(call, None)
+        if (ended := self._ended.pop(call, None)) is not None:
+            self._accepted[ended.task] = tuple({*self._accepted.get(ended.task, ()), call})
         self._note_tasks(call, (name,))
 
     def _note_tasks(self, call: str, names: Iterable[str]) -> None:

@@ -87,7 +87,7 @@ class Past:
     facts: int
     """The most records that a run's heartbeat has counted."""
     packed_lines: bytes
-    """``assets.jsonl``, compressed: see ``assets_jsonl``."""
+    """``assets.jsonl``, compressed; empty unless it was asked for."""
     named: bytes
     """A line for each purchase that ``assets.jsonl`` names: its call, a space, and its task if it has one."""
     assets: tuple[str, ...]
@@ -159,7 +159,7 @@ class Past:
         return _count(self.manifest.get("plan_revision"))
 
 
-async def read_past(store: Store, edition: Edition) -> Past:
+async def read_past(store: Store, edition: Edition, *, with_lines: bool = False) -> Past:
     """Read what an edition has recorded about its ledger; must be read before the ledger.
 
     Within it the manifest is read before the plan that it names, so that a run that ends meanwhile is no sign either.
@@ -170,7 +170,9 @@ async def read_past(store: Store, edition: Edition) -> Past:
         if token := run_of(listed.key.removeprefix(edition.prefix)):
             beat = read_heartbeat(await store.read(listed.key) or b"", token) or {}
             facts.append(_count(beat.get("facts")))
-    packed_lines, named = _lines(await store.read(edition.key("assets.jsonl")) or b"", manifest.get("files"))
+    lines, named = _lines(await store.read(edition.key("assets.jsonl")) or b"", manifest.get("files"))
+    packed_lines = zlib.compress(lines if with_lines else b"", _FASTEST)
+    del lines  # 60 MB of 100,000 images
     assets = tuple([listed.key.removeprefix(edition.prefix) async for listed in store.list(edition.key("assets/"))])
     newest = await newest_plan(store, edition) or {}
     found = newest.get("found", {}).get("calls", 0)
@@ -203,12 +205,12 @@ async def accept_loss(ledger: Ledger, clock: Clock, lack: Lack, *, reason: str, 
 
 
 def _lines(assets_jsonl: bytes, files: object) -> tuple[bytes, bytes]:
-    """``assets.jsonl`` as ``Past`` has it, whole and in short: of 100,000 images that is 10 MB and 8 MB."""
+    """``assets.jsonl``, and in short as ``Past`` has it: of 100,000 images 8 MB."""
     written = files.get("assets.jsonl") if isinstance(files, dict) else None
     if not isinstance(written, dict) or written.get("sha256") != hashlib.sha256(assets_jsonl).hexdigest():
         assets_jsonl = b""  # damaged, or written by a run that came no further
     named = b"".join(b"%s %s\n" % (found[1], found[2] or b"") for found in _NAMED.finditer(assets_jsonl))
-    return zlib.compress(assets_jsonl, _FASTEST), named
+    return assets_jsonl, named
 
 
 def _mapping(content: bytes | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
@@ -26,7 +27,9 @@ from adloom.ledger.ledger import Ledger
 from adloom.plan.revision import read_newest
 from adloom.plan.rollback import read_past
 from adloom.ports import Store
+from adloom.publish.document import Document
 from adloom.publish.manifest import derive
+from adloom.publish.sums import Sums, former_sums
 
 NAME = "checksums.txt"
 LEDGER = "ledger/"
@@ -89,21 +92,23 @@ async def write_checksums(
     What is in ``leave_out`` is known to be wrong and keeps its former hash, if any. What is gone stays listed, except
     what ``forget`` accepts.
     """
-    written: dict[str, str] = {}
+    written = ""
     for _ in range(READINGS):
-        sums = await _measure(store, edition, ledger, leave_out, forget)
-        if sums == written:
+        document = await _measure(store, edition, ledger, leave_out, forget)
+        if document.sha256 == written:
             return
-        await store.replace(edition.key(NAME), _to_text(sums), media_type="text/plain; charset=utf-8")
+        await store.replace(edition.key(NAME), document.file(), media_type="text/plain; charset=utf-8")
         if await _is_alone(store, edition, ledger.writer):
             return
-        written = sums
+        written = document.sha256
 
 
 async def are_noted(store: Store, edition: Edition, names: Iterable[str]) -> bool:
     """Whether the checksums have these objects, by their names in the edition, as they are."""
-    noted = await _former_sums(store, edition)
-    for name in names:
+    wanted = set(names)
+    sums = former_sums(await store.read(edition.key(NAME)) or b"")
+    noted = {name: sha256 for name, sha256 in sums if name in wanted}
+    for name in wanted:
         content = await store.read(edition.key(name)) or b""
         if noted.get(name) != hashlib.sha256(content).hexdigest():
             return False
@@ -112,19 +117,24 @@ async def are_noted(store: Store, edition: Edition, names: Iterable[str]) -> boo
 
 async def _measure(
     store: Store, edition: Edition, ledger: Ledger, leave_out: frozenset[str], forget: Callable[[str], bool]
-) -> dict[str, str]:
-    former = {name: sum_ for name, sum_ in (await _former_sums(store, edition)).items() if not forget(name)}
-    known = {**former, **_certain_sums(ledger)}
-    sums = {name: sha256 for name, sha256 in former.items() if name in leave_out or not name.startswith(DERIVED)}
-    sums |= ledger.sums()  # also what the store lost while a run still knows it
-    async for name in _names(store, edition):
-        if name in leave_out:
-            continue
-        if name in known and not _is_document(name):
-            sums[name] = known[name]
-        elif (content := await store.read(edition.key(name))) is not None:
-            sums[name] = hashlib.sha256(content).hexdigest()
-    return sums
+) -> Document:
+    with closing(Sums()) as sums:
+        former = await store.read(edition.key(NAME)) or b""
+        sums.learn(pair for pair in former_sums(former) if not forget(pair[0]))
+        sums.keep(pair for pair in former_sums(former) if _stays(pair[0], leave_out) and not forget(pair[0]))
+        del former  # 90 MB
+        sums.keep(ledger.hashes())  # also what the store lost while a run still knows it
+        async for name in _names(store, edition):
+            if name in leave_out or (not _is_document(name) and sums.see(name)):
+                continue
+            if (content := await store.read(edition.key(name))) is not None:
+                sums.keep([(name, hashlib.sha256(content).hexdigest())])
+        return sums.written()
+
+
+def _stays(name: str, leave_out: frozenset[str]) -> bool:
+    """Whether an object stays in the checksums also when it is gone."""
+    return name in leave_out or not name.startswith(DERIVED)
 
 
 async def _is_alone(store: Store, edition: Edition, writer: str) -> bool:
@@ -197,7 +207,7 @@ async def _against_the_ledger(store: Store, edition: Edition, ledger: Ledger, su
         if revision is None:
             return [Finding("plan-r1.json", Damage.MISSING)]
         derived = await derive(store, edition, ledger, revision)
-        if sums and await read_plain(store, edition.key("assets.jsonl")) != derived.files["assets.jsonl"]:
+        if sums and not derived.files["assets.jsonl"].is_equal(await read_plain(store, edition.key("assets.jsonl"))):
             # somebody may have decided since: such facts are in no checksums yet
             derived = await derive(store, edition, ledger, revision, without=lambda name: name not in sums)
     except (StoreRefused, StoreUnavailable):
@@ -208,8 +218,8 @@ async def _against_the_ledger(store: Store, edition: Edition, ledger: Ledger, su
     findings = [Finding(key, Damage.CONTRADICTS, "its bytes are not those that were archived") for key in others]
     if lack:
         findings.append(Finding(LEDGER, Damage.OLDER, f"missing: {lack}; see --repair and --accept-loss"))
-    for name, content in derived.files.items():
-        if await read_plain(store, edition.key(name)) != content:
+    for name, document in derived.files.items():
+        if not document.is_equal(await read_plain(store, edition.key(name))):
             findings.append(Finding(name, Damage.CONTRADICTS, "differs from plan and ledger"))
     manifest = await read_plain(store, edition.key("manifest.json"))
     if manifest is None or not same_facts(manifest, derived.manifest):
@@ -236,7 +246,7 @@ def same_facts(content: bytes, derived: Mapping[str, object]) -> bool:
 
 def _certain_sums(ledger: Ledger) -> dict[str, str]:
     """Hashes that the ledger vouches for: its own records as they were read, and every image that it names."""
-    return {**ledger.sums(), **_image_sums(ledger)}
+    return {**dict(ledger.sums()), **_image_sums(ledger)}
 
 
 def _image_sums(ledger: Ledger) -> dict[str, str]:
@@ -247,11 +257,6 @@ def _images(ledger: Ledger, call: str) -> Iterable[Image]:
     for attempt in ledger.facts(call).attempts:
         seconds = (image for second in attempt.seconds.values() for image in second.images)
         yield from (image for image in (*attempt.images, *seconds) if image.fate is not ImageFate.LOST)
-
-
-async def _former_sums(store: Store, edition: Edition) -> dict[str, str]:
-    sums, findings = await read_sums(store, edition)
-    return {} if findings else sums
 
 
 async def read_sums(store: Store, edition: Edition) -> tuple[dict[str, str], list[Finding]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -30,6 +28,7 @@ from adloom.ledger.edition import Edition
 from adloom.ledger.ledger import Ledger
 from adloom.plan.revision import Revision, planned_rows
 from adloom.ports import Store
+from adloom.publish.document import Document
 
 LEDGER_READINGS = 3
 """A ledger that grows while the manifest is written is read again, at most this often; then it is left to the other
@@ -47,7 +46,7 @@ class Derived:
     """What follows from plan and ledger: the manifest, and the content of the files that it names."""
 
     manifest: Mapping[str, Any]
-    files: Mapping[str, bytes]
+    files: Mapping[str, Document]
     asked: Mapping[Status, int]
     """The variants of the rows that a run was for, by their end."""
     waiting: int = 0
@@ -81,8 +80,8 @@ async def publish(
     """Write the manifest and its files; when the ledger grew meanwhile, read it and write them again."""
     for reading in range(1, LEDGER_READINGS + 1):
         derived = await derive(store, edition, ledger, revision, stops, choice)
-        for name, content in derived.files.items():
-            await store.replace(edition.key(name), content, media_type=_MEDIA_TYPES[name])
+        for name, document in derived.files.items():
+            await store.replace(edition.key(name), document.file(), media_type=_MEDIA_TYPES[name])
         content = json.dumps(derived.manifest, ensure_ascii=False, indent=2).encode() + b"\n"
         await store.replace(edition.key("manifest.json"), content)
         if reading == LEDGER_READINGS or not await ledger.grew():
@@ -142,7 +141,7 @@ async def derive(  # noqa: PLR0913 - all that a manifest depends on
         "totals": tally.totals(revision.wanted),
         **({"waits": _waits(assets.blocked)} if assets.blocked else {}),
         "facts": ledger.facts_ever(),
-        "files": {name: _described(content, assets.lines) for name, content in files.items()},
+        "files": {name: _described(document, assets.lines) for name, document in files.items()},
     }
     return Derived(manifest, files, assets.asked, assets.waiting, assets.blocked)
 
@@ -157,12 +156,12 @@ def _origin_of(revision: Revision) -> dict[str, Any]:
     return {"origin": origin.address, "sandbox": origin.is_stand_in} if origin.address else {}
 
 
-def _described(content: bytes, lines: int) -> dict[str, Any]:
-    return {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content), "lines": lines}
+def _described(document: Document, lines: int) -> dict[str, Any]:
+    return {"sha256": document.sha256, "size_bytes": document.size_bytes, "lines": lines}
 
 
 class _Assets:
-    """The lines of all rows, in memory once (100,000 rows make about 100 MB of them), and their ends counted."""
+    """The lines of all rows, of which none stays in memory, and their ends counted."""
 
     def __init__(self, known: Mapping[str, Outcome], choice: Choice, decisions: Mapping[str, Decision]) -> None:
         self.lines = 0
@@ -174,8 +173,8 @@ class _Assets:
         self._decisions = decisions
         self._picker = choice.picker()
         self._retakes_only = choice.retakes_only
-        self._jsonl = io.BytesIO()
-        self._table = io.BytesIO()
+        self._jsonl = Document()
+        self._table = Document()
         self._columns = (*COLUMNS, *CHOICE_COLUMNS) if decisions else COLUMNS
         self._table.write(csv_lines((), header=True, columns=self._columns).encode("utf-8-sig"))
 
@@ -200,6 +199,6 @@ class _Assets:
         """A run for new takes alone leaves what it finds open to others."""
         return not (self._retakes_only and line["status"] == Status.OPEN and line["take"] == 1)
 
-    def files(self) -> dict[str, bytes]:
+    def files(self) -> dict[str, Document]:
         """The two files by name."""
-        return {"assets.jsonl": self._jsonl.getvalue(), "assets.csv": self._table.getvalue()}
+        return {"assets.jsonl": self._jsonl, "assets.csv": self._table}

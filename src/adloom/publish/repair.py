@@ -41,6 +41,7 @@ from adloom.publish.checksums import (
     same_facts,
     write_checksums,
 )
+from adloom.publish.document import Document
 from adloom.publish.manifest import derive
 from adloom.publish.seals import finished_seals
 
@@ -217,17 +218,17 @@ class _Repairer:
         if revision is None:
             return
         derived = await derive(self.store, self.edition, ledger, revision)
-        manifest = json.dumps(derived.manifest, ensure_ascii=False, indent=2).encode() + b"\n"
-        for name, content in {**derived.files, "manifest.json": manifest}.items():
-            if name in wrong and not await self._is_right(name, content):
-                await self.store.replace(self.edition.key(name), content, media_type=_media_type(name))
+        manifest = Document(json.dumps(derived.manifest, ensure_ascii=False, indent=2).encode() + b"\n")
+        for name, document in {**derived.files, "manifest.json": manifest}.items():
+            if name in wrong and not await self._is_right(name, document, derived.manifest):
+                await self.store.replace(self.edition.key(name), document.file(), media_type=_media_type(name))
 
-    async def _is_right(self, name: str, derived: bytes) -> bool:
+    async def _is_right(self, name: str, derived: Document, manifest: Mapping[str, Any]) -> bool:
         """Whether a document contradicted only a ledger that has been repaired meanwhile."""
         content = await self._read(name)
         if content is None or _sha256(content) != self.expected.get(name):
             return False
-        return content == derived or (name == "manifest.json" and same_facts(content, json.loads(derived)))
+        return derived.is_equal(content) or (name == "manifest.json" and same_facts(content, manifest))
 
     async def _read(self, name: str) -> bytes | None:
         return await read_plain(self.store, self.edition.key(name))

@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
 
+from support.fakes import whole
 from torture.simulated.api_tasks import EPOCH, LINK, LINKS_LIVE_S, MODEL, TOKEN, WRITTEN_ONCE
 from torture.simulated.world import Process, anonymous
 
@@ -22,7 +23,7 @@ from adloom.core.errors import (
     Throttled,
 )
 from adloom.core.task import Accepted, Credits, Download, ListedTask, Picture, Task, TaskState
-from adloom.ports import Listed
+from adloom.ports import Content, Listed
 
 
 class SimClock:
@@ -83,12 +84,12 @@ class SimStore:
             return world.objects[key] == content
         return created
 
-    async def replace(self, key: str, content: bytes, *, media_type: str = "application/json") -> None:
+    async def replace(self, key: str, content: Content, *, media_type: str = "application/json") -> None:
         del media_type
         await self._enter(f"replace {key}")
         if any(part in f"/{key}" for part in WRITTEN_ONCE):
             self._world.problem(f"I4 {key} is replaced")
-        self._world.put(key, content)
+        self._world.put(key, whole(content))
         await self._process.leave(f"replace {key}")
 
     async def read(self, key: str) -> bytes | None:

@@ -18,6 +18,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import closing
 from random import Random
+from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -28,7 +29,7 @@ from adloom.core.retrying import retried
 from adloom.edges.s3.client import IMAGES, RECORDS, Connection, Lane
 from adloom.edges.s3.errors import Failure, Where, has_expired, is_missing, is_taken, may_pass, translated
 from adloom.edges.s3.protection import Protection
-from adloom.ports import Listed
+from adloom.ports import Content, Listed
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -108,10 +109,10 @@ class S3Store:
 
         return await self._insist(f"PutObject IfNoneMatch {key}", once)
 
-    async def replace(self, key: str, content: bytes, *, media_type: str = "application/json") -> None:
+    async def replace(self, key: str, content: Content, *, media_type: str = "application/json") -> None:
         request = self._put(key, content, media_type, None)
         await self._insist(
-            f"PutObject {key}", lambda: self._do(_lane_of(key), lambda client: client.put_object(**request))
+            f"PutObject {key}", lambda: self._do(_lane_of(key), lambda client: _put_from_its_beginning(client, request))
         )
 
     async def read(self, key: str) -> bytes | None:
@@ -160,16 +161,16 @@ class S3Store:
             raise ValueError(f"not a key: {key!r}")
         return f"{self._prefix}/{key}".lstrip("/")
 
-    def _put(self, key: str, content: bytes, media_type: str, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+    def _put(self, key: str, content: Content, media_type: str, metadata: Mapping[str, str] | None) -> dict[str, Any]:
         return {
             "Bucket": self._bucket,
             "Key": self._full(key),
-            "Body": bytes(content),  # botocore takes no other view of them
+            "Body": content if isinstance(content, SpooledTemporaryFile) else bytes(content),  # no other view of them
             "ContentType": media_type,
             "ContentDisposition": f'inline; filename="{key.rsplit("/", 1)[-1]}"',
             "CacheControl": f"{self._protection.cache}, {_FOR_EVER}" if _lane_of(key) is IMAGES else _NEVER,
             "Metadata": {name: _header(value) for name, value in (metadata or {}).items()},
-            "ChecksumSHA256": base64.b64encode(hashlib.sha256(content).digest()).decode(),
+            "ChecksumSHA256": base64.b64encode(_sha256(content)).decode(),
             **self._protection.for_requests(),
             **self._protection.for_puts(),
         }
@@ -203,6 +204,19 @@ class S3Store:
     async def _in_thread(self, lane: Lane, work: Callable[[S3Client], _Result]) -> _Result:
         pool = self._connection.pool(lane)
         return await asyncio.get_running_loop().run_in_executor(pool, self._connection.do, lane, work)
+
+
+def _sha256(content: Content) -> bytes:
+    if not isinstance(content, SpooledTemporaryFile):
+        return hashlib.sha256(content).digest()
+    content.seek(0)
+    return hashlib.file_digest(content, "sha256").digest()
+
+
+def _put_from_its_beginning(client: S3Client, request: Mapping[str, Any]) -> None:
+    if isinstance(request["Body"], SpooledTemporaryFile):  # a try before this one may have read it
+        request["Body"].seek(0)
+    client.put_object(**request)
 
 
 def _get(client: S3Client, request: dict[str, Any]) -> bytes | None:
