@@ -51,3 +51,22 @@ async def test_it_leaves_a_page_with_the_latest_images_and_proof_of_it(
     assert sorted(image[5] for image in data["images"]) == sorted(archived)
     store, edition = open_target(str(shop.edition()), shop.settings)
     assert (await verify(store, edition, new_ledger(store, edition))).findings == ()
+
+
+async def test_an_interrupted_run_does_not_go_through_the_rest_of_its_plan(shop: SandboxRig):
+    shop.write(many_rows(40))
+    seen: list[int] = []
+
+    async def count(run: Run) -> None:
+        seen.extend([len(batch) async for batch in run.batches()])
+
+    counting = []
+
+    def started(run: Run) -> None:
+        run.interrupt()
+        counting.append(asyncio.create_task(count(run)))
+
+    assert (await shop.run(started=started)).exit_code == 130
+    await asyncio.gather(*counting)
+    assert seen == []
+    assert [line["status"] for line in shop.lines()] == ["open"] * 40

@@ -256,6 +256,8 @@ class Run:
         for start in range(0, len(begun), size):
             yield tuple(begun[start : start + size])
         async for batch in in_batches(self._queue.unbought(), size):
+            if self.gate.is_interrupted:  # each order would be turned away, and there may be 100,000 of them
+                break
             yield batch
 
     async def fulfil(self, orders: Sequence[Order]) -> None:
