@@ -28,7 +28,7 @@ from typing import Any
 from PIL import Image
 from playwright.async_api import Browser, Page, ViewportSize, async_playwright
 
-from adloom.orchestration.local_stack import down, up
+from adloom.orchestration.local_stack import StartFailed, down, up
 from adloom.orchestration.server import authorization
 
 ROOT = Path(__file__).parents[1]
@@ -112,6 +112,8 @@ async def prefect(folder: Path, browser: Browser) -> None:
         up(folder)
         secret = (folder / ".prefect-home" / "api-secret").read_text().strip()
         await _seen_in_prefect(browser, Server(f"http://127.0.0.1:{port}", secret))
+    except StartFailed as error:
+        sys.exit(f"{error}. On a machine at its limit it takes too long: try again later.")
     finally:
         down(folder)
         os.chdir(ROOT)
