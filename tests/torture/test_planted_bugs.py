@@ -40,6 +40,7 @@ CATCHING = {
     "tasks_are_not_claimed": (320, 326),
     "the_bill_is_ignored": (1650,),
     "the_cap_is_ignored": (33, 35, 2),
+    "the_manifest_ignores_what_is_held": (15, 16, 12),
     "the_ledger_is_read_before_the_manifest": (300257, 300196),
     "the_first_reading_of_the_results_is_believed": (1, 2, 7),
     "the_first_price_is_not_waited_for": (6, 15, 18),
