@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,7 +96,7 @@ class S3Server:
         }
         if self.tls:
             options |= {
-                "-s3.port": _free_ports(1)[0],
+                "-s3.port": _free_ports(1, self._ports)[0],
                 "-s3.port.https": self._ports[-1],
                 "-s3.cert.file": self.folder / "certificate.pem",
                 "-s3.key.file": self.folder / "key.pem",
@@ -165,8 +165,8 @@ def _secret(identity: str) -> str:
     return f"secret-of-{identity}"
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports that are free now, with free ones ``_GRPC`` above them."""
+def _free_ports(count: int, beside: Sequence[int] = ()) -> list[int]:
+    """Ports that are free now, with free ones ``_GRPC`` above them, all other than those of ``beside``."""
     found: list[int] = []
     while len(found) < count:
         with socket.socket() as low, socket.socket() as high:
@@ -178,7 +178,7 @@ def _free_ports(count: int) -> list[int]:
                 high.bind(("127.0.0.1", port + _GRPC))
             except OSError:
                 continue
-            if port not in found:
+            if not {port - _GRPC, port, port + _GRPC} & {*found, *beside}:
                 found.append(port)
     return found
 
