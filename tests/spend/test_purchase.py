@@ -205,21 +205,7 @@ async def test_one_run_buys_a_call_once_though_it_is_asked_for_twice_at_once(til
     assert facts_of(till, order) == {"a1-intent", "a1-accepted.task-001"}
 
 
-async def test_a_zombie_whose_call_was_noted_unknown_meanwhile_does_not_send(till, other):
-    order = an_order()
-
-    def take_over(operation, key):
-        if operation == "created" and key.endswith("a1-intent.json"):
-            till.store.objects[EDITION.key(f"ledger/{order.call}/a1-unknown-1.json")] = to_json(
-                a_fact(reason="its run died", writer="run-b")
-            )
-
-    till.store.fault = take_over
-    await till.buy(order)
-    assert till.api.posts == []
-
-
-async def test_what_a_zombie_decided_and_did_not_send_is_bought_later(till, shared):
+async def test_a_zombie_whose_call_was_noted_unknown_does_not_send_and_it_is_bought_later(till, shared):
     """Only the zombie can say that it sent nothing; without its word the call would be held for a person."""
     order = an_order()
 
@@ -231,7 +217,7 @@ async def test_what_a_zombie_decided_and_did_not_send_is_bought_later(till, shar
 
     till.store.fault = take_over
     await till.buy(order)
-    assert till.stage(order) is Stage.WAITING
+    assert (till.api.posts, till.stage(order)) == ([], Stage.WAITING)
     assert money_of(till.ledger.facts(order.call)).at_risk == 0
     later = await SpendRig(**shared, writer="run-c").open()
     await later.buy(order)
