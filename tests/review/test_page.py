@@ -230,8 +230,7 @@ async def test_the_large_view_opens_and_closes_by_space_and_a_button_that_was_pr
         first = await page.evaluate("current.id")
         await page.get_by_role("button", name="Next", exact=True).focus()
         await press(page, "Enter")
-        await page.wait_for_timeout(100)
-        assert await page.evaluate("current.id") != first
+        await page.wait_for_function("first => current.id != first", arg=first)
         assert await page.evaluate("document.activeElement.textContent") == "Next"
         assert not room.complaints
 

@@ -18,8 +18,8 @@ from adloom.orchestration.server import CLIENTS_SECRET, SECRET, authorization, n
 
 ROOT = Path(__file__).parents[2]
 SERVER_STARTS_IN_S = 180
-RUN_ENDS_IN_S = 300
-ANSWERS_IN_S = 60
+RUN_ENDS_IN_S = 600
+ANSWERS_IN_S = 120
 ASKED_AGAIN = 5
 WORKER_ENDS_IN_S = 5
 LOOKS_EVERY_S = 0.2

@@ -40,6 +40,9 @@ PATIENCE_S = 10.0
 FIRST_PATIENCE_S = 2.0
 """Before the first success a wrong address is more likely than an outage."""
 
+LEAST_TRIES = 2
+"""Whatever the clock says: a slow machine can spend the whole patience on its first request."""
+
 _LISTED_AT_ONCE = 1000
 _LONGEST_PART = 200
 _LONGEST_METADATA = 256
@@ -185,7 +188,7 @@ class S3Store:
                 again=lambda error: isinstance(error, Failure) and (may_pass(error) or is_taken(error)),
                 wait_s=lambda _, failures: STORE.wait_s(failures, self._random.random()),
                 sleep=asyncio.sleep,
-                ends=lambda _: time() > until,
+                ends=lambda tries: tries >= LEAST_TRIES and time() > until,
             )
         except (ClientError, BotoCoreError) as error:
             raise translated(error, Where(self.address, self._bucket, action, self._protection.owner)) from error
