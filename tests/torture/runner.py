@@ -46,6 +46,7 @@ from adloom.wiring import assessment_of, execute
 POLL_INTERVAL_S = 0.02
 LOG_BYTES = 1 << 18
 HANGS_AFTER_S = 120
+HUNG = "the run hung and was killed"
 NEXT_ATTEMPT_INTERVALS = (1.0, 2.0)
 """Instead of 20 to 100: a wait before another attempt is of no interest here."""
 
@@ -122,11 +123,11 @@ class Child:
         return last_words(self.log)
 
 
-def run_to_end(job: Job, strace: Sequence[str] = ()) -> tuple[int, str]:
+def run_to_end(job: Job, strace: Sequence[str] = (), *, hangs_after_s: float = HANGS_AFTER_S) -> tuple[int, str]:
     """Exit code and log of a run. A run that hangs is killed, and its log says so."""
     child = Child(job, strace)
-    code = child.wait()
-    return code, child.log + ("\nTraceback: the run hung and was killed" if child.hung else "")
+    code = child.wait(hangs_after_s)
+    return code, child.log + (f"\nTraceback: {HUNG}" if child.hung else "")
 
 
 def last_words(log: str) -> str:
