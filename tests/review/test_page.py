@@ -230,7 +230,7 @@ async def test_the_large_view_opens_and_closes_by_space_and_a_button_that_was_pr
         first = await page.evaluate("current.id")
         await page.get_by_role("button", name="Next", exact=True).focus()
         await press(page, "Enter")
-        await page.wait_for_function("first => current.id != first", arg=first)
+        await until(page, f"current.id != {first!r}")
         assert await page.evaluate("document.activeElement.textContent") == "Next"
         assert not room.complaints
 

@@ -112,6 +112,7 @@ function step(by) {
 }
 
 viewer.addEventListener("close", () => {
+  if (viewer.open) return; // the event comes later than the closing, perhaps after the next image was opened
   beside = [];
   if (current && places.has(current.id)) show(current);
   grid.focus({ preventScroll: true });
