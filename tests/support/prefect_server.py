@@ -22,7 +22,7 @@ RUN_ENDS_IN_S = 600
 ANSWERS_IN_S = 120
 ASKED_AGAIN = 5
 WORKER_ENDS_IN_S = 5
-LOOKS_EVERY_S = 0.2
+LOOKS_EVERY_S = 0.5
 SCHEDULES_EVERY_S = 5
 """How often the tests' server looks for new schedules, every 60 s by default."""
 KEEP_SHORTLY = httpx.Limits(keepalive_expiry=2)
