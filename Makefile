@@ -20,6 +20,8 @@ COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --gen
 BILL := build/adloom.cdx.json
 DEMO_ARCHIVE := .demo/archive
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Containers like to set this. The tests start some three hundred processes, which would compile adloom each time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install demo up down test torture mutants bench lint bill audit lock
 
