@@ -117,7 +117,8 @@ async def test_images_above_what_was_asked_for_are_kept_apart(room):
 
 
 async def test_equal_bytes_under_two_links_fill_both_variants(room):
-    room.api.contents = {link: [b"image the same"] for link in LINKS}
+    room.api.contents = {link: [b"image the same"] * 9 for link in LINKS}
+    room.api.state_of = lambda task: completed(task, *LINKS)
     await room.completed(*LINKS)
     images = await room.archive()
     assert len({image.sha256 for image in images.values()}) == 1
@@ -357,6 +358,22 @@ async def test_a_look_alike_that_is_refused_is_not_asked_for_by_every_other_one(
     assert len(await room.archive()) == count - 1
     assert room.api.downloads.count(links[1]) <= 2 * DOWNLOAD_TRIES
     assert len(room.api.downloads) <= 4 * count
+
+
+async def test_a_link_that_is_taken_for_a_renewal_of_another_images_costs_no_picture(room, shared):
+    """Two readings show one link each, of the same path. Only the picture that comes twice tells that there are two."""
+    first, second = (f"https://r.example/get?image={n}" for n in range(2))
+    room.api.contents = {first: [LinkExpired("410")]}
+    room.api.state_of = lambda task: completed(task, second)
+    await room.completed(first, n=2)
+    assert len(await room.archive()) == 1
+    room.api.state_of = lambda task: completed(task, second, first)
+    later = await a_later_room(shared)
+    fields = {"task": "task-of-c-1", "links": [second, first], "reported": 2, "credits": str(PRICE * 2), "told": True}
+    await later.ledger.note("c-1", "a1-completed-2", fields)
+    images = await later.archive()
+    stored = {room.store.objects[EDITION.key(image.key)] for image in images.values()}
+    assert stored == {picture_bytes(first), picture_bytes(second)}
 
 
 async def test_look_alikes_that_another_run_has_stored_are_not_stored_twice(room, shared):

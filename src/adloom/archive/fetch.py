@@ -156,11 +156,15 @@ class TaskReading:
 
     async def renewals(self, asked: str, known: Sequence[str]) -> tuple[str, ...]:
         """The links that the task shows now for the image of ``asked``. Raises DownloadFailed like ``fresh``."""
+        return renewals(asked, known, await self.now())
+
+    async def now(self) -> tuple[str, ...]:
+        """All links that the task shows now. Raises DownloadFailed like ``fresh``."""
         async with self._one_at_a_time:
             if self._clock.monotonic() - self._made > self._shared_for_s:
                 self.shown = await self._read()
                 self._made = self._clock.monotonic()
-        return renewals(asked, known, self.shown)
+        return self.shown
 
     async def _read(self) -> tuple[str, ...]:
         try:
@@ -171,10 +175,11 @@ class TaskReading:
 
 
 class Siblings:
-    """The images of one call, distinguished by their bytes where their links differ in nothing but a signature.
+    """The images of one call, distinguished by their bytes where their links may mislead.
 
-    Any of them may fill any variant, since one prompt made them all, but no image may fill two. ``stored`` has the
-    SHA-256 of those that are stored, by index.
+    Links may differ in nothing but a signature; and of two readings that show one link each, of the same path, nothing
+    tells whether the second renews the first. Any image may fill any variant, since one prompt made them all, but no
+    image may fill two. ``stored`` has the SHA-256 of those that are stored, by index.
     """
 
     def __init__(self, fetcher: Fetcher, reading: TaskReading, links: Sequence[str], stored: Mapping[int, str]) -> None:
@@ -207,7 +212,7 @@ class Siblings:
 
     def note(self, index: int, sha256: str) -> bool:
         """Note an image that was found stored; whether it belongs to this index."""
-        if are_alike(self._links[index], self._links) and sha256 in self._others(index):
+        if sha256 in self._others(index):
             return False
         self._taken[index] = sha256
         return True
@@ -215,7 +220,7 @@ class Siblings:
     def is_own(self, index: int, sha256: str, said: Iterable[Image]) -> bool:
         """Whether no other run has used an image for another index since this run began."""
         since = {image.sha256 for image in said if image.index not in self._stored and image.index != index}
-        return sha256 not in since or not are_alike(self._links[index], self._links)
+        return sha256 not in since
 
     def _others(self, index: int) -> Counter[str]:
         """The images of other indexes, and how often each occurs."""
@@ -224,20 +229,27 @@ class Siblings:
     async def image(self, index: int, target: Target) -> tuple[Download, Picture]:
         """The image of an index. Raises what ``Fetcher.image`` raises."""
         if not are_alike(target.link, self._links):
-            return await self._fetcher.image(target)
+            found = await self._fetcher.found(target)
+            async with self._one_at_a_time:
+                return await self._own(index, target, *found)
         async with self._one_at_a_time:
-            link, download, picture = await self._fetcher.found(target)
-            self._brought[link] = download.sha256
-            taken = self._others(index)
-            if taken[download.sha256] and (another := await self._another(target, taken, download.sha256)) is not None:
-                download, picture = another
-            self._taken[index] = download.sha256
-            return download, picture
+            return await self._own(index, target, *await self._fetcher.found(target))
+
+    async def _own(
+        self, index: int, target: Target, link: str, download: Download, picture: Picture
+    ) -> tuple[Download, Picture]:
+        """What a link brought, or another image of the task if another index has that one."""
+        self._brought[link] = download.sha256
+        taken = self._others(index)
+        if taken[download.sha256] and (another := await self._another(target, taken, download.sha256)) is not None:
+            download, picture = another
+        self._taken[index] = download.sha256
+        return download, picture
 
     async def _another(self, target: Target, taken: Counter[str], own: str) -> tuple[Download, Picture] | None:
         """An image that no other index has; None if the task shows enough equal ones for each index."""
         shown: Counter[str] = Counter()
-        for link in await self._reading.renewals(target.link, self._links):
+        for link in dict.fromkeys(await self._reading.now()):
             if link not in self._brought:
                 found = await self._fetcher.once(link)
                 self._brought[link] = "" if found is None else found[0].sha256  # its own index tries it again

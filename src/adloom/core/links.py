@@ -2,7 +2,8 @@
 
 A task that is read again may show its results in another order, under fresh signatures, or not all of them. So an image
 is known by the path of its link, never by its place. Where two links of one reading share a path, the query without
-what only signs it counts too. Links that are still alike can only be distinguished by their bytes.
+what only signs it counts too. Links that are still alike can only be distinguished by their bytes; and bytes that come
+twice tell that a link was taken for another image's, see ``archive.fetch.Siblings``.
 """
 
 from __future__ import annotations
