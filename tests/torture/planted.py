@@ -482,7 +482,17 @@ def fresh_links_are_taken_by_their_place(put: Put) -> None:
 
 @plant("I2")
 def look_alikes_are_not_told_apart(put: Put) -> None:
-    put(fetch, "are_alike", lambda _asked, _known: False)
+    put(fetch.Siblings, "_others", lambda _self, _index: Counter[str]())
+
+
+@plant("I2")
+def only_look_alikes_are_told_apart_by_their_bytes(put: Put) -> None:
+    original = fetch.Siblings._others
+
+    def others(self: fetch.Siblings, index: int) -> Counter[str]:
+        return original(self, index) if fetch.are_alike(self._links[index], self._links) else Counter()
+
+    put(fetch.Siblings, "_others", others)
 
 
 @plant("I14")
