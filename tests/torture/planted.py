@@ -481,7 +481,7 @@ def fresh_links_are_taken_by_their_place(put: Put) -> None:
 
 
 @plant("I2")
-def look_alikes_are_not_told_apart(put: Put) -> None:
+def a_picture_may_fill_two_variants(put: Put) -> None:
     put(fetch.Siblings, "_others", lambda _self, _index: Counter[str]())
 
 

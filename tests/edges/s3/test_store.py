@@ -49,6 +49,18 @@ async def test_a_list_goes_on_over_its_pages_and_leaves_out_the_marks_of_console
     assert len(listed) == len(names)
 
 
+async def test_a_first_request_that_took_all_patience_and_lost_its_reply_is_tried_once_more(
+    proxy: Proxy, store: S3Store, monkeypatch: pytest.MonkeyPatch
+):
+    """A slow machine spends seconds on its first request alone."""
+    monkeypatch.setattr("adloom.edges.s3.store.FIRST_PATIENCE_S", 0.0)
+    proxy.fail_next("lose", method="GET")
+    assert await store.read("nothing.json") is None
+    proxy.fail_next("cut", method="GET", times=2)
+    with pytest.raises(StoreUnavailable):
+        await S3Store(store.address).read("nothing.json")
+
+
 async def test_a_create_whose_reply_was_lost_knows_its_own_object(proxy: Proxy, store: S3Store):
     proxy.fail_next("lose", part="mine.json")
     assert await store.create("mine.json", b"mine") is True
