@@ -158,6 +158,17 @@ async def test_images_that_a_later_reading_shows_in_another_order_are_all_kept(h
     )
 
 
+async def test_links_of_a_second_task_that_differ_in_their_signature_alone_bring_every_picture(harbour):
+    first, second, renewed = (f"https://r.example/get?sig={name}" for name in ("a", "b", "c"))
+    pictures = {first: b"image one", second: b"image two", renewed: b"image one"}
+    harbour.api.contents = {link: [content] * 9 for link, content in pictures.items()}
+    harbour.api.contents[second] = [LinkExpired("403"), b"image two"]
+    readings = [completed("task-2", first, second)] * 2
+    harbour.api.state_of = lambda _: readings.pop() if readings else completed("task-2", renewed, second)
+    await harbour.rescue()
+    assert {harbour.store.objects[EDITION.key(image.key)] for image in harbour.images()} == {b"image one", b"image two"}
+
+
 async def test_an_orphan_is_copied(harbour):
     kept = await harbour.rescue_orphans()
     assert set(kept) == {"image-0.png", "image-1.png", "task.json"}

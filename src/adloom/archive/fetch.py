@@ -62,16 +62,12 @@ class Fetcher:
         """A reading of a task that all of its images share."""
         return TaskReading(self._api, self._clock, task, SHARED_READING_S * self._scale)
 
-    async def image(self, target: Target) -> tuple[Download, Picture]:
-        """The image, with its bytes as received.
+    async def found(self, target: Target) -> tuple[str, Download, Picture]:
+        """The image, with its bytes as received and the link that brought it.
 
         Raises DownloadFailed when it cannot be fetched this time, and LinkExpired when it never can: its link's
         lifetime is over and it brought nothing, and seconds later neither did the link that the task shows now.
         """
-        return (await self.found(target))[1:]
-
-    async def found(self, target: Target) -> tuple[str, Download, Picture]:
-        """The same, with the link that brought it."""
         link, doubted = target.link, False
         over_since: float | None = None
         trouble: DownloadError = DownloadFailed("nothing was tried")
@@ -147,19 +143,12 @@ class TaskReading:
         self._made = float("-inf")
         self.shown: tuple[str, ...] = ()
 
-    async def fresh(self, asked: str, known: Sequence[str], refused: str) -> str:
-        """A link other than the refused one to the image that ``asked`` leads to; empty for none.
-
-        Raises DownloadFailed while the task cannot be read.
-        """
-        return next((link for link in await self.renewals(asked, known) if link != refused), "")
-
     async def renewals(self, asked: str, known: Sequence[str]) -> tuple[str, ...]:
-        """The links that the task shows now for the image of ``asked``. Raises DownloadFailed like ``fresh``."""
+        """The links that the task shows now for the image of ``asked``. Raises DownloadFailed like ``now``."""
         return renewals(asked, known, await self.now())
 
     async def now(self) -> tuple[str, ...]:
-        """All links that the task shows now. Raises DownloadFailed like ``fresh``."""
+        """All links that the task shows now. Raises DownloadFailed while it cannot be read."""
         async with self._one_at_a_time:
             if self._clock.monotonic() - self._made > self._shared_for_s:
                 self.shown = await self._read()
@@ -175,7 +164,7 @@ class TaskReading:
 
 
 class Siblings:
-    """The images of one call, distinguished by their bytes where their links may mislead.
+    """The images of one task, distinguished by their bytes where their links may mislead.
 
     Links may differ in nothing but a signature; and of two readings that show one link each, of the same path, nothing
     tells whether the second renews the first. Any image may fill any variant, since one prompt made them all, but no
@@ -206,7 +195,10 @@ class Siblings:
         return self._evidence.get(index, False)
 
     async def fresh(self, asked: str, refused: str) -> str:
-        """A link other than the refused one to the image of ``asked``: see ``TaskReading.fresh``."""
+        """A link other than the refused one to the image that ``asked`` leads to; empty for none.
+
+        Raises DownloadFailed while the task cannot be read.
+        """
         links = [link for link in await self._reading.renewals(asked, self._links) if link != refused]
         return next((link for link in links if link not in self._brought), links[0] if links else "")
 
@@ -227,7 +219,7 @@ class Siblings:
         return Counter(sha256 for other, sha256 in self._taken.items() if other != index)
 
     async def image(self, index: int, target: Target) -> tuple[Download, Picture]:
-        """The image of an index. Raises what ``Fetcher.image`` raises."""
+        """The image of an index. Raises what ``Fetcher.found`` raises."""
         if not are_alike(target.link, self._links):
             found = await self._fetcher.found(target)
             async with self._one_at_a_time:

@@ -14,7 +14,7 @@ import logging
 from decimal import Decimal
 from functools import partial
 
-from adloom.archive.fetch import Fetcher, Target
+from adloom.archive.fetch import Fetcher, Siblings, Target
 from adloom.collect.poller import Poller
 from adloom.core.backoff import POLL_FOR_S
 from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed
@@ -157,24 +157,25 @@ class Rescuer:
     async def _save(self, task: Task, stem: str, *, made: float) -> list[Image] | None:
         """Every image of a task created at a Unix time; None while one of them cannot be fetched."""
         images: list[Image] = []
-        reading = self._fetcher.reading(task.task_id)
-        for index, link in enumerate(dict.fromkeys(task.results)):
+        links = tuple(dict.fromkeys(task.results))
+        siblings = Siblings(self._fetcher, self._fetcher.reading(task.task_id), links, {})
+        for index, link in enumerate(links):
             target = Target(
                 link,
                 dies=made + POLL_FOR_S,  # when it ended is not known
-                fresh=partial(reading.fresh, link, task.results),
+                fresh=partial(siblings.fresh, link),
                 keep=partial(self._keep, f"{stem}-{index}"),
             )
             try:
-                images.append(await self._save_one(index, target, f"{stem}-{index}"))
+                images.append(await self._save_one(siblings, index, target, f"{stem}-{index}"))
             except DownloadFailed as error:
                 log.warning("%s was not downloaded this time: %s", stem, error.message)
                 return None
         return images
 
-    async def _save_one(self, index: int, target: Target, stem: str) -> Image:
+    async def _save_one(self, siblings: Siblings, index: int, target: Target, stem: str) -> Image:
         try:
-            download, picture = await self._fetcher.image(target)
+            download, picture = await siblings.image(index, target)
         except LinkExpired as error:
             return await self._given_up(index, stem, error)
         key = await self._put(stem, download, picture)
