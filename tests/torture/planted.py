@@ -480,6 +480,11 @@ def fresh_links_are_taken_by_their_place(put: Put) -> None:
     put(fetch, "renewals", lambda asked, known, shown: tuple(shown)[list(known).index(asked) :][:1])
 
 
+@plant("I1")
+def a_call_that_was_given_up_tops_up_what_another_one_has(put: Put) -> None:
+    put(fulfilment.Fulfilment, "_is_replaced", lambda *_everything: False)
+
+
 @plant("I2")
 def a_picture_may_fill_two_variants(put: Put) -> None:
     put(fetch.Siblings, "_others", lambda _self, _index: Counter[str]())

@@ -7,6 +7,7 @@ from torture.planted import BREAKS, PLANTS, planted
 from torture.simulation import SHORT, quiet, simulate
 
 CATCHING = {
+    "a_call_that_was_given_up_tops_up_what_another_one_has": (603273,),
     "a_charge_above_its_reserve_is_paid_and_forgotten": (668, 847),
     "a_5xx_is_free": (12, 52, 63),
     "a_kept_charge_is_taken_for_free": (80, 132, 210),

@@ -134,6 +134,12 @@ class Attempt:
         return bool(self.tasks) and self.settled is not None and self.settled.outcome is Decided.RELEASED
 
     @property
+    def was_given_up(self) -> bool:
+        """Whether it counted as free, or was released, before its task was completed after all."""
+        free = (Decided.FREE, Decided.RELEASED)
+        return self.completed is not None and self.settled is not None and self.settled.outcome in free
+
+    @property
     def stuck(self) -> Held | None:
         """Why a run gave up on the accepted task. What was held before the task turned up is superseded by it."""
         is_later = self.held and self.accepted and self.held.time >= self.accepted.time

@@ -6,7 +6,7 @@ archived image beats everything; otherwise the latest round speaks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -118,9 +118,11 @@ def _ends(facts: CallFacts) -> dict[str, _End]:
 
 
 def _better(former: _End | None, later: _End) -> _End:
-    """Of two calls, the latter by its id, the one that speaks."""
-    beats = former is None or later[0] > former[0] or (later[0] == former[0] and later[1].covered)
-    return later if former is None or beats else former
+    """Of two calls, the latter by its id, the one that speaks: of equals the one that nobody can tell about."""
+    if former is None or later[0] > former[0]:
+        return later
+    is_held = former[1].covered and former[1].status is Status.HELD
+    return later if later[0] == former[0] and later[1].covered and not is_held else former
 
 
 def _shared_tasks(facts: CallFacts) -> dict[str, str]:
@@ -203,6 +205,11 @@ def missing(facts: CallFacts) -> TopUp | None:
     if not absent or fruitless >= FRUITLESS_CALLS:
         return None
     return TopUp(facts.call, intent.round + 1, fruitless, absent)
+
+
+def stands_for(facts: CallFacts, variants: Collection[str]) -> bool:
+    """Whether a call has asked for one of these variants, by key, so that no other call may."""
+    return any(end.covered for key, (_, end) in _ends(facts).items() if key in variants)
 
 
 def _call_outcomes(facts: CallFacts, intent: Intent) -> Mapping[str, Outcome]:

@@ -18,9 +18,9 @@ from adloom.collect.completion import Unreachable
 from adloom.core.breaker import Breaker
 from adloom.core.errors import AdloomError
 from adloom.core.exits import Stop, StopReason
-from adloom.core.facts import Stage
+from adloom.core.facts import CallFacts, Stage
 from adloom.core.order import Order
-from adloom.core.outcomes import missing
+from adloom.core.outcomes import missing, stands_for
 from adloom.core.records import RefusalKind
 from adloom.core.triage import NEXT_ATTEMPT_INTERVALS
 from adloom.guards.gate import Gate, GateClosed
@@ -268,7 +268,7 @@ class Fulfilment:
         if (top_up := missing(facts)) is not None:
             child = top_up_order(order, top_up)
             await self._ledger.refresh(child.call)
-            return child
+            return None if self._is_replaced(facts, child) else child
         settled = next((attempt.settled for attempt in reversed(facts.attempts) if attempt.settled is not None), None)
         if facts.stage is Stage.UNBOUGHT and settled is not None and settled.kind == RefusalKind.TASK:
             wait = order.call, facts.task_attempts
@@ -282,6 +282,17 @@ class Fulfilment:
             await self._gate.sleep(intervals * self._world.poll_interval_s, self._world.clock)
             return order
         return None
+
+    def _is_replaced(self, facts: CallFacts, child: Order) -> bool:
+        """Whether another call was bought for what this one lacks, when this one counted as free."""
+        if not facts.latest.was_given_up or self._ledger.facts(child.call).stage is not Stage.UNBOUGHT:
+            return False
+        chain, parent = {facts.call, child.call}, child.parent
+        while parent and (intent := self._ledger.facts(parent).intent) is not None:
+            chain.add(parent)
+            parent = intent.parent
+        lacking = {variant.key for variant in child.variants}
+        return any(stands_for(self._ledger.facts(call), lacking) for call in set(self._ledger.calls()) - chain)
 
     def _count(self, call: str) -> None:
         self.counts.update(self._ledger.facts(call))
