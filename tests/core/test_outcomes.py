@@ -7,7 +7,7 @@ from support.fakes import a_fact, an_image, an_intent, few
 
 from adloom.core import outcomes as module
 from adloom.core.facts import fold
-from adloom.core.outcomes import AT_HAND, Outcomes, Status, TopUp, missing
+from adloom.core.outcomes import AT_HAND, Outcomes, Status, TopUp, missing, stands_for
 from adloom.core.planned import Variant
 
 KEYS = ["k1", "k2", "k3", "k4"]
@@ -219,6 +219,23 @@ def test_two_purchases_of_one_variant_end_in_the_same_word_however_they_are_list
         _open("c-2", CASES["running"][0], variants=_variants(1)),
     ]
     assert outcomes([calls[index] for index in order]) == outcomes(calls)
+
+
+@pytest.mark.parametrize("names", [("c-1", "c-2"), ("c-2", "c-1")])
+def test_a_held_purchase_is_told_before_a_shortfall_of_another_call(names):
+    short, held = names
+    calls = [
+        _bought(short, variants=_variants(1, 2), links="a", images=[an_image(0)]),
+        _open(held, CASES["unknown"][0], variants=_variants(2)),
+    ]
+    assert outcomes(calls)["k2"].call == held
+    assert outcomes(calls)["k2"].status is Status.HELD
+
+
+def test_a_call_stands_for_what_it_was_bought_for_until_it_is_free_again():
+    assert stands_for(_open("c-1", CASES["unknown"][0], variants=_variants(1, 2)), {"k2", "k3"})
+    assert not stands_for(_open("c-1", CASES["unknown"][0], variants=_variants(1, 2)), {"k3"})
+    assert not stands_for(_open("c-1", CASES["released"][0], variants=_variants(1, 2)), {"k2"})
 
 
 @pytest.mark.parametrize("free", ["free again", "account", "released", "withdrawn"])
