@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -102,16 +103,16 @@ class Checks:
             self._given_up_rightly(facts, attempt, made)
             lost = {_picture(attempt, image.index) for image in attempt.images if image.fate is ImageFate.LOST}
             self.world.seen["lost"] += len(lost)
-            absent = {i for i, image in enumerate(made.images) if image not in stored}
+            absent = {image for image in made.images if image not in stored}  # two may be the same, behind one link
             given_up = sum(image.fate is not ImageFate.ARCHIVED for image in attempt.images)
             if made.form == "signature" and len(absent) <= given_up:  # which of them is which, nobody can tell
                 continue
-            all_links_lost = len(lost) == len(set(made.links(0)))  # two images may share one link
-            if not absent <= lost and not all_links_lost:
+            missed = absent - {made.images[index] for index in lost}
+            if missed:
                 if made.id not in attempt.tasks and attempt is facts.latest and facts.stage is Stage.UNKNOWN:
                     self._is_shown(facts)
                     continue
-                self.world.problem(f"I2 {made.id} of {facts.call} ({facts.stage}): images {absent - lost} are nowhere")
+                self.world.problem(f"I2 {made.id} of {facts.call} ({facts.stage}): images {missed} are nowhere")
 
     def _given_up_rightly(self, facts: CallFacts, attempt: Attempt, made: Made) -> None:
         """No image is given up before its link has had its time, by a clock that may be 20 seconds off."""
@@ -122,6 +123,10 @@ class Checks:
             seen = archived.unix_s - EPOCH
             if given_up and seen < made.ends + LINKS_LIVE_S - 60:
                 self.world.problem(f"I2 images {given_up} of {facts.call} are given up early, in archived-{number}")
+            lost = (image.index for image in archived.images if image.fate is ImageFate.LOST)
+            came = (self.world.damaged.get((made.id, _picture(attempt, index)), math.inf) for index in lost)
+            if any(at < archived.unix_s for at in came):
+                self.world.problem(f"I2 damaged bytes came for {facts.call} and were not kept, in archived-{number}")
 
     def _is_shown(self, facts: CallFacts) -> None:
         """I10: what is unknown is held in the manifest, wherever its variants are still wanted."""

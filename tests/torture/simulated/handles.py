@@ -263,6 +263,8 @@ class SimApi:
             content = b"PAGE|" + content
         elif kind == "damaged" or (made.outcome == "never-decodes" and index == 0):
             content = b"BAD|" + content
+            if world.is_calm:
+                world.damaged.setdefault((made.id, index), world.now())
         await self._process.leave("download")
         return Download(content, hashlib.sha256(content).hexdigest(), "image/png")
 

@@ -81,6 +81,8 @@ class World:
         self.tells_credits = True
         self.tells_reserve = True
         self.list_skew_s = 0
+        self.damaged: dict[tuple[str, int], float] = {}
+        """When damaged bytes of an image were first delivered after all faults had ended, by task and picture."""
         self.moderated: set[str] = set()
         self.refused: set[str] = set()
         self.page_size = 1000
