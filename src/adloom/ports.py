@@ -20,7 +20,20 @@ class Listed:
     key: str
 
 
-Content: TypeAlias = "bytes | SpooledTemporaryFile[bytes]"
+IN_MEMORY_BYTES = 4_000_000
+
+
+class Spool(SpooledTemporaryFile[bytes]):
+    """A temporary file, on disk only if it grows beyond ``IN_MEMORY_BYTES``. It is gone with the last who holds it."""
+
+    def __init__(self) -> None:
+        super().__init__(max_size=IN_MEMORY_BYTES)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+Content: TypeAlias = bytes | Spool
 """What to write: bytes, or a file, from its beginning."""
 
 
@@ -56,6 +69,10 @@ class Store(Protocol):
 
     async def read(self, key: str) -> bytes | None:
         """The object's bytes, None if there is none."""
+        ...
+
+    async def open(self, key: str) -> Spool | None:
+        """The same as a file at its beginning: the tables of 100,000 rows need not fit into memory."""
         ...
 
     async def metadata(self, key: str) -> Mapping[str, str]:

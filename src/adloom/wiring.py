@@ -312,7 +312,7 @@ async def rebuild_ledger(store: Store, edition: Edition) -> tuple[int, Lack]:
 
     Where every purchase is known again, the count of its former records is given up, and what is derived is rewritten.
     """
-    past, ledger = await read_past(store, edition, with_lines=True), new_ledger(store, edition)
+    past, ledger = await read_past(store, edition), new_ledger(store, edition)
     await ledger.load(trust_seals=False)
     if not past.lacking(ledger):
         return 0, past.lacking(ledger)

@@ -4,17 +4,17 @@ Another store joins by an entry in ``racers.OPEN`` and a parameter of ``place``.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
 from uuid import uuid4
 
 import pytest
 from support.racers import OPEN, content_of, keys, run_race
 from support.s3_server import BUCKET
 
-from adloom.ports import Store
+from adloom.ports import Spool, Store
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,14 @@ def store(place: Place) -> Store:
     return place.open()
 
 
+async def opened(store: Store, key: str) -> AsyncIterator[bytes]:
+    """What an opened object has, read as two readers do."""
+    for _ in range(2):
+        file = await store.open(key)
+        assert file is not None
+        yield file.read()
+
+
 async def test_an_object_is_created_once_and_its_first_content_stays(store: Store):
     assert await store.create("a/b/1.json", b"first") is True
     assert await store.create("a/b/1.json", b"second") is False
@@ -53,12 +61,14 @@ async def test_an_object_is_created_once_and_its_first_content_stays(store: Stor
 async def test_an_object_is_read_byte_for_byte_by_another(place: Place, content: bytes):
     await place.open().create("o.bin", content, media_type="application/octet-stream", metadata={"call": "c-1"})
     assert await place.open().read("o.bin") == content
+    assert [part async for part in opened(place.open(), "o.bin")] == [content, content]
     assert len([listed async for listed in place.open().list("")]) == 1
     assert await place.open().metadata("o.bin") == ({"call": "c-1"} if place.kind == "s3" else {})
 
 
 async def test_what_is_not_there_reads_as_none(store: Store):
     assert await store.read("nothing.json") is None
+    assert await store.open("nothing.json") is None
     assert await store.metadata("nothing.json") == {}
     await store.create("some/thing.json", b"x")
     assert await store.read("some/other.json") is None
@@ -145,7 +155,8 @@ KEYS = [
 @pytest.mark.parametrize("key", KEYS)
 async def test_a_key_that_leads_elsewhere_is_refused(place: Place, key: str):
     store = place.open()
-    for action in (lambda: store.create(key, b"x"), lambda: store.replace(key, b"x"), lambda: store.read(key)):
+    reads = (lambda: store.read(key), lambda: store.open(key))
+    for action in (lambda: store.create(key, b"x"), lambda: store.replace(key, b"x"), *reads):
         with pytest.raises(ValueError, match="not a key"):
             await action()
     assert await keys(store) == set()
@@ -156,8 +167,8 @@ async def test_a_key_that_leads_elsewhere_is_refused(place: Place, key: str):
 
 @pytest.mark.parametrize("size", [0, 10, 3_000_000], ids=["empty", "small", "large"])
 async def test_a_document_in_a_file_is_written_from_its_beginning_as_often_as_it_is_asked_for(store: Store, size: int):
-    with SpooledTemporaryFile(max_size=1000) as file:
-        file.write(b"x" * size)
-        for key in ("once.json", "again.json"):
-            await store.replace(key, file)
-            assert await store.read(key) == b"x" * size
+    file = Spool()
+    file.write(b"x" * size)
+    for key in ("once.json", "again.json"):
+        await store.replace(key, file)
+        assert await store.read(key) == b"x" * size

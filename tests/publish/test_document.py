@@ -2,7 +2,8 @@ import hashlib
 
 import pytest
 
-from adloom.publish.document import IN_MEMORY_BYTES, Document
+from adloom.ports import IN_MEMORY_BYTES
+from adloom.publish.document import Document
 
 
 @pytest.mark.parametrize("pieces", [[], [b""], [b"one", b"", b"two"], [b"x" * IN_MEMORY_BYTES, b"y"]])

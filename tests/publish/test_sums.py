@@ -6,10 +6,10 @@ from contextlib import closing
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.fakes import few
+from support.fakes import few, spooled
 
 from adloom.publish.checksums import _from_text, _to_text
-from adloom.publish.sums import Sums, former_sums
+from adloom.publish.sums import FormerSums, Sums
 
 ONE, TWO = "1" * 64, "2" * 64
 _NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029"), min_size=1)
@@ -43,7 +43,7 @@ def test_checksums_are_written_and_read_as_ever(known: dict[str, str]):
         sums.keep(known.items())
         content = sums.written().file().read()
     assert content == _to_text(known)
-    assert dict(former_sums(content)) == known
+    assert dict(FormerSums(spooled(content))) == known
 
 
 def _closed(lines: str) -> bytes:
@@ -65,4 +65,4 @@ def _closed(lines: str) -> bytes:
     ],
 )
 def test_checksums_that_are_not_as_they_were_written_are_not_believed(content: bytes):
-    assert list(former_sums(content)) == []
+    assert list(FormerSums(spooled(content))) == []

@@ -29,6 +29,7 @@ from support.fakes import (
     picture_bytes,
     references,
     run_all,
+    spooled,
 )
 
 from adloom.core.campaign import Budget, Pace
@@ -44,7 +45,7 @@ from adloom.ledger.heartbeats import Heartbeat
 from adloom.ledger.ledger import Ledger
 from adloom.plan.assessment import Share
 from adloom.plan.planner import Planner
-from adloom.ports import Listed
+from adloom.ports import Listed, Spool
 from adloom.run.run import Run
 
 
@@ -131,6 +132,9 @@ class Mortal:
     async def read(self, key: str) -> bytes | None:
         self._live()
         return await self.store.read(key)
+
+    async def open(self, key: str) -> Spool | None:
+        return spooled(await self.read(key))
 
     async def list(self, prefix: str) -> AsyncIterator[Listed]:
         self._live()

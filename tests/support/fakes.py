@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from random import Random
-from tempfile import SpooledTemporaryFile
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -28,7 +27,7 @@ from adloom.core.task import Accepted, Credits, Download, ListedTask, Picture, T
 from adloom.ledger.edition import Edition, utc
 from adloom.ledger.ledger import Ledger
 from adloom.plan.assessment import Assessment, Wish, assess
-from adloom.ports import Content, ImageApi, Listed, Store
+from adloom.ports import Content, ImageApi, Listed, Spool, Store
 from adloom.run.run import Result, Run
 from adloom.world import World
 
@@ -47,10 +46,20 @@ class Crash(BaseException):  # not an Exception: nothing may catch it, as nothin
 
 def whole(content: Content) -> bytes:
     """What a store is given to write, as bytes."""
-    if isinstance(content, SpooledTemporaryFile):
+    if isinstance(content, Spool):
         content.seek(0)
         return content.read()
     return content
+
+
+def spooled(content: bytes | None) -> Spool | None:
+    """What a store has, as the file that ``open`` gives."""
+    if content is None:
+        return None
+    file = Spool()
+    file.write(content)
+    file.seek(0)
+    return file
 
 
 class ManualClock:
@@ -146,6 +155,9 @@ class MemoryStore:
     async def read(self, key: str) -> bytes | None:
         await self._before("read", key)
         return self.objects.get(key)
+
+    async def open(self, key: str) -> Spool | None:
+        return spooled(await self.read(key))
 
     async def metadata(self, key: str) -> Mapping[str, str]:
         await self._before("metadata", key)

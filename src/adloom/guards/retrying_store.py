@@ -20,7 +20,7 @@ from adloom.core.errors import StoreError, StoreRefused, StoreUnavailable
 from adloom.core.exits import Stop, StopReason
 from adloom.core.retrying import retried
 from adloom.guards.gate import Gate
-from adloom.ports import Clock, Content, Listed, Store
+from adloom.ports import Clock, Content, Listed, Spool, Store
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,9 @@ class RetryingStore:
 
     async def read(self, key: str) -> bytes | None:
         return await self._tried(key, lambda: self._store.read(key))
+
+    async def open(self, key: str) -> Spool | None:
+        return await self._tried(key, lambda: self._store.open(key))
 
     async def metadata(self, key: str) -> Mapping[str, str]:
         return await self._tried(key, lambda: self._store.metadata(key))

@@ -2,13 +2,14 @@
 
 A run of 100,000 calls meets half a million records: as Python objects some 12 kB a call, packed 0.5 kB. Calls of one
 campaign are similar, so each is packed as its difference from the first one. Only the most recently used calls are kept
-unpacked; which ones affects nothing but speed. The calls of a seal are kept as the seal until one of them is asked for:
-resuming asks for few.
+unpacked; which ones affects nothing but speed. Seals are in a temporary file, and the calls of one are taken from it
+when they are asked for: resuming asks for few.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -17,11 +18,16 @@ from typing import Any, NamedTuple
 import orjson
 
 from adloom.core.records import Record
+from adloom.ports import Spool
 
 UNPACKED_CALLS = 1000
 """More than are in flight in one process, so that an active call is rarely packed (12 MB)."""
 
+OPEN_SEALS = 4
+"""Whoever asks for all calls does so in the order of the plan, as they are sealed; one that is taken apart is 3 MB."""
+
 _FASTEST = 1
+_SIZE_BYTES = 8
 _NOT_PACKED = b""
 _ODD = b" "
 """Begins a text that orjson would read as something else."""
@@ -43,8 +49,10 @@ class Records:
         self._changed: set[str] = set()
         """Calls with records that their bytes do not have yet."""
         self._packed: dict[str, bytes | int] = {}
-        """Every call: its bytes, or the number of its seal."""
-        self._seals: list[bytes] = []
+        """Every call: its bytes, or where its seal begins in the file."""
+        self._seals = Spool()
+        """Each seal after its size."""
+        self._open_seals: OrderedDict[int, dict[str, dict[str, dict[str, Any]]]] = OrderedDict()
         self._count = 0
         self._like = b""
         """The first call that was packed: see ``zlib`` on dictionaries."""
@@ -59,9 +67,9 @@ class Records:
 
     def put_sealed(self, seal: bytes, counts: Mapping[str, int]) -> None:
         """Store the calls of a packed seal that are to be had from it, each with how many records it has there."""
-        number = len(self._seals)
-        self._seals.append(seal)
-        self._packed |= dict.fromkeys(counts, number)
+        begins = self._seals.seek(0, os.SEEK_END)
+        self._seals.write(len(seal).to_bytes(_SIZE_BYTES) + seal)
+        self._packed |= dict.fromkeys(counts, begins)
         self._count += sum(counts.values())
 
     def of(self, call: str) -> Mapping[str, Entry]:
@@ -84,8 +92,9 @@ class Records:
             return self._unpacked[call]
         packed = self._packed[call]
         if isinstance(packed, int):
-            packed = self._open(packed, call)
-        entries = self._from_bytes(packed) if packed else {}
+            entries = entries_of(self._seal(packed)[call])
+        else:
+            entries = self._from_bytes(packed) if packed else {}
         self._unpacked[call] = entries
         if len(self._unpacked) > self._most:
             oldest, its_entries = self._unpacked.popitem(last=False)
@@ -94,15 +103,17 @@ class Records:
                 self._packed[oldest] = self._to_bytes(its_entries)
         return entries
 
-    def _open(self, number: int, call: str) -> bytes:
-        """Take a seal apart; the bytes of one of its calls."""
-        seal, self._seals[number] = self._seals[number], b""
-        wanted = b""
-        for each, records in sealed_calls(zlib.decompress(seal)).items():
-            if self._packed.get(each) == number:
-                packed = self._packed[each] = self._to_bytes(entries_of(records))
-                wanted = packed if each == call else wanted
-        return wanted
+    def _seal(self, begins: int) -> dict[str, dict[str, dict[str, Any]]]:
+        """The calls of the seal at a place in the file."""
+        if begins in self._open_seals:
+            self._open_seals.move_to_end(begins)
+            return self._open_seals[begins]
+        self._seals.seek(begins)
+        size_bytes = int.from_bytes(self._seals.read(_SIZE_BYTES))
+        calls = self._open_seals[begins] = sealed_calls(zlib.decompress(self._seals.read(size_bytes)))
+        if len(self._open_seals) > OPEN_SEALS:
+            self._open_seals.popitem(last=False)
+        return calls
 
     def _to_bytes(self, entries: Mapping[str, Entry]) -> bytes:
         text = _to_text({name: tuple(entry) for name, entry in entries.items()})

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import zlib
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -29,16 +28,14 @@ from adloom.ledger.edition import Edition, parse_json, to_json, utc
 from adloom.ledger.heartbeats import read_heartbeat, run_of
 from adloom.ledger.ledger import Ledger
 from adloom.plan.revision import newest_plan
-from adloom.ports import Clock, Store
+from adloom.ports import Clock, Spool, Store
 
 SCHEMA = "adloom.loss/1"
 
-_NAMED = re.compile(rb'"call":"([^"]+)","attempt":\d+,"task":(?:"([^"]+)"|null)')
+_NAMED = re.compile(r'"call":"([^"]+)","attempt":\d+,"task":(?:"([^"]+)"|null)')
 _ASSET = re.compile(r"-(?P<number>\d+)-(?P<key>[0-9a-f]{6}|[0-9a-f]{12}|[0-9a-f]{64})\.[a-z0-9]+")
 _DIGITS = (6, 12, 64)
 """The most characters of a variant's key in the name of its asset."""
-
-_FASTEST = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +83,20 @@ class Past:
     revision: int
     facts: int
     """The most records that a run's heartbeat has counted."""
-    packed_lines: bytes
-    """``assets.jsonl``, compressed; empty unless it was asked for."""
-    named: bytes
-    """A line for each purchase that ``assets.jsonl`` names: its call, a space, and its task if it has one."""
+    lines: Spool
+    """``assets.jsonl``; empty if it is not as it was written."""
     assets: tuple[str, ...]
 
     @property
-    def assets_jsonl(self) -> bytes:
-        return zlib.decompress(self.packed_lines)
+    def assets_jsonl(self) -> Iterator[bytes]:
+        """Its lines."""
+        self.lines.seek(0)
+        return iter(self.lines)
 
     def without(self, damaged: Container[str]) -> Past:
         """The same without the word of documents that are not as they were written."""
         past = replace(self, manifest={}) if "manifest.json" in damaged else self
-        return replace(past, packed_lines=zlib.compress(b""), named=b"") if "assets.jsonl" in damaged else past
+        return replace(past, lines=Spool()) if "assets.jsonl" in damaged else past
 
     def heard(self) -> Heard:
         """The recorder that sees every call, so that ``lack_of`` can find what is missing."""
@@ -139,9 +136,11 @@ class Past:
         return short if is_less else {}
 
     def _tasks(self, known: Heard, lost: set[str]) -> tuple[str, ...]:
-        named = (line.decode().partition(" ") for line in self.named.splitlines())
+        found = (found for line in self.assets_jsonl for found in _NAMED.finditer(line.decode(errors="replace")))
         lacking = {
-            task or call for call, _, task in named if call not in known.calls or (task and task not in known.tasks)
+            task or call
+            for call, task in (each.groups() for each in found)
+            if call not in known.calls or (task and task not in known.tasks)
         }
         return tuple(sorted(lacking - lost))
 
@@ -159,7 +158,7 @@ class Past:
         return _count(self.manifest.get("plan_revision"))
 
 
-async def read_past(store: Store, edition: Edition, *, with_lines: bool = False) -> Past:
+async def read_past(store: Store, edition: Edition) -> Past:
     """Read what an edition has recorded about its ledger; must be read before the ledger.
 
     Within it the manifest is read before the plan that it names, so that a run that ends meanwhile is no sign either.
@@ -170,13 +169,11 @@ async def read_past(store: Store, edition: Edition, *, with_lines: bool = False)
         if token := run_of(listed.key.removeprefix(edition.prefix)):
             beat = read_heartbeat(await store.read(listed.key) or b"", token) or {}
             facts.append(_count(beat.get("facts")))
-    lines, named = _lines(await store.read(edition.key("assets.jsonl")) or b"", manifest.get("files"))
-    packed_lines = zlib.compress(lines if with_lines else b"", _FASTEST)
-    del lines  # 60 MB of 100,000 images
+    lines = _intact(await store.open(edition.key("assets.jsonl")) or Spool(), manifest.get("files"))
     assets = tuple([listed.key.removeprefix(edition.prefix) async for listed in store.list(edition.key("assets/"))])
     newest = await newest_plan(store, edition) or {}
     found = newest.get("found", {}).get("calls", 0)
-    return Past(manifest, found, newest.get("revision", 0), max(facts), packed_lines, named, assets)
+    return Past(manifest, found, newest.get("revision", 0), max(facts), lines, assets)
 
 
 async def accept_loss(ledger: Ledger, clock: Clock, lack: Lack, *, reason: str, by: str) -> str:
@@ -204,13 +201,11 @@ async def accept_loss(ledger: Ledger, clock: Clock, lack: Lack, *, reason: str, 
     return key
 
 
-def _lines(assets_jsonl: bytes, files: object) -> tuple[bytes, bytes]:
-    """``assets.jsonl``, and in short as ``Past`` has it: of 100,000 images 8 MB."""
+def _intact(assets_jsonl: Spool, files: object) -> Spool:
+    """``assets.jsonl``; empty if it is damaged, or written by a run that came no further."""
     written = files.get("assets.jsonl") if isinstance(files, dict) else None
-    if not isinstance(written, dict) or written.get("sha256") != hashlib.sha256(assets_jsonl).hexdigest():
-        assets_jsonl = b""  # damaged, or written by a run that came no further
-    named = b"".join(b"%s %s\n" % (found[1], found[2] or b"") for found in _NAMED.finditer(assets_jsonl))
-    return assets_jsonl, named
+    sha256 = hashlib.file_digest(assets_jsonl, "sha256").hexdigest()
+    return assets_jsonl if isinstance(written, dict) and written.get("sha256") == sha256 else Spool()
 
 
 def _mapping(content: bytes | None) -> dict[str, Any]:

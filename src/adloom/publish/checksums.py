@@ -29,7 +29,7 @@ from adloom.plan.rollback import read_past
 from adloom.ports import Store
 from adloom.publish.document import Document
 from adloom.publish.manifest import derive
-from adloom.publish.sums import Sums, former_sums
+from adloom.publish.sums import FormerSums, Sums
 
 NAME = "checksums.txt"
 LEDGER = "ledger/"
@@ -106,7 +106,7 @@ async def write_checksums(
 async def are_noted(store: Store, edition: Edition, names: Iterable[str]) -> bool:
     """Whether the checksums have these objects, by their names in the edition, as they are."""
     wanted = set(names)
-    sums = former_sums(await store.read(edition.key(NAME)) or b"")
+    sums = FormerSums(await store.open(edition.key(NAME)))
     noted = {name: sha256 for name, sha256 in sums if name in wanted}
     for name in wanted:
         content = await store.read(edition.key(name)) or b""
@@ -119,10 +119,9 @@ async def _measure(
     store: Store, edition: Edition, ledger: Ledger, leave_out: frozenset[str], forget: Callable[[str], bool]
 ) -> Document:
     with closing(Sums()) as sums:
-        former = await store.read(edition.key(NAME)) or b""
-        sums.learn(pair for pair in former_sums(former) if not forget(pair[0]))
-        sums.keep(pair for pair in former_sums(former) if _stays(pair[0], leave_out) and not forget(pair[0]))
-        del former  # 90 MB
+        former = FormerSums(await store.open(edition.key(NAME)))
+        sums.learn(pair for pair in former if not forget(pair[0]))
+        sums.keep(pair for pair in former if _stays(pair[0], leave_out) and not forget(pair[0]))
         sums.keep(ledger.hashes())  # also what the store lost while a run still knows it
         async for name in _names(store, edition):
             if name in leave_out or (not _is_document(name) and sums.see(name)):

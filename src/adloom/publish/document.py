@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from tempfile import SpooledTemporaryFile
 
-IN_MEMORY_BYTES = 4_000_000
-
-
-class _File(SpooledTemporaryFile[bytes]):
-    """A temporary file that is given back with the last who reads it."""
-
-    def __del__(self) -> None:
-        self.close()
+from adloom.ports import Spool
 
 
 class Document:
-    """A document and its hash; what is larger than ``IN_MEMORY_BYTES`` is in a temporary file."""
+    """A document and its hash."""
 
     def __init__(self, content: bytes = b"") -> None:
-        self._file = _File(max_size=IN_MEMORY_BYTES)
+        self._file = Spool()
         self._digest = hashlib.sha256()
         self.size_bytes = 0
         self.write(content)
@@ -38,7 +30,7 @@ class Document:
         """Whether it has these bytes."""
         return content is not None and hashlib.sha256(content).hexdigest() == self.sha256
 
-    def file(self) -> SpooledTemporaryFile[bytes]:
+    def file(self) -> Spool:
         """The whole, to be read; nothing may be added meanwhile."""
         self._file.seek(0)
         return self._file

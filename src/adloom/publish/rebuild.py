@@ -83,7 +83,7 @@ class Rebuilder:
 
     async def _find_in_lines(self, revision: Revision) -> None:
         """The calls that ``assets.jsonl`` names: it has the variants of that plan in its order."""
-        lines = iter([parse_json(line) for line in self._past.assets_jsonl.splitlines()])
+        lines = iter([parse_json(line) for line in self._past.assets_jsonl])
         async for planned in planned_rows(self._store, self._edition, revision):
             for variant, line in zip(planned.variants, lines, strict=False):
                 if not isinstance(line, dict) or not line["call"]:

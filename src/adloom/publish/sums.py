@@ -6,15 +6,17 @@ They are in a database in a temporary file, so that they take no memory to speak
 from __future__ import annotations
 
 import hashlib
-import io
 import sqlite3
 from collections.abc import Iterable, Iterator
 
+from adloom.ports import Spool
 from adloom.publish.document import Document
 
 _AT_ONCE = 1000
 _CACHE_KB = 4000
 _HASH_END = 64
+_END = b"#"
+"""Begins the last line."""
 _NAME_BEGINS = 66
 
 
@@ -60,30 +62,34 @@ class Sums:
         self._table.close()
 
 
-def former_sums(content: bytes) -> Iterator[tuple[str, str]]:
+class FormerSums:
     """The hashes of checksums that are as they were written, by name; none of any others."""
-    return _pairs(content) if _is_intact(content) else iter(())
+
+    def __init__(self, file: Spool | None) -> None:
+        self._file = file if file is not None and _is_intact(file) else None
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        if self._file is not None:
+            self._file.seek(0)
+            for line in self._file:
+                if not line.startswith(_END):
+                    yield _name(line), line[:_HASH_END].decode()
 
 
-def _is_intact(content: bytes) -> bool:
-    cut = content.rfind(b"\n", 0, -1) + 1
-    if content[cut:] != f"# {hashlib.sha256(memoryview(content)[:cut]).hexdigest()}\n".encode():
-        return False
-    before = ""
-    for line in _lines(content):
+def _is_intact(file: Spool) -> bool:
+    digest, before, is_over = hashlib.sha256(), "", False
+    for line in file:
+        if is_over:
+            return False
+        if line.startswith(_END):
+            is_over = line == f"# {digest.hexdigest()}\n".encode()
+            continue
         name = _name(line)
         if name <= before or line[_HASH_END:] != f"  {name}\n".encode():
             return False
+        digest.update(line)
         before = name
-    return True
-
-
-def _pairs(content: bytes) -> Iterator[tuple[str, str]]:
-    return ((_name(line), line[:_HASH_END].decode()) for line in _lines(content))
-
-
-def _lines(content: bytes) -> Iterator[bytes]:
-    return (line for line in io.BytesIO(content) if not line.startswith(b"#"))
+    return is_over
 
 
 def _name(line: bytes) -> str:

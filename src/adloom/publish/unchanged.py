@@ -80,10 +80,10 @@ async def _is_whole(store: Store, edition: Edition, manifest: Mapping[str, Any])
     """Whether the files of a manifest are as it says, the pages are there, and nobody has decided anything."""
     files = manifest.get("files")
     for name in ("assets.csv", "assets.jsonl"):
-        content = await store.read(edition.key(name))
+        file = await store.open(edition.key(name))
         written = files.get(name) if isinstance(files, dict) else None
         sha256 = written.get("sha256") if isinstance(written, dict) else None
-        if content is None or hashlib.sha256(content).hexdigest() != sha256:
+        if file is None or hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             return False
     for name in PAGES:
         if edition.key(name) not in [listed.key async for listed in store.list(edition.key(name))]:
@@ -94,4 +94,4 @@ async def _is_whole(store: Store, edition: Edition, manifest: Mapping[str, Any])
 async def _is_proven(store: Store, edition: Edition, manifest: bytes) -> bool:
     """Whether the checksums hold this manifest: the run that wrote it then came to its end."""
     line = f"{hashlib.sha256(manifest).hexdigest()}  {MANIFEST}\n".encode()
-    return line in (await store.read(edition.key(CHECKSUMS)) or b"")
+    return line in (await store.open(edition.key(CHECKSUMS)) or ())

@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
 
-from support.fakes import whole
+from support.fakes import spooled, whole
 from torture.simulated.api_tasks import EPOCH, LINK, LINKS_LIVE_S, MODEL, TOKEN, WRITTEN_ONCE
 from torture.simulated.world import Process, anonymous
 
@@ -23,7 +23,7 @@ from adloom.core.errors import (
     Throttled,
 )
 from adloom.core.task import Accepted, Credits, Download, ListedTask, Picture, Task, TaskState
-from adloom.ports import Content, Listed
+from adloom.ports import Content, Listed, Spool
 
 
 class SimClock:
@@ -97,6 +97,9 @@ class SimStore:
         content = self._world.objects.get(key)
         await self._process.leave(f"read {key}")
         return content
+
+    async def open(self, key: str) -> Spool | None:
+        return spooled(await self.read(key))
 
     async def metadata(self, key: str) -> Mapping[str, str]:
         await self._enter(f"metadata {key}")

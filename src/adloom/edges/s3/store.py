@@ -15,10 +15,10 @@ import asyncio
 import base64
 import hashlib
 import re
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import closing
 from random import Random
-from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -29,9 +29,10 @@ from adloom.core.retrying import retried
 from adloom.edges.s3.client import IMAGES, RECORDS, Connection, Lane
 from adloom.edges.s3.errors import Failure, Where, has_expired, is_missing, is_taken, may_pass, translated
 from adloom.edges.s3.protection import Protection
-from adloom.ports import Content, Listed
+from adloom.ports import Content, Listed, Spool
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
 PATIENCE_S = 10.0
@@ -119,9 +120,15 @@ class S3Store:
         )
 
     async def read(self, key: str) -> bytes | None:
+        return await self._get(key, lambda body: body.read())
+
+    async def open(self, key: str) -> Spool | None:
+        return await self._get(key, _spooled)
+
+    async def _get(self, key: str, take: Callable[[StreamingBody], _Result]) -> _Result | None:
         request = {"Bucket": self._bucket, "Key": self._full(key), **self._protection.for_requests()}
         return await self._insist(
-            f"GetObject {key}", lambda: self._do(_lane_of(key), lambda client: _get(client, request))
+            f"GetObject {key}", lambda: self._do(_lane_of(key), lambda client: _get(client, request, take))
         )
 
     async def metadata(self, key: str) -> Mapping[str, str]:
@@ -168,7 +175,7 @@ class S3Store:
         return {
             "Bucket": self._bucket,
             "Key": self._full(key),
-            "Body": content if isinstance(content, SpooledTemporaryFile) else bytes(content),  # no other view of them
+            "Body": content if isinstance(content, Spool) else bytes(content),  # no other view of them
             "ContentType": media_type,
             "ContentDisposition": f'inline; filename="{key.rsplit("/", 1)[-1]}"',
             "CacheControl": f"{self._protection.cache}, {_FOR_EVER}" if _lane_of(key) is IMAGES else _NEVER,
@@ -210,26 +217,33 @@ class S3Store:
 
 
 def _sha256(content: Content) -> bytes:
-    if not isinstance(content, SpooledTemporaryFile):
+    if not isinstance(content, Spool):
         return hashlib.sha256(content).digest()
     content.seek(0)
     return hashlib.file_digest(content, "sha256").digest()
 
 
 def _put_from_its_beginning(client: S3Client, request: Mapping[str, Any]) -> None:
-    if isinstance(request["Body"], SpooledTemporaryFile):  # a try before this one may have read it
+    if isinstance(request["Body"], Spool):  # a try before this one may have read it
         request["Body"].seek(0)
     client.put_object(**request)
 
 
-def _get(client: S3Client, request: dict[str, Any]) -> bytes | None:
+def _get(client: S3Client, request: dict[str, Any], take: Callable[[StreamingBody], _Result]) -> _Result | None:
     try:
         with closing(client.get_object(**request)["Body"]) as body:
-            return body.read()
+            return take(body)
     except ClientError as error:
         if is_missing(error):
             return None
         raise
+
+
+def _spooled(body: StreamingBody) -> Spool:
+    spool = Spool()
+    shutil.copyfileobj(body, spool)
+    spool.seek(0)
+    return spool
 
 
 def _metadata(client: S3Client, request: dict[str, Any]) -> Mapping[str, str]:
