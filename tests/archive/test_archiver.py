@@ -116,6 +116,16 @@ async def test_images_above_what_was_asked_for_are_kept_apart(room):
     assert len(room.assets()) == 1
 
 
+async def test_an_image_too_many_is_kept_even_where_another_one_has_its_name(room):
+    """A run over yesterday's ledger has stored the images of a call that shows them in another order."""
+    room.store.objects[EDITION.key("extras/c-1-1.png")] = picture_bytes(LINKS[2])
+    await room.completed(*LINKS[:2], n=1)
+    images = await room.archive()
+    assert images[1].fate is ImageFate.EXTRA
+    assert images[1].key == f"extras/c-1-1-{images[1].sha256[:6]}.png"
+    assert room.store.objects[EDITION.key(images[1].key)] == picture_bytes(LINKS[1])
+
+
 async def test_equal_bytes_under_two_links_fill_both_variants(room):
     room.api.contents = {link: [b"image the same"] * 9 for link in LINKS}
     room.api.state_of = lambda task: completed(task, *LINKS)

@@ -7,6 +7,7 @@ from support.fakes import PRICE, ManualClock, MemoryStore, ScriptedApi, a_ledger
 
 from adloom.core.errors import InputError
 from adloom.core.facts import Stage
+from adloom.core.outcomes import Status, outcomes
 from adloom.core.planned import Variant
 from adloom.ledger.ledger import Ledger
 from adloom.spend.held import RELEASE_AFTER_S, adopt, held_calls, release
@@ -57,6 +58,22 @@ async def test_a_purchase_that_went_well_is_not_held(ledger, clock):
         await release(ledger, clock, "c-1", "no task", "me")
 
 
+async def test_what_was_held_while_it_was_unknown_is_held_again_when_its_task_does_not_end(ledger, store, clock):
+    await _lose(ledger, "c-1")
+    for _ in range(2):
+        await ledger.hold("c-1", 1, "nothing could tell")
+    clock.advance(60)
+    await ledger.accept("c-1", 1, "t-1", str(PRICE))
+    assert held_calls(ledger, clock.now()) == []
+    clock.advance(60)
+    for _ in range(2):
+        await ledger.hold("c-1", 1, "its task does not end")
+    (held,) = held_calls(ledger, clock.now())
+    assert (held.task, held.reason) == ("t-1", "its task does not end")
+    assert outcomes([ledger.facts("c-1")])["c-1-k1"].status is Status.HELD
+    assert {name for name in store.names("ledger/c-1/") if "held" in name} == {"a1-held", "a1-held-2"}
+
+
 async def test_an_adopted_task_is_evidence_like_any_other(ledger, store, api):
     await _lose(ledger, "c-1")
     api.states["t-1"] = completed("t-1", "u1", "u2")
@@ -94,10 +111,10 @@ async def test_a_release_waits_a_quarter_of_an_hour_for_a_late_answer(ledger, cl
 async def test_a_purchase_with_a_task_was_bought_and_is_never_released(ledger, clock):
     await _lose(ledger, "c-1")
     await ledger.accept("c-1", 1, "t-1", str(PRICE))
-    await ledger.note("c-1", "a1-held", {"reason": "stuck"})
+    await ledger.hold("c-1", 1, "stuck")
     clock.advance(RELEASE_AFTER_S)
     (held,) = held_calls(ledger, clock.now())
-    assert (held.task, held.reason) == ("t-1", "the answer was lost")
+    assert (held.task, held.reason) == ("t-1", "stuck")
     with pytest.raises(InputError, match="it was bought"):
         await release(ledger, clock, "c-1", "no task", "me")
 

@@ -1,7 +1,8 @@
 """The only writer of assets: download, verify, put, and only then record it in the ledger.
 
 An asset is ``assets/<job>/<label>-<variant>-<6 hex of its key>.<ext>``, created once and never overwritten, byte for
-byte as received. Images above what was asked for go to ``extras/<call>-<index>.<ext>``. The first paid bytes of a link
+byte as received. Images above what was asked for go to ``extras/<call>-<index>.<ext>``, or, if a run that read another
+ledger put other bytes there, to that name with 6 hex of their SHA-256. The first paid bytes of a link
 that are not a whole image go to ``quarantine/<call>-<index>-<6 hex of their SHA-256>.bin`` as evidence, and the image
 is fetched again, in this run and later ones, while its link lives. An object that is already there from a run that died
 before it could say so is taken over when it decodes.
@@ -130,7 +131,8 @@ class Archiver:
                     await self._show(existing[0], existing[-1])
                     return _image(index, number, fate, *existing)
                 download, picture = await siblings.image(index, target)
-                keys = [f"{stem}.{picture.extension}" for stem in stems]
+                names = stems if variant else (*stems, f"{stems[0]}-{download.sha256[:6]}")
+                keys = [f"{stem}.{picture.extension}" for stem in names]
                 key = await self._put(keys, download, picture.media_type, facts, variant)
                 await self._show(key, picture)
                 return _image(index, number, fate, key, download.sha256, len(download.content), picture)

@@ -15,7 +15,8 @@ A call's facts are create-once objects ``ledger/<call id>/<name>.json``; none is
 ``a1-completed``      evidence   the result links, in the one order that counts; fixed before the first download
 ``a1-completed-2`` …  evidence   what a later reading of the same task showed: links that are new come behind the others
 ``a1-failed``         evidence   the task read failed; what follows from that is settled by a second reading
-``a1-held``           evidence   a run gave up on an unknown or stuck call; later runs try again
+``a1-held`` …         evidence   a run gave up on an unknown or stuck call; later runs try again. ``a1-held-2``: its
+                                 task had turned up meanwhile, and a run gave up on that too
 ``a1-archived-<k>``   evidence   what became of links: archived, quarantined or lost; the weightiest word stands
 ====================  =========  ===============================================================================
 
@@ -67,7 +68,7 @@ SCHEMA = "adloom.fact/1"
 
 _NAME = re.compile(
     r"a(?P<attempt>\d+)-(?:(?P<single>intent|settled|completed|failed|held)"
-    r"|(?P<counted>send|refused|unknown|archived|completed)-(?P<number>\d+)"
+    r"|(?P<counted>send|refused|unknown|archived|completed|held)-(?P<number>\d+)"
     r"|(?P<of_task>accepted|disowned|second)\.[A-Za-z0-9_-]+)"
 )
 
@@ -98,6 +99,8 @@ class Attempt:
     completions: dict[int, Completed] = field(default_factory=dict)
     failed: Failed | None = None
     held: Held | None = None
+    """The latest word that a run gave up on it."""
+    held_facts: int = 0
     settled: Settled | None = None
     images: tuple[Image, ...] = ()
     """What became of images for good, by index: archived, or given up when their links had died."""
@@ -144,6 +147,11 @@ class Attempt:
         """Why a run gave up on the accepted task. What was held before the task turned up is superseded by it."""
         is_later = self.held and self.accepted and self.held.time >= self.accepted.time
         return self.held if is_later else None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a run gave up on it as it is now."""
+        return (self.stuck if self.accepted else self.held) is not None
 
     @property
     def links(self) -> tuple[str, ...]:
@@ -353,7 +361,10 @@ def _add(attempt: Attempt, what: str, number: int, record: Record) -> None:  # n
         case "failed":
             attempt.failed = Failed.of(record)
         case "held":
-            attempt.held = Held.of(record)
+            held = Held.of(record)
+            attempt.held_facts = max(attempt.held_facts, number)
+            if attempt.held is None or attempt.held.time < held.time:
+                attempt.held = held
         case _:
             attempt.settled = Settled.of(record)
 

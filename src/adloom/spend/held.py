@@ -50,7 +50,8 @@ def _held(facts: CallFacts, now: float) -> Held | None:
     if intent is None:
         return None
     money = money_of(facts)
-    records = (*(attempt.unknown[send] for send in sorted(attempt.unknown)), attempt.held)  # why, then that it is held
+    unknown = (attempt.unknown[send] for send in sorted(attempt.unknown))
+    records = (attempt.stuck, *unknown, attempt.held)  # why it is not over, then that a run gave up on it
     reason = next((record.reason for record in records if record is not None), "")
     return Held(
         call=facts.call,

@@ -183,10 +183,8 @@ class UnknownPurchases:
             if self._open:
                 await self._clock.sleep(interval_s)
         for order in self._open:
-            facts_ = self._ledger.facts(order.call)
-            await self._ledger.note(
-                order.call, f"a{facts_.latest.number}-held", {"reason": "nothing could tell whether it was bought"}
-            )
+            number = self._ledger.facts(order.call).latest.number
+            await self._ledger.hold(order.call, number, "nothing could tell whether it was bought")
 
     @asynccontextmanager
     async def _send(self) -> AsyncIterator[None]:
