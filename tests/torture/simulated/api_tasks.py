@@ -110,7 +110,7 @@ class Made:
 
     @property
     def paid_images(self) -> int:
-        return self.n if self.outcome == "short-charged-full" else len(dict.fromkeys(self.images))
+        return self.n if self.outcome == "short-charged-full" else len(self.links(0))
 
     def slots(self) -> int:
         """Wanted images that this task has used up for good: those that it made, or all that it charged without any."""
