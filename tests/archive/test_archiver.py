@@ -510,6 +510,7 @@ async def test_an_asset_of_a_run_that_died_is_taken_over(room, shared):
     room.store.fault = lambda *_: None
     before = dict(room.store.objects)
     later = await a_later_room(shared)
+    later.clock.advance(24 * 3600)
     images = await later.archive()
     assert len(room.api.downloads) == 3
     assert [images[index].sha256 for index in range(3)] == [
@@ -517,6 +518,18 @@ async def test_an_asset_of_a_run_that_died_is_taken_over(room, shared):
     ]
     assert {key: room.store.objects[key] for key in before} == before
     assert later.ledger.facts("c-1").stage is Stage.ARCHIVED
+
+
+async def test_an_asset_of_a_run_that_died_is_not_taken_for_another_tasks_image(room, shared):
+    """A former task of the call was completed after all, and the run that stored its image died."""
+    others = "https://r.example/of-another-task"
+    room.store.objects[EDITION.key("assets/hero/mug-1-111111.png")] = picture_bytes(others)
+    await room.completed(LINKS[0], n=1)
+    later = await a_later_room(shared)
+    image = (await later.archive())[0]
+    assert image.fate is ImageFate.ARCHIVED
+    assert room.store.objects[EDITION.key(image.key)] == picture_bytes(LINKS[0])
+    assert room.store.objects[EDITION.key("assets/hero/mug-1-111111.png")] == picture_bytes(others)
 
 
 @pytest.mark.parametrize("stored", range(4))

@@ -2,10 +2,12 @@
 
 An asset is ``assets/<job>/<label>-<variant>-<6 hex of its key>.<ext>``, created once and never overwritten, byte for
 byte as received. Images above what was asked for go to ``extras/<call>-<index>.<ext>``, or, if a run that read another
-ledger put other bytes there, to that name with 6 hex of their SHA-256. The first paid bytes of a link
-that are not a whole image go to ``quarantine/<call>-<index>-<6 hex of their SHA-256>.bin`` as evidence, and the image
-is fetched again, in this run and later ones, while its link lives. An object that is already there from a run that died
-before it could say so is taken over when it decodes.
+ledger put other bytes there, to that name with 6 hex of their SHA-256. The first paid bytes of a link that are not a
+whole image go to ``quarantine/<call>-<index>-<6 hex of their SHA-256>.bin`` as evidence, and the image is fetched
+again, in this run and later ones, while its link lives.
+
+What a run stored that died before it could say so may be an image of another task for the same variant. So it is
+compared with what the link brings, and taken over by itself only when that link has died.
 """
 
 from __future__ import annotations
@@ -124,12 +126,18 @@ class Archiver:
             fresh=partial(siblings.fresh, link),
             keep=partial(self._keep, facts, index, siblings),
         )
+
+        async def left_behind() -> Image | None:
+            existing = await self._existing(facts.call, stems)
+            if existing is None or not siblings.note(index, existing[1]):
+                return None
+            await self._show(existing[0], existing[-1])
+            return _image(index, number, fate, *existing)
+
         async with self._backlog.place(ended):
             try:
-                existing = await self._existing(facts.call, stems) if inherited else None
-                if existing is not None and siblings.note(index, existing[1]):
-                    await self._show(existing[0], existing[-1])
-                    return _image(index, number, fate, *existing)
+                if inherited and self._fetcher.is_over(target) and (left := await left_behind()) is not None:
+                    return left
                 download, picture = await siblings.image(index, target)
                 names = stems if variant else (*stems, f"{stems[0]}-{download.sha256[:6]}")
                 keys = [f"{stem}.{picture.extension}" for stem in names]
@@ -137,7 +145,8 @@ class Archiver:
                 await self._show(key, picture)
                 return _image(index, number, fate, key, download.sha256, len(download.content), picture)
             except LinkExpired as error:
-                return await self._given_up(facts, index, number, error)
+                left = await left_behind() if inherited else None
+                return left or await self._given_up(facts, index, number, error)
             except DownloadFailed as error:
                 log.warning(
                     "image %d of call %s was not downloaded this time: %s", index + 1, facts.call, error.message
