@@ -37,6 +37,19 @@ def test_what_a_scout_took_lies_between_its_last_two_readings(durations):
     assert durations.first_reading_s(KIND) == 10
 
 
+def test_nothing_is_learned_from_an_end_that_was_seen_late(durations):
+    """The process was paused, or the machine asleep, between the two readings."""
+    assert not durations.learn(KIND, 2000, unfinished_s=8, completed=True, is_first=False)
+    assert durations.first_reading_s(KIND) == INTERVAL_S
+    assert durations.learn(KIND, 12, unfinished_s=8, completed=True, is_first=False)
+    assert durations.first_reading_s(KIND) == 10
+
+
+def test_a_task_that_took_hours_delays_no_first_reading_by_more_than_two_minutes(durations):
+    durations.learn(KIND, 7200, unfinished_s=7180, completed=True, is_first=False)
+    assert durations.first_reading_s(KIND) == 120
+
+
 def test_a_fast_kind_is_not_read_sooner_than_half_an_interval(durations):
     assert learned(durations, 0.01).first_reading_s(KIND) == INTERVAL_S / 2
 

@@ -34,6 +34,13 @@ STEP_SHARE = 1 / 8
 GROWTH = 1.25
 LONGEST_INTERVALS = 5.0
 LEAST_INTERVALS = 0.5
+MOST_INTERVALS = 40.0
+"""A first reading is never later than this (2 min at the default): one odd task must not delay all others."""
+
+LATE_INTERVALS = 2 * LONGEST_INTERVALS
+"""An end that was seen this long after the reading before was not seen when it came: the process was paused, or the API
+out of reach. Nothing is learned from it."""
+
 GAIN_INTERVALS = 0.05
 GAIN_SHARE = 1 / 60
 _JITTER = 0.2
@@ -83,9 +90,10 @@ class Durations:
         """
         known = self._known.setdefault(kind, _Known())
         if known.expected_s is None:
-            if completed:
+            is_timely = age_s - unfinished_s <= LATE_INTERVALS * self._interval_s
+            if completed and is_timely:
                 known.expected_s = self._bounded((unfinished_s + age_s) / 2)
-            return completed
+            return known.expected_s is not None
         if is_first:
             gain_s = max(GAIN_INTERVALS * self._interval_s, GAIN_SHARE * known.expected_s)
             known.expected_s = self._bounded(known.expected_s + gain_s * (SHARE - 1 if completed else SHARE))
@@ -96,4 +104,4 @@ class Durations:
         return known is not None and known.expected_s is not None
 
     def _bounded(self, seconds: float) -> float:
-        return max(seconds, LEAST_INTERVALS * self._interval_s)
+        return min(max(seconds, LEAST_INTERVALS * self._interval_s), MOST_INTERVALS * self._interval_s)

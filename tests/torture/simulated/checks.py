@@ -174,7 +174,8 @@ class Checks:
     def _states(self, totals: Mapping[str, object]) -> None:
         """I10: the ledger's unknown purchases are the manifest's held ones, and their money is at risk."""
         unknown = [facts for facts in self.calls.values() if facts.stage is Stage.UNKNOWN]
-        at_risk = sum((money_of(facts).at_risk for facts in unknown), start=Decimal(0))
+        alone = (CallFacts(facts.call, (facts.latest,)) for facts in unknown)  # a former task may be at risk as well
+        at_risk = sum((money_of(facts).at_risk for facts in alone), start=Decimal(0))
         quoted = sum((facts.latest.intent.credits for facts in unknown if facts.latest.intent), Decimal(0))
         if at_risk != quoted or Decimal(str(totals["credits_at_risk"])) < quoted:
             self.world.problem(f"I10 {quoted} credits are at risk, the manifest says {totals['credits_at_risk']}")
