@@ -192,6 +192,16 @@ async def test_a_withdrawn_call_is_not_sent(till, other):
     assert till.api.posts == []
 
 
+async def test_a_call_that_a_newer_plan_has_withdrawn_is_not_bought_with_another_attempt(till, other):
+    """Another call of that plan may ask for its images; this run began before it and was paused."""
+    order = an_order()
+    await other.ledger.decide(order.call, "a1-intent", {"outcome": "withdrawn", "reason": "r2", "revision": 2})
+    for _ in range(2):
+        await till.buy(order)
+    assert till.api.posts == []
+    assert [stop.reason for stop in till.gate.stops] == [StopReason.NEWER_PLAN]
+
+
 async def test_two_runs_buy_each_call_once(till, other):
     orders = [an_order(f"row-{n}") for n in range(12)]
     await asyncio.gather(till.buy(*orders), other.buy(*reversed(orders)))

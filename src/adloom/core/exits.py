@@ -43,6 +43,12 @@ class Stop:
         """The stop that an error leads to, in the error's words."""
         return cls(reason, error.message, error.remedy)
 
+    @classmethod
+    def for_newer_plan(cls, newer: int, mine: int) -> Stop:
+        """The stop of a run whose plan is not the newest revision."""
+        message = f"plan revision {newer} of this edition exists; this run bought for {mine}"
+        return cls(StopReason.NEWER_PLAN, message, "Run the newer campaign file; nothing is lost.")
+
 
 @dataclass(slots=True)
 class Sent:

@@ -224,6 +224,11 @@ class CallFacts:
         return sum(1 for attempt in self.attempts if attempt.tasks)
 
     @property
+    def withdrawn_by(self) -> int:
+        """The newest revision of the plan that does not want it, 0 for none."""
+        return max((attempt.withdrawn_by for attempt in self.attempts), default=0)
+
+    @property
     def former_are_free(self) -> bool:
         """Whether all attempts before the latest one are proven free, or released and no task of theirs turned up."""
         return all(_stage(attempt) is Stage.UNBOUGHT for attempt in self.attempts[:-1])

@@ -61,8 +61,7 @@ class RunMonitor:
         mine = self._reserved.revision.number
         newest = await read_newest(self._world.store, self._reserved.assessment.edition)
         if newest is not None and newest.number > mine:
-            message = f"plan revision {newest.number} of this edition exists; this run bought for {mine}"
-            self._gate.close(Stop(StopReason.NEWER_PLAN, message, "Run the newer campaign file; nothing is lost."))
+            self._gate.close(Stop.for_newer_plan(newest.number, mine))
 
     async def check_ledger(self) -> None:
         """Stop buying when the store has lost facts: others would buy again what these recorded.

@@ -97,8 +97,12 @@ class Sender:
     async def decide_to_send(self, order: Order, attempt: int, send: int) -> bool:
         """Make the intent durable; then check once more whether anyone has recorded anything about the call since.
 
-        Before anything, the archive's index says that this edition may owe something.
+        Before anything, the archive's index says that this edition may owe something. What a newer plan does not want,
+        it may have put into another call: that ends the buying for this one.
         """
+        if (newer := self._ledger.facts(order.call).withdrawn_by) > self._buyer.revision:
+            self._gate.close(Stop.for_newer_plan(newer, self._buyer.revision))
+            return False
         await self._opening.ensure()
         name = f"a{attempt}-intent" if send == 1 else f"a{attempt}-send-{send}"
         buyer = self._buyer
