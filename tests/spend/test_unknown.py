@@ -143,6 +143,16 @@ def test_times_of_purchases_that_one_task_may_belong_to():
     assert not mine.meets(SendTimes(21_141, 9e9))
 
 
+@pytest.mark.parametrize(("writer", "last_s"), [("run-a", 2000), ("run-b", 0)], ids=["its owner", "who took over"])
+def test_a_paused_process_sends_later_than_its_intent_says(writer, last_s):
+    """Whoever takes an unknown purchase over hears nothing: when it was sent is known no better than before."""
+    fact = {"schema": "adloom.fact/1", "writer": "run-a", "written": 1}
+    intent = {**fact, **bought([Variant("k1", 1, 1)]), "time": utc(0)}
+    unknown = {**fact, "writer": writer, "time": utc(2000), "reason": "lost", "conflict": False}
+    times = SendTimes.of(fold("c-1", {"a1-intent": intent, "a1-unknown-1": unknown}))
+    assert (times.first_s, times.last_s) == (0, last_s)
+
+
 SECRET = Secret(b"s" * 32)
 SENT = 1_800_000_000.0
 

@@ -56,7 +56,11 @@ PURSUED_INTERVALS = 20
 
 @dataclass(frozen=True, slots=True)
 class SendTimes:
-    """When a purchase was sent for the first and for the last time, in seconds since 1970: hours may lie between."""
+    """When a purchase may have been sent at first and at last, in seconds since 1970: hours may lie between.
+
+    A process that is paused between its decision and its POST sends later than the decision says, but no later than it
+    wrote down what it heard.
+    """
 
     first_s: float
     last_s: float
@@ -65,7 +69,10 @@ class SendTimes:
     def of(cls, facts: CallFacts) -> Self:
         """Those of a call's latest attempt, which has an intent. A clock that was set back widens them."""
         assert facts.latest.intent is not None  # noqa: S101 - what has none was never sent
-        times = facts.latest.intent.unix_s, facts.latest.last_sent_s
+        attempt, intent = facts.latest, facts.latest.intent
+        heard = (fact for fact in (attempt.accepted, *attempt.unknown.values()) if fact is not None)
+        own = (fact.unix_s for fact in heard if fact.writer in (intent.writer, attempt.owner))
+        times = intent.unix_s, attempt.last_sent_s, *own
         return cls(min(times), max(times))
 
     def may_have_made(self, created_s: float) -> bool:
