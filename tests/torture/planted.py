@@ -500,6 +500,54 @@ def only_look_alikes_are_told_apart_by_their_bytes(put: Put) -> None:
     put(fetch.Siblings, "_others", others)
 
 
+@plant("I2")
+def a_dead_runs_asset_is_taken_for_any_task(put: Put) -> None:
+    original = archiver.Archiver.__init__
+
+    class Hasty:
+        """A fetcher that says of every link that its time is over, and fetches all the same."""
+
+        def __init__(self, fetcher: fetch.Fetcher) -> None:
+            self._fetcher = fetcher
+
+        def is_over(self, _: fetch.Target) -> bool:
+            return True
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._fetcher, name)
+
+    def init(self: Any, *everything: Any) -> None:
+        original(self, *everything)
+        self._fetcher = Hasty(self._fetcher)
+
+    put(archiver.Archiver, "__init__", init)
+
+
+@plant("I1")
+def what_a_newer_plan_has_withdrawn_is_bought_with_the_next_attempt(put: Put) -> None:
+    put(CallFacts, "withdrawn_by", 0)
+
+
+@plant("I3")
+def a_purchase_leaves_when_it_is_decided(put: Put) -> None:
+    @classmethod  # type: ignore[misc]
+    def of(cls: type[unknown.SendTimes], facts: CallFacts) -> unknown.SendTimes:
+        intent = facts.latest.intent
+        assert intent is not None
+        times = intent.unix_s, facts.latest.last_sent_s
+        return cls(min(times), max(times))
+
+    put(unknown.SendTimes, "of", of)
+
+
+@plant("I12")
+def a_purchase_is_held_once(put: Put) -> None:
+    async def hold(self: Ledger, call: str, attempt: int, reason: str) -> None:
+        await self.note(call, f"a{attempt}-held", {"reason": reason})
+
+    put(Ledger, "hold", hold)
+
+
 @plant("I14")
 def links_are_renewed_without_a_wait(put: Put) -> None:
     async def wait(*_everything: Any, **_more: Any) -> None:
