@@ -143,9 +143,16 @@ STAGES = {
     "billed, never shown": (
         {
             "a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-completed": unshown("u0", billed=2),
-            "a1-archived-1": archived(an_image(0)), "a1-completed-2": completed(billed=2),
+            "a1-archived-1": archived(an_image(0)), "a1-completed-2": completed(billed=2, time=24 * 3600),
         },
         Stage.ARCHIVED, ("3.06", "0", "0"),
+    ),
+    "a link of a final reading is gone with a former ledger": (
+        {
+            "a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-completed": unshown("u1", billed=2),
+            "a1-archived-1": archived(an_image(0)), "a1-completed-2": completed("u1", billed=2, time=9),
+        },
+        Stage.UNSHOWN, ("3.06", "0", "1.53"),
     ),
     "given up while its link lived": (
         {

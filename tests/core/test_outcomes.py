@@ -46,7 +46,10 @@ def _bought(call, *, variants=ALL, links=(), images=(), shown=None, more=None, *
         "a1-intent": an_intent(n, **intent, variants=[variant.record() for variant in variants]),
         f"a1-accepted.{call}-task": a_fact(task=f"{call}-task", credits="1"),
         "a1-completed": a_fact(
-            task=f"{call}-task", links=list(links), reported=len(links), credits=str(1.5 * len(links)), **(shown or {})
+            task=f"{call}-task",
+            links=list(links),
+            reported=len(links),
+            **{"credits": str(1.5 * len(links)), **(shown or {})},
         ),
         **(more or {}),
     }
@@ -292,8 +295,10 @@ def test_what_a_completed_task_has_not_shown_is_open_then_held_and_nobody_may_as
 
 
 def test_what_was_billed_and_never_shown_has_failed_and_only_what_was_not_made_is_asked_for():
-    shown = {"billed": 3, "final": True}
-    call = _bought("c-1", links="ab", images=[an_image(0), an_image(1)], shown=shown)
+    bill = {"billed": 3, "credits": "3"}
+    a_day_later = a_fact(task="c-1-task", links=[], reported=0, **bill, final=True, time=DAY_S)
+    shown, more = {**bill, "final": False}, {"a1-completed-2": a_day_later}
+    call = _bought("c-1", links="ab", images=[an_image(0), an_image(1)], shown=shown, more=more)
     assert _statuses(call) == ["archived", "archived", "failed", "open"]
     assert missing(call) == TopUp("c-1", 1, 0, tuple(_variants(4)))
     assert outcomes([call])["k3"].reason.startswith("billed, never shown")

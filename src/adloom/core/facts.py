@@ -375,12 +375,17 @@ def _add(attempt: Attempt, what: str, number: int, record: Record) -> None:  # n
 
 
 def _all_shown(completions: Mapping[int, Completed]) -> Completed:
-    """All readings of one task as one; what another task showed under the same attempt is not among them."""
+    """All readings of one task as one; what another task showed under the same attempt is not among them.
+
+    A reading was final because of the links before it. If some of these are gone, with a ledger that was restored, it
+    is not: whoever found that a link had died waited for a day.
+    """
     first = completions[min(completions)]
     same = [completed for _, completed in sorted(completions.items()) if completed.task == first.task]
     last = next((completed for completed in same if completed.final), same[-1])
     links = tuple(joined(*(completed.links for completed in same)))
-    return replace(last, time=first.time, writer=first.writer, links=links)
+    is_whole = len(links) >= (last.billed or 0) or last.time - first.time >= timedelta(seconds=LINKS_LIVE_S)
+    return replace(last, time=first.time, writer=first.writer, links=links, final=last.final and is_whole)
 
 
 def task_name(task_id: str) -> str:
