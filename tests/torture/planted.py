@@ -540,6 +540,22 @@ def a_purchase_leaves_when_it_is_decided(put: Put) -> None:
     put(unknown.SendTimes, "of", of)
 
 
+@plant("I17")
+def a_charge_is_read_when_its_images_are_fetched(put: Put) -> None:
+    put(fulfilment.Fulfilment, "_fetch", lambda self, call: self._steps.archiver.archive(call))
+
+
+@plant("I16")
+def what_an_earlier_run_was_charged_tells_the_price(put: Put) -> None:
+    original = prices.PriceWatch.read_charge
+
+    def read_charge(self: Any, call: str, attempt: Any) -> None:
+        self._tells.add(call)
+        original(self, call, attempt)
+
+    put(prices.PriceWatch, "read_charge", read_charge)
+
+
 @plant("I12")
 def a_purchase_is_held_once(put: Put) -> None:
     async def hold(self: Ledger, call: str, attempt: int, reason: str) -> None:

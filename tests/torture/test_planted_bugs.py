@@ -54,10 +54,12 @@ CATCHING = {
 makes other stories of them: then the others find the plant, and its new seeds belong here."""
 
 WAVERING = {
+    "a_charge_is_read_when_its_images_are_fetched": (729540,),
     "a_dead_runs_asset_is_taken_for_any_task": (712777, 709033),
     "a_purchase_is_held_once": (700673, 702455),
     "a_purchase_leaves_when_it_is_decided": (709400,),
     "only_look_alikes_are_told_apart_by_their_bytes": (1333,),
+    "what_an_earlier_run_was_charged_tells_the_price": (729315,),
     "what_a_newer_plan_has_withdrawn_is_bought_with_the_next_attempt": (718554,),
 }
 """The same for plants that are met by seeds in which the ends of all tasks waver."""

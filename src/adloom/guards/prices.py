@@ -89,6 +89,8 @@ class PriceWatch:
         """Kinds of which a charge passed its reserve before this run."""
         self._price_unknown: dict[str, PricedAs] = {}
         """The kind of each purchase whose price is known only when its task ends."""
+        self._tells: set[str] = set()
+        """Purchases of this run whose charge tells what an image costs now; one of an earlier run tells of its time."""
         self._out: dict[str, Decimal] = {}
         """What is reserved for each purchase of this run whose charge was not read."""
         self.notes: tuple[str, ...] = ()
@@ -129,6 +131,7 @@ class PriceWatch:
         self._out[order.call] = order.credits if reserved is None else reserved
         if reserved is None or kind in self._unsure:
             self._price_unknown[order.call] = kind
+            self._tells.add(order.call)
         if reserved is None:
             return
         price = reserved / order.n
@@ -151,8 +154,10 @@ class PriceWatch:
         charged = completed.credits
         above = _above_reserve(attempt)
         told = accepted.credits_told is not False
+        is_news = call in self._tells
+        self._tells.discard(call)
         if attempt.links and (not told or intent.kind[:2] in self._unsure):
-            self._read_only_charge(intent, charged, len(attempt.links), told=completed.told)
+            self._read_only_charge(intent, charged, len(attempt.links), told=completed.told, is_news=is_news)
         if above and told:
             self._stop_for_charge(intent, charged, charged - above)
         self._excess += above
@@ -163,16 +168,18 @@ class PriceWatch:
             )
             self._gate.close(Stop(StopReason.BUDGET, message, "Ask EvoLink why; raise the budget to go on."))
 
-    def _read_only_charge(self, intent: Intent, charged: Decimal, images: int, *, told: bool) -> None:
-        """The charge of a task whose reserve was not reported, or is not trusted."""
+    def _read_only_charge(self, intent: Intent, charged: Decimal, images: int, *, told: bool, is_news: bool) -> None:
+        """The charge of a task whose reserve was not reported, or is not trusted; ``is_news`` if this run bought it."""
         kind, quoted, n = intent.kind[:2], intent.credits, len(intent.variants)
         if not told:
-            log.warning("the API reports no price for %s; it is bought at the list price", intent.model)
-            self._window(kind).open()
+            if is_news:
+                log.warning("the API reports no price for %s; it is bought at the list price", intent.model)
+                self._window(kind).open()
             return
         by_asked = not has_moved(quoted, charged)  # some bill the images asked for, some those that were made
         price = charged / n if by_asked else charged / images
-        self._step(kind, -1, price)
+        if is_news:
+            self._step(kind, -1, price)
         if is_dearer(quoted / n, price):
             self._stop_for_price(kind, price, quoted / n, surcharge(intent.kind))
         elif has_moved(quoted / n, price):

@@ -140,7 +140,7 @@ class Fulfilment:
         await asyncio.gather(*(self._sheltered(call, self._fetch_after_all(call)) for call in calls))
 
     async def _fetch_after_all(self, call: str) -> None:
-        await self._steps.collector.read_on(call, self._steps.archiver.archive)
+        await self._steps.collector.read_on(call, self._fetch)
         if self._ledger.facts(call).stage is Stage.COMPLETED:
             await self._steps.archiver.archive(call)
         self._count(call)
@@ -214,7 +214,7 @@ class Fulfilment:
 
     async def _read_on(self, order: Order) -> None:
         try:
-            await self._steps.collector.read_on(order.call, self._steps.archiver.archive)
+            await self._steps.collector.read_on(order.call, self._fetch)
         finally:
             self._read_on_now.discard(order.call)
         self._count(order.call)
@@ -224,10 +224,19 @@ class Fulfilment:
         elif (again := await self._next(order)) is not None:
             await self.fulfil((again,))
 
+    async def _fetch(self, call: str) -> None:
+        """Fetch what a task has shown so far, which may take minutes; its charge counts before."""
+        self._note_charge(call)
+        await self._steps.archiver.archive(call)
+
     def _note_end(self, call: str) -> None:
-        """Tell the breaker how a task ended, and the price watch its charge once that is known or final."""
+        """Tell the breaker how a task ended, and the price watch its charge."""
+        self._steps.breaker.note(self._ledger.facts(call).latest)
+        self._note_charge(call)
+
+    def _note_charge(self, call: str) -> None:
+        """Tell the price watch the charge of a task once that is known or final."""
         attempt = self._ledger.facts(call).latest
-        self._steps.breaker.note(attempt)
         told = attempt.completed is not None and (attempt.completed.told or attempt.shows_all)
         if told and attempt.task not in self._charges_read:
             self._charges_read.add(attempt.task)

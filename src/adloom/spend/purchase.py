@@ -189,6 +189,7 @@ class Sender:
             "request_id": accepted.request_id,
         }
         credits_ = str(order.credits if reserved is None else reserved)
+        self._prices.read_reserve(order, reserved)  # at once: what waits for the archive may leave with it
         try:
             await retried(
                 lambda: self._ledger.accept(order.call, attempt, accepted.task_id, credits_, **fields),
@@ -204,7 +205,6 @@ class Sender:
             )
             raise
         await hold(self._ledger, order.call, attempt, accepted.task_id)
-        self._prices.read_reserve(order, reserved)
         await self._throttle.speed_up()
 
     def _stop_for_archive(self, call: str, task_id: str, error: BaseException) -> None:

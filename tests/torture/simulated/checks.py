@@ -197,7 +197,7 @@ class Checks:
         cap = max(self.world.caps, default=Decimal(0))
         if committed > cap + self.world.not_foreseen():
             self.world.problem(f"I6 {committed} credits are committed, the highest cap was {cap}")
-        charged = self.world.exposure() - self.world.not_foreseen()  # what failed for long is looked at for a day only
+        charged = self.world.exposure() - self.world.not_heard_of()
         if charged > committed:
             self.world.problem(f"I6 the API charged {charged}, the ledger knows of {committed}")
 

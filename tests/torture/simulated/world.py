@@ -184,7 +184,14 @@ class World:
         return sum((task.charge(now) for task in self.tasks.values()), start=Decimal(0))
 
     def not_foreseen(self) -> Decimal:
-        """The charges of tasks that read failed for so long, and for nothing, that their money was spent again."""
+        """What tasks may count for that read failed for so long that their money was spent again.
+
+        If their charge is never told, they count as if all their images had been charged.
+        """
+        return sum((task.price * task.n for task in self.tasks.values() if task.failed_for_long), start=Decimal(0))
+
+    def not_heard_of(self) -> Decimal:
+        """The charges of the same tasks, which are looked at for a day only."""
         now = self.loop.time()
         return sum((task.charge(now) for task in self.tasks.values() if task.failed_for_long), start=Decimal(0))
 
