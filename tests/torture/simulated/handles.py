@@ -43,7 +43,7 @@ class SimClock:
         """Sleep; the dead do not wake up."""
         if not self._process.dead:
             await asyncio.sleep(max(seconds, 0.001))
-        while self._process.paused:
+        while self._process.paused and not self._process.dead:
             await self._process.resumed.wait()
         if self._process.dead:
             await self._process.world.loop.create_future()
