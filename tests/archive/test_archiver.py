@@ -11,6 +11,7 @@ from support.fakes import (
     ScriptedApi,
     a_ledger,
     a_world,
+    an_image,
     an_intent,
     completed,
     picture_bytes,
@@ -335,6 +336,18 @@ async def test_an_api_that_moves_its_images_at_every_reading_fills_no_archive(ro
     for _ in range(3):
         await room.archive()
     assert len(room.assets("extras")) == 3
+
+
+async def test_damaged_bytes_in_place_of_a_picture_that_another_variant_has_are_kept(room):
+    """The second variant took the first picture when its own link was refused; that link brings nothing whole."""
+    room.api.contents = {ALIKE[0]: [of_alike(ALIKE[0])] * 9, ALIKE[1]: [PAGE] * 9}
+    room.api.state_of = lambda task: completed(task, *ALIKE[:2])
+    await room.completed(*ALIKE[:2], n=2)
+    sha256 = hashlib.sha256(of_alike(ALIKE[0])).hexdigest()
+    await room.ledger.note("c-1", "a1-archived-1", {"images": [an_image(1, sha256=sha256)]})
+    assert set(await room.archive()) == {1}
+    (evidence,) = room.assets("quarantine")
+    assert room.store.objects[EDITION.key(evidence)] == PAGE
 
 
 ALIKE = [f"https://r.example/get?sig={n}" for n in range(3)]

@@ -634,7 +634,8 @@ def links_that_come_later_are_dropped(put: Put) -> None:
 
 @plant("I2")
 def what_is_not_shown_in_five_minutes_is_given_up(put: Put) -> None:
-    put(results, "LINKS_LIVE_S", results.READ_ON_INTERVALS * 3)
+    for module in (results, facts_module):
+        put(module, "LINKS_LIVE_S", results.READ_ON_INTERVALS * 3)
 
 
 @plant("I16")

@@ -91,14 +91,17 @@ class Fetcher:
         """Whether an image's link is past its lifetime."""
         return self._clock.now() >= target.dies
 
-    async def once(self, link: str) -> tuple[Download, Picture] | None:
-        """One try of a link: its image, or None."""
+    async def once(self, link: str, keep: Callable[[Download], Awaitable[None]]) -> tuple[Download, Picture] | None:
+        """One try of a link: its image, or None; ``keep`` receives bytes that are not an image."""
         try:
             download = await self._api.download(link)
             picture = await self._decoder.decode(download.content)
         except DownloadError:
             return None
-        return None if picture is None else (download, picture)
+        if picture is None:
+            await keep(download)
+            return None
+        return download, picture
 
     async def _try(self, link: str, target: Target) -> tuple[Download, Picture] | DownloadError:
         """One try: the image, or what came instead. LinkExpired covers everything that a dead link may return."""
@@ -243,7 +246,7 @@ class Siblings:
         shown: Counter[str] = Counter()
         for link in dict.fromkeys(await self._reading.now()):
             if link not in self._brought:
-                found = await self._fetcher.once(link)
+                found = await self._fetcher.once(link, target.keep)
                 self._brought[link] = "" if found is None else found[0].sha256  # its own index tries it again
                 if found is not None and not taken[found[0].sha256]:
                     return found
