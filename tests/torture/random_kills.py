@@ -58,7 +58,7 @@ LONG_PAUSES_S = (0.8, 2.0)
 DEAD_AFTER_S = 0.6
 PAUSE_SHARE = 0.25
 TWENTY = 20
-WAVERING_SHARE = 0.5
+_wavering_share = 0.5
 STEADY = {
     "late_results_rate": 0, "late_results_s": 0, "late_results": "empty", "late_usage_s": 0, "failed_first_rate": 0,
     "failed_first_s": 0, "renewed_link_life_s": 0, "reverse_later_results": False,
@@ -214,7 +214,7 @@ def besiege(seed: int, kills: int = KILLS_A_ROUND) -> Round:
     if kind == "proven":
         _market.post("/_sandbox/settings", {"idempotency": "honoured"})
         asyncio.run(_prove_keys(job))
-    wavers = chance.random() < WAVERING_SHARE
+    wavers = chance.random() < _wavering_share
     _market.post("/_sandbox/settings", wavering(chance) if wavers else STEADY | {"link_form": "path"})
     siege.lay(kills)
     _market.post("/_sandbox/settings", STEADY)
@@ -311,7 +311,11 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--twenties", type=int, help="instead: so many rounds of twenty processes that nobody kills")
     parser.add_argument("--s3", action="store_true", help="with the archives on a real S3 server")
+    parser.add_argument("--wavering", action="store_true", help="the API wavers in every round")
     wanted = parser.parse_args()
+    if wanted.wavering:
+        global _wavering_share  # noqa: PLW0603 - the workers inherit it
+        _wavering_share = 1.0
     if wanted.s3:
         return torture_on_s3(kills=wanted.kills, seed=wanted.seed, workers=wanted.workers).show()
     if wanted.twenties:
