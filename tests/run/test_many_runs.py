@@ -334,6 +334,27 @@ async def _begin(store, clock, row, tasks):
     return call
 
 
+@pytest.mark.parametrize("is_lost", [True, False], ids=["another call was bought for it", "nobody asked again"])
+async def test_a_failed_call_that_is_completed_after_all_tops_up_what_no_other_call_has(store, clock, api, is_lost):
+    """While it counted as failed, an edited plan had bought its second image in a call whose answer was lost."""
+    row = a_row(variants=2)
+    call = await _begin(store, clock, row, ("t",))
+    ledger = await a_ledger(store, clock, "run-dead-too")
+    await ledger.note(call.id, "a1-failed", {"task": "t", "code": "service_error", "reason": "failed"})
+    free = {"outcome": "free", "kind": "task", "credits": "0", "reason": "failed", "final": False}
+    await ledger.decide(call.id, "a1-settled", free)
+    if is_lost:
+        other = Order("c-other", row, call.variants[1:], PRICE)
+        intent = other.intent(edition_token="t", attempt=1, account="fingerprint", revision=2)
+        await ledger.decide(other.call, "a1-intent", intent)
+        await ledger.note(other.call, "a1-unknown-1", {"reason": "lost", "conflict": False})
+    shown = {"task": "t", "links": ["https://r.example/t/0"], "reported": 1, "credits": str(PRICE)}
+    await ledger.note(call.id, "a1-completed", {**shown, "told": True, "billed": 1, "final": True})
+    world = a_world(store, clock, api, is_gone=_dead)
+    result = await run_all(world, await look_at(world, FakeSource([row])))
+    assert (len(api.posts), result.exit_code) == ((0, 6) if is_lost else (1, 0))
+
+
 @pytest.mark.parametrize("tasks", [("t",), ("t", "t-second")])
 @pytest.mark.parametrize("error", [ReadFailed("503"), AccountStopped("401")])
 async def test_an_api_that_cannot_be_read_does_not_keep_a_run_from_its_manifest(store, clock, api, tasks, error):

@@ -480,11 +480,6 @@ def fresh_links_are_taken_by_their_place(put: Put) -> None:
     put(fetch, "renewals", lambda asked, known, shown: tuple(shown)[list(known).index(asked) :][:1])
 
 
-@plant("I1")
-def a_call_that_was_given_up_tops_up_what_another_one_has(put: Put) -> None:
-    put(fulfilment.Fulfilment, "_is_replaced", lambda *_everything: False)
-
-
 @plant("I2")
 def a_picture_may_fill_two_variants(put: Put) -> None:
     put(fetch.Siblings, "_others", lambda _self, _index: Counter[str]())
@@ -521,11 +516,6 @@ def a_dead_runs_asset_is_taken_for_any_task(put: Put) -> None:
         self._fetcher = Hasty(self._fetcher)
 
     put(archiver.Archiver, "__init__", init)
-
-
-@plant("I1")
-def what_a_newer_plan_has_withdrawn_is_bought_with_the_next_attempt(put: Put) -> None:
-    put(CallFacts, "withdrawn_by", 0)
 
 
 @plant("I3")

@@ -8,7 +8,6 @@ from torture.simulated import world
 from torture.simulation import SHORT, quiet, simulate
 
 CATCHING = {
-    "a_call_that_was_given_up_tops_up_what_another_one_has": (603273,),
     "a_charge_above_its_reserve_is_paid_and_forgotten": (668, 847),
     "a_5xx_is_free": (12, 52, 63),
     "a_kept_charge_is_taken_for_free": (80, 132, 210),
@@ -60,7 +59,6 @@ WAVERING = {
     "a_purchase_leaves_when_it_is_decided": (709400,),
     "only_look_alikes_are_told_apart_by_their_bytes": (1333,),
     "what_an_earlier_run_was_charged_tells_the_price": (729315,),
-    "what_a_newer_plan_has_withdrawn_is_bought_with_the_next_attempt": (718554,),
 }
 """The same for plants that are met by seeds in which the ends of all tasks waver."""
 
