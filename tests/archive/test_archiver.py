@@ -338,6 +338,25 @@ async def test_an_api_that_moves_its_images_at_every_reading_fills_no_archive(ro
     assert len(room.assets("extras")) == 3
 
 
+@pytest.mark.parametrize("pictures", ["aaaaa", "abaca", "abacd", "aabbb", "abcba"])
+@pytest.mark.parametrize("is_later", [False, True])
+async def test_equal_images_of_one_reading_are_all_kept_each_fetched_once(room, shared, pictures, is_later):
+    """An API may make the same picture twice; each was paid for."""
+    links = [f"https://r.example/{number}.jpg" for number in range(5)]
+    room.api.contents = {link: [b"image " + name.encode()] * 9 for link, name in zip(links, pictures, strict=True)}
+    room.api.state_of = lambda task: completed(task, *links)
+    await room.completed(*links, n=5)
+    if is_later:
+        sha256 = hashlib.sha256(b"image " + pictures[0].encode()).hexdigest()
+        await room.ledger.note("c-1", "a1-archived-1", {"images": [an_image(0, sha256=sha256)]})
+    images = await (await a_later_room(shared) if is_later else room).archive()
+    assert {image.fate for image in images.values()} == {ImageFate.ARCHIVED}
+    found = sorted(images[index].sha256 for index in range(5))
+    assert found == sorted(hashlib.sha256(b"image " + name.encode()).hexdigest() for name in pictures)
+    if not is_later:
+        assert sorted(room.api.downloads) == links
+
+
 async def test_damaged_bytes_in_place_of_a_picture_that_another_variant_has_are_kept(room):
     """The second variant took the first picture when its own link was refused; that link brings nothing whole."""
     room.api.contents = {ALIKE[0]: [of_alike(ALIKE[0])] * 9, ALIKE[1]: [PAGE] * 9}

@@ -60,7 +60,7 @@ class Archiver:
         facts = self._ledger.facts(call)
         reading = self._fetcher.reading(facts.latest.task)
         done = {image.index: image.sha256 for image in facts.latest.images}
-        siblings = Siblings(self._fetcher, reading, facts.latest.links, done)
+        siblings = Siblings(self._fetcher, reading, facts.latest.readings, done)
         links = [(index, link) for index, link in enumerate(facts.latest.links) if index not in done]
         found = await asyncio.gather(*(self._image(facts, index, link, siblings) for index, link in links))
         images = [image for image in found if image is not None]

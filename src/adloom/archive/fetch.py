@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from adloom.core.backoff import RESULT
 from adloom.core.errors import AccountStopped, DownloadError, DownloadFailed, LinkExpired, PictureUnjudged, ReadFailed
-from adloom.core.links import are_alike, renewals
+from adloom.core.links import are_alike, joined, renewals
 from adloom.core.records import Image
 from adloom.core.results import second_reading_after_s
 from adloom.core.task import Download, Picture
@@ -171,13 +171,17 @@ class Siblings:
 
     Links may differ in nothing but a signature; and of two readings that show one link each, of the same path, nothing
     tells whether the second renews the first. Any image may fill any variant, since one prompt made them all, but no
-    image may fill two. ``stored`` has the SHA-256 of those that are stored, by index.
+    image may fill two. Images may be equal if one reading shows a link to each of them: ``readings`` has the links of
+    those that are recorded. ``stored`` has the SHA-256 of the images that are stored, by index.
     """
 
-    def __init__(self, fetcher: Fetcher, reading: TaskReading, links: Sequence[str], stored: Mapping[int, str]) -> None:
+    def __init__(
+        self, fetcher: Fetcher, reading: TaskReading, readings: Sequence[Sequence[str]], stored: Mapping[int, str]
+    ) -> None:
         self._fetcher = fetcher
         self._reading = reading
-        self._links = links
+        self._readings = readings
+        self._links = joined(*readings)
         self._stored = frozenset(stored)
         self._taken = dict(stored)
         self._brought: dict[str, str] = {}
@@ -242,16 +246,26 @@ class Siblings:
         return download, picture
 
     async def _another(self, target: Target, taken: Counter[str], own: str) -> tuple[Download, Picture] | None:
-        """An image that no other index has; None if the task shows enough equal ones for each index."""
-        shown: Counter[str] = Counter()
-        for link in dict.fromkeys(await self._reading.now()):
+        """An image that no other index has; None if one reading shows enough equal ones for each index."""
+        if any(self._brought_by(reading)[own] > taken[own] for reading in self._readings):
+            return None
+        links = tuple(dict.fromkeys(await self._reading.now()))
+        for link in links:
+            if self._brought_by(links)[own] > taken[own]:
+                return None
             if link not in self._brought:
                 found = await self._fetcher.once(link, target.keep)
                 self._brought[link] = "" if found is None else found[0].sha256  # its own index tries it again
                 if found is not None and not taken[found[0].sha256]:
                     return found
-            shown[self._brought[link]] += 1
-        if shown[own] > taken[own]:
-            return None
+        shown = self._brought_by(links)
+        for link in links:  # of equal images one may be left over: another index took the image of this one
+            sha256 = self._brought[link]
+            if sha256 and shown[sha256] > taken[sha256] and (found := await self._fetcher.once(link, target.keep)):
+                return found
         error = LinkExpired if self._fetcher.is_over(target) else DownloadFailed
         raise error("its link brings the image of another one, and the task shows none besides")
+
+    def _brought_by(self, links: Sequence[str]) -> Counter[str]:
+        """The images that these links brought, as far as they were tried, and how many of the links brought each."""
+        return Counter(self._brought[link] for link in dict.fromkeys(links) if link in self._brought)

@@ -158,7 +158,7 @@ class Rescuer:
         """Every image of a task created at a Unix time; None while one of them cannot be fetched."""
         images: list[Image] = []
         links = tuple(dict.fromkeys(task.results))
-        siblings = Siblings(self._fetcher, self._fetcher.reading(task.task_id), links, {})
+        siblings = Siblings(self._fetcher, self._fetcher.reading(task.task_id), (links,), {})
         for index, link in enumerate(links):
             target = Target(
                 link,

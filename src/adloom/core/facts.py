@@ -158,6 +158,11 @@ class Attempt:
         return self.completed.links if self.completed else ()
 
     @property
+    def readings(self) -> tuple[tuple[str, ...], ...]:
+        """The links of each recorded reading of the completed task that counts; ``links`` has them joined."""
+        return tuple(completed.links for completed in _of_one_task(self.completions))
+
+    @property
     def shows_all(self) -> bool:
         """Whether its completed task has shown all that it made, or all that it ever will."""
         return self.completed is not None and self.completed.final
@@ -380,12 +385,18 @@ def _all_shown(completions: Mapping[int, Completed]) -> Completed:
     A reading was final because of the links before it. If some of these are gone, with a ledger that was restored, it
     is not: whoever found that a link had died waited for a day.
     """
-    first = completions[min(completions)]
-    same = [completed for _, completed in sorted(completions.items()) if completed.task == first.task]
+    same = _of_one_task(completions)
+    first = same[0]
     last = next((completed for completed in same if completed.final), same[-1])
     links = tuple(joined(*(completed.links for completed in same)))
     is_whole = len(links) >= (last.billed or 0) or last.time - first.time >= timedelta(seconds=LINKS_LIVE_S)
     return replace(last, time=first.time, writer=first.writer, links=links, final=last.final and is_whole)
+
+
+def _of_one_task(completions: Mapping[int, Completed]) -> list[Completed]:
+    """The readings of the task that was completed first, in their order."""
+    found = [completed for _, completed in sorted(completions.items())]
+    return [completed for completed in found if completed.task == found[0].task]
 
 
 def task_name(task_id: str) -> str:
