@@ -48,6 +48,7 @@ from torture.tally import Tally
 
 from adloom.core.campaign import Budget, Grouping, Pace
 from adloom.core.errors import AdloomError, PlanRefused
+from adloom.core.exits import StopReason
 from adloom.edges.evolink import transport
 from adloom.edges.evolink.client import EvoLink
 from adloom.edges.settings import read_settings
@@ -495,7 +496,15 @@ class Histories(RuleBasedStateMachine):
         return run, result
 
     async def _run_to_quiet(self) -> None:
+        """Plain runs until one changes nothing, and again when the last links have died: none is given up before."""
         await asyncio.sleep(700)
+        await self._run_until_nothing_happens()
+        if self.last is not None and any(stop.reason is StopReason.OUTAGE for stop in self.last.stops):
+            self.world.note("waited for links to die")
+            await asyncio.sleep(LINKS_LIVE_S)
+            await self._run_until_nothing_happens()
+
+    async def _run_until_nothing_happens(self) -> None:
         for _ in range(RUNS_TO_QUIET):
             before = self.world.posts, len(self.world.under(EDITION.key("ledger/")))
             (self.last,) = await self._together(1)

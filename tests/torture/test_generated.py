@@ -19,6 +19,6 @@ MUST_HAPPEN = (
 
 def test_no_answer_that_the_facts_permit_makes_a_run_buy_twice_or_lose_an_image():
     with quiet():
-        tally = play(40, first_seed=4)
+        tally = play(40, first_seed=7)
     assert tally.failures == []
     assert [what for what in MUST_HAPPEN if not tally.counts[what]] == []
