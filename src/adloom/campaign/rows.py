@@ -370,13 +370,14 @@ class RowReader:
             return  # it is missing in every row of the job
         self._lack_of_prompt_is_said = True
         near = next(iter(nearest("prompt", map(str.lower, source.columns))), "")
-        column = next((number for name, number in source.columns.items() if name.lower() == near), 0)
+        named = (column for column in source.columns.items() if column[0].lower() == near)
+        name, column = next(named, ("", 0))
         if (place := self._job.origins["prompt"]).line:
             alike = f", but {source.place.file} has a column {shown(near)}" if near else ""
             message = f"job {shown(self._job.name)} has no prompt{alike}"
             allowed = "a prompt, or a column called prompt"
         else:
-            alike = f", but one is called {shown(list(source.columns)[column - 1])}" if near else ""
+            alike = f", but one is called {shown(name)}" if near else ""
             place = Place(place.file, 1, column or 1)
             message, allowed = f"no column is called prompt{alike}", "a column called prompt, or the option --prompt"
         self._report.add(place, message, allowed)

@@ -124,6 +124,13 @@ def test_a_column_that_is_nearly_reserved_is_warned_about(path):
         ("prompt\n", ["x.csv: the campaign has no rows"]),
         ("sku\n1\n2\n", ["x.csv:1:1: no column is called prompt (a column called prompt"]),
         ("prompts\na\n", ['x.csv:1:1: no column is called prompt, but one is called "prompts"']),
+        (
+            "a,a,promt\n1,2,x\n",
+            [
+                'x.csv:1:2: the column "a" appears twice, as columns 1 and 2',
+                'x.csv:1:3: no column is called prompt, but one is called "promt"',
+            ],
+        ),
         ("prompt,sku\n,1\n", ["x.csv:2:1: the prompt is empty"]),
         ("prompt,,a\nx,1,2\n", ["x.csv:1:2: column 2 has no name"]),
         ("prompt,a,A\nx,1,2\n", ['x.csv:1:3: the column "A" appears twice, as columns 2 and 3']),
