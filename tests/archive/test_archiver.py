@@ -513,8 +513,9 @@ async def test_what_is_given_up_once_more_is_believed(room, shared):
 
 async def test_an_image_whose_every_name_is_taken_by_other_bytes_is_not_called_archived(room, shared):
     await room.completed(LINKS[0], n=1)
-    for length in range(1, 65):
-        room.store.objects[EDITION.key(f"assets/hero/mug-1-{'1' * length}.png")] = b"image of something else"
+    digest = hashlib.sha256(picture_bytes(LINKS[0])).hexdigest()[:6]
+    for name in (*("1" * length for length in range(1, 65)), f"{'1' * 64}-{digest}"):
+        room.store.objects[EDITION.key(f"assets/hero/mug-1-{name}.png")] = b"image of something else"
     assert await room.archive() == {}
     assert room.backlog.left == 1
     assert room.ledger.facts("c-1").stage is Stage.COMPLETED
@@ -550,6 +551,17 @@ async def test_an_asset_of_a_run_that_died_is_taken_over(room, shared):
     ]
     assert {key: room.store.objects[key] for key in before} == before
     assert later.ledger.facts("c-1").stage is Stage.ARCHIVED
+
+
+async def test_an_image_is_stored_even_where_all_names_of_its_variant_have_other_bytes(room):
+    """Three runs that died had each taken another image of the task for it."""
+    for number, digits in enumerate((6, 12, 64)):
+        room.store.objects[EDITION.key(f"assets/hero/mug-1-{'1' * digits}.png")] = picture_bytes(f"other-{number}")
+    await room.completed(LINKS[0], n=1)
+    image = (await room.archive())[0]
+    assert image.fate is ImageFate.ARCHIVED
+    assert image.key == f"assets/hero/mug-1-{'1' * 64}-{image.sha256[:6]}.png"
+    assert room.store.objects[EDITION.key(image.key)] == picture_bytes(LINKS[0])
 
 
 async def test_an_asset_of_a_run_that_died_is_not_taken_for_another_tasks_image(room, shared):

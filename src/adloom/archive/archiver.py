@@ -1,8 +1,8 @@
 """The only writer of assets: download, verify, put, and only then record it in the ledger.
 
 An asset is ``assets/<job>/<label>-<variant>-<6 hex of its key>.<ext>``, created once and never overwritten, byte for
-byte as received. Images above what was asked for go to ``extras/<call>-<index>.<ext>``, or, if a run that read another
-ledger put other bytes there, to that name with 6 hex of their SHA-256. The first paid bytes of a link that are not a
+byte as received. Images above what was asked for go to ``extras/<call>-<index>.<ext>``. If runs that died, or read
+another ledger, put other bytes there, the name gets 6 hex of its SHA-256. The first paid bytes of a link that are not a
 whole image go to ``quarantine/<call>-<index>-<6 hex of their SHA-256>.bin`` as evidence, and the image is fetched
 again, in this run and later ones, while its link lives.
 
@@ -139,7 +139,7 @@ class Archiver:
                 if inherited and self._fetcher.is_over(target) and (left := await left_behind()) is not None:
                     return left
                 download, picture = await siblings.image(index, target)
-                names = stems if variant else (*stems, f"{stems[0]}-{download.sha256[:6]}")
+                names = (*stems, f"{stems[-1]}-{download.sha256[:6]}")  # the last is for this image alone
                 keys = [f"{stem}.{picture.extension}" for stem in names]
                 key = await self._put(keys, download, picture.media_type, facts, variant)
                 await self._show(key, picture)
