@@ -5,12 +5,16 @@ The steps (spend, collect, archive, run) are written against these; the adapters
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from adloom.core.task import Accepted, Credits, Download, ListedTask, Picture, Task
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsRead
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,14 @@ class Spool(SpooledTemporaryFile[bytes]):
 
     def __init__(self) -> None:
         super().__init__(max_size=IN_MEMORY_BYTES)
+
+    @classmethod
+    def of(cls, source: SupportsRead[bytes]) -> Spool:
+        """All that a source has left, from its beginning."""
+        spool = cls()
+        shutil.copyfileobj(source, spool)
+        spool.seek(0)
+        return spool
 
     def __del__(self) -> None:
         self.close()

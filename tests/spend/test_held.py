@@ -61,13 +61,13 @@ async def test_a_purchase_that_went_well_is_not_held(ledger, clock):
 async def test_what_was_held_while_it_was_unknown_is_held_again_when_its_task_does_not_end(ledger, store, clock):
     await _lose(ledger, "c-1")
     for _ in range(2):
-        await ledger.hold("c-1", 1, "nothing could tell")
+        await ledger.note_held("c-1", 1, "nothing could tell")
     clock.advance(60)
     await ledger.accept("c-1", 1, "t-1", str(PRICE))
     assert held_calls(ledger, clock.now()) == []
     clock.advance(60)
     for _ in range(2):
-        await ledger.hold("c-1", 1, "its task does not end")
+        await ledger.note_held("c-1", 1, "its task does not end")
     (held,) = held_calls(ledger, clock.now())
     assert (held.task, held.reason) == ("t-1", "its task does not end")
     assert outcomes([ledger.facts("c-1")])["c-1-k1"].status is Status.HELD
@@ -111,7 +111,7 @@ async def test_a_release_waits_a_quarter_of_an_hour_for_a_late_answer(ledger, cl
 async def test_a_purchase_with_a_task_was_bought_and_is_never_released(ledger, clock):
     await _lose(ledger, "c-1")
     await ledger.accept("c-1", 1, "t-1", str(PRICE))
-    await ledger.hold("c-1", 1, "stuck")
+    await ledger.note_held("c-1", 1, "stuck")
     clock.advance(RELEASE_AFTER_S)
     (held,) = held_calls(ledger, clock.now())
     assert (held.task, held.reason) == ("t-1", "stuck")

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import heapq
+import io
 import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -54,12 +55,7 @@ def whole(content: Content) -> bytes:
 
 def spooled(content: bytes | None) -> Spool | None:
     """What a store has, as the file that ``open`` gives."""
-    if content is None:
-        return None
-    file = Spool()
-    file.write(content)
-    file.seek(0)
-    return file
+    return None if content is None else Spool.of(io.BytesIO(content))
 
 
 class ManualClock:

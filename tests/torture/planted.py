@@ -548,10 +548,10 @@ def what_an_earlier_run_was_charged_tells_the_price(put: Put) -> None:
 
 @plant("I12")
 def a_purchase_is_held_once(put: Put) -> None:
-    async def hold(self: Ledger, call: str, attempt: int, reason: str) -> None:
+    async def note_held(self: Ledger, call: str, attempt: int, reason: str) -> None:
         await self.note(call, f"a{attempt}-held", {"reason": reason})
 
-    put(Ledger, "hold", hold)
+    put(Ledger, "note_held", note_held)
 
 
 @plant("I14")

@@ -128,7 +128,7 @@ class Archiver:
         )
 
         async def left_behind() -> Image | None:
-            existing = await self._existing(facts.call, stems)
+            existing = await self._existing(facts.call, stems) if inherited else None
             if existing is None or not siblings.note(index, existing[1]):
                 return None
             await self._show(existing[0], existing[-1])
@@ -136,7 +136,7 @@ class Archiver:
 
         async with self._backlog.place(ended):
             try:
-                if inherited and self._fetcher.is_over(target) and (left := await left_behind()) is not None:
+                if self._fetcher.is_over(target) and (left := await left_behind()) is not None:
                     return left
                 download, picture = await siblings.image(index, target)
                 names = (*stems, f"{stems[-1]}-{download.sha256[:6]}")  # the last is for this image alone
@@ -145,8 +145,7 @@ class Archiver:
                 await self._show(key, picture)
                 return _image(index, number, fate, key, download.sha256, len(download.content), picture)
             except LinkExpired as error:
-                left = await left_behind() if inherited else None
-                return left or await self._given_up(facts, index, number, error)
+                return await left_behind() or await self._given_up(facts, index, number, error)
             except DownloadFailed as error:
                 log.warning(
                     "image %d of call %s was not downloaded this time: %s", index + 1, facts.call, error.message

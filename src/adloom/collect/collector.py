@@ -59,7 +59,7 @@ class Collector:
         task = await self._poller.watch(attempt.task, started, _kind(attempt))
         if task is None:
             reason = f"task {attempt.task} has not ended, or the API no longer knows it"
-            await self._ledger.hold(call, attempt.number, reason)
+            await self._ledger.note_held(call, attempt.number, reason)
             return False
         if task.state is TaskState.COMPLETED:
             await self._completions.begin(call, task)

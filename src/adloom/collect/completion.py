@@ -76,7 +76,7 @@ class Completions:
         del self._readings[task_id]
         if verdict is Verdict.HELD:
             reason = f"task {task_id} is completed and does not show all that it may have made"
-            await self._ledger.hold(call, attempt.number, reason)
+            await self._ledger.note_held(call, attempt.number, reason)
 
     def _attempt(self, call: str, task_id: str) -> Attempt:
         """The attempt whose task it is."""

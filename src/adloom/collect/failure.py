@@ -64,7 +64,7 @@ class Failures:
             since_s = now - self._since.setdefault(call, now)
             if task is None and since_s >= SILENT_INTERVALS * self._reader.interval_s:
                 reason = f"task {attempt.task} has failed once, and the API no longer knows it"
-                await self._ledger.hold(call, attempt.number, reason)
+                await self._ledger.note_held(call, attempt.number, reason)
                 break
             if task is not None and self._counts(task, since_s):
                 await self._settle(call, task)

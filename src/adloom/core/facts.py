@@ -206,6 +206,10 @@ class CallFacts:
     call: str
     attempts: tuple[Attempt, ...]
 
+    def attempt(self, number: int) -> Attempt:
+        """The attempt of this number, which has a fact."""
+        return next(attempt for attempt in self.attempts if attempt.number == number)
+
     @property
     def latest(self) -> Attempt:
         """The attempt that counts: the last, unless that came to nothing and a former one is completed after all."""

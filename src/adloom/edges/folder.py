@@ -73,7 +73,7 @@ class FolderStore:
         return await self._run(key, lambda: self._read(self._path(key), lambda file: file.read()))
 
     async def open(self, key: str) -> Spool | None:
-        return await self._run(key, lambda: self._read(self._path(key), _spooled))
+        return await self._run(key, lambda: self._read(self._path(key), Spool.of))
 
     async def list(self, prefix: str) -> AsyncIterator[Listed]:
         walk = self._walk(prefix)
@@ -226,13 +226,6 @@ def _files(folder: str, key: str, start: str = "") -> Iterator[Listed]:
             yield from _files(f"{folder}/{name[:-1]}", key + name)
         else:
             yield Listed(key + name)
-
-
-def _spooled(file: BinaryIO) -> Spool:
-    spool = Spool()
-    shutil.copyfileobj(file, spool, _PIECE_BYTES)
-    spool.seek(0)
-    return spool
 
 
 def _sync_folder(folder: Path) -> None:

@@ -104,7 +104,7 @@ async def hold(ledger: Ledger, call: str, attempt: int, task_id: str) -> bool:
     edition, other, number = owner
     reason = f"the API answered with task {task_id}, which belongs to call {other} of {edition}"
     log.error("call %s: %s; check both", call, reason)
-    sends = next(known.sends for known in ledger.facts(call).attempts if known.number == attempt)
+    sends = ledger.facts(call).attempt(attempt).sends
     await ledger.note(call, f"a{attempt}-unknown-{sends}", {"reason": reason})
     fields = {"task": task_id, "edition": edition, "call": other, "attempt": number, "reason": reason}
     await ledger.note(call, f"a{attempt}-disowned.{name}", fields)

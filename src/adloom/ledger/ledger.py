@@ -16,7 +16,7 @@ from typing import Any
 
 from adloom.core.ended import Ended, ended_of
 from adloom.core.errors import StoreUnavailable
-from adloom.core.facts import SCHEMA, Attempt, CallFacts, Stage, fold, task_name
+from adloom.core.facts import SCHEMA, CallFacts, Stage, fold, task_name
 from adloom.core.records import ImageFate, Record
 from adloom.ledger.edition import Edition, from_json, to_json, utc
 from adloom.ledger.packing import Entry, Records, entries_of, pack_seal
@@ -263,19 +263,16 @@ class Ledger:
         """Add the evidence that an attempt made this task. A second task for one attempt is kept and reported."""
         fields = {"task": task, "credits": credits_, **more}
         await self.note(call, f"a{attempt}-accepted.{task_name(task)}", fields)
-        tasks = self._attempt(call, attempt).tasks
+        tasks = self.facts(call).attempt(attempt).tasks
         if len(tasks) > 1:
             log.error("call %s has %d tasks for one attempt, so it was bought twice: %s", call, len(tasks), tasks)
 
-    async def hold(self, call: str, attempt: int, reason: str) -> None:
+    async def note_held(self, call: str, attempt: int, reason: str) -> None:
         """Add the evidence that this run gives up on an attempt, unless one has given up on it as it is now."""
-        while not (known := self._attempt(call, attempt)).is_held:
+        while not (known := self.facts(call).attempt(attempt)).is_held:
             name = f"a{attempt}-held" + (f"-{known.held_facts + 1}" if known.held_facts else "")
             if (await self.decide(call, name, {"reason": reason}))[1]:
                 return
-
-    def _attempt(self, call: str, number: int) -> Attempt:
-        return next(attempt for attempt in self.facts(call).attempts if attempt.number == number)
 
     def _keep(self, call: str, name: str, entry: Entry) -> None:
         self._records.put(call, name, entry)

@@ -191,7 +191,7 @@ class UnknownPurchases:
                 await self._clock.sleep(interval_s)
         for order in self._open:
             number = self._ledger.facts(order.call).latest.number
-            await self._ledger.hold(order.call, number, "nothing could tell whether it was bought")
+            await self._ledger.note_held(order.call, number, "nothing could tell whether it was bought")
 
     @asynccontextmanager
     async def _send(self) -> AsyncIterator[None]:

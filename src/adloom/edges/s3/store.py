@@ -15,7 +15,6 @@ import asyncio
 import base64
 import hashlib
 import re
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import closing
 from random import Random
@@ -123,7 +122,7 @@ class S3Store:
         return await self._get(key, lambda body: body.read())
 
     async def open(self, key: str) -> Spool | None:
-        return await self._get(key, _spooled)
+        return await self._get(key, Spool.of)
 
     async def _get(self, key: str, take: Callable[[StreamingBody], _Result]) -> _Result | None:
         request = {"Bucket": self._bucket, "Key": self._full(key), **self._protection.for_requests()}
@@ -237,13 +236,6 @@ def _get(client: S3Client, request: dict[str, Any], take: Callable[[StreamingBod
         if is_missing(error):
             return None
         raise
-
-
-def _spooled(body: StreamingBody) -> Spool:
-    spool = Spool()
-    shutil.copyfileobj(body, spool)
-    spool.seek(0)
-    return spool
 
 
 def _metadata(client: S3Client, request: dict[str, Any]) -> Mapping[str, str]:
