@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from adloom.orchestration.first_database import lay_out_first_database
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -113,6 +115,7 @@ def main() -> None:
     from prefect.settings import get_current_settings  # noqa: PLC0415
     from starlette.middleware.trustedhost import TrustedHostMiddleware  # noqa: PLC0415
 
+    lay_out_first_database(get_current_settings())
     settings = get_current_settings().server
     guarded = OwnPagesOnly(create_app(final=True), settings.api.cors_allowed_origins.split(","))
     uvicorn.run(  # as `prefect server start` does it
