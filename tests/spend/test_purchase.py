@@ -575,6 +575,28 @@ async def test_a_refusal_after_a_wrong_take_over_still_proves_the_call_free(till
     assert money_of(other.ledger.facts(order.call)).at_risk == 0
 
 
+async def test_a_refusal_that_is_recorded_late_does_not_end_what_another_run_sent_again_meanwhile(till, other):
+    """Its run was taken for dead; the second purchase, whose answer was lost, may have made a task."""
+    order = an_order()
+
+    def meanwhile(_post):
+        for name, fields in (
+            ("a1-unknown-1", {"reason": "taken for dead"}),
+            ("a1-send-2", {"outcome": "bought"}),
+            ("a1-unknown-2", {"reason": "no answer"}),
+        ):
+            key = EDITION.key(f"ledger/{order.call}/{name}.json")
+            till.store.objects[key] = to_json(a_fact(**fields, writer="run-b", written=1))
+        return AccountStopped("no credits", status=402)
+
+    till.api.answers = [meanwhile]
+    await till.buy(order)
+    await other.ledger.load()
+    assert other.stage(order) is Stage.UNKNOWN
+    await other.buy(order)
+    assert len(till.api.posts) == 1
+
+
 async def test_a_cancelled_run_records_that_it_does_not_know(till):
     order = an_order()
     till.api.submit_takes_s = 60

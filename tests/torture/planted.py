@@ -31,6 +31,7 @@ from adloom.core import outcomes as outcomes_module
 from adloom.core import results
 from adloom.core.errors import DownloadError, LinkExpired, NotSent, OutcomeUnknown
 from adloom.core.facts import CallFacts, Money, Stage
+from adloom.core.order import Order
 from adloom.core.outcomes import Status, TopUp
 from adloom.core.records import Decided, Image, ImageFate, RefusalKind
 from adloom.core.results import Verdict
@@ -552,6 +553,14 @@ def a_purchase_is_held_once(put: Put) -> None:
         await self.note(call, f"a{attempt}-held", {"reason": reason})
 
     put(Ledger, "note_held", note_held)
+
+
+@plant("I2")
+def a_refusal_ends_what_others_sent_again(put: Put) -> None:
+    async def ends(self: purchase.Sender, order: Order, attempt: int, _send: int) -> bool:
+        return not self._ledger.facts(order.call).attempt(attempt).open_unknowns
+
+    put(purchase.Sender, "_ends", ends)
 
 
 @plant("I14")

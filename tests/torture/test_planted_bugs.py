@@ -53,6 +53,7 @@ CATCHING = {
 makes other stories of them: then the others find the plant, and its new seeds belong here."""
 
 WAVERING = {
+    "a_refusal_ends_what_others_sent_again": (777838,),
     "a_charge_is_read_when_its_images_are_fetched": (729540,),
     "a_dead_runs_asset_is_taken_for_any_task": (712777, 709033),
     "a_purchase_is_held_once": (700673, 702455),

@@ -5,7 +5,8 @@ A call's facts are create-once objects ``ledger/<call id>/<name>.json``; none is
 
 ====================  =========  ===============================================================================
 ``a1-intent``         decision   ``bought`` by an owner, with the exact body, or ``withdrawn``: send number 1
-``a1-send-2`` …       decision   the same for the next send under the same key; exists only behind a free answer
+``a1-send-2`` …       decision   the same for the next send under the same key; exists only behind a free answer.
+                                 ``withdrawn`` behind a refusal that ends the attempt
 ``a1-settled``        decision   ``free``, ``charged`` or ``released`` (by a person)
 ``a1-refused-<k>``    evidence   send k provably made no task, and why
 ``a1-unknown-<k>``    evidence   nobody can tell whether send k made a task

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 PREFECT_SETTINGS = {
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # 6 s as measured, 30 s with other tables than ours on a busy machine
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # 6 s as measured, 30 s where Prefect migrates
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_CLIENT_MAX_RETRIES": "3",  # retries for 14 s if the server goes away; the default's 62 s help nobody

@@ -167,11 +167,11 @@ class Sender:
         if await self.decide_to_send(order, latest.number, latest.sends + 1):
             await self.send(order, latest.number, latest.sends + 1)
 
-    async def withdraw(self, order: Order, attempt: int, send: int) -> None:
-        """Decide that an attempt is not sent (again), so that no other run does."""
-        await self._ledger.decide(
-            order.call, f"a{attempt}-send-{send}", {"outcome": Decided.WITHDRAWN, "reason": "stopped"}
-        )
+    async def withdraw(self, order: Order, attempt: int, send: int, reason: str = "stopped") -> bool:
+        """Decide that an attempt is not sent (again), so that no other run does; whether that is what holds now."""
+        wanted = {"outcome": Decided.WITHDRAWN, "reason": reason}
+        decision, _ = await self._ledger.decide(order.call, f"a{attempt}-send-{send}", wanted)
+        return bool(decision["outcome"] == Decided.WITHDRAWN)
 
     async def _is_forbidden(self, call: str) -> bool:
         """Whether a former, failed task of the call now reads differently, or cannot be read."""
@@ -231,10 +231,7 @@ class Sender:
         await self._ledger.note(order.call, f"a{attempt}-refused-{send}", fields)
         if isinstance(error, Throttled):
             self._throttle.slow_down(self.wait_s(error, 0))
-        if (
-            isinstance(error, AccountStopped | RequestRefused)
-            and not self._ledger.facts(order.call).latest.open_unknowns
-        ):
+        if isinstance(error, AccountStopped | RequestRefused) and await self._ends(order, attempt, send):
             free = {
                 "outcome": Decided.FREE,
                 "kind": kind,
@@ -246,6 +243,16 @@ class Sender:
                 self._gate.close(Stop.because(StopReason.OUTAGE, error))
         if isinstance(error, AccountStopped):
             self._gate.close(Stop.because(StopReason.ACCOUNT, error))
+
+    async def _ends(self, order: Order, attempt: int, send: int) -> bool:
+        """Whether a refusal ends the attempt: no send before it is open, and nobody sends after it.
+
+        This process may have been paused before it wrote the refusal down, and another run taken it for dead and sent
+        again. So the next send is decided on, and only what nobody else has decided counts.
+        """
+        return not self._ledger.facts(order.call).attempt(attempt).open_unknowns and await self.withdraw(
+            order, attempt, send + 1, "refused"
+        )
 
     def wait_s(self, refusal: ApiError, tries: int) -> float:
         """Seconds before a purchase that was refused free of charge is sent again."""
