@@ -1,6 +1,7 @@
 """What a run makes of prices and charges that are not what was planned."""
 
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from support.fakes import (
@@ -109,6 +110,17 @@ async def test_an_api_that_never_tells_a_price_is_bought_from_at_the_tables_pric
     result, api = await _run([None], told_reserve=False)
     assert result.exit_code == 0
     assert api.posts[5].at == api.posts[1].at
+
+
+async def test_where_reserves_are_not_trusted_a_charge_that_is_not_told_lets_only_the_next_one_go():
+    clock = ManualClock()
+    api = Billing(clock, [2 * PRICE, None])
+    world = a_world(MemoryStore(), clock, api)
+    for in_flight, exit_code in ((1, 4), (6, 0)):
+        source = FakeSource(ROWS, budget=Budget(images=100), pace=Pace(in_flight))
+        assert (await run_all(world, await look_at(world, source))).exit_code == exit_code
+    assert len(api.posts) == 6
+    assert all(later.at - former.at >= TAKES_S for former, later in pairwise(api.posts))
 
 
 @pytest.mark.parametrize("answers", [1, 2])

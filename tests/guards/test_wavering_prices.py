@@ -7,6 +7,7 @@ from support.fakes import FakeSource, ManualClock, MemoryStore, ScriptedApi, a_r
 from support.shop import SandboxRig, campaign_text
 
 from adloom.core.campaign import Pace
+from adloom.core.errors import NotSent
 from adloom.core.exits import StopReason
 from adloom.targets import open_store
 from adloom.wiring import assessment_of
@@ -158,3 +159,22 @@ async def test_a_price_that_moves_holds_back_those_who_wait_for_their_pace_too()
     first_read = at[12] + 10
     last_unread = max(moment for moment in at if moment < first_read)
     assert min(moment for moment in at if moment > first_read) - last_unread > 3
+
+
+async def test_a_price_that_moves_holds_back_those_who_are_sent_again_too():
+    clock = ManualClock()
+    api = ScriptedApi(clock)
+    api.submit_takes_s = 10
+    moved = PRICE * Decimal("1.02")
+    refused = [NotSent("no connection")] * 3
+    told = [accepted("task-100", PRICE), accepted("task-101", PRICE), accepted("task-102", PRICE)]
+    api.answers = [*told, accepted("task-103", moved), *refused]
+    api.answers += [accepted(f"task-{number}", moved) for number in range(104, 120)]
+    world = a_world(MemoryStore(), clock, api)
+    rows = [a_row(f"row-{number:02}") for number in range(20)]
+    assert (await run_all(world, await look_at(world, FakeSource(rows, pace=Pace(in_flight=32))))).exit_code == 0
+    at = [post.at for post in api.posts]
+    assert at[3:7] == [at[3]] * 4
+    again = at[7:]
+    assert again[1] >= again[0] + 10
+    assert again[3] >= again[1] + 10

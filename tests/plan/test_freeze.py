@@ -124,19 +124,40 @@ async def test_what_is_bought_of_an_older_revision_is_not_planned_again(store, c
 
 
 async def test_a_plan_made_from_an_old_look_is_never_bought_from(store, clock):
-    first, second = await a_desk(store, clock, "run-a"), await a_desk(store, clock, "run-b")
+    first = await a_desk(store, clock, "run-a")
     calls = await first.calls(await first.freeze(a_row("mug", variants=4)))
+    second = await a_desk(store, clock, "run-b")
     assert await first.buy(calls[0])
     with pytest.raises(PlanOutdated):
         await second.freeze(a_row("mug", variants=9))
-    await second.ledger.load()
+    await second.look()
     revision = await second.freeze(a_row("mug", variants=9))
     assert [v.number for call in await second.calls(revision) for v in call.variants] == [5, 6, 7, 8, 9]
 
 
+async def test_no_plan_is_made_by_a_run_that_has_read_the_archive_before_the_newest_one(store, clock):
+    """What was bought of a plan in between is in no call of the newest one, and the run does not know it."""
+    paused, first = await a_desk(store, clock, "run-a"), await a_desk(store, clock, "run-b")
+    assert await first.buy((await first.calls(await first.freeze(a_row("mug", variants=4))))[0])
+    second = await (await a_desk(store, clock, "run-c")).freeze(a_row("mug", variants=3))
+    assert (second.number, second.calls) == (2, 0)
+    with pytest.raises(PlanOutdated):
+        await paused.freeze(a_row("mug", variants=1))
+    assert store.names("plan-r") == {"1", "2"}
+    await paused.look()
+    assert (await paused.freeze(a_row("mug", variants=1))).calls == 0
+
+
+async def test_a_run_that_wants_what_the_newest_plan_says_takes_it_up_however_long_ago_it_looked(store, clock):
+    paused = await a_desk(store, clock, "run-a")
+    made = await (await a_desk(store, clock, "run-b")).freeze(MUG, JUG)
+    assert await paused.freeze(MUG, JUG) == made
+
+
 async def test_a_revision_whose_maker_died_before_it_could_withdraw_is_made_good(store, clock):
-    first, second = await a_desk(store, clock, "run-a"), await a_desk(store, clock, "run-b")
+    first = await a_desk(store, clock, "run-a")
     calls = await first.calls(await first.freeze(a_row("mug", variants=4)))
+    second = await a_desk(store, clock, "run-b")
 
     def die(operation, key):
         if operation == "created" and key.endswith("plan-r2.json"):
@@ -153,8 +174,9 @@ async def test_a_revision_whose_maker_died_before_it_could_withdraw_is_made_good
 
 
 async def test_a_revision_whose_maker_died_and_that_was_overtaken_is_not_bought_from(store, clock):
-    first, second = await a_desk(store, clock, "run-a"), await a_desk(store, clock, "run-b")
+    first = await a_desk(store, clock, "run-a")
     calls = await first.calls(await first.freeze(a_row("mug", variants=4)))
+    second = await a_desk(store, clock, "run-b")
 
     def die(operation, key):
         if operation == "created" and key.endswith("plan-r2.json"):
@@ -266,8 +288,9 @@ async def test_a_revision_for_a_part_has_all_rows_and_reserves_that_part_alone(s
 
 async def test_of_two_parts_under_one_cap_the_later_takes_back_what_the_former_has_not_bought(store, clock):
     """Each fits the cap, both together do not: one that is still about to buy finds its calls withdrawn."""
-    first, second = await a_desk(store, clock, "run-a"), await a_desk(store, clock, "run-b")
+    first = await a_desk(store, clock, "run-a")
     jug = (await first.calls(await first.freeze(MUG, JUG, choice=_row_named("jug"), asked_only=True)))[0]
+    second = await a_desk(store, clock, "run-b")
     mug = await second.calls(await second.freeze(MUG, JUG, choice=_row_named("mug"), asked_only=True))
     assert not await first.buy(jug)
     assert all([await second.buy(call) for call in mug])

@@ -14,7 +14,7 @@ from support.fakes import (
 from adloom.core.outcomes import outcomes
 from adloom.core.selection import EVERYTHING
 from adloom.plan.freeze import freeze
-from adloom.plan.revision import planned_rows
+from adloom.plan.revision import planned_rows, read_newest
 from adloom.plan.survey import survey
 from adloom.plan.take_up import Wanted
 
@@ -26,6 +26,13 @@ class FreezeRig:
 
     def __init__(self, store, clock, ledger):
         self.store, self.clock, self.ledger = store, clock, ledger
+        self.seen = 0
+
+    async def look(self):
+        """Read the archive: its newest plan, then its ledger."""
+        newest = await read_newest(self.store, EDITION)
+        self.seen = newest.number if newest else 0
+        await self.ledger.load()
 
     def known(self):
         return outcomes([self.ledger.facts(call) for call in self.ledger.calls()])
@@ -34,8 +41,10 @@ class FreezeRig:
         source = FakeSource(rows, prices=prices or {})
         known = self.known()
         surveyed = survey(source, known, only, choice)
-        wanted = Wanted(source, EDITION, known, surveyed, cap, only=only, choice=choice, **more)
-        return await freeze(wanted, self.store, self.ledger, self.clock)
+        wanted = Wanted(source, EDITION, known, surveyed, cap, only=only, choice=choice, seen=self.seen, **more)
+        revision = await freeze(wanted, self.store, self.ledger, self.clock)
+        self.seen = revision.number
+        return revision
 
     async def calls(self, revision):
         return [call async for planned in planned_rows(self.store, EDITION, revision) for call in planned.calls]
@@ -52,7 +61,9 @@ class FreezeRig:
 
 
 async def a_desk(store, clock, writer="run-a"):
-    return FreezeRig(store, clock, await a_ledger(store, clock, writer))
+    desk = FreezeRig(store, clock, await a_ledger(store, clock, writer))
+    await desk.look()
+    return desk
 
 
 MUG = a_row("mug", variants=20)

@@ -31,7 +31,6 @@ from adloom.core import outcomes as outcomes_module
 from adloom.core import results
 from adloom.core.errors import DownloadError, LinkExpired, NotSent, OutcomeUnknown
 from adloom.core.facts import CallFacts, Money, Stage
-from adloom.core.order import Order
 from adloom.core.outcomes import Status, TopUp
 from adloom.core.records import Decided, Image, ImageFate, RefusalKind
 from adloom.core.results import Verdict
@@ -42,10 +41,10 @@ from adloom.ledger.claims import Claims
 from adloom.ledger.heartbeats import Liveness
 from adloom.ledger.ledger import Ledger
 from adloom.ledger.packing import Entry
-from adloom.plan import assessment, freeze, orders, rollback
+from adloom.plan import assessment, freeze, orders, reserve, rollback
 from adloom.plan.assessment import Assessment
 from adloom.run import fulfilment
-from adloom.spend import purchase, unknown
+from adloom.spend import purchase, spender, unknown
 
 Put = Callable[[Any, str, Any], None]
 PLANTS: dict[str, Callable[[Put], None]] = {}
@@ -547,20 +546,42 @@ def what_an_earlier_run_was_charged_tells_the_price(put: Put) -> None:
     put(prices.PriceWatch, "read_charge", read_charge)
 
 
+@plant("I16")
+def what_is_sent_again_waits_for_no_price(put: Put) -> None:
+    put(prices.PriceWatch, "refused", lambda _self, _order: None)
+    put(spender.Spender, "_turn_again", lambda self, _order: self._throttle.turn())
+
+
+@plant("I16")
+def a_charge_that_is_not_told_opens_the_way(put: Put) -> None:
+    original = prices.PriceWatch._read_only_charge
+
+    def read(self: Any, intent: Any, *charge: Any, told: bool, is_news: bool) -> None:
+        if is_news and not told:
+            self._window(intent.kind[:2]).open()
+        original(self, intent, *charge, told=told, is_news=is_news)
+
+    put(prices.PriceWatch, "_read_only_charge", read)
+
+
+@plant("I1")
+def a_plan_follows_any_other(put: Put) -> None:
+    class Everything(int):
+        __hash__ = None  # type: ignore[assignment]
+
+        def __ne__(self, _other: object) -> bool:
+            return False
+
+    original = reserve.wanted_of
+    put(reserve, "wanted_of", lambda assessment: replace(original(assessment), seen=Everything()))
+
+
 @plant("I12")
 def a_purchase_is_held_once(put: Put) -> None:
     async def note_held(self: Ledger, call: str, attempt: int, reason: str) -> None:
         await self.note(call, f"a{attempt}-held", {"reason": reason})
 
     put(Ledger, "note_held", note_held)
-
-
-@plant("I2")
-def a_refusal_ends_what_others_sent_again(put: Put) -> None:
-    async def ends(self: purchase.Sender, order: Order, attempt: int, _send: int) -> bool:
-        return not self._ledger.facts(order.call).attempt(attempt).open_unknowns
-
-    put(purchase.Sender, "_ends", ends)
 
 
 @plant("I14")

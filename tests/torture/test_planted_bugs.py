@@ -53,13 +53,15 @@ CATCHING = {
 makes other stories of them: then the others find the plant, and its new seeds belong here."""
 
 WAVERING = {
-    "a_refusal_ends_what_others_sent_again": (777838,),
+    "a_charge_that_is_not_told_opens_the_way": (789684,),
+    "a_plan_follows_any_other": (780871,),
     "a_charge_is_read_when_its_images_are_fetched": (729540,),
     "a_dead_runs_asset_is_taken_for_any_task": (712777, 709033),
     "a_purchase_is_held_once": (700673, 702455),
     "a_purchase_leaves_when_it_is_decided": (709400,),
     "only_look_alikes_are_told_apart_by_their_bytes": (1333,),
     "what_an_earlier_run_was_charged_tells_the_price": (729315,),
+    "what_is_sent_again_waits_for_no_price": (785199,),
 }
 """The same for plants that are met by seeds in which the ends of all tasks waver."""
 

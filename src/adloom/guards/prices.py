@@ -4,7 +4,8 @@ Buying of each model and quality starts slowly: one purchase, then two, four …
 after a price was read. A price is read from the answer to a purchase, or else from the end of its task. A price that
 differs from the last one read restarts this. One above the plan's stops buying, a lower one is noted. So does a charge
 above what was reserved for it, at the first one read: an API that does that once may do it for everything in flight.
-Later runs of the edition then trust no reserve of that model and quality: each purchase is waited for.
+Later runs of the edition then trust no reserve of that model and quality: each purchase is waited for, and one whose
+charge is not reported opens the way for one more and no others.
 """
 
 from __future__ import annotations
@@ -50,6 +51,18 @@ class Window:
     def holds(self, call: str) -> bool:
         """Whether a purchase that entered and was not sent yet may still go, should the window be narrower now."""
         return call in list(self._unread)[: self._width]
+
+    async def enter_again(self, call: str) -> None:
+        """Wait until a purchase that entered and was refused may go again; it is the last of those that entered."""
+        while not self.holds(call):
+            self._changed.clear()
+            await self._changed.wait()
+            self._gate.check()
+
+    def put_last(self, call: str) -> None:
+        """A purchase was refused and will be sent again: those that are out go first should the window be narrower."""
+        self._unread[call] = self._unread.pop(call, None)
+        self._changed.set()
 
     def leave(self, call: str) -> None:
         """A purchase is over, or its price was read."""
@@ -119,6 +132,14 @@ class PriceWatch:
         """Whether a purchase that has its turn may be sent now: a price may have moved while it waited for its pace."""
         return self._window(_kind(order)).holds(order.call)
 
+    def refused(self, order: Order) -> None:
+        """A purchase that has its turn was refused free of charge, and will be sent again."""
+        self._window(_kind(order)).put_last(order.call)
+
+    async def turn_again(self, order: Order) -> None:
+        """Hold back a purchase that was refused while the price has moved. Raises GateClosed."""
+        await self._window(_kind(order)).enter_again(order.call)
+
     def release(self, order: Order) -> None:
         """A purchase has come to its end, or as far as it goes now, whatever was read."""
         self._out.pop(order.call, None)
@@ -172,7 +193,7 @@ class PriceWatch:
         """The charge of a task whose reserve was not reported, or is not trusted; ``is_news`` if this run bought it."""
         kind, quoted, n = intent.kind[:2], intent.credits, len(intent.variants)
         if not told:
-            if is_news:
+            if is_news and kind not in self._unsure:
                 log.warning("the API reports no price for %s; it is bought at the list price", intent.model)
                 self._window(kind).open()
             return

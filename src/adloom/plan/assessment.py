@@ -24,7 +24,7 @@ from adloom.ledger.edition import Edition
 from adloom.ledger.ledger import Ledger
 from adloom.plan.chains import refer
 from adloom.plan.changes import Changes, compare
-from adloom.plan.revision import planned_rows, read_newest
+from adloom.plan.revision import Revision, planned_rows, read_newest
 from adloom.plan.rollback import NOTHING, Lack, Past, read_past
 from adloom.plan.survey import Survey, refuse_change, survey
 from adloom.plan.take_up import has_bought
@@ -98,12 +98,17 @@ class Assessment:
     """What the ledger is missing compared with its edition's earlier records; nothing is bought on such a ledger."""
     chains: Chains = field(default_factory=dict)
     """The references of chained jobs when the price was shown."""
-    bought_from: Origin | None = None
-    """The API that the edition was planned for so far; None before its first plan."""
+    newest: Revision | None = None
+    """The newest plan as it was before the ledger was read; None before the first."""
     bad_references: tuple[Problem, ...] = ()
     """What is wrong with references that the campaign had looked at, where there may be images to collect anyway."""
     changes: Changes | None = None
     """How the file differs from the newest plan; None if there is none or nothing has changed."""
+
+    @property
+    def bought_from(self) -> Origin | None:
+        """The API that the edition was planned for so far; None before its first plan."""
+        return None if self.newest is None else self.newest.origin
 
     @property
     def origin(self) -> Origin:
@@ -206,8 +211,7 @@ async def assess(store: Store, clock: Clock, source: CampaignSource, edition: Ed
     decisions = await read_decisions(store, edition) if Verdict.REJECTED in wish.only else NOTHING_DECIDED
     ledger = Ledger(store, edition, clock, writer=secrets.token_hex(8))
     assessment = await _assess(source, edition, wish, (None, decisions), ledger)
-    newest = await read_newest(store, edition)
-    assessment = replace(assessment, bought_from=newest.origin if newest else None)
+    newest = assessment.newest
     if newest is None or newest.rows_sha256 == assessment.surveyed.rows_sha256:
         return assessment
     former = planned_rows(store, edition, newest)
@@ -222,7 +226,6 @@ async def reassess(assessment: Assessment) -> Assessment:
     return replace(
         again,
         chains=assessment.chains,
-        bought_from=assessment.bought_from,
         bad_references=assessment.bad_references,
     )
 
@@ -236,6 +239,7 @@ async def _assess(
 ) -> Assessment:
     choice, decisions = asked
     chains: Chains = {}
+    newest = await read_newest(ledger.store, edition)
     past = await read_past(ledger.store, edition)  # before the ledger: what others write meanwhile is not a sign then
     await ledger.load()
     found = _Found(ledger, past)
@@ -262,6 +266,7 @@ async def _assess(
         cap=min((cap_credits(budget, surveyed.totals.dearest) for budget in budgets), default=None),
         lack=found.lack,
         chains=chains,
+        newest=newest,
     )
 
 

@@ -36,14 +36,19 @@ class PlanOutdated(Exception):
 async def freeze(wanted: Wanted, store: Store, ledger: Ledger, clock: Clock) -> Revision:
     """Take up the newest revision if it says the same, else make the next one.
 
+    The next one follows only the revision that was the newest before the archive was read. What was bought of a later
+    one may not be known here, and would be planned, and bought, once more.
+
     Raises PlanRefused when the campaign shares no row with what the archive holds under its name or the edition was
-    bought from another API, PlanOutdated when what is known is older than a purchase of another run, InputError when
-    the rows are not those of the survey.
+    bought from another API, PlanOutdated when what is known is older than the plan or a purchase of another run,
+    InputError when the rows are not those of the survey.
     """
     while True:
         newest = await read_newest(store, wanted.edition)
         if newest is not None and await _is_to_be_taken_up(wanted, newest, store, ledger):
             return newest
+        if newest is not None and newest.number != wanted.seen:
+            raise PlanOutdated
         revision, content = await _next(wanted, newest, store, ledger, clock)
         if await store.create(wanted.edition.key(f"plan-r{revision.number}.json"), content):
             if newest is not None:

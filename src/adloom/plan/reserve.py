@@ -127,6 +127,7 @@ def wanted_of(assessment: Assessment) -> Wanted:
         fallback=assessment.fallback,
         buying=assessment.wish.buying,
         replace=assessment.wish.replace,
+        seen=assessment.newest.number if assessment.newest else 0,
     )
 
 

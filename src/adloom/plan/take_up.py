@@ -42,6 +42,8 @@ class Wanted:
     """The models that the cap has room for."""
     buying: Buying = Buying()  # noqa: RUF009 - a value that nobody can change
     replace: bool = False
+    seen: int = 0
+    """The number of the newest plan before the archive was read, 0 for none. What is known is no older."""
 
     @property
     def part(self) -> Choice:

@@ -119,12 +119,21 @@ class Spender:
                 late = self._clock.monotonic() - started > THROTTLED_FOR_S
                 if late or unsent >= SENDS_WITHOUT_CONNECTION:
                     self._gate.close(Stop(StopReason.OUTAGE, refusal.message, refusal.remedy))
+                self._prices.refused(order)
                 await self._gate.sleep(self._sender.wait_s(refusal, send - 2), self._clock)
-                await self._throttle.turn()
+                await self._turn_again(order)
         except GateClosed:
             if send > 1:
                 await self._sender.withdraw(order, attempt, send)
             raise
+
+    async def _turn_again(self, order: Order) -> None:
+        """Wait for the turn of a purchase that was refused, as for its first one."""
+        await self._throttle.turn()
+        while not self._prices.may_go(order):
+            self._throttle.give_back()
+            await self._prices.turn_again(order)
+            await self._throttle.turn()
 
     async def _place(self, order: Order) -> tuple[int, int]:
         """The attempt and send to continue with.
