@@ -93,6 +93,10 @@ STAGES = {
         {"a1-intent": INTENT, "a1-refused-1": REFUSED, "a1-settled": settled(kind="request", final=True)},
         Stage.REFUSED, NOTHING,
     ),
+    "refused, and its run died before it settled that": (
+        {"a1-intent": INTENT, "a1-refused-1": a_fact(kind="moderation", reason="no"), "a1-send-2": WITHDRAWN},
+        Stage.REFUSED, NOTHING,
+    ),
     "moderated": ({"a1-intent": INTENT, "a1-settled": settled(kind="moderation", final=True)}, Stage.REFUSED, NOTHING),
     "account": ({"a1-intent": INTENT, "a1-settled": settled(kind="account")}, Stage.UNBOUGHT, NOTHING),
     "released": ({"a1-intent": INTENT, "a1-unknown-1": UNKNOWN, "a1-settled": RELEASED}, Stage.UNBOUGHT, NOTHING),

@@ -38,6 +38,7 @@ from adloom.core.facts import Stage, money_of
 from adloom.core.fallback import Fallback
 from adloom.core.identity import call_id
 from adloom.core.order import Order, idempotency_key
+from adloom.core.outcomes import outcomes
 from adloom.core.planned import Variant
 from adloom.guards.gate import Gate
 from adloom.guards.pace import Throttle
@@ -595,6 +596,44 @@ async def test_a_refusal_that_is_recorded_late_does_not_end_what_another_run_sen
     assert other.stage(order) is Stage.UNKNOWN
     await other.buy(order)
     assert len(till.api.posts) == 1
+
+
+async def test_a_refusal_whose_run_died_before_it_settled_that_is_one_for_every_later_run(till, shared):
+    order = an_order()
+    till.api.answers = [ModerationRefused("no such words", status=400)]
+
+    def die(operation, key):
+        if operation == "created" and key.endswith("a1-send-2.json"):
+            raise Crash
+
+    till.store.fault = die
+    with pytest.raises(Crash):
+        await till.buy(order)
+    till.store.fault = lambda *_: None
+    later = await SpendRig(**shared, writer="run-c").open()
+    await later.buy(order)
+    assert (len(later.api.posts), later.stage(order)) == (1, Stage.REFUSED)
+    assert [end.reason for end in outcomes([later.ledger.facts(order.call)]).values()] == ["no such words"] * 2
+
+
+async def test_a_refusal_that_cannot_be_sent_again_is_not_bought_with_another_attempt_either(till, other):
+    """Its run died before it decided anything; the next one has another account, so that its bytes are others'."""
+    order = an_order()
+    till.api.answers = [RequestRefused("no", status=400)]
+
+    def die(operation, key):
+        if operation == "created" and key.endswith("a1-refused-1.json"):
+            raise Crash
+
+    till.store.fault = die
+    with pytest.raises(Crash):
+        await till.buy(order)
+    till.store.fault = lambda *_: None
+    await other.ledger.load()
+    other.spender._account = "another"
+    await other.buy(order)
+    assert (len(other.api.posts), other.stage(order)) == (1, Stage.REFUSED)
+    assert "a2-intent" not in facts_of(other, order)
 
 
 async def test_a_cancelled_run_records_that_it_does_not_know(till):

@@ -74,6 +74,9 @@ _NAME = re.compile(
 )
 
 
+_FOR_GOOD = (RefusalKind.REQUEST, RefusalKind.MODERATION)
+
+
 @dataclass(slots=True)
 class Attempt:
     """What the facts say about one attempt. Built by ``fold``, then only read."""
@@ -120,6 +123,11 @@ class Attempt:
     @property
     def last_refusal(self) -> Refused | None:
         return self.answered.get(self.sends)
+
+    @property
+    def is_refused_for_good(self) -> bool:
+        """Whether the same request would be refused again."""
+        return self.last_refusal is not None and self.last_refusal.kind in _FOR_GOOD
 
     @property
     def open_unknowns(self) -> dict[int, Unknown]:
@@ -255,16 +263,18 @@ def _stage(attempt: Attempt) -> Stage:
         return _settled_stage(attempt.settled)
     if attempt.tasks:
         return Stage.FAILING if attempt.failed is not None else Stage.ACCEPTED
-    if (
-        attempt.sends
-        and attempt.sends not in attempt.unknown
-        and attempt.last_refusal is None
-        and not attempt.withdrawn
-    ):
+    return _stage_without_task(attempt)
+
+
+def _stage_without_task(attempt: Attempt) -> Stage:
+    is_answered = attempt.sends in attempt.unknown or attempt.last_refusal is not None
+    if attempt.sends and not is_answered and not attempt.withdrawn:
         return Stage.SENDING
     if attempt.open_unknowns:  # a later send that was refused says nothing about the one before
         return Stage.UNKNOWN
-    return Stage.UNBOUGHT if attempt.withdrawn else Stage.WAITING
+    if not attempt.withdrawn:
+        return Stage.WAITING
+    return Stage.REFUSED if attempt.is_refused_for_good else Stage.UNBOUGHT
 
 
 def _completed_stage(attempt: Attempt) -> Stage:
@@ -279,7 +289,7 @@ def _settled_stage(settled: Settled) -> Stage:
         return Stage.UNBOUGHT
     if settled.outcome is Decided.CHARGED:
         return Stage.FAILED
-    if settled.kind in (RefusalKind.REQUEST, RefusalKind.MODERATION):
+    if settled.kind in _FOR_GOOD:
         return Stage.REFUSED
     if settled.kind == RefusalKind.TASK and settled.final:
         return Stage.FAILED

@@ -225,7 +225,8 @@ def _call_outcomes(facts: CallFacts, intent: Intent) -> Mapping[str, Outcome]:
 
 
 def _without_images(stage: Stage, attempt: Attempt) -> tuple[Status, bool, str]:  # noqa: PLR0911 - one line a stage
-    settled_reason = attempt.settled.reason if attempt.settled else ""
+    settled = attempt.settled or (attempt.last_refusal if stage is Stage.REFUSED else None)
+    settled_reason = settled.reason if settled else ""
     match stage:
         case Stage.REFUSED:
             return Status.REFUSED, True, settled_reason

@@ -95,6 +95,8 @@ class Spender:
 
     async def _attempt(self, order: Order) -> ApiError | None:
         attempt, send = await self._place(order)
+        if self._ledger.facts(order.call).stage is Stage.REFUSED:  # by a run that died before it could settle that
+            return None
         started = self._clock.monotonic()
         unsent = 0
         try:
