@@ -51,6 +51,7 @@ MONEY_AND_EVIDENCE = (
 TESTS = (
     *("core", "spend", "guards", "archive", "plan", "publish", "ledger", "collect"),
     *("run/test_many_runs.py", "run/test_merged_rows.py", "run/test_closing.py", "run/test_fulfilment.py"),
+    *("project/test_waits.py",),
 )
 """Whose tests are asked."""
 TOO_LONG = ("any_damage", "eighty", "64_mib")

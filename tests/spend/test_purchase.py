@@ -524,6 +524,15 @@ async def test_where_no_model_is_left_buying_stops_and_the_call_stays_free(share
     assert (till.stage(order), till.stops, till.reserved()) == (Stage.UNBOUGHT, [StopReason.OUTAGE], 0)
 
 
+async def test_what_only_a_broken_model_could_make_is_left_open_and_the_run_says_why(till):
+    order = an_order()
+    till.spender._fallback.broken[order.row.model] = "8 of the last 10 tasks failed"
+    async with asyncio.timeout(5):
+        await till.buy(order)
+    assert (till.api.posts, till.stage(order), till.gate.is_open) == ([], Stage.UNBOUGHT, True)
+    assert [stop.message for stop in till.gate.stops] == ["8 of the last 10 tasks failed"]
+
+
 async def test_an_answer_that_got_lost_is_never_followed_by_another_model(shared):
     till = await SpendRig(**shared, writer="run-a", models=(NEXT,)).open()
     order = an_order()
