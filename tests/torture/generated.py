@@ -63,6 +63,9 @@ SHORT_LIE_S = 4.0
 """A reading that the second one confirms is believed: this must end before the earliest second reading, 5 s later."""
 LONG_LIE_S = 1000.0
 """Past the 100 intervals for which a run reads on: the images are held then, and a later run finds them."""
+LENGTHS_S = (SHORT_LIE_S, 60.0, LONG_LIE_S)
+RESERVE_TOLD = ("plain", "slow", "false-id")
+"""The answers that tell the reserve. Without it a charge is no bill: two readings 5 min apart are believed."""
 RUN_S = 3 * 3600
 LINKS_LIVE_S = 24 * 3600
 PURSUED_INTERVALS = 3
@@ -73,6 +76,10 @@ EXCHANGED = re.compile(r"I3 \S+ was not made by|shows another row's picture|\(ar
 """Two purchases that the API gave each other's task: who heard the id first keeps it. Both are flagged, neither is
 bought again; that each shows the other's picture, nobody but a person can see, and where one of them is held, the task
 that nobody has is the one that a person adopts for it."""
+
+UNKNOWABLE = re.compile(r"I[1236] ")
+"""An answer names the task of a purchase whose own answer nobody has heard, so that nothing contradicts it: its task is
+taken for this purchase's, with all that follows. Nobody but a person can tell."""
 
 POST_ANSWERS = (
     "plain", "bare", "slow", "throttled", "throttled-advised", "not-sent", "lost", "never-arrived", "html-502-taken",
@@ -107,6 +114,9 @@ class Provider(World):
         self.batch = "open"
         self.scripts: dict[str, Script] = {}
         self.told_false_id = False
+        self.told_unheard_id = False
+        self.how = ""
+        """The answer that the present purchase will get."""
 
     def choose(self, options: Sequence[Any], label: str) -> Any:
         """One of the options: the first when all is calm, else what Hypothesis draws."""
@@ -139,7 +149,8 @@ class Provider(World):
         shapes = self.choose(((), *((shape,) for shape in SHAPES), ("no-usage", "reversed")), "shapes")
         is_billed = self.tells_credits and "no-usage" not in shapes
         believed = lie == "failed" or (lie == "partial" and not is_billed)
-        length = SHORT_LIE_S if believed else self.choose((SHORT_LIE_S, 60.0, LONG_LIE_S), "length of the lie")
+        lengths = (SHORT_LIE_S, 60.0) if lie == "partial" and self.how not in RESERVE_TOLD else LENGTHS_S
+        length = SHORT_LIE_S if believed else self.choose(lengths, "length of the lie")
         return Script(lie, length, shapes, () if self.is_calm else self.data.draw(_FETCHES, label="fetches"))
 
     # --- HTTP
@@ -168,6 +179,7 @@ class Provider(World):
         await process.enter("submit")
         body, key = request.content, request.headers["Idempotency-Key"]
         how = self.choose(POST_ANSWERS, "answer to a purchase")
+        self.how = how
         self.note(f"purchase {how}")
         self.note_post(body, key, process)
         if how == "not-sent":
@@ -217,6 +229,8 @@ class Provider(World):
         if how == "false-id":
             told["id"] = next(iter(self.tasks))  # the first task of all: its own id only if this is the first
             self.told_false_id = True
+            heard = any(f"-accepted.{told['id']}." in key for key in self.objects)
+            self.told_unheard_id = self.told_unheard_id or (told["id"] != made.id and not heard)
         if how != "bare":
             told["usage"] = {"credits_reserved": float(made.price * made.n)}
         headers = {"idempotency-replayed": "true"} if replayed else {}
@@ -423,8 +437,14 @@ class Histories(RuleBasedStateMachine):
             self.hurry.stop()
             self._count()
             _close(self.loop)
-        problems = [text for text in self.world.problems if not (self.world.told_false_id and EXCHANGED.search(text))]
+        problems = [text for text in self.world.problems if not self._is_excused(text)]
         assert not problems, problems
+
+    def _is_excused(self, problem: str) -> bool:
+        return bool(
+            (self.world.told_false_id and EXCHANGED.search(problem))
+            or (self.world.told_unheard_id and UNKNOWABLE.match(problem))
+        )
 
     def _count(self) -> None:
         if self.tally is not None:
