@@ -209,6 +209,13 @@ STAGES = {
         },
         Stage.COMPLETED, ("3.06", "0", "0"),
     ),
+    "under way when the next attempt was taken back": (
+        {
+            "a1-intent": INTENT, "a1-refused-1": REFUSED, "a1-send-2": SEND, "a1-accepted.task-1": accepted(),
+            "a2-intent": INTENT, "a2-refused-1": REFUSED, "a2-send-2": WITHDRAWN,
+        },
+        Stage.ACCEPTED, ("0", "3.06", "0"),
+    ),
     "both attempts completed": (
         {
             "a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-settled": settled(),
@@ -311,6 +318,15 @@ def test_attempts_count_by_number_not_by_letters():
     state = fold("c-1", {f"a{number}-intent": INTENT for number in (2, 10, 9, 1)})
     assert [attempt.number for attempt in state.attempts] == [1, 2, 9, 10]
     assert state.next_attempt == 11
+
+
+def test_a_refused_attempt_is_free_and_so_stands_in_no_other_ones_way():
+    facts = {
+        "a1-intent": INTENT, "a1-refused-1": a_fact(kind="moderation", reason="no"), "a1-send-2": WITHDRAWN,
+        "a2-intent": INTENT, "a2-settled": settled(kind="account"),
+    }  # fmt: skip
+    state = fold("c-1", facts)
+    assert (state.stage, state.former_are_free, state.next_attempt) == (Stage.UNBOUGHT, True, 3)
 
 
 def test_the_owner_is_who_decided_to_send_last():

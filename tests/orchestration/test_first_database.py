@@ -73,13 +73,13 @@ def test_another_database_is_prefects_own_matter(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_version_that_is_not_known_migrates_as_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_that_is_not_known_migrates_as_usual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first_database, "version", lambda _: "99.0")
     laid_out(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_home_that_cannot_be_written_is_for_prefect_to_tell(tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_written_is_for_prefect_to_report(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     laid_out(tmp_path / "file" / "home")
 

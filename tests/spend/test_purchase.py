@@ -533,6 +533,34 @@ async def test_what_only_a_broken_model_could_make_is_left_open_and_the_run_says
     assert [stop.message for stop in till.gate.stops] == ["8 of the last 10 tasks failed"]
 
 
+async def test_a_purchase_that_was_refused_is_not_sent_again_to_a_model_that_broke_meanwhile(till):
+    order = an_order()
+
+    def meanwhile(_post):
+        till.spender._fallback.broken[order.row.model] = "8 of the last 10 tasks failed"
+        return Throttled("429", status=429)
+
+    till.api.answers = [meanwhile]
+    await till.buy(order)
+    assert (len(till.api.posts), till.stage(order), till.stops) == (1, Stage.WAITING, [StopReason.OUTAGE])
+
+
+async def test_a_call_that_another_run_sends_again_gets_no_attempt_beside_it(till, shared):
+    """This run cannot go on with the bytes of another account, and has not heard that they were sent again."""
+    order = an_order()
+    till.api.answers = [Throttled("429", status=429), Crash()]
+    with pytest.raises(Crash):
+        await till.buy(order)
+    sent_again = EDITION.key(f"ledger/{order.call}/a1-send-2.json")
+    del till.store.objects[sent_again]
+    later = await SpendRig(**shared, writer="run-c").open()
+    assert later.stage(order) is Stage.WAITING
+    till.store.objects[sent_again] = to_json(a_fact(outcome="bought", writer="run-b", written=9))
+    later.spender._account = "another"
+    await later.buy(order)
+    assert facts_of(later, order) == {"a1-intent", "a1-refused-1", "a1-send-2"}
+
+
 async def test_an_answer_that_got_lost_is_never_followed_by_another_model(shared):
     till = await SpendRig(**shared, writer="run-a", models=(NEXT,)).open()
     order = an_order()
@@ -607,7 +635,7 @@ async def test_a_refusal_that_is_recorded_late_does_not_end_what_another_run_sen
     assert len(till.api.posts) == 1
 
 
-async def test_a_refusal_whose_run_died_before_it_settled_that_is_one_for_every_later_run(till, shared):
+async def test_a_refusal_whose_run_died_before_it_settled_it_counts_for_every_later_run(till, shared):
     order = an_order()
     till.api.answers = [ModerationRefused("no such words", status=400)]
 

@@ -221,11 +221,9 @@ class CallFacts:
 
     @property
     def latest(self) -> Attempt:
-        """The attempt that counts: the last, unless that came to nothing and a former one is completed after all."""
-        last = self.attempts[-1]
-        if last.completed is not None or _stage(last) not in _CAME_TO_NOTHING:
-            return last
-        return next((attempt for attempt in reversed(self.attempts) if attempt.completed is not None), last)
+        """The attempt that counts: the last, unless that came to nothing and a former one is under way or completed."""
+        under_way = (attempt for attempt in reversed(self.attempts) if _stage(attempt) not in _CAME_TO_NOTHING)
+        return next(under_way, self.attempts[-1])
 
     @property
     def stage(self) -> Stage:
@@ -249,7 +247,7 @@ class CallFacts:
     @property
     def former_are_free(self) -> bool:
         """Whether all attempts before the latest one are proven free, or released and no task of theirs turned up."""
-        return all(_stage(attempt) is Stage.UNBOUGHT for attempt in self.attempts[:-1])
+        return all(_stage(attempt) in (Stage.UNBOUGHT, Stage.REFUSED) for attempt in self.attempts[:-1])
 
     @property
     def next_attempt(self) -> int:

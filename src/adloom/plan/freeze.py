@@ -36,8 +36,8 @@ class PlanOutdated(Exception):
 async def freeze(wanted: Wanted, store: Store, ledger: Ledger, clock: Clock) -> Revision:
     """Take up the newest revision if it says the same, else make the next one.
 
-    The next one follows only the revision that was the newest before the archive was read. What was bought of a later
-    one may not be known here, and would be planned, and bought, once more.
+    The next one follows only the revision that was the newest before the archive was read. What was bought from a
+    later one may not be known here, and would be planned, and bought, once more.
 
     Raises PlanRefused when the campaign shares no row with what the archive holds under its name or the edition was
     bought from another API, PlanOutdated when what is known is older than the plan or a purchase of another run,

@@ -94,9 +94,13 @@ class Spender:
         return True
 
     async def _attempt(self, order: Order) -> ApiError | None:
+        """Buy with the next attempt, or go on with the latest one; the refusal that ended it, if one did."""
         attempt, send = await self._place(order)
-        if self._ledger.facts(order.call).stage is Stage.REFUSED:  # by a run that died before it could settle that
-            return None
+        if self._ledger.facts(order.call).stage in _TO_BUY:
+            return await self._send_until_over(order, attempt, send)
+        return None  # another run goes on with it, or it is refused for good
+
+    async def _send_until_over(self, order: Order, attempt: int, send: int) -> ApiError | None:
         started = self._clock.monotonic()
         unsent = 0
         try:
@@ -113,7 +117,9 @@ class Spender:
                         await self._sender.take_back(order, attempt, send, "buying was paused before it was sent")
                 send += 1
                 if not is_open:
+                    self._prices.refused(order)
                     await self._gate.wait_open()
+                    await self._turn_again(order)
                     continue
                 if not isinstance(refusal, NotSent | Throttled):
                     return refusal
@@ -124,6 +130,8 @@ class Spender:
                 self._prices.refused(order)
                 await self._gate.sleep(self._sender.wait_s(refusal, send - 2), self._clock)
                 await self._turn_again(order)
+                if order.model in self._fallback.broken:
+                    return ModelUnavailable(self._fallback.broken[order.model])
         except GateClosed:
             if send > 1:
                 await self._sender.withdraw(order, attempt, send)
@@ -131,11 +139,12 @@ class Spender:
 
     async def _turn_again(self, order: Order) -> None:
         """Wait for the turn of a purchase that was refused, as for its first one."""
-        await self._throttle.turn()
-        while not self._prices.may_go(order):
-            self._throttle.give_back()
+        while True:
             await self._prices.turn_again(order)
             await self._throttle.turn()
+            if self._prices.may_go(order):
+                return
+            self._throttle.give_back()
 
     async def _place(self, order: Order) -> tuple[int, int]:
         """The attempt and send to continue with.
