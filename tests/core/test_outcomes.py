@@ -7,7 +7,7 @@ from support.fakes import a_fact, an_image, an_intent, few
 
 from adloom.core import outcomes as module
 from adloom.core.facts import fold
-from adloom.core.outcomes import AT_HAND, Outcomes, Status, TopUp, missing, stands_for
+from adloom.core.outcomes import AT_HAND, Outcomes, Status, TopUp, missing, shortfall, stands_for
 from adloom.core.planned import Variant
 
 KEYS = ["k1", "k2", "k3", "k4"]
@@ -152,6 +152,12 @@ def test_a_shortfall_leaves_its_last_variants_to_a_top_up():
 def test_nothing_is_topped_up_before_every_paid_image_is_seen_to():
     assert missing(_bought("c-1", links="abc", images=[an_image(0), an_image(1)])) is None
     assert missing(_open("c-1")) is None
+
+
+def test_what_a_short_task_owes_is_known_before_its_images_are_fetched():
+    call = _bought("c-1", links="abc", images=[an_image(0), an_image(1)])
+    assert shortfall(call) == TopUp("c-1", 1, 0, tuple(_variants(4)))
+    assert shortfall(_open("c-1")) is None
 
 
 @pytest.mark.parametrize("fate", ["archived", "lost", "quarantined"])

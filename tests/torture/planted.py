@@ -564,6 +564,11 @@ def a_charge_that_is_not_told_opens_the_way(put: Put) -> None:
     put(prices.PriceWatch, "_read_only_charge", read)
 
 
+@plant("I6")
+def what_is_owed_is_counted_when_all_else_is_fetched(put: Put) -> None:
+    put(assessment, "shortfall", outcomes_module.missing)
+
+
 @plant("I1")
 def a_plan_follows_any_other(put: Put) -> None:
     class Everything(int):

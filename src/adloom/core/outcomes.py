@@ -197,8 +197,13 @@ def _flagged(outcome: Outcome, other: str) -> Outcome:
 
 def missing(facts: CallFacts) -> TopUp | None:
     """What a finished call leaves to be asked for again; None when nothing is, or when asking again is pointless."""
+    return shortfall(facts) if facts.stage is Stage.ARCHIVED else None
+
+
+def shortfall(facts: CallFacts) -> TopUp | None:
+    """What will be ``missing`` once the images that a finished call shows are fetched."""
     intent = facts.intent
-    if intent is None or facts.stage is not Stage.ARCHIVED:
+    if intent is None or facts.stage not in (Stage.COMPLETED, Stage.ARCHIVED):
         return None
     fruitless = 0 if facts.latest.links else intent.fruitless + 1
     absent = intent.variants[facts.latest.images_paid :]  # what is billed and was never shown is not a shortfall

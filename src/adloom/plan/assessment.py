@@ -16,7 +16,7 @@ from adloom.core.errors import Problem
 from adloom.core.facts import CallFacts, Money, Stage, money_of
 from adloom.core.identity import top_up_id
 from adloom.core.origin import SANDBOX, UNKNOWN, Buying, Origin
-from adloom.core.outcomes import Outcome, missing, outcomes_in_short
+from adloom.core.outcomes import Outcome, outcomes_in_short, shortfall
 from adloom.core.pricing import Kind, cap_credits, price_of
 from adloom.core.selection import WHOLE, Again, Choice, Selection, choose
 from adloom.ledger.decisions import read_decisions
@@ -313,7 +313,7 @@ def _given_up(ledger: Ledger) -> Money:
 
 def _owed_images(facts: CallFacts, ledger: Ledger) -> int:
     """How many images a call has given the reserve back for and nobody has asked for again."""
-    top_up = missing(facts)
+    top_up = shortfall(facts)  # its reserve is free as soon as its charge is known, whatever is still to be fetched
     if top_up is None or ledger.facts(top_up_id(top_up.parent, top_up.round)).stage is not Stage.UNBOUGHT:
         return 0
     return len(top_up.variants)
