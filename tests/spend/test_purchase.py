@@ -135,6 +135,19 @@ def facts_of(till: SpendRig, order: Order) -> set[str]:
     return till.store.names(f"ledger/{order.call}/")
 
 
+async def die_behind(till: SpendRig, order: Order, fact: str) -> None:
+    """Buy, and die when this fact has been written."""
+
+    def die(operation: str, key: str) -> None:
+        if operation == "created" and key.endswith(f"{fact}.json"):
+            raise Crash
+
+    till.store.fault = die
+    with pytest.raises(Crash):
+        await till.buy(order)
+    till.store.fault = lambda *_: None
+
+
 async def test_a_call_is_bought_with_its_own_key_and_recorded(till):
     order = an_order()
     await till.buy(order)
@@ -638,15 +651,7 @@ async def test_a_refusal_that_is_recorded_late_does_not_end_what_another_run_sen
 async def test_a_refusal_whose_run_died_before_it_settled_it_counts_for_every_later_run(till, shared):
     order = an_order()
     till.api.answers = [ModerationRefused("no such words", status=400)]
-
-    def die(operation, key):
-        if operation == "created" and key.endswith("a1-send-2.json"):
-            raise Crash
-
-    till.store.fault = die
-    with pytest.raises(Crash):
-        await till.buy(order)
-    till.store.fault = lambda *_: None
+    await die_behind(till, order, "a1-send-2")
     later = await SpendRig(**shared, writer="run-c").open()
     await later.buy(order)
     assert (len(later.api.posts), later.stage(order)) == (1, Stage.REFUSED)
@@ -657,15 +662,7 @@ async def test_a_refusal_that_cannot_be_sent_again_is_not_bought_with_another_at
     """Its run died before it decided anything; the next one has another account, so that its bytes are others'."""
     order = an_order()
     till.api.answers = [RequestRefused("no", status=400)]
-
-    def die(operation, key):
-        if operation == "created" and key.endswith("a1-refused-1.json"):
-            raise Crash
-
-    till.store.fault = die
-    with pytest.raises(Crash):
-        await till.buy(order)
-    till.store.fault = lambda *_: None
+    await die_behind(till, order, "a1-refused-1")
     await other.ledger.load()
     other.spender._account = "another"
     await other.buy(order)

@@ -115,8 +115,9 @@ def main() -> None:
     from prefect.settings import get_current_settings  # noqa: PLC0415
     from starlette.middleware.trustedhost import TrustedHostMiddleware  # noqa: PLC0415
 
-    lay_out_first_database(get_current_settings())
-    settings = get_current_settings().server
+    current = get_current_settings()
+    lay_out_first_database(current)
+    settings = current.server
     guarded = OwnPagesOnly(create_app(final=True), settings.api.cors_allowed_origins.split(","))
     uvicorn.run(  # as `prefect server start` does it
         TrustedHostMiddleware(guarded, own_hosts(os.environ), www_redirect=False),

@@ -47,7 +47,7 @@ async def freeze(wanted: Wanted, store: Store, ledger: Ledger, clock: Clock) -> 
         newest = await read_newest(store, wanted.edition)
         if newest is not None and await _is_to_be_taken_up(wanted, newest, store, ledger):
             return newest
-        if newest is not None and newest.number != wanted.seen:
+        if (newest.number if newest else 0) != wanted.seen:
             raise PlanOutdated
         revision, content = await _next(wanted, newest, store, ledger, clock)
         if await store.create(wanted.edition.key(f"plan-r{revision.number}.json"), content):
