@@ -79,8 +79,8 @@ that nobody has is the one that a person adopts for it."""
 
 UNKNOWABLE = re.compile(r"I[1236] ")
 """An answer names the task of a purchase whose own answer nobody has heard. At that moment nothing contradicts it, so
-the task is taken for this purchase's, with all that follows. Where keys are remembered, sending the other purchase again
-contradicts it later; adloom flags both then, and leaves the tasks where they are: that is excused, and could be better.
+the task is taken for this purchase's, with all that follows. Where keys are remembered, sending the other purchase
+again contradicts it later; adloom flags both then and leaves the tasks where they are. Excused; it could be better.
 """
 
 POST_ANSWERS = (
