@@ -23,6 +23,7 @@ from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, Read
 from adloom.core.facts import Stage
 from adloom.core.outcomes import Status, outcomes
 from adloom.core.records import ImageFate
+from adloom.guards import image_memory
 from adloom.guards.backlog import Backlog
 from adloom.guards.gate import Gate
 
@@ -666,6 +667,44 @@ async def test_only_so_many_images_are_under_way_at_once(room):
     await asyncio.gather(*(room.archive(f"c-{number}") for number in range(5)))
     assert most == IMAGES_AT_ONCE
     assert len(room.assets()) == 75
+
+
+@pytest.fixture
+def room_for_one(room, monkeypatch):
+    """One run whose memory has room for one image at once."""
+    monkeypatch.setattr(image_memory, "HELD_BYTES", 1)
+    monkeypatch.setattr(image_memory, "LEAST_IMAGES", 1)
+    monkeypatch.setattr(image_memory, "FIRST_IMAGES", 1)
+    return room
+
+
+async def test_no_image_is_downloaded_before_those_that_fill_the_memory_are_stored(room_for_one):
+    put, stored = room_for_one.store.create, []
+
+    async def create(key, content, **rest):
+        await room_for_one.clock.sleep(1)
+        if "/assets/" in key:
+            stored.append(len(room_for_one.api.downloads))
+        return await put(key, content, **rest)
+
+    room_for_one.store.create = create
+    await room_for_one.completed(*LINKS)
+    await room_for_one.archive()
+    assert stored == [1, 2, 3]
+
+
+async def test_an_image_whose_next_try_is_waited_for_keeps_no_other_from_the_memory(room_for_one):
+    room_for_one.api.contents = {link: [DownloadFailed("503")] for link in LINKS[:2]}
+    await room_for_one.completed(*LINKS)
+    assert len(await room_for_one.archive()) == 3
+    assert room_for_one.api.downloads[:3] == LINKS
+
+
+async def test_look_alikes_and_other_images_of_a_task_do_not_wait_for_each_other_for_ever(room_for_one):
+    room_for_one.api.contents = {link: [DownloadFailed("503"), of_alike(link)] for link in ALIKE}
+    await room_for_one.completed(ALIKE[0], LINKS[0], ALIKE[1], LINKS[1], n=4)
+    async with asyncio.timeout(10):
+        assert len(await room_for_one.archive()) == 4
 
 
 async def test_no_link_leaves_the_ledger(room):

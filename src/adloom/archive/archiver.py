@@ -29,6 +29,7 @@ from adloom.core.planned import Variant
 from adloom.core.records import Image, ImageFate, images_record
 from adloom.core.task import Download, Picture
 from adloom.guards.backlog import Backlog
+from adloom.guards.image_memory import ImageMemory
 from adloom.ledger.edition import Edition
 from adloom.ledger.ledger import Ledger
 from adloom.world import World
@@ -36,7 +37,9 @@ from adloom.world import World
 log = logging.getLogger(__name__)
 
 IMAGES_AT_ONCE = 32
-"""Images between the first byte of a download and the last of its put, for the whole process."""
+"""Images between the first byte of a download and the last of its put, or between two tries, for the whole process.
+``guards/image_memory`` says how many of them may hold their bytes.
+"""
 
 _EXTENSIONS = ("jpg", "png", "webp", "avif", "gif", "bmp")
 
@@ -51,6 +54,7 @@ class Archiver:
         self._decoder = world.decoder
         self._fetcher = Fetcher(world)
         self._backlog = backlog
+        self._memory = ImageMemory(most_images=IMAGES_AT_ONCE)
 
     async def archive(self, call: str) -> None:
         """Archive every image of a completed call that is not archived yet, and record what became of each.
@@ -120,11 +124,13 @@ class Archiver:
         assert completed is not None  # noqa: S101 - links come from this fact
         inherited = completed.writer != self._ledger.writer
         ended = completed.unix_s
+        share = self._memory.share()
         target = Target(
             link,
             dies=ended + LINKS_LIVE_S,
             fresh=partial(siblings.fresh, link),
             keep=partial(self._keep, facts, index, siblings),
+            share=share,
         )
 
         async def left_behind() -> Image | None:
@@ -134,7 +140,7 @@ class Archiver:
             await self._show(existing[0], existing[-1])
             return _image(index, number, fate, *existing)
 
-        async with self._backlog.place(ended):
+        async with self._backlog.place(ended), share:
             try:
                 if self._fetcher.is_over(target) and (left := await left_behind()) is not None:
                     return left

@@ -20,6 +20,7 @@ from adloom.core.links import are_alike, joined, renewals
 from adloom.core.records import Image
 from adloom.core.results import second_reading_after_s
 from adloom.core.task import Download, Picture
+from adloom.guards.image_memory import Share
 from adloom.ports import Clock, ImageApi
 from adloom.world import World
 
@@ -45,6 +46,8 @@ class Target:
     """Unix time from which the link may be dead."""
     fresh: Callable[[str], Awaitable[str]]
     keep: Callable[[Download], Awaitable[None]]
+    share: Share
+    """Of the memory: taken when bytes come, and left taken with the image that is returned."""
 
 
 class Fetcher:
@@ -62,8 +65,10 @@ class Fetcher:
         """A reading of a task that all of its images share."""
         return TaskReading(self._api, self._clock, task, SHARED_READING_S * self._scale)
 
-    async def found(self, target: Target) -> tuple[str, Download, Picture]:
+    async def found(self, target: Target, *, keeps_share: bool = False) -> tuple[str, Download, Picture]:
         """The image, with its bytes as received and the link that brought it.
+
+        ``keeps_share``: the share of the memory is kept between tries, since others wait for what the caller holds.
 
         Raises DownloadFailed when it cannot be fetched this time, and LinkExpired when it never can: its link's
         lifetime is over and it brought nothing, and seconds later neither did the link that the task shows now.
@@ -73,6 +78,8 @@ class Fetcher:
         trouble: DownloadError = DownloadFailed("nothing was tried")
         for tried in range(DOWNLOAD_TRIES):
             if tried:
+                if not keeps_share:
+                    target.share.give_back()
                 await self._wait(tried - 1, at_least_s=0.0 if over_since is None else self._second_look_s)
             fresh = await _fresh(target, link) if doubted else None
             link = fresh or link
@@ -105,10 +112,12 @@ class Fetcher:
 
     async def _try(self, link: str, target: Target) -> tuple[Download, Picture] | DownloadError:
         """One try: the image, or what came instead. LinkExpired covers everything that a dead link may return."""
+        await target.share.take()
         try:
             download = await self._api.download(link)
         except DownloadError as error:
             return error
+        target.share.note(len(download.content))
         try:
             picture = await self._decoder.decode(download.content)
         except PictureUnjudged as error:  # the same bytes again are not judged either
@@ -231,8 +240,9 @@ class Siblings:
             found = await self._fetcher.found(target)
             async with self._one_at_a_time:
                 return await self._own(index, target, *found)
+        await target.share.take()  # before the lock, for which those wait that have their share
         async with self._one_at_a_time:
-            return await self._own(index, target, *await self._fetcher.found(target))
+            return await self._own(index, target, *await self._fetcher.found(target, keeps_share=True))
 
     async def _own(
         self, index: int, target: Target, link: str, download: Download, picture: Picture

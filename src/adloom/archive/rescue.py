@@ -22,6 +22,7 @@ from adloom.core.facts import Attempt, task_name
 from adloom.core.records import Image, ImageFate, images_record
 from adloom.core.results import Reading, Verdict, images_billed, judge, second_reading_after_s
 from adloom.core.task import Download, Picture, Task, TaskState
+from adloom.guards.image_memory import ImageMemory
 from adloom.ledger.claims import claims_of, hold
 from adloom.ledger.edition import Edition, to_json, utc
 from adloom.ledger.index import open_editions
@@ -165,6 +166,7 @@ class Rescuer:
                 dies=made + POLL_FOR_S,  # when it ended is not known
                 fresh=partial(siblings.fresh, link),
                 keep=partial(self._keep, f"{stem}-{index}"),
+                share=ImageMemory(most_images=1).share(),  # one image after the other
             )
             try:
                 images.append(await self._save_one(siblings, index, target, f"{stem}-{index}"))
