@@ -44,6 +44,8 @@ class Rules:
     """A decision to send is create-once and stands before the POST."""
     look_again: bool = True
     """After the decision the ledger is read once more, and anything that was said about the call stops the POST."""
+    end_by_deciding: bool = True
+    """A refusal ends an attempt only with the decision that nobody sends it again, which one run alone can make."""
     unknown_is_not_free: bool = True
     """An answer that was lost does not make a new attempt possible."""
     resend_only_where_proven: bool = True
@@ -222,6 +224,10 @@ class Search:
             case "refused" | "silence":
                 fact = "refused" if step.at == "refused" else "unknown"
                 yield f"{fact} is written down", self._note(state, run, call, step.attempt, fact, step.send)
+            case "ending":
+                yield from self._end(state, run, call, step)
+            case "ended":
+                yield "takes the refusal for final", self._note(state, run, call, step.attempt, "free", 0)
             case "listed" | "weighed" | "chosen" | "claimed":
                 yield from self._eliminate(state, run, call, step)
             case "failed once":
@@ -242,8 +248,7 @@ class Search:
         elif stage == "waiting":
             if latest.sends < self.api.sends[call]:
                 yield "plans to send again", self._at(state, run, call, Step("planned", number, latest.sends + 1))
-            yield "withdraws", self._note(state, run, call, number, "withdrawn", 0)
-            yield "takes the refusal for final", self._note(state, run, call, number, "free", 0)
+            yield "plans to end it", self._at(state, run, call, Step("ending", number, latest.sends + 1))
         elif stage == "sending" and latest.owner != run:
             yield "takes over", self._note(state, run, call, number, "unknown", latest.sends)
         elif stage == "unknown":
@@ -281,6 +286,17 @@ class Search:
             return
         after = self._note(state, run, call, step.attempt, "decided", step.send)
         yield "decides to send", self._at(after, run, call, step._replace(at="decided"))
+
+    def _end(self, state: State, run: int, call: int, step: Step) -> Iterator[tuple[str, State]]:
+        if not self.rules.end_by_deciding:
+            yield "takes the refusal for final", self._note(state, run, call, step.attempt, "free", 0)
+            return
+        attempt = state.ledger[call][step.attempt]
+        if attempt.sends >= step.send or attempt.withdrawn:
+            yield "somebody else has decided", self._at(state, run, call, Step())
+            return
+        after = self._note(state, run, call, step.attempt, "withdrawn", 0)
+        yield "decides that nobody sends it again", self._at(after, run, call, Step("ended", step.attempt))
 
     def _look_again(self, state: State, run: int, call: int, step: Step) -> Iterator[tuple[str, State]]:
         attempts = state.ledger[call]
@@ -489,6 +505,7 @@ APIS = {
     "forgets keys, no list, a person releases": Api(lists=False, attempts=(2, 1), released=True),
     "forgets keys, no list": Api(lists=False, attempts=(2, 1)),
     "forgets keys, a list": Api(),
+    "forgets keys, sends again after a refusal": Api(lists=False, sends=(2, 1)),
     "remembers keys, proven": Api(remembers_keys=True, proven=True, lists=False, sends=(2, 2)),
     "remembers keys, proven, a list": Api(remembers_keys=True, proven=True, sends=(2, 1)),
 }
@@ -496,8 +513,9 @@ APIS = {
 WITHOUT: dict[tuple[str, ...], Api] = {
     ("intent_first",): APIS["forgets keys, no list"],
     ("look_again",): Api(lists=False, attempts=(2, 1), released=True),
+    ("end_by_deciding",): APIS["forgets keys, sends again after a refusal"],
     ("unknown_is_not_free",): APIS["forgets keys, no list"],
-    ("resend_only_where_proven",): Api(lists=False, sends=(2, 1)),
+    ("resend_only_where_proven",): APIS["forgets keys, sends again after a refusal"],
     ("fail_twice", "look_at_former"): APIS["forgets keys, no list"],
     ("list_then_rivals_then_claims",): APIS["forgets keys, a list"],
     ("rivals_count",): APIS["forgets keys, a list"],
