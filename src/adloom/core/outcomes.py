@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
+from functools import reduce
 from typing import TypeAlias
 
 from adloom.core.ended import Ended
@@ -160,12 +161,8 @@ class Outcomes(Mapping[str, Outcome]):
                 self._calls[variant.key] = (*self._calls.get(variant.key, ()), call)
 
     def __getitem__(self, key: str) -> Outcome:
-        best: _End | None = None
-        for call in self._calls[key]:
-            best = _better(best, self._ends_of(call)[key])
-        if best is None:
-            raise KeyError(key)
-        return _flagged(best[1], self._shared.get(best[1].task, ""))
+        _, best = reduce(_better, (self._ends_of(call)[key] for call in self._calls[key]))
+        return _flagged(best, self._shared.get(best.task, ""))
 
     def _ends_of(self, call: str) -> dict[str, _End]:
         """The ends of a call's variants; those of the calls asked about last are at hand."""
