@@ -24,8 +24,7 @@ ANSWER_S = 1.0
 """The answers that fill a minute are waited for in such steps."""
 AT_ONCE = 4
 PART_AT_ONCE = 16
-"""Beyond what was ever accepted, so many submits are sent before an answer is waited for, or a sixteenth of those running.
-"""
+"""So many submits go out beyond what was ever accepted before an answer is waited for, or a sixteenth of what runs."""
 
 
 class Ceiling:
