@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -43,10 +43,10 @@ def parse_json(content: bytes) -> object:
         raise ValueError("it is nested too deeply") from error
 
 
-def from_json(content: bytes, key: str) -> dict[str, Any]:
+def from_json(content: bytes, key: str, parse: Callable[[bytes], object] = parse_json) -> dict[str, Any]:
     """A stored record. Raises RecordUnreadable when it is not a JSON object."""
     try:
-        record = parse_json(content)
+        record = parse(content)
     except ValueError as error:
         raise RecordUnreadable(
             f"{key} is damaged", remedy="Run `adloom verify` on the edition; restore this object from a backup."

@@ -19,7 +19,7 @@ from adloom.core.errors import StoreUnavailable
 from adloom.core.facts import SCHEMA, CallFacts, Stage, fold, task_name
 from adloom.core.records import ImageFate, Record
 from adloom.ledger.edition import Edition, from_json, to_json, utc
-from adloom.ledger.packing import Entry, Records, entries_of, pack_seal
+from adloom.ledger.packing import Entry, Records, entries_of, pack_seal, read_seal
 from adloom.ports import Clock, Store
 
 log = logging.getLogger(__name__)
@@ -318,5 +318,5 @@ class Ledger:
 
 def _opened(content: bytes, key: str) -> tuple[dict[str, dict[str, dict[str, Any]]], bytes]:
     """The calls of a seal, and the seal packed; none where it cannot be used: it is never the only copy."""
-    seal = from_json(content, key)
+    seal = from_json(content, key, read_seal)
     return (seal["calls"], pack_seal(content)) if seal.get("schema") in _SEAL_SCHEMAS else ({}, b"")

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from adloom.core.records import Record
+from adloom.ledger.edition import parse_json
 from adloom.ports import Spool
 
 UNPACKED_CALLS = 1000
@@ -110,7 +111,8 @@ class Records:
             return self._open_seals[begins]
         self._seals.seek(begins)
         size_bytes = int.from_bytes(self._seals.read(_SIZE_BYTES))
-        calls = self._open_seals[begins] = sealed_calls(zlib.decompress(self._seals.read(size_bytes)))
+        calls: dict[str, dict[str, dict[str, Any]]] = read_seal(zlib.decompress(self._seals.read(size_bytes)))["calls"]
+        self._open_seals[begins] = calls
         if len(self._open_seals) > OPEN_SEALS:
             self._open_seals.popitem(last=False)
         return calls
@@ -131,10 +133,9 @@ def pack_seal(content: bytes) -> bytes:
     return zlib.compress(content, _FASTEST)
 
 
-def sealed_calls(content: bytes) -> dict[str, dict[str, dict[str, Any]]]:
-    """The calls of a seal: of each its entries, by name. Raises as reading JSON and its parts does."""
-    calls: dict[str, dict[str, dict[str, Any]]] = _from_text(content)["calls"]
-    return calls
+def read_seal(content: bytes) -> Any:  # noqa: ANN401 - JSON
+    """A seal as written: most of what resuming reads. Raises ValueError when it is not JSON."""
+    return _from_text(content)
 
 
 def entries_of(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Entry]:
@@ -149,9 +150,8 @@ def _to_text(value: object) -> bytes:
         return _ODD + json.dumps(value, separators=(",", ":")).encode()
 
 
-def _from_text(text: bytes) -> dict[str, Any]:
+def _from_text(text: bytes) -> Any:  # noqa: ANN401 - JSON
     try:
-        found: dict[str, Any] = json.loads(text) if text.startswith(_ODD) else orjson.loads(text)
+        return parse_json(text) if text.startswith(_ODD) else orjson.loads(text)
     except ValueError:
-        found = json.loads(text)
-    return found
+        return parse_json(text)
