@@ -2,6 +2,7 @@ import asyncio
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import pairwise
+from random import Random
 
 import pytest
 from support.fakes import (
@@ -394,6 +395,14 @@ async def test_a_429_is_sent_again_under_the_same_key_after_a_while(till):
         "a1-intent", "a1-refused-1", "a1-send-2", "a1-refused-2", "a1-send-3", "a1-accepted.task-003",
     }  # fmt: skip
     assert till.reserved() == 2 * PRICE
+
+
+async def test_the_wait_after_a_429_without_advice_doubles_from_two_seconds(till, monkeypatch):
+    monkeypatch.setattr(Random, "random", lambda _self: 1.0)
+    till.api.answers = [Throttled("429", status=429)] * 4
+    await till.buy(an_order())
+    times = [post.at for post in till.api.posts]
+    assert [after - before for before, after in pairwise(times)] == pytest.approx([2, 4, 8, 16], rel=0.01)
 
 
 async def test_the_same_bytes_are_sent_again(till):
