@@ -65,6 +65,8 @@ class Ceilings:
         self._accepted: deque[float] = deque()
         self._most_running = 0
         self._most_in_a_minute = 0
+        self._doubtful = inf
+        """So many submits a minute may have been the limit where the tasks explained a 429 as well."""
 
     @property
     def tasks(self) -> float:
@@ -84,7 +86,10 @@ class Ceilings:
         self._running += 1
         self._accepted.append(self._clock.monotonic())
         self._most_running = max(self._most_running, self._running)
-        self._most_in_a_minute = max(self._most_in_a_minute, self._in_the_last_minute())
+        minute = self._in_the_last_minute()
+        self._most_in_a_minute = max(self._most_in_a_minute, minute)
+        if minute > self._doubtful:
+            self._doubtful = inf
 
     def end(self) -> None:
         """A task has ended."""
@@ -95,6 +100,7 @@ class Ceilings:
         now, minute = self._clock.monotonic(), self._in_the_last_minute()
         if self._running and self._running >= self._most_running:
             self._tasks.meet(self._running, pause_s, now)
+            self._doubtful = minute if minute >= self._most_in_a_minute else inf
             return True
         if minute and minute >= self._most_in_a_minute:
             self._submits.meet(minute, pause_s, now)
@@ -109,7 +115,7 @@ class Ceilings:
         """
         out, minute = self._running + self._asked, self._in_the_last_minute() + self._asked
         is_new = out >= self._most_running or minute >= self._most_in_a_minute
-        few = max(AT_ONCE, self._most_running // PART_AT_ONCE)
+        few = 1 if minute > self._doubtful else max(AT_ONCE, self._most_running // PART_AT_ONCE)
         return (is_new and self._asked >= few) or out >= self.tasks
 
     def wait_s(self) -> float:

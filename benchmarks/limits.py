@@ -1,0 +1,92 @@
+"""How much of the API's limits a run uses, and how many of its purchases they refuse. Loopback only; some six minutes.
+
+    python benchmarks/limits.py [CALLS]
+
+The sandbox allows so many tasks at once, or so many purchases a minute, and tells nobody. As all tasks take equally
+long, what is not used shows how long a place stays empty. Both runs go on at once: they wait more than they compute.
+"""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+ADLOOM = str(Path(sys.executable).with_name("adloom"))
+TASK_S = 20
+IN_FLIGHT = 100
+PAUSED_S = 90
+"""What is used is counted from then on: the pause of a minute after the first refusal is the API's own wish."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What the sandbox allows, as its switch has it. A purchase holds its place for ``holds_s``."""
+
+    switch: str
+    value: int
+    holds_s: float
+
+    def __str__(self) -> str:
+        return f"{self.switch} {self.value}"
+
+
+LIMITS = (Limit("running_tasks_limit", 20, TASK_S), Limit("requests_per_minute", 60, 60))
+
+
+@contextmanager
+def sandbox(limit: Limit) -> Iterator[str]:
+    command = [sys.executable, "-m", "adloom.sandbox", "--port", "0", "--fast-pictures", "--exit-with-parent"]
+    command += ["--task-seconds", str(TASK_S), "--set", f"{limit.switch}={limit.value}"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdin is not None
+        yield server.stdout.readline().strip()
+        server.stdin.close()
+
+
+def shown(base_url: str, what: str) -> Any:  # noqa: ANN401 - JSON
+    with urlopen(f"{base_url}/_sandbox/{what}") as answer:
+        return json.load(answer)
+
+
+def used(limit: Limit, times: list[float]) -> float:
+    """The part of what is allowed that was used, from the first purchase after the pause to the last one."""
+    later = [time for time in times if time > times[0] + PAUSED_S]
+    return len(later) * limit.holds_s / (limit.value * (later[-1] - later[0] + limit.holds_s))
+
+
+def measured(limit: Limit, calls: int) -> str:
+    with tempfile.TemporaryDirectory() as root, sandbox(limit) as base_url:
+        rows = Path(root) / "rows.csv"
+        with rows.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerows([("id", "prompt"), *((f"r{n}", f"cup number {n}") for n in range(calls))])
+        command = [ADLOOM, "run", str(rows), "--budget-usd", "9999", "--size", "1:1", "--direct", "--yes"]
+        command += ["--in-flight", str(IN_FLIGHT), "--archive", f"{root}/archive"]
+        settings = {**os.environ, "EVOLINK_BASE_URL": base_url, "EVOLINK_API_KEY": "sk-bench"}
+        subprocess.run(command, env=settings, check=True, stdout=subprocess.DEVNULL)
+        times = sorted(charge["time"] for charge in shown(base_url, "charges"))
+        refused = shown(base_url, "state")["posts_received"] - len(times)
+    share = refused / (refused + calls)
+    return f"{limit}: {calls} calls, {refused} refused ({share:.1%}), {used(limit, times):.0%} used"
+
+
+def main() -> None:
+    calls = int(sys.argv[1]) if len(sys.argv) > 1 else 300
+    with ThreadPoolExecutor(len(LIMITS)) as pool:
+        for line in pool.map(lambda limit: measured(limit, calls), LIMITS):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
