@@ -358,6 +358,26 @@ async def test_equal_images_of_one_reading_are_all_kept_each_fetched_once(room, 
         assert sorted(room.api.downloads) == links
 
 
+async def test_a_link_that_brings_another_variants_picture_gives_way_to_the_one_picture_that_is_left(room):
+    """Two of three pictures are equal. The third link is refused, and its renewal brings the first picture, slowly."""
+    renewed, at_last = f"{LINKS[2]}?sig=2", f"{LINKS[2]}?sig=3"
+    room.api.contents = {LINKS[0]: [b"image x"] * 9, LINKS[1]: [b"image y"] * 9, LINKS[2]: [LinkExpired("403")] * 9}
+    room.api.contents |= {renewed: [b"image x"] * 9, at_last: [b"image y"] * 9}
+    shown = iter([renewed])
+    room.api.state_of = lambda task: completed(task, *LINKS[:2], next(shown, at_last))
+    download = room.api.download
+
+    async def slow(url):
+        await room.clock.sleep(2)
+        return await download(url)
+
+    room.api.download = slow
+    await room.completed(*LINKS)
+    images = await room.archive()
+    stored = sorted(room.store.objects[EDITION.key(image.key)] for image in images.values())
+    assert stored == [b"image x", b"image y", b"image y"]
+
+
 async def test_damaged_bytes_in_place_of_a_picture_that_another_variant_has_are_kept(room):
     """The second variant took the first picture when its own link was refused; that link brings nothing whole."""
     room.api.contents = {ALIKE[0]: [of_alike(ALIKE[0])] * 9, ALIKE[1]: [PAGE] * 9}
@@ -439,7 +459,7 @@ async def test_look_alikes_that_are_really_equal_fill_a_variant_each(room):
 
 
 @pytest.mark.parametrize("answer", [LINKS, [LINKS[0], LINKS[2]], []], ids=["the same links", "fewer links", "no links"])
-async def test_a_link_that_stays_dead_is_lost_with_its_reason_when_it_has_had_its_time(room, answer):
+async def test_a_link_that_stays_dead_is_lost_with_its_reason_when_it_has_had_its_time(room, answer, caplog):
     room.api.contents[LINKS[1]] = [LinkExpired("410: gone")] * 99
     room.api.state_of = lambda task: completed(task, *answer)
     await room.completed(*LINKS)
@@ -447,6 +467,7 @@ async def test_a_link_that_stays_dead_is_lost_with_its_reason_when_it_has_had_it
     images = await room.archive()
     assert [images[index].fate for index in range(3)] == ["archived", "lost", "archived"]
     assert "lost" in images[1].reason
+    assert "image 2 of call c-1 is lost" in caplog.text
     assert room.ledger.facts("c-1").stage is Stage.ARCHIVED
 
 
@@ -621,6 +642,17 @@ async def test_two_variants_whose_names_collide_keep_an_asset_each(room, shared,
     assert room.store.objects[EDITION.key(first.key)] == picture_bytes(LINKS[0])
     assert room.store.objects[EDITION.key(second.key)] == picture_bytes(LINKS[1])
     assert (first.sha256, second.sha256) == tuple(hashlib.sha256(picture_bytes(link)).hexdigest() for link in LINKS[:2])
+
+
+async def test_another_calls_asset_of_the_same_name_is_not_taken_for_an_image_whose_link_has_died(room, shared):
+    await room.completed(LINKS[0], n=1, call="c-1", keys=["ab12cd" + "0" * 58])
+    await room.completed(LINKS[1], n=1, call="c-2", keys=["ab12cd" + "f" * 58])
+    await room.archive("c-1")
+    room.api.contents[LINKS[1]] = [LinkExpired("410")] * 99
+    room.api.state_of = lambda task: completed(task, LINKS[1])
+    room.clock.advance(24 * 3600)
+    later = await a_later_room(shared)
+    assert (await later.archive("c-2"))[0].fate is ImageFate.LOST
 
 
 async def test_an_outage_of_the_store_is_no_loss(room, shared):

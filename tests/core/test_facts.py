@@ -403,6 +403,11 @@ def test_an_image_is_not_believed_to_be_gone_before_its_link_has_had_24_hours(fa
     assert _fates(archived(an_image(0, fate), hours=24)) == {0: fate}
 
 
+def test_an_image_that_was_given_up_stays_so_where_the_record_of_its_tasks_end_is_gone():
+    facts = {"a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-archived-1": archived(an_image(0, "lost"))}
+    assert [image.fate for image in fold("c-1", facts).latest.images] == [ImageFate.LOST]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "stands"),
     [

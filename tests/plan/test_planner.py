@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from support.fakes import PRICE, a_row, few, references, rows
 
 from adloom.core.campaign import Grouping
+from adloom.core.delivery import Wanted
 from adloom.core.errors import SettingInvalid
 from adloom.core.limits import IMAGES_PER_CALL, REFERENCES_AND_IMAGES
 from adloom.core.outcomes import Outcome, Status
@@ -266,3 +267,12 @@ def test_what_is_asked_for_of_the_whole_is_the_whole():
     assert asked.credits == totals.credits > 0
     assert (asked.dearest_call, asked.images_by_kind) == (totals.dearest_call, totals.images_by_kind)
     assert not asked.found
+
+
+def test_what_is_delivered_counts_each_channel_and_each_kind_of_master_once():
+    wishes = [("meta-feed", "meta-story"), ("meta-feed", "original"), ("original",), ()]
+    given_rows = [a_row(f"row-{n}", variants=2, delivery=Wanted(channels)) for n, channels in enumerate(wishes)]
+    saving = _plan(given_rows)[1].saving
+    assert (len(saving.channels), len(saving.masters)) == (2, 1)
+    assert (saving.images, saving.images_one_each) == (4, 6)
+    assert (saving.credits, saving.credits_one_each) == (4 * PRICE, 6 * PRICE)

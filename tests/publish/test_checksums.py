@@ -16,13 +16,22 @@ from torture.simulation import quiet
 from adloom.core.errors import AdloomError
 from adloom.core.process import Process
 from adloom.ledger.heartbeats import Heartbeat
-from adloom.publish.checksums import READINGS, Damage, verify, write_checksums
+from adloom.publish.checksums import READINGS, Damage, are_noted, verify, write_checksums
 from adloom.targets import WallClock, new_ledger, open_store, open_target
 
 
 async def test_a_clean_archive_has_no_findings(shop: SandboxRig):
     await an_archive(shop)
     assert await findings(shop) == []
+
+
+async def test_an_object_is_noted_as_it_is_now(shop: SandboxRig):
+    folder = await an_archive(shop)
+    store, edition = open_target(str(folder), shop.settings)
+    assert await are_noted(store, edition, ["manifest.json", "gallery.html"])
+    (folder / "gallery.html").write_text("edited")
+    assert not await are_noted(store, edition, ["manifest.json", "gallery.html"])
+    assert not await are_noted(store, edition, ["no-such-page.html"])
 
 
 def objects(folder: Path) -> list[Path]:
