@@ -136,6 +136,21 @@ async def test_a_run_that_plans_and_ends_while_another_one_reads_is_no_sign_of_a
     assert not past.lacking(Ledger(store, EDITION, ManualClock(), "run-a"))
 
 
+LESS = {"credits_charged": Decimal("4.59")}
+
+
+@pytest.mark.parametrize(("facts", "lost"), [({"facts": 0}, {}), ({"facts": 1}, LESS), ({}, LESS)])
+async def test_a_charge_that_was_corrected_is_no_loss_where_every_fact_is_still_there(facts, lost):
+    store = MemoryStore()
+    store.objects[EDITION.key("plan-r1.json")] = to_json({"revision": 1, "found": {"calls": 0}})
+    manifest = {"plan_revision": 1, "totals": {"credits_charged": 4.59}, **facts}
+    store.objects[EDITION.key("manifest.json")] = to_json(manifest)
+    past = await read_past(store, EDITION)
+    assert past is not None
+    lack = past.lacking(Ledger(store, EDITION, ManualClock(), "run-a"))
+    assert dict(lack.totals) == lost
+
+
 def facts_told(shop: SandboxRig) -> int:
     return int(json.loads((shop.edition() / "manifest.json").read_bytes())["facts"])
 

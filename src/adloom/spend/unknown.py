@@ -327,8 +327,6 @@ class UnknownPurchases:
     async def _is_its_own(self, edition: Edition, call: str, attempt: int, answer: str) -> bool:
         """Whether the task of an answer is claimed for it. Until then the API may have answered with another's id."""
         name = answer.split("-accepted.", 1)[1]
-        if edition == self._ledger.edition and self._ledger.claimed.get(name) == (call, attempt):
-            return True
         return await is_claimed_for(self._store, (edition.prefix, call, attempt), name)
 
     async def _adopt(self, order: Order, facts: CallFacts, task_id: str, *, via: str) -> None:
