@@ -60,9 +60,10 @@ def shown(base_url: str, what: str) -> Any:  # noqa: ANN401 - JSON
 
 
 def used(limit: Limit, times: list[float]) -> float:
-    """The part of what is allowed that was used, from the first purchase after the pause to the last one."""
+    """The part of what is allowed that was used after the pause, in as many whole ``holds_s`` as there were."""
     later = [time for time in times if time > times[0] + PAUSED_S]
-    return len(later) * limit.holds_s / (limit.value * (later[-1] - later[0] + limit.holds_s))
+    spans = int((later[-1] - later[0]) // limit.holds_s)
+    return sum(time < later[0] + spans * limit.holds_s for time in later) / (limit.value * spans)
 
 
 def measured(limit: Limit, calls: int) -> str:

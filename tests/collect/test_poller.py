@@ -3,9 +3,10 @@
 import asyncio
 from collections import Counter
 from random import Random
+from statistics import mean
 
 import pytest
-from support.fakes import ManualClock, completed, until
+from support.fakes import ManualClock, ScriptedApi, completed, until
 from support.polling import INTERVAL_S, failed, running
 
 from adloom.collect.completion import Unreachable
@@ -13,6 +14,7 @@ from adloom.collect.poller import ABSENT_INTERVALS, PATIENCE_INTERVALS, STUCK_IN
 from adloom.core.errors import AccountStopped, ReadFailed
 from adloom.core.exits import StopReason
 from adloom.core.task import Task, TaskState
+from adloom.guards.gate import Gate
 
 
 def processing(task_id: str) -> Task:
@@ -61,6 +63,31 @@ async def test_a_later_task_of_a_kind_is_read_when_most_of_its_kind_had_ended(po
     await poller.watch("t2", clock.now(), KIND)
     assert api.reads[0][0] - took_s > 2 * INTERVAL_S
     assert len(api.reads) <= 2
+
+
+async def lateness_s(*, is_scarce: bool) -> float:
+    """How long after their ends tasks of 12 to 30 s are seen to have ended, on average, with 20 places."""
+    clock, took = ManualClock(), Random(2)
+    api, ends, late = ScriptedApi(clock), {}, []
+    api.state_of = lambda task: completed(task, "u") if clock.monotonic() >= ends[task] else processing(task)
+    poller = Poller(
+        api=api, gate=Gate(), clock=clock, random=Random(1), interval_s=INTERVAL_S, is_scarce=lambda: is_scarce
+    )
+
+    async def one_after_the_other(place: int) -> None:
+        for number in range(30):
+            task = f"t{place}-{number}"
+            ends[task] = clock.monotonic() + took.uniform(12, 30)
+            await poller.watch(task, clock.now(), KIND)
+            late.append(clock.monotonic() - ends[task])
+
+    async with running(poller):
+        await asyncio.gather(*(one_after_the_other(place) for place in range(20)))
+    return mean(late)
+
+
+async def test_an_end_is_seen_sooner_where_it_makes_room_for_a_purchase():
+    assert await lateness_s(is_scarce=True) < 0.6 * await lateness_s(is_scarce=False)
 
 
 async def test_failures_tell_nothing_of_how_long_others_take_and_one_more_goes_ahead(poller, api, clock):

@@ -3,7 +3,7 @@ from statistics import mean
 
 import pytest
 
-from adloom.core.durations import PATIENCE_INTERVALS, SCOUTS, SHARE, Durations
+from adloom.core.durations import PATIENCE_INTERVALS, SCARCE, SCOUTS, USUAL, Durations
 
 KIND = ("model", "2K", 5)
 INTERVAL_S = 3.0
@@ -55,7 +55,9 @@ def test_a_fast_kind_is_not_read_sooner_than_half_an_interval(durations):
 
 
 @pytest.mark.parametrize("was_s", [3.0, 60.0])
-def test_the_first_reading_follows_the_tasks_up_and_down(durations, was_s):
+@pytest.mark.parametrize("schedule", [USUAL, SCARCE])
+def test_the_first_reading_follows_the_tasks_up_and_down(durations, schedule, was_s):
+    durations.schedule = schedule
     random = Random(1)
     learned(durations, was_s)
     found = []
@@ -64,8 +66,8 @@ def test_the_first_reading_follows_the_tasks_up_and_down(durations, was_s):
         completed = random.uniform(20, 30) <= age_s
         durations.learn(KIND, age_s, unfinished_s=0, completed=completed, is_first=True)
         found.append(completed)
-    assert 24 < durations.first_reading_s(KIND) < 28
-    assert mean(found[1000:]) == pytest.approx(SHARE, abs=0.05)
+    assert durations.first_reading_s(KIND) == pytest.approx(20 + 10 * schedule.share, abs=2)
+    assert mean(found[1000:]) == pytest.approx(schedule.share, abs=0.05)
 
 
 def test_later_readings_do_not_move_the_first(durations):
@@ -84,6 +86,8 @@ def test_steps_are_short_and_grow_up_to_five_intervals(durations):
 
 def test_the_steps_of_a_slow_kind_are_a_share_of_what_it_takes(durations):
     assert learned(durations, 40).wait_s(KIND, 1, 40, MIDDLE) == pytest.approx(5)
+    durations.schedule = SCARCE
+    assert durations.wait_s(KIND, 1, 40, MIDDLE) == pytest.approx(40 / 24)
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,9 @@ class LimitedApi:
         return sum(at > since for at in self.accepted) / (self.a_minute * (until - since) / 60)
 
 
-async def _bought(api: LimitedApi, tasks: int, in_flight: int = 50) -> None:
+async def _bought(api: LimitedApi, tasks: int, in_flight: int = 50) -> Throttle:
     throttle = Throttle(Pace(in_flight=in_flight), Gate(), api.clock)
+    assert not throttle.is_bound_by_tasks
     left = iter(range(tasks))
 
     async def one_after_the_other() -> None:
@@ -71,13 +72,14 @@ async def _bought(api: LimitedApi, tasks: int, in_flight: int = 50) -> None:
             await api.buy(throttle)
 
     await asyncio.gather(*(one_after_the_other() for _ in range(in_flight + 2)))
+    return throttle
 
 
 @pytest.mark.parametrize("limit", [5, 20])
 async def test_an_api_with_a_limit_of_tasks_is_used_to_the_full_and_hardly_refuses(limit: int):
     api = LimitedApi(ManualClock(), running_tasks=limit)
     tasks = 60 * limit
-    await _bought(api, tasks)
+    assert (await _bought(api, tasks)).is_bound_by_tasks
     assert len(api.accepted) == tasks
     assert api.refused <= tasks * 0.02
     assert api.used() >= 0.95

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
 from adloom.collect.completion import Unreachable
 from adloom.core.backoff import READ
-from adloom.core.durations import Durations, Kind
+from adloom.core.durations import SCARCE, USUAL, Durations, Kind
 from adloom.core.errors import AccountStopped, ReadFailed
 from adloom.core.exits import Stop, StopReason
 from adloom.core.task import Task, TaskState
@@ -60,15 +60,28 @@ class _Watched:
 
 
 class Poller:
-    """Watches every task of this process. ``run`` is its one loop."""
+    """Watches every task of this process. ``run`` is its one loop.
 
-    def __init__(self, *, api: ImageApi, gate: Gate, clock: Clock, random: Random, interval_s: float) -> None:
+    ``is_scarce`` says whether the API allows only so many tasks at once, so that each end makes room for a purchase.
+    """
+
+    def __init__(
+        self,
+        *,
+        api: ImageApi,
+        gate: Gate,
+        clock: Clock,
+        random: Random,
+        interval_s: float,
+        is_scarce: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._api = api
         self._gate = gate
         self.clock = clock
         self.random = random
         self.interval_s = interval_s
         self._durations = Durations(interval_s)
+        self._is_scarce = is_scarce
         self._watched: list[_Watched] = []
         self._added = asyncio.Event()
         self._failures = 0
@@ -157,6 +170,7 @@ class Poller:
         if read:
             self._failures = 0
             self._last_success = self.clock.monotonic()
+        self._durations.schedule = SCARCE if self._is_scarce() else USUAL
         for watched in read:
             self._judge(watched, tasks.get(watched.task_id))
 

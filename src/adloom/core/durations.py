@@ -3,8 +3,9 @@
 Tasks of one model, quality and number of images take about as long as each other. The first few of a kind are scouts:
 they are read at every step, while the others wait for what they tell. From then on a task is read first at the age by
 which most of its kind have ended, and then in short steps. That age follows the tasks: each first reading that finds
-its task unfinished moves it up a little, each that finds it completed moves it down, which keeps it where ``SHARE`` of
-the tasks are over whichever way the API drifts.
+its task unfinished moves it up a little, each that finds it completed moves it down, which keeps it where a given share
+of the tasks are over whichever way the API drifts. Where the API allows only so many tasks at once, an end that is seen
+late leaves a place empty: then tasks are read sooner and more often.
 
 All of it is arithmetic: ages and waits in seconds, no clock.
 """
@@ -23,13 +24,27 @@ SCOUTS = 3
 PATIENCE_INTERVALS = 5.0
 """Without word from the scouts a task is read first at this age, in poll intervals."""
 
-SHARE = 0.6
-"""Of tasks to be over at the first reading. Simulated with 200 tasks of 2…4 s, 50 at a time, an interval of 1 s: 1.8
-readings a task and 0.4 s from its end to the reading that sees it; at 0.5 it is 2.0 and 0.4."""
 
-STEP_INTERVALS = 0.6
-STEP_SHARE = 1 / 8
-"""A step is so many intervals, or for slow tasks such a share of what they take."""
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How soon and how often tasks are read.
+
+    ``share`` of the tasks are over at the first reading. A step after it is ``step_intervals`` long, or for slow tasks
+    ``step_share`` of what they take.
+    """
+
+    share: float
+    step_intervals: float
+    step_share: float
+
+
+USUAL = Schedule(share=0.6, step_intervals=0.6, step_share=1 / 8)
+"""Simulated with 200 tasks of 2…4 s, 50 at a time, an interval of 1 s: 1.8 readings a task, and 0.4 s from its end to
+the reading that sees it. With a share of 0.5 it is 2.0 and 0.4."""
+
+SCARCE = Schedule(share=0.2, step_intervals=0.3, step_share=1 / 24)
+"""Simulated with 20 places, tasks of 12…30 s and an interval of 3 s: an end is seen after 1.1 s instead of 3.4, in 6
+readings a task instead of 2.4; tasks of 20 s are seen after 0.6 s instead of 1.8, in 3 readings instead of 1.6."""
 
 GROWTH = 1.25
 LONGEST_INTERVALS = 5.0
@@ -56,6 +71,7 @@ class Durations:
     """What one process knows of how long tasks take."""
 
     def __init__(self, interval_s: float) -> None:
+        self.schedule = USUAL
         self._interval_s = interval_s
         self._known: dict[Kind, _Known] = {}
 
@@ -78,7 +94,7 @@ class Durations:
         interval_s = self._interval_s
         known = self._known.get(kind) if kind else None
         expected_s = known.expected_s if known and known.expected_s else 0
-        step_s = max(STEP_INTERVALS * interval_s, STEP_SHARE * expected_s)
+        step_s = max(self.schedule.step_intervals * interval_s, self.schedule.step_share * expected_s)
         step_s = min(step_s * GROWTH ** min(readings - 1, 30), max(LONGEST_INTERVALS * interval_s, step_s))
         pace = aged_pace(age_s / interval_s)
         return (step_s if pace is None else pace * interval_s) * (1 + _JITTER * (2 * chance - 1))
@@ -96,7 +112,8 @@ class Durations:
             return known.expected_s is not None
         if is_first:
             gain_s = max(GAIN_INTERVALS * self._interval_s, GAIN_SHARE * known.expected_s)
-            known.expected_s = self._bounded(known.expected_s + gain_s * (SHARE - 1 if completed else SHARE))
+            share = self.schedule.share
+            known.expected_s = self._bounded(known.expected_s + gain_s * (share - 1 if completed else share))
         return False
 
     def is_known(self, kind: Kind) -> bool:

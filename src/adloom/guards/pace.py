@@ -59,6 +59,11 @@ class Throttle:
         self._answered = asyncio.Event()
         self.in_flight = 0
 
+    @property
+    def is_bound_by_tasks(self) -> bool:
+        """Whether the API is known to take fewer tasks at once than the campaign asks for."""
+        return self._ceilings.tasks < self._most
+
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """A place among the tasks in flight. Raises GateClosed instead of waiting on when buying stops."""

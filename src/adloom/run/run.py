@@ -105,6 +105,7 @@ class Run:
             clock=world.clock,
             random=world.random,
             interval_s=world.poll_interval_s,
+            is_scarce=lambda: self._throttle.is_bound_by_tasks,
         )
         self._hearing = Hearing(direct, self.edition, world.clock, self._poller.hear, interval_s=world.poll_interval_s)
         self._backlog = Backlog(self.gate, world.clock, places=IMAGES_AT_ONCE)
