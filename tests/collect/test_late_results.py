@@ -69,6 +69,24 @@ async def test_a_charge_that_is_told_late_buys_no_image_twice(shop: SandboxRig):
     assert (len(shop.sandbox.charges()), shop.bought()) == (1, 8)
 
 
+@pytest.mark.parametrize("interval_s", [0.2, 3])
+@pytest.mark.parametrize("late", ["empty", "partial"])
+async def test_a_charge_of_nothing_at_first_buys_no_image_twice(shop: SandboxRig, late: str, interval_s: float):
+    shop.write(one_row(8))
+    result = await run_at(shop, interval_s, late_results=late, late_results_s=2, late_usage="zero", late_usage_s=2)
+    assert result.exit_code == 0
+    assert (len(shop.sandbox.charges()), shop.bought()) == (1, 8)
+    totals = result.published.manifest["totals"]
+    assert (totals["archived"], totals["credits_charged"]) == (8, 12.24)
+
+
+async def test_a_charge_of_nothing_for_images_that_are_there_makes_no_room_in_the_budget(shop: SandboxRig):
+    shop.write(one_row(4))
+    result = await run_at(shop, 0.2, late_usage="zero", late_usage_s=10**6)
+    totals = result.published.manifest["totals"]
+    assert (result.exit_code, totals["archived"], totals["credits_charged"]) == (0, 4, 6.12)
+
+
 async def test_at_the_default_interval_too(shop: SandboxRig):
     shop.write(one_row(8))
     result = await run_at(shop, 3, late_results_s=3)

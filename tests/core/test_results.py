@@ -12,7 +12,9 @@ from adloom.core.results import (
     images_billed,
     judge,
     second_reading_after_s,
+    told_charge,
 )
+from adloom.core.task import Task, TaskState
 
 INTERVAL_S = 3.0
 PATIENCE_S = READ_ON_INTERVALS * INTERVAL_S
@@ -39,6 +41,7 @@ def judged(*readings, asked=4, billed=None, known="", ended_ago_s=None, interval
         ("12.24", "12.24", 8, 8),
         ("6.12", "12.24", 8, 4),
         ("0", "12.24", 8, 0),
+        ("0.18", "12.24", 8, None),  # another currency
         ("6.20", "12.24", 8, 4),
         ("6.90", "12.24", 8, None),  # half an image more: something else is charged for
         ("97.92", "12.24", 8, 8),  # n² was charged
@@ -57,7 +60,7 @@ def test_what_a_charge_holds_beside_images_is_no_image():
     assert images_billed(Decimal("3.366"), Decimal("6.12"), 4, extras=Decimal("0.306")) == 2
 
 
-@pytest.mark.parametrize(("links", "billed"), [("abcd", None), ("abcde", 4), ("ab", 2), ("abc", 2), ("", 0)])
+@pytest.mark.parametrize(("links", "billed"), [("abcd", None), ("abcde", 4), ("ab", 2), ("abc", 2)])
 def test_one_reading_is_final_that_shows_all_that_was_asked_for_or_billed(links, billed):
     assert judged((0, links, False), billed=billed) is Verdict.FINAL
 
@@ -65,6 +68,38 @@ def test_one_reading_is_final_that_shows_all_that_was_asked_for_or_billed(links,
 @pytest.mark.parametrize(("links", "billed"), [("ab", None), ("", None), ("", 4), ("ab", 4), ("abc", 4)])
 def test_one_reading_that_shows_less_is_not(links, billed):
     assert judged((0, links, True), billed=billed) is Verdict.READ_ON
+
+
+def test_a_bill_for_nothing_is_believed_when_it_is_read_twice():
+    """A charge of 0 is also what an API says before it knows the charge."""
+
+    def verdict(*bills: int | None, gap_s: float = 9) -> Verdict:
+        readings = [Reading(number * gap_s, (), number > 0, bill) for number, bill in enumerate(bills)]
+        at = {"interval_s": INTERVAL_S, "now_s": readings[-1].at_s, "ended_ago_s": readings[-1].at_s}
+        return judge(readings, known=(), asked=4, billed=bills[-1], **at)
+
+    assert verdict(0) is Verdict.READ_ON
+    assert verdict(None, 0) is Verdict.READ_ON
+    assert verdict(0, 0, gap_s=8) is Verdict.READ_ON
+    assert verdict(0, 0) is Verdict.FINAL
+
+
+@pytest.mark.parametrize(
+    ("used", "status", "shows", "told"),
+    [
+        ("6.12", "", True, "6.12"),
+        ("6.12", "charged", True, "6.12"),
+        ("6.12", "reserved", True, None),
+        ("0", "unknown", False, None),
+        ("0", "", True, None),
+        ("0", "", False, "0"),
+        ("0", "charged", True, "0"),
+        (None, "charged", True, None),
+    ],
+)
+def test_a_charge_of_nothing_for_images_that_are_there_is_not_told_yet(used, status, shows, told):
+    task = Task("t", TaskState.COMPLETED, credits_used=used and Decimal(used), charge_status=status)
+    assert told_charge(task, shows=shows) == (told and Decimal(told))
 
 
 @pytest.mark.parametrize("interval_s", [0.2, 3.0])

@@ -46,6 +46,14 @@ async def test_the_charge_can_be_told_late(visit):
     assert (await visitor.task(task_id))["usage"] == {"credits_used": 6.12}
 
 
+async def test_the_charge_can_read_as_nothing_at_first(visit):
+    visitor = await visit(late_usage_s=100, late_usage="zero")
+    task_id = await visitor.buy(**FOUR)
+    assert (await visitor.task(task_id))["usage"] == {"credits_used": 0}
+    visitor.sandbox.advance(101)
+    assert (await visitor.task(task_id))["usage"] == {"credits_used": 6.12}
+
+
 async def test_a_completed_task_can_read_failed_first(visit):
     visitor = await visit(failed_first_rate=1, failed_first_readings=1)
     task_id = await visitor.buy(**FOUR)

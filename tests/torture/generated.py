@@ -89,7 +89,7 @@ POST_ANSWERS = (
     "account", "false-id",
 )  # fmt: skip
 ENDS = ("made", "short", "none", "surplus", "failed", "failed-charged", "cancelled")
-LIES = ("none", "empty", "null", "missing", "partial", "failed", "processing", "not-found", "strange-word")
+LIES = ("none", "empty", "null", "missing", "partial", "failed", "processing", "not-found", "strange-word", "zero")
 SHAPES = ("strings", "objects", "result_data", "reversed", "repeated", "no-usage", "cost", "billing")
 FETCHES = ("image", "404", "403", "410", "503", "page", "nothing", "cut")
 BATCHES = ("open", "closed", "no-links", "part")
@@ -150,7 +150,7 @@ class Provider(World):
         lie = self.choose(LIES, "lie")
         shapes = self.choose(((), *((shape,) for shape in SHAPES), ("no-usage", "reversed")), "shapes")
         is_billed = self.tells_credits and "no-usage" not in shapes
-        believed = lie == "failed" or (lie == "partial" and not is_billed)
+        believed = lie in ("failed", "zero") or (lie == "partial" and not is_billed)
         lengths = (SHORT_LIE_S, 60.0) if lie == "partial" and self.how not in RESERVE_TOLD else LENGTHS_S
         length = SHORT_LIE_S if believed else self.choose(lengths, "length of the lie")
         return Script(lie, length, shapes, () if self.is_calm else self.data.draw(_FETCHES, label="fetches"))
@@ -294,7 +294,7 @@ class Provider(World):
             links.reverse()
         if "repeated" in shapes:
             links += links[:1]
-        links = {"empty": [], "partial": links[: min(len(links) // 2, made.n - 1)]}.get(lie, links)
+        links = {"empty": [], "zero": [], "partial": links[: min(len(links) // 2, made.n - 1)]}.get(lie, links)
         shown["results"] = [{"url": link} for link in links] if "objects" in shapes else links
         if "result_data" in shapes:
             shown["result_data"] = [{"url": link} for link in shown.pop("results")]
@@ -303,7 +303,7 @@ class Provider(World):
             shown["results"] = None
             if lie == "missing":
                 del shown["results"]
-        return self._bill(shown, made, shapes)
+        return {**shown, "usage": {"credits_used": 0}} if lie == "zero" else self._bill(shown, made, shapes)
 
     def _bill(self, shown: dict[str, Any], made: Made, shapes: Sequence[str]) -> dict[str, Any]:
         used = float(made.charge(self.loop.time()))

@@ -20,7 +20,7 @@ from adloom.core.backoff import POLL_FOR_S
 from adloom.core.errors import AccountStopped, DownloadFailed, LinkExpired, ReadFailed
 from adloom.core.facts import Attempt, task_name
 from adloom.core.records import Image, ImageFate, images_record
-from adloom.core.results import Reading, Verdict, images_billed, judge, second_reading_after_s
+from adloom.core.results import Reading, Verdict, images_billed, judge, second_reading_after_s, told_charge
 from adloom.core.task import Download, Picture, Task, TaskState
 from adloom.guards.image_memory import ImageMemory
 from adloom.ledger.claims import claims_of, hold
@@ -115,9 +115,10 @@ class Rescuer:
         for _ in range(2):
             if task is None or first is None or task.state is not first.state:
                 return None
-            readings.append(Reading(self._clock.monotonic(), task.results, is_own=bool(readings)))
+            billed = _billed(attempt, task)
+            readings.append(Reading(self._clock.monotonic(), task.results, is_own=bool(readings), billed=billed))
             if task.state is TaskState.COMPLETED:
-                if self._judged(attempt, task, readings, sent) in (Verdict.FINAL, Verdict.NEVER_SHOWN):
+                if self._judged(attempt, readings, sent) in (Verdict.FINAL, Verdict.NEVER_SHOWN):
                     return task
             elif len(readings) > 1:
                 return task
@@ -126,14 +127,12 @@ class Rescuer:
                 task = await self._poller.look_again(task_id, wait_s, alone=True)
         return None
 
-    def _judged(self, attempt: Attempt, task: Task, readings: list[Reading], sent: float) -> Verdict:
-        asked = len(attempt.intent.variants) if attempt.intent else 0
-        quoted = attempt.intent.credits if attempt.intent else None
+    def _judged(self, attempt: Attempt, readings: list[Reading], sent: float) -> Verdict:
         return judge(
             readings,
             known=(),
-            asked=asked,
-            billed=images_billed(task.credits_used, quoted, asked) if asked else None,
+            asked=len(attempt.intent.variants) if attempt.intent else 0,
+            billed=readings[-1].billed,
             interval_s=self._poller.interval_s,
             now_s=self._clock.monotonic(),
             ended_ago_s=self._clock.now() - sent,
@@ -221,3 +220,11 @@ class Rescuer:
 
 
 _BYTES = "application/octet-stream"
+
+
+def _billed(attempt: Attempt, task: Task) -> int | None:
+    """How many images a second task was charged for, by what the plan quoted; None if unknown."""
+    if attempt.intent is None:
+        return None
+    used = told_charge(task, shows=bool(task.results))
+    return images_billed(used, attempt.intent.credits, len(attempt.intent.variants))

@@ -15,7 +15,15 @@ from adloom.core.backoff import poll_wait_s
 from adloom.core.facts import Attempt
 from adloom.core.links import joined, others
 from adloom.core.records import Decided
-from adloom.core.results import Reading, Verdict, images_billed, is_doubtful, judge, second_reading_after_s
+from adloom.core.results import (
+    Reading,
+    Verdict,
+    images_billed,
+    is_doubtful,
+    judge,
+    second_reading_after_s,
+    told_charge,
+)
 from adloom.core.task import Task, TaskState
 from adloom.ledger.ledger import Ledger
 from adloom.ports import Clock
@@ -49,7 +57,7 @@ class Completions:
 
     async def begin(self, call: str, task: Task) -> None:
         """Record what the first reading of a completed task shows."""
-        self._readings[task.task_id] = [self._reading(task, is_own=False)]
+        self._readings[task.task_id] = [self._reading(self._attempt(call, task.task_id), task, is_own=False)]
         if await self._heed(call, task) is Verdict.FINAL:
             del self._readings[task.task_id]
 
@@ -65,13 +73,14 @@ class Completions:
                 fetched = len(attempt.links)
             if verdict is not Verdict.READ_ON:
                 break
-            alone = bool(attempt.links) and attempt.completed is not None and attempt.completed.billed is None
+            has_evidence = bool(attempt.links) or any(reading.billed == 0 for reading in readings[-1:])
+            alone = has_evidence and attempt.completed is not None and attempt.completed.billed is None
             wait_s = self._wait_s(reads, alone=alone) if readings else 0
             task = await self._reader.look_again(task_id, wait_s, alone=alone)
             reads += 1
             if task is None or task.state is not TaskState.COMPLETED:  # it was completed: this says nothing about it
                 task = Task(task_id, TaskState.COMPLETED)
-            readings.append(self._reading(task, is_own=alone))
+            readings.append(self._reading(attempt, task, is_own=alone))
             verdict = await self._heed(call, task)
         del self._readings[task_id]
         if verdict is Verdict.HELD:
@@ -87,8 +96,8 @@ class Completions:
             return second_reading_after_s(self._reader.interval_s)
         return poll_wait_s(reads, 0, self._reader.interval_s, self._reader.random.random())
 
-    def _reading(self, task: Task, *, is_own: bool) -> Reading:
-        return Reading(self._reader.clock.monotonic(), task.results, is_own)
+    def _reading(self, attempt: Attempt, task: Task, *, is_own: bool) -> Reading:
+        return Reading(self._reader.clock.monotonic(), task.results, is_own, _bill(attempt, task))
 
     async def _heed(self, call: str, task: Task) -> Verdict:
         """Judge a call by its readings, of which this is the last, and write down what it adds to the ledger."""
@@ -134,6 +143,8 @@ def _fields(attempt: Attempt, task: Task, verdict: Verdict) -> dict[str, object]
     """The ``completed`` record of a reading."""
     asked, billed, used = wanted(attempt), _bill(attempt, task), _used(attempt, task)
     shown = len(joined(attempt.links, task.results))
+    if billed == 0 and verdict not in _OVER:  # read once so far
+        billed = used = None
     if verdict is Verdict.NEVER_SHOWN and billed is None:
         billed = asked
     charged = estimate(attempt, shown if verdict is Verdict.FINAL else asked) if used is None else used
@@ -149,9 +160,10 @@ def _fields(attempt: Attempt, task: Task, verdict: Verdict) -> dict[str, object]
 
 
 def _used(attempt: Attempt, task: Task) -> Decimal | None:
-    """What the task was charged, according to this reading or an earlier one. A reserve is not a charge yet."""
-    if task.credits_used is not None and task.charge_status != "reserved":
-        return task.credits_used
+    """What the task was charged, according to this reading or an earlier one."""
+    told = told_charge(task, shows=bool(attempt.links or task.results))
+    if told is not None:
+        return told
     known = attempt.completed
     return known.credits if known is not None and known.told else None
 

@@ -3,6 +3,9 @@
 An API can say *completed* before it shows every link, or any. So a reading is believed at once only where it shows all
 that was asked for, or all that is billed. What is neither shown nor billed was not made, and may be asked for again;
 what is billed and not shown is read on, then held, and never bought again without a person.
+
+A charge of 0 is also what a reading says before the charge is known. So it is no charge for images that are shown, and
+where none is shown it is a bill once it is read twice.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from enum import StrEnum
 
 from adloom.core.limits import LINKS_LIVE_S
 from adloom.core.links import joined, show_the_same
+from adloom.core.task import Task
 
 SECOND_READING_S = 5.0
 """A second reading that money depends on never comes sooner after the first: a cache in between lives for seconds."""
@@ -44,17 +48,27 @@ class Verdict(StrEnum):
 class Reading:
     """One reading of a completed task: its links, at a time in seconds.
 
-    ``is_own`` is true for an answer that was about this task alone: a line of a batch can be a summary.
+    ``is_own`` is true for an answer that was about this task alone: a line of a batch can be a summary. ``billed`` is
+    how many images it was charged for, None if that is not told.
     """
 
     at_s: float
     links: Collection[str]
     is_own: bool
+    billed: int | None = None
 
 
 def second_reading_after_s(interval_s: float) -> float:
     """How long after one reading another counts as a second one."""
     return max(SECOND_READING_S, SECOND_READING_INTERVALS * interval_s)
+
+
+def told_charge(task: Task, *, shows: bool) -> Decimal | None:
+    """The charge in credits that a reading tells, None if it tells none; ``shows``: images of the task are known."""
+    if task.credits_used is None or task.charge_status in ("reserved", "unknown"):
+        return None
+    is_placeholder = shows and not task.credits_used and task.charge_status not in ("charged", "released")
+    return None if is_placeholder else task.credits_used
 
 
 def images_billed(used: Decimal | None, reserved: Decimal | None, n: int, extras: Decimal = Decimal(0)) -> int | None:
@@ -66,7 +80,8 @@ def images_billed(used: Decimal | None, reserved: Decimal | None, n: int, extras
         return None
     images = (used - extras) / (reserved / n)
     whole = round(images)
-    return min(whole, n) if whole >= 0 and abs(images - whole) <= WHOLE_WITHIN else None
+    is_bill = (whole > 0 or not used) and abs(images - whole) <= WHOLE_WITHIN
+    return min(whole, n) if is_bill else None
 
 
 def is_doubtful(used: Decimal | None, reserved: Decimal | None, quoted: Decimal, n: int, shown: int) -> bool:
@@ -96,9 +111,14 @@ def judge(  # noqa: PLR0913 - all that the decision rests on
     billed is read on for.
     """
     shown = joined(known, *(reading.links for reading in readings))
-    if len(shown) >= (asked if billed is None else min(asked, billed)):
+    is_nothing = billed == 0 and not shown
+    if len(shown) >= (asked if billed is None else min(asked, billed)) and not is_nothing:
         return Verdict.FINAL
     patience_s = READ_ON_INTERVALS * interval_s
+    if is_nothing:
+        bills = [reading for reading in readings if reading.billed == 0]
+        if _is_confirmed(bills, shown, second_reading_after_s(interval_s)):
+            return Verdict.FINAL
     if billed is None and shown:
         if _is_confirmed(readings, shown, patience_s if doubtful else second_reading_after_s(interval_s)):
             return Verdict.FINAL

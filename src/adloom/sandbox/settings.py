@@ -144,7 +144,8 @@ class SandboxSettings(BaseModel):
     late_results_readings: int = Field(default=0, ge=0)  # and to so many readings (a line of a batch is one too)
     late_results: Literal["empty", "null", "missing", "partial"] = "empty"  # partial: the first half of them
     late_results_in: Literal["all", "task", "batch"] = "all"  # in the answers to a GET, or to a batch read, alone
-    late_usage_s: Seconds = 0  # a completed task does not report its charge for this long
+    late_usage_s: Seconds = 0  # a completed task does not report its charge for this long,
+    late_usage: Literal["missing", "zero"] = "missing"  # or reports one of 0 until then
     failed_first_rate: Rate = 0  # share of completed tasks that first read failed,
     failed_first_s: Seconds = 0  # for so long after their end,
     failed_first_readings: int = Field(default=0, ge=0)  # and to so many readings

@@ -41,6 +41,7 @@ def with_late_parts(
         return content
     if now < task.ends_at + settings.late_usage_s:
         content = {name: value for name, value in content.items() if name not in {"usage", "billing"}}
+        content |= {"usage": {"credits_used": 0}} if settings.late_usage == "zero" else {}
     early = now < task.ends_at + settings.late_results_s or task.readings <= settings.late_results_readings
     here = settings.late_results_in in {"all", read_by}
     if early and here and dice.hits(settings.late_results_rate, "late results", task.ordinal):
