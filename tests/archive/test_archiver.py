@@ -339,6 +339,19 @@ async def test_an_api_that_moves_its_images_at_every_reading_fills_no_archive(ro
     assert len(room.assets("extras")) == 3
 
 
+async def test_a_link_too_many_to_a_picture_that_is_there_is_no_paid_image_that_is_left(room):
+    """An API that changes the path of a link at each reading shows the first picture under another one."""
+    moved = "https://r.example/moved"
+    room.api.contents = {link: [b"image x"] * 9 for link in (LINKS[0], moved)}
+    room.api.state_of = lambda task: completed(task, moved, LINKS[1])
+    await room.completed(*LINKS[:2], n=2)
+    fields = {"task": "task-of-c-1", "links": [moved, LINKS[1]], "reported": 2, "credits": str(PRICE * 2), "told": True}
+    await room.ledger.note("c-1", "a1-completed-2", fields)
+    images = await room.archive()
+    assert [image.fate for image in images.values()] == ["archived", "archived"]
+    assert room.backlog.left == 0
+
+
 @pytest.mark.parametrize("pictures", ["aaaaa", "abaca", "abacd", "aabbb", "abcba"])
 @pytest.mark.parametrize("is_later", [False, True])
 async def test_equal_images_of_one_reading_are_all_kept_each_fetched_once(room, shared, pictures, is_later):

@@ -144,6 +144,15 @@ async def test_a_charge_that_never_comes_back_is_spent_and_not_bought_again(stre
     assert result.published.manifest["totals"]["credits_charged"] == float(2 * PRICE)
 
 
+async def test_a_failed_task_that_shows_its_images_and_was_charged_brings_them(street):
+    links = tuple(f"https://results.example/shown/{n}" for n in range(2))
+    street.says["task-001"] = [(10**9, failed("task-001", charge="", results=links, credits_used=2 * PRICE))]
+    result = await street.run()
+    totals = result.published.manifest["totals"]
+    assert (result.exit_code, totals["archived"], totals["credits_charged"]) == (0, 2, 3.06)
+    assert len(street.api.posts) == 1
+
+
 async def test_a_failure_that_nothing_confirms_is_held(street):
     street.says["task-001"] = [(1, failed("task-001")), (FOREVER, None)]
     result = await street.run()

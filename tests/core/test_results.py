@@ -1,3 +1,4 @@
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -9,6 +10,7 @@ from adloom.core.results import (
     READ_ON_INTERVALS,
     Reading,
     Verdict,
+    ended_as,
     images_billed,
     judge,
     second_reading_after_s,
@@ -82,6 +84,23 @@ def test_a_bill_for_nothing_is_believed_when_it_is_read_twice():
     assert verdict(None, 0) is Verdict.READ_ON
     assert verdict(0, 0, gap_s=8) is Verdict.READ_ON
     assert verdict(0, 0) is Verdict.FINAL
+
+
+@pytest.mark.parametrize(
+    ("state", "links", "used", "status", "is_paid"),
+    [
+        (TaskState.FAILED, ("u0",), "1.53", "", True),
+        (TaskState.CANCELLED, ("u0",), None, "charged", True),
+        (TaskState.FAILED, (), "1.53", "charged", False),
+        (TaskState.FAILED, ("u0",), "1.53", "released", False),
+        (TaskState.FAILED, ("u0",), "1.53", "reserved", False),
+        (TaskState.FAILED, ("u0",), None, "", False),
+        (TaskState.PROCESSING, ("u0",), "1.53", "", False),
+    ],
+)
+def test_images_that_are_shown_and_charged_are_paid_for_whatever_a_task_is_called(state, links, used, status, is_paid):
+    task = Task("t", state, links, credits_used=used and Decimal(used), charge_status=status)
+    assert ended_as(task) == (replace(task, state=TaskState.COMPLETED) if is_paid else task)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from adloom.core.backoff import READ
 from adloom.core.durations import SCARCE, USUAL, Durations, Kind
 from adloom.core.errors import AccountStopped, ReadFailed
 from adloom.core.exits import Stop, StopReason
+from adloom.core.results import ended_as
 from adloom.core.task import Task, TaskState
 from adloom.guards.gate import Gate, sleep_or
 from adloom.ports import Clock, ImageApi
@@ -172,7 +173,8 @@ class Poller:
             self._last_success = self.clock.monotonic()
         self._durations.schedule = SCARCE if self._is_scarce() else USUAL
         for watched in read:
-            self._judge(watched, tasks.get(watched.task_id))
+            task = tasks.get(watched.task_id)
+            self._judge(watched, task and ended_as(task))
 
     def _postpone(self, due: list[_Watched], error: ReadFailed | AccountStopped, advised_s: float | None) -> None:
         now = self.clock.monotonic()

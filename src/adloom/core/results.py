@@ -11,13 +11,13 @@ where none is shown it is a bill once it is read twice.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
 from adloom.core.limits import LINKS_LIVE_S
 from adloom.core.links import joined, show_the_same
-from adloom.core.task import Task
+from adloom.core.task import Task, TaskState
 
 SECOND_READING_S = 5.0
 """A second reading that money depends on never comes sooner after the first: a cache in between lives for seconds."""
@@ -61,6 +61,14 @@ class Reading:
 def second_reading_after_s(interval_s: float) -> float:
     """How long after one reading another counts as a second one."""
     return max(SECOND_READING_S, SECOND_READING_INTERVALS * interval_s)
+
+
+def ended_as(task: Task) -> Task:
+    """A reading of a task; as completed where it ended otherwise, but shows images and was charged for them."""
+    is_paid = task.charge_status == "charged" or (bool(task.credits_used) and not task.charge_status)
+    if task.state in (TaskState.FAILED, TaskState.CANCELLED) and task.results and is_paid:
+        return replace(task, state=TaskState.COMPLETED)
+    return task
 
 
 def told_charge(task: Task, *, shows: bool) -> Decimal | None:
