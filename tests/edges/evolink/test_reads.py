@@ -9,7 +9,7 @@ from support.raw_server import always, answer, bare_server, raw_server, reset, u
 
 from adloom.core.errors import AccountStopped, AdloomError, ReadFailed
 from adloom.core.task import TaskState
-from adloom.edges.evolink.client import PAGES, EvoLink, Timeouts
+from adloom.edges.evolink.client import BATCH_BYTES, PAGES, EvoLink, Timeouts
 from adloom.edges.settings import read_settings
 
 KEY = "sk-evo-canary-0123456789"
@@ -98,6 +98,114 @@ async def test_a_batch_without_tasks_in_it_is_not_used_again():
         for _ in range(2):
             assert set(await api.tasks(["a", "b"])) == {"a", "b"}
     assert targets(server).count("POST /v1/tasks/batch") == 1
+
+
+FAILURES = {
+    "401": answer(401, {"error": {"code": "key_endpoint_not_allowed"}}),
+    "402": answer(402, {"error": {"code": "insufficient_user_quota"}}),
+    "413": answer(413, {"error": {"code": 413}}),
+    "500": answer(500, {"error": {"code": 500}}),
+    "501": answer(501, b""),
+    "502": answer(502, b"<html>"),
+    "no JSON": answer(200, b"<html>"),
+    "too long": answer(200, b" " * (BATCH_BYTES + 1)),
+    "cut": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+    "nothing": b"",
+}
+
+
+class BadBatch(Tasks):
+    """A server whose batch read answers with these bytes and hangs up."""
+
+    def __init__(self, failure: bytes, *known: str) -> None:
+        super().__init__(*known)
+        self.failure = failure
+
+    async def __call__(self, request, writer) -> None:
+        if "batch" not in request.target:
+            await super().__call__(request, writer)
+            return
+        writer.write(self.failure)
+        await writer.drain()
+        writer.close()
+
+
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+async def test_what_a_batch_does_not_tell_is_read_singly_and_after_three_failures_no_batch_is_asked_for(failure):
+    tasks = BadBatch(failure, *(f"task-{number}" for number in range(10)))
+    async with raw_server(tasks) as server, client(server.url) as api:
+        for _ in range(5):
+            assert list(await api.tasks([*tasks.known, "unknown"])) == list(tasks.known)
+    assert targets(server).count("POST /v1/tasks/batch") == 3
+
+
+async def test_a_batch_that_works_again_is_used_further():
+    tasks = Tasks("a", "b")
+    async with raw_server(tasks) as server, client(server.url) as api:
+        for status in (500, 500, 200, 500, 500, 200):
+            tasks.batch_status = status
+            assert set(await api.tasks(["a", "b"])) == {"a", "b"}
+    assert targets(server).count("POST /v1/tasks/batch") == 6
+
+
+async def test_a_batch_that_comes_too_often_is_not_followed_by_single_reads():
+    tasks = Tasks("a", "b", batch_status=429)
+    async with raw_server(tasks) as server, client(server.url) as api:
+        with pytest.raises(ReadFailed) as caught:
+            await api.tasks(["a", "b"])
+    assert (caught.value.status, targets(server)) == (429, ["POST /v1/tasks/batch"])
+
+
+async def test_an_outage_is_not_met_with_a_request_for_each_task_and_does_not_close_the_batch():
+    ids = [f"task-{number}" for number in range(50)]
+    tasks = Tasks(*ids, batch_status=500)
+    tasks.single = dict.fromkeys(ids, answer(503, b""))
+    async with raw_server(tasks) as server, client(server.url) as api:
+        for _ in range(5):
+            with pytest.raises(ReadFailed) as caught:
+                await api.tasks(ids)
+            assert (caught.value.status, caught.value.read) == (503, {})
+        assert len(server.requests) == 5 * 4
+        tasks.batch_status = 200
+        assert list(await api.tasks(ids)) == ids
+    assert targets(server)[-1] == "POST /v1/tasks/batch"
+
+
+async def test_a_stopped_account_is_believed_of_single_reads():
+    tasks = Tasks("a", "b", batch_status=500)
+    tasks.single = dict.fromkeys("ab", answer(402, {"error": {"code": "insufficient_user_quota"}}))
+    async with raw_server(tasks) as server, client(server.url) as api:
+        with pytest.raises(AccountStopped, match="no credits left"):
+            await api.tasks(["a", "b"])
+
+
+async def test_tasks_that_can_never_be_read_hide_no_others():
+    ids = [f"task-{number}" for number in range(12)]
+    tasks = Tasks(*ids, batch_status=500)
+    tasks.single = dict.fromkeys(ids, answer(503, b""))
+    async with raw_server(tasks) as server, client(server.url) as api:
+        for _ in range(5):  # an outage that every task met
+            with pytest.raises(ReadFailed):
+                await api.tasks(ids)
+        tasks.single = dict.fromkeys(ids[:7], answer(500, b""))
+        read = {}
+        for _ in range(4):
+            with pytest.raises(ReadFailed) as caught:
+                await api.tasks(ids)
+            read |= caught.value.read
+    assert list(read) == ids[7:]
+
+
+async def test_a_batch_of_the_longest_links_is_read():
+    ids = [f"task-{number}" for number in range(50)]
+    tasks = Tasks(*ids)
+    for task in tasks.known.values():
+        links = [f"https://x/{place}?sign={'a' * 8000}" for place in range(15)]
+        task |= {"status": "completed", "results": links, "result_data": [{"url": link} for link in links]}
+    async with raw_server(tasks) as server, client(server.url) as api:
+        found = await api.tasks(ids)
+    assert [len(task.results) for task in found.values()] == [15] * 50
+    assert targets(server) == ["POST /v1/tasks/batch"]
 
 
 async def test_a_finished_task_without_links_in_the_batch_is_read_singly_before_it_is_believed():

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from adloom.core.errors import ApiError, NotSent, OutcomeUnknown, ReadFailed
+from adloom.core.errors import AccountStopped, ApiError, NotSent, OutcomeUnknown, ReadFailed
 from adloom.core.task import Accepted, Credits, Download, ListedTask, Task, TaskState
 from adloom.edges.evolink import transport
 from adloom.edges.evolink.account import AccountClient
@@ -31,9 +31,13 @@ from adloom.edges.settings import Settings
 BATCH_SIZE = 50  # the most ids that EvoLink's own clients put into one batch read
 PAGE_SIZE = 50  # the largest page that they ask for
 PAGES = 200  # 10,000 tasks: a longer list is not read to its end, and then proves nothing
+BATCH_FAILURES = 3  # so many in a row, each while single reads worked, and this process asks for no more batches
 SINGLE_READS = 8  # at once, where the batch read is closed: each makes the gateway ask its provider
-ANSWER_BYTES = 1024 * 1024  # a batch of 50 finished tasks of 15 links is about 250 KB
+FIRST_READS = 3  # that many tell whether the others can be read: an outage must not meet 50 requests, again and again
+ANSWER_BYTES = 1024 * 1024  # one task shows 15 links twice, each of at most 8 KiB: 240 KiB, and room for the rest
+BATCH_BYTES = 16 * ANSWER_BYTES  # 50 such tasks are 12 MiB
 CLOSED = (403, 404, 405)  # an endpoint that is not open to this key
+THROTTLED = 429
 READ_CONNECTIONS = 16
 
 
@@ -67,7 +71,8 @@ class EvoLink(AccountClient):
         self._paid = transport.paid_client(context)
         self._free = transport.free_client(context, connections=READ_CONNECTIONS)
         self._downloader = Downloader(context, loopback=settings.loopback, limits=download_limits or DownloadLimits())
-        self._batch_is_open = True
+        self._batch_failures = 0
+        self._unread: dict[str, None] = {}  # the tasks whose last single read failed, the latest of them last
         self._single_reads = asyncio.Semaphore(SINGLE_READS)
 
     async def aclose(self) -> None:
@@ -101,9 +106,10 @@ class EvoLink(AccountClient):
         raise purchase_error(answer, self._clean, self._now())
 
     async def tasks(self, task_ids: Sequence[str]) -> Mapping[str, Task]:
-        """Read tasks, 50 to a request where the batch read is open to this key, else one by one.
+        """Read tasks, 50 to a request where the batch read is open to this key and works, else one by one.
 
-        A ReadFailed carries in ``read`` what could be read before it.
+        The batch read is in no public reference, so its failure says nothing about the tasks, the account or an outage:
+        only single reads do. A ReadFailed carries in ``read`` what could be read before it.
         """
         wanted = list(dict.fromkeys(task_ids))
         parts = [wanted[start : start + BATCH_SIZE] for start in range(0, len(wanted), BATCH_SIZE)]
@@ -147,9 +153,14 @@ class EvoLink(AccountClient):
 
     async def _read_part(self, task_ids: list[str]) -> dict[str, Task]:
         """Read at most one batch of tasks, by whichever endpoint is available."""
-        found = await self._read_batch(task_ids) if self._batch_is_open and len(task_ids) > 1 else None
-        if found is None:
+        if len(task_ids) == 1 or self._batch_failures >= BATCH_FAILURES:
             return await self._read_singly(task_ids)
+        try:
+            found = await self._read_batch(task_ids)
+        except (ReadFailed, AccountStopped) as error:
+            if error.status == THROTTLED or isinstance(error.__cause__, httpx.ConnectError):
+                raise
+            return await self._read_after_failure(task_ids)
         unsure = [id_ for id_, task in found.items() if task.state is TaskState.COMPLETED and not task.results]
         try:
             return found | await self._read_singly(unsure)  # a summary without links must not count as an empty result
@@ -157,31 +168,53 @@ class EvoLink(AccountClient):
             error.read = {id_: task for id_, task in found.items() if id_ not in unsure} | dict(error.read)
             raise
 
-    async def _read_batch(self, task_ids: list[str]) -> dict[str, Task] | None:
-        """None when the batch read is closed or refuses these ids; then they are read singly."""
-        answer = await self._read("POST", "/v1/tasks/batch", {"task_ids": task_ids})
-        if answer.status in CLOSED:
-            self._batch_is_open = False
-            return None
-        if answer.status in (400, 422):  # one bad id must not hide the others
-            return None
-        found = read_tasks(self._json(answer), self._clean)
+    async def _read_batch(self, task_ids: list[str]) -> dict[str, Task]:
+        """Read some tasks in one request. Raises ReadFailed or AccountStopped when that does not work."""
+        answer = await self._read("POST", "/v1/tasks/batch", {"task_ids": task_ids}, most_bytes=BATCH_BYTES)
+        found = read_tasks(self._json(answer), self._clean) if answer.status not in CLOSED else None
         if found is None:
-            self._batch_is_open = False
-            return None
+            self._batch_failures = BATCH_FAILURES
+            raise ReadFailed("EvoLink's batch read is closed", status=answer.status)
+        self._batch_failures = 0
         return {id_: found[id_] for id_ in task_ids if id_ in found}
 
+    async def _read_after_failure(self, task_ids: list[str]) -> dict[str, Task]:
+        """Read singly what a batch read did not. Where these reads fail too, it is an outage: no fault of the batch."""
+        try:
+            found = await self._read_singly(task_ids)
+        except ReadFailed as error:
+            self._batch_failures += bool(error.read)
+            raise
+        self._batch_failures += 1
+        return found
+
     async def _read_singly(self, task_ids: list[str]) -> dict[str, Task]:
-        """Read tasks one by one; a failure waits for the others, so that no reading is wasted."""
-        outcomes = await asyncio.gather(*map(self._read_one, task_ids), return_exceptions=True)
-        found = {task.task_id: task for task in outcomes if isinstance(task, Task)}
-        errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        """Read tasks one by one; a failure waits for the others, so that no reading is wasted.
+
+        When the first few all fail, the others are not asked for. Those that failed come last the next time, so that
+        tasks which can never be read hide no others.
+        """
+        places = {id_: place for place, id_ in enumerate(self._unread)}
+        waiting = sorted(task_ids, key=lambda id_: places.get(id_, -1))
+        found: dict[str, Task] = {}
+        errors: list[BaseException] = []
+        for part in (waiting[:FIRST_READS], waiting[FIRST_READS:]):
+            outcomes = await asyncio.gather(*map(self._read_one, part), return_exceptions=True)
+            for id_, outcome in zip(part, outcomes, strict=True):
+                self._unread.pop(id_, None)
+                if isinstance(outcome, Task):
+                    found[id_] = outcome
+                elif outcome is not None:
+                    self._unread[id_] = None
+                    errors.append(outcome)
+            if len(errors) == len(part):
+                break
         worst = next((error for error in errors if not isinstance(error, ReadFailed)), errors[0] if errors else None)
         if isinstance(worst, ReadFailed):
             worst.read = found
         if worst:
             raise worst
-        return found
+        return {id_: found[id_] for id_ in task_ids if id_ in found}
 
     async def _read_one(self, task_id: str) -> Task | None:
         """One task; None when the API does not know it, or calls its id malformed."""
@@ -194,7 +227,7 @@ class EvoLink(AccountClient):
             raise ReadFailed(f"EvoLink's answer about task {task_id} is about another task", status=answer.status)
         return task
 
-    async def _read(self, method: str, path: str, body: object = None) -> Answer:
+    async def _read(self, method: str, path: str, body: object = None, most_bytes: int = ANSWER_BYTES) -> Answer:
         """One free read. Raises ReadFailed when no answer came."""
         seconds = self._timeouts
         request = self._free.build_request(
@@ -206,7 +239,7 @@ class EvoLink(AccountClient):
         )
         try:
             async with asyncio.timeout(seconds.connect_s + seconds.read_s):
-                return await exchange(self._free, request)
+                return await exchange(self._free, request, most_bytes)
         except transport.TROUBLE as error:
             raise ReadFailed(
                 f"a read from EvoLink failed on the way ({kind_of(error)})",
@@ -257,11 +290,11 @@ class _FirstByte:
             self.happened = self.happened or method != b"CONNECT"
 
 
-async def exchange(client: httpx.AsyncClient, request: httpx.Request) -> Answer:
-    """Send a request and read the whole answer, up to ANSWER_BYTES. Raises what is in ``transport.TROUBLE``."""
+async def exchange(client: httpx.AsyncClient, request: httpx.Request, most_bytes: int = ANSWER_BYTES) -> Answer:
+    """Send a request and read the whole answer, up to ``most_bytes``. Raises what is in ``transport.TROUBLE``."""
     response = await client.send(request, stream=True)
     try:
-        body = await transport.read_body(response, ANSWER_BYTES)
+        body = await transport.read_body(response, most_bytes)
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status_code, headers, body)
     finally:
