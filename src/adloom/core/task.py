@@ -41,10 +41,12 @@ class Accepted:
 class Task:
     """One reading of a task.
 
-    ``results`` are the links in the API's order, duplicates included; they die after 24 h. ``credits_used`` is the
-    final charge if the API reports it. ``charge_status`` is ``reserved``, ``charged`` or ``released`` if the API
-    reports it, else empty. ``word`` is the state exactly as the API wrote it. ``model`` and ``created_at`` (Unix time,
-    in seconds) say what was made and when, if the API reports them.
+    ``results`` are the links in the API's order, duplicates included; they die after 24 h. ``unreadable`` counts the
+    results that it shows besides, in a form without a link that we can read: images that may have been made and paid
+    for. ``credits_used`` is the final charge if the API reports it. ``charge_status`` is ``unknown``, ``reserved``,
+    ``charged`` or ``released`` if the API reports one of these, in whatever case, else empty. ``word`` is the state
+    exactly as the API wrote it. ``model`` and ``created_at`` (Unix time, in seconds) say what was made and when, if the
+    API reports them.
     """
 
     task_id: str
@@ -57,6 +59,7 @@ class Task:
     word: str = ""
     model: str = ""
     created_at: int | None = None
+    unreadable: int = 0
 
 
 @dataclass(frozen=True, slots=True)

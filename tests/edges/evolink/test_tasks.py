@@ -14,7 +14,7 @@ KEY = "sk-evo-canary-0123456789"
 clean = Cleaner(KEY)
 
 
-LINK = "https://files.example/a_0.jpg?sig=1"
+LINK, OTHER, THIRD = (f"https://files.example/a_{place}.jpg?sig=1" for place in range(3))
 
 
 @pytest.mark.parametrize(
@@ -26,13 +26,41 @@ LINK = "https://files.example/a_0.jpg?sig=1"
         ({"result_data": [{"url": LINK}]}, (LINK,)),
         ({"results": [LINK], "result_data": [{"url": LINK}, {"url": LINK}]}, (LINK,)),
         ({"results": None}, ()),
-        ({"results": {"url": LINK}}, ()),
+        ({"results": {"url": LINK}}, (LINK,)),
+        ({"results": LINK}, (LINK,)),
+        ({"result_data": {"url": LINK}}, (LINK,)),
         ({"results": ["", 7, None, "\ud800", "x" * 9000, [LINK]]}, ()),
+        ({"results": [f" {LINK}\n", {"image": {"url": LINK}}, {"image_url": {"url": LINK}}]}, (LINK, LINK, LINK)),
+        ({"result_data": [{"url": LINK, "error": {"code": "x"}}]}, (LINK,)),
+        ({"results": [{"image": LINK}, {"url": None, "image_url": LINK}]}, (LINK, LINK)),
+        ({"results": [LINK], "result_data": [{"url": OTHER}, {"url": LINK}, {"url": THIRD}]}, (LINK, OTHER, THIRD)),
+        ({"results": [LINK, OTHER], "result_data": [{"url": f"{OTHER}2"}, {"url": f"{LINK}2"}]}, (LINK, OTHER)),
+        ({"results": [LINK], "result_data": [{"url": f"{LINK}2"}, {"url": OTHER}]}, (LINK, OTHER)),
         ({}, ()),
     ],
 )
 def test_links_are_found_in_every_shape(fields, links):
     assert read_task({"id": "t", "status": "completed", **fields}, clean).results == links
+
+
+@pytest.mark.parametrize(
+    ("fields", "count"),
+    [
+        ({"results": [LINK, {"other": LINK}, 7, "x" * 9000, f"{LINK}\0"]}, 4),
+        ({"results": [LINK, None, "", " ", {}, {"url": None}, [], {"image": {"url": ""}}]}, 0),
+        ({"results": [LINK], "result_data": [{"url": LINK}, {"index": 1, "error": {"code": "moderated"}}]}, 0),
+        ({"results": [LINK], "result_data": [{"url": LINK}, {"b64": "x", "error": None}]}, 1),
+        ({"results": [{"other": 1}, {"other": 2}], "result_data": [{"url": LINK}, {"url": OTHER}]}, 0),
+        ({"results": [LINK, {"other": 2}], "result_data": [{"url": LINK}, {"other": 2}]}, 1),
+        ({"results": [LINK, OTHER], "result_data": {"seed": 5}}, 0),
+        ({"result_data": {"other": LINK}}, 1),
+        ({}, 0),
+    ],
+)
+def test_results_that_cannot_be_read_are_counted_and_told_without_what_they_hold(fields, count, caplog):
+    assert read_task({"id": "task-1", "status": "completed", **fields}, clean).unreadable == count
+    told = [f"task task-1 shows {count} result(s) that cannot be read"]
+    assert caplog.messages == (told if count else [])
 
 
 @pytest.mark.parametrize(
@@ -77,7 +105,10 @@ def test_a_task_of_another_id_is_none():
 
 
 def test_charge_words_are_known_or_left_out():
-    for told, kept in (("charged", "charged"), ("released", "released"), ("unknown", ""), (None, ""), ([], "")):
+    for told, kept in (
+        ("charged", "charged"), ("released", "released"), ("reserved", "reserved"), ("Unknown", "unknown"),
+        ("pending", ""), (None, ""), ([], ""),
+    ):  # fmt: skip
         assert read_task({"id": "t", "status": "x", "billing": {"charge_status": told}}, clean).charge_status == kept
 
 

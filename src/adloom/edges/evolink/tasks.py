@@ -1,26 +1,32 @@
 """Parses EvoLink's JSON of tasks, task lists and credits.
 
 Tolerant by design: fields come and go, are reordered, or have another shape than the reference says (links have been
-seen as strings, as objects, and under ``result_data``). What cannot be read is left out; only an entry without an id is
-not a task.
+seen as strings, as objects, and under ``result_data``). What cannot be read is left out, and results among it are
+counted; only an entry without an id is not a task.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from adloom.core.links import others
 from adloom.core.task import Credits, ListedTask, Task, TaskState
 from adloom.edges.evolink.answers import TASK_ID
 from adloom.edges.evolink.text import Cleaner, amount, mapping
 
+log = logging.getLogger(__name__)
+
 _LINK_LENGTH = 8192  # a signed link has some hundred characters
 _MADE_AT = re.compile(r"task-unified-(\d{9,11})-")
 _STATES: Mapping[str, TaskState] = {state.value: state for state in TaskState} | {"canceled": TaskState.CANCELLED}
+_LINK_NAMES = ("url", "image_url", "image")
+_NESTED = ("image", "image_url")
 _MILLISECONDS = 10**11  # as seconds this is the year 5138
-_CHARGES = ("reserved", "charged", "released")
+_CHARGES = ("unknown", "reserved", "charged", "released")
 
 
 def read_task(value: object, clean: Cleaner, expected_id: str = "") -> Task | None:
@@ -31,10 +37,14 @@ def read_task(value: object, clean: Cleaner, expected_id: str = "") -> Task | No
     if not isinstance(task_id, str) or not TASK_ID.fullmatch(task_id) or (expected_id and task_id != expected_id):
         return None
     error = mapping(data.get("error"))
+    links, unreadable = _results(data)
+    if unreadable:
+        log.warning("task %s shows %d result(s) that cannot be read", task_id, unreadable)
     return Task(
         task_id=task_id,
         state=_state(word),
-        results=tuple(_links(data.get("results"))) or tuple(_links(data.get("result_data"))),
+        results=links,
+        unreadable=unreadable,
         credits_used=_charge(data),
         charge_status=_charge_status(data),
         error_code=clean(error.get("code"), 100),
@@ -83,12 +93,37 @@ def _state(word: str) -> TaskState:
     return _STATES.get(word.lower(), TaskState.OTHER)
 
 
-def _links(value: object) -> Iterator[str]:
-    for item in value if isinstance(value, list) else []:
-        data = mapping(item)
-        link = item if isinstance(item, str) else data.get("url") or data.get("image_url")
-        if isinstance(link, str) and 0 < len(link) <= _LINK_LENGTH and link.isprintable() and link.strip():
-            yield link.strip()
+def _results(data: Mapping[str, object]) -> tuple[tuple[str, ...], int]:
+    """The links of ``results``, then those that only ``result_data`` shows; and how many more results there must be.
+
+    Both fields tell of the same images, so what cannot be read in one counts only as far as the other does not make up
+    for it: the fuller of the two says how many images there are, the better readable one how many have a link.
+    """
+    one, other = _entries(data.get("results")), _entries(data.get("result_data"))
+    results, further = ([link for entry in entries if (link := _link(entry))] for entries in (one, other))
+    links = (*results, *others(results, further)) if results else tuple(further)
+    return links, max(len(one), len(other)) - max(len(results), len(further))
+
+
+def _entries(value: object) -> list[object]:
+    """The results that a field shows, be it a list or a single one; without empty ones and those that only failed."""
+    entries = value if isinstance(value, list) else [value]
+    return [entry for entry in entries if _link(entry) or not _is_empty(entry)]
+
+
+def _is_empty(entry: object) -> bool:
+    """Whether an entry without a link shows no image: nothing at all, or the error that came instead of it."""
+    if isinstance(entry, dict):
+        return bool(entry.get("error")) or all(map(_is_empty, entry.values()))
+    return entry in (None, []) or (isinstance(entry, str) and not entry.strip())
+
+
+def _link(entry: object) -> str:
+    """The link of one result, or nothing: a string, or an object that holds one, or holds such an object."""
+    data = mapping(entry)
+    told = [entry, *(data.get(name) for name in _LINK_NAMES), *(mapping(data.get(name)).get("url") for name in _NESTED)]
+    found = (text.strip() for text in told if isinstance(text, str))
+    return next((text for text in found if 0 < len(text) <= _LINK_LENGTH and text.isprintable()), "")
 
 
 def _charge(data: Mapping[str, object]) -> Decimal | None:
@@ -103,7 +138,8 @@ def _charge(data: Mapping[str, object]) -> Decimal | None:
 
 def _charge_status(data: Mapping[str, object]) -> str:
     status = mapping(data.get("billing")).get("charge_status")
-    return status if isinstance(status, str) and status in _CHARGES else ""
+    word = status.strip().lower() if isinstance(status, str) else ""
+    return word if word in _CHARGES else ""
 
 
 def _listed(data: Mapping[str, object], clean: Cleaner) -> ListedTask | None:
