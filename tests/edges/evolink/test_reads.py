@@ -208,6 +208,17 @@ async def test_a_batch_of_the_longest_links_is_read():
     assert targets(server) == ["POST /v1/tasks/batch"]
 
 
+@pytest.mark.parametrize("odd", [{"id": "1-a"}, {"task_id": "task-unified-1-a", "id": None}])
+async def test_a_task_that_the_batch_may_tell_of_under_another_name_is_read_singly(odd):
+    ids = ["task-unified-1-a", "task-unified-1-b"]
+    tasks = Tasks(*ids)
+    tasks.known[ids[0]] |= odd
+    tasks.single[ids[0]] = answer(200, {"id": "1-a", "status": "processing"})
+    async with raw_server(tasks) as server, client(server.url) as api:
+        assert list(await api.tasks(ids)) == ids
+    assert targets(server) == ["POST /v1/tasks/batch", *(f"GET /v1/tasks/{task_id}" for task_id in ids)]
+
+
 async def test_a_finished_task_without_links_in_the_batch_is_read_singly_before_it_is_believed():
     tasks = Tasks("a", "b", "c")
     tasks.known["a"]["status"] = tasks.known["b"]["status"] = "completed"

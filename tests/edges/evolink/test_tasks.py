@@ -104,6 +104,26 @@ def test_a_task_of_another_id_is_none():
     assert read_task([], clean, "t") is None
 
 
+@pytest.mark.parametrize(
+    ("told", "asked", "is_same"),
+    [
+        ("1760000000-ab12cd34", "task-unified-1760000000-ab12cd34", True),
+        ("unified-1760000000-ab12cd34", "task-unified-1760000000-ab12cd34", True),
+        ("task-1760000000-ab12cd34", "task-unified-1760000000-ab12cd34", True),
+        ("ab12cd34", "task-unified-1760000000-ab12cd34", True),
+        ("image:task-unified-1760000000-ab12cd34", "task-unified-1760000000-ab12cd34", True),
+        ("task-unified-1760000000-ab12cd34", "1760000000-ab12cd34", True),
+        ("cd34", "task-unified-1760000000-ab12cd34", False),
+        ("1760000000", "task-unified-1760000000-ab12cd34", False),
+        ("task-unified-", "task-unified-1760000000-ab12cd34", False),
+        ("task-unified-1760000000-ab12cd35", "task-unified-1760000000-ab12cd34", False),
+    ],
+)
+def test_a_task_may_be_named_by_another_form_of_its_id(told, asked, is_same):
+    task = read_task({"id": told, "status": "pending"}, clean, asked)
+    assert (task and task.task_id) == (asked if is_same else None)
+
+
 def test_charge_words_are_known_or_left_out():
     for told, kept in (
         ("charged", "charged"), ("released", "released"), ("reserved", "reserved"), ("Unknown", "unknown"),
@@ -112,9 +132,9 @@ def test_charge_words_are_known_or_left_out():
         assert read_task({"id": "t", "status": "x", "billing": {"charge_status": told}}, clean).charge_status == kept
 
 
-def test_a_batch_leaves_out_what_is_no_task():
+def test_a_batch_is_read_line_by_line_and_shows_which_is_no_task():
     found = read_tasks({"data": [{"id": "a", "status": "pending"}, None, {"status": "pending"}, {"id": 1}]}, clean)
-    assert list(found) == ["a"]
+    assert found == [Task("a", TaskState.PENDING, word="pending"), None, None, None]
     assert read_tasks({"data": None}, clean) is None
     assert read_tasks([], clean) is None
 

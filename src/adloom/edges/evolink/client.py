@@ -161,9 +161,10 @@ class EvoLink(AccountClient):
             if error.status == THROTTLED or isinstance(error.__cause__, httpx.ConnectError):
                 raise
             return await self._read_after_failure(task_ids)
+        # a summary without links must not count as an empty result
         unsure = [id_ for id_, task in found.items() if task.state is TaskState.COMPLETED and not task.results]
         try:
-            return found | await self._read_singly(unsure)  # a summary without links must not count as an empty result
+            return found | await self._read_singly(unsure)
         except ReadFailed as error:
             error.read = {id_: task for id_, task in found.items() if id_ not in unsure} | dict(error.read)
             raise
@@ -171,12 +172,16 @@ class EvoLink(AccountClient):
     async def _read_batch(self, task_ids: list[str]) -> dict[str, Task]:
         """Read some tasks in one request. Raises ReadFailed or AccountStopped when that does not work."""
         answer = await self._read("POST", "/v1/tasks/batch", {"task_ids": task_ids}, most_bytes=BATCH_BYTES)
-        found = read_tasks(self._json(answer), self._clean) if answer.status not in CLOSED else None
-        if found is None:
+        lines = read_tasks(self._json(answer), self._clean) if answer.status not in CLOSED else None
+        if lines is None:
             self._batch_failures = BATCH_FAILURES
             raise ReadFailed("EvoLink's batch read is closed", status=answer.status)
+        told = {task.task_id: task for task in lines if task}
+        found = {id_: told[id_] for id_ in task_ids if id_ in told}
+        if len(found) < min(len(task_ids), len(lines)):
+            raise ReadFailed("a batch read may tell of a task in a line that names none of those that were asked for")
         self._batch_failures = 0
-        return {id_: found[id_] for id_ in task_ids if id_ in found}
+        return found
 
     async def _read_after_failure(self, task_ids: list[str]) -> dict[str, Task]:
         """Read singly what a batch read did not. Where these reads fail too, it is an outage: no fault of the batch."""

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _LINK_LENGTH = 8192  # a signed link has some hundred characters
 _MADE_AT = re.compile(r"task-unified-(\d{9,11})-")
+_PREFIX = re.compile(r"^task-(?:unified-)?")
 _STATES: Mapping[str, TaskState] = {state.value: state for state in TaskState} | {"canceled": TaskState.CANCELLED}
 _LINK_NAMES = ("url", "image_url", "image")
 _NESTED = ("image", "image_url")
@@ -30,12 +31,16 @@ _CHARGES = ("unknown", "reserved", "charged", "released")
 
 
 def read_task(value: object, clean: Cleaner, expected_id: str = "") -> Task | None:
-    """One task; None when it names none, or one other than ``expected_id``."""
+    """One task; None when it names none, or one other than ``expected_id``, in whatever form."""
     data = mapping(value)
     word = clean(data.get("status"), 40)
     task_id = data.get("id") or (word and expected_id)
-    if not isinstance(task_id, str) or not TASK_ID.fullmatch(task_id) or (expected_id and task_id != expected_id):
+    if not isinstance(task_id, str) or not TASK_ID.fullmatch(task_id):
         return None
+    if expected_id:
+        if not _is_same(task_id, expected_id):
+            return None
+        task_id = expected_id
     error = mapping(data.get("error"))
     links, unreadable = _results(data)
     if unreadable:
@@ -55,13 +60,10 @@ def read_task(value: object, clean: Cleaner, expected_id: str = "") -> Task | No
     )
 
 
-def read_tasks(value: object, clean: Cleaner) -> dict[str, Task] | None:
-    """A batch answer as tasks by id; None when it holds no list."""
+def read_tasks(value: object, clean: Cleaner) -> list[Task | None] | None:
+    """A batch answer line by line, with None for a line that is no task; None when it holds no list."""
     items = mapping(value).get("data")
-    if not isinstance(items, list):
-        return None
-    tasks = (read_task(item, clean) for item in items)
-    return {task.task_id: task for task in tasks if task}
+    return [read_task(item, clean) for item in items] if isinstance(items, list) else None
 
 
 def read_list(value: object, clean: Cleaner) -> list[ListedTask] | None:
@@ -87,6 +89,12 @@ def read_credits(value: object) -> Credits | None:
         key_remaining=None if key.get("unlimited_credits") is True else key_remaining,
         account_remaining=account_remaining,
     )
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Whether two ids are forms of one: equal but for what may stand before its number."""
+    shorter, longer = sorted((_PREFIX.sub("", one), _PREFIX.sub("", other)), key=len)
+    return longer == shorter or (bool(shorter) and longer.endswith(tuple(mark + shorter for mark in "-_:.")))
 
 
 def _state(word: str) -> TaskState:
