@@ -344,9 +344,69 @@ async def test_a_list_that_is_closed_or_unreadable_is_none(body):
         assert await api.list_tasks(0) is None
 
 
-async def test_a_list_that_never_ends_proves_nothing():
+class Listing:
+    """A server of ``count`` listed tasks, on pages of ``cap`` lines at most; ``told`` is what its pages say besides."""
+
+    def __init__(self, count: int, cap: int, **told: object) -> None:
+        self.lines, self.cap, self.told = listed(count), cap, told
+
+    async def __call__(self, request, writer) -> None:
+        page = int(request.target.partition("page=")[2].partition("&")[0])
+        writer.write(answer(200, {"data": self.lines[self.cap * (page - 1) : self.cap * page], **self.told}))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{"total": 7}, {"page_size": 3}, {"total": 7, "page_size": 3}, {"total": 7, "page_size": 50}, {"page_size": "3"}],
+)
+@pytest.mark.parametrize("count", [6, 7])
+async def test_a_server_with_shorter_pages_than_were_asked_for_is_read_to_the_end_of_its_list(count, told):
+    told = {name: count if name == "total" else value for name, value in told.items()}
+    async with raw_server(Listing(count, 3, **told)) as server, client(server.url) as api:
+        assert [task.task_id for task in await api.list_tasks(0)] == [f"task-{place}" for place in range(count)]
+
+
+async def test_a_server_with_shorter_pages_is_read_until_it_is_older():
+    async with raw_server(Listing(90, 3, total=90)) as server, client(server.url) as api:
+        assert len(await api.list_tasks(2_000_000_000 - 4)) == 5
+    assert len(server.requests) == 2
+
+
+async def test_what_is_made_while_the_list_is_read_moves_no_end():
+    server_of = Listing(7, 3, total=7)
+
+    async def handle(request, writer):
+        await server_of(request, writer)
+        server_of.lines.insert(0, {"id": f"new-{request.target}", "status": "pending", "created_at": 2_000_000_001})
+        server_of.told["total"] += 1
+
+    async with raw_server(handle) as server, client(server.url) as api:
+        found = await api.list_tasks(0)
+    assert {f"task-{place}" for place in range(7)} <= {task.task_id for task in found}
+
+
+@pytest.mark.parametrize("lines", [0, 3, 50])
+async def test_a_list_that_stops_before_the_end_it_told_of_proves_nothing(lines):
+    async with raw_server(Listing(lines, 50, total=lines + 1)) as server, client(server.url) as api:
+        assert await api.list_tasks(0) is None
+    assert len(server.requests) <= 2
+
+
+async def test_a_list_whose_pages_are_all_the_same_proves_nothing():
     page = answer(200, {"data": listed(50)})
     async with raw_server(always(page)) as server, client(server.url) as api:
+        assert await api.list_tasks(0) is None
+    assert len(server.requests) == 2
+
+
+async def test_a_list_is_complete_when_all_that_it_counts_were_seen_though_the_pages_repeat():
+    page = answer(200, {"data": listed(50), "total": 50})
+    async with raw_server(always(page)) as server, client(server.url) as api:
+        assert len(await api.list_tasks(0)) == 50
+
+
+async def test_a_list_that_never_ends_proves_nothing():
+    async with raw_server(Listing(50 * PAGES + 1, 50)) as server, client(server.url) as api:
         assert await api.list_tasks(0) is None
     assert len(server.requests) == PAGES
 

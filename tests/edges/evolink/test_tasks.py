@@ -148,7 +148,21 @@ def test_a_list_is_read_to_the_last_line_or_not_at_all():
         {"id": "e", "created_at": "1760000004"},
     ]
     found = read_list({"data": lines}, clean)
-    assert [task.created_at for task in found] == [1760000000, 1760000001, 1760000002, 1760000003, 1760000004]
+    assert [task.created_at for task in found.lines] == [1760000000, 1760000001, 1760000002, 1760000003, 1760000004]
     assert read_list({"data": [*lines, {"id": "undated"}]}, clean) is None
     assert read_list({"data": [*lines, {"created_at": 1}]}, clean) is None
     assert read_list({}, clean) is None
+
+
+@pytest.mark.parametrize(
+    ("told", "total", "most"),
+    [
+        ({"total": 70, "page_size": 20}, 70, 20),
+        ({"total": "70", "page_size": None}, 70, None),
+        ({"total": -1, "page_size": "x"}, None, None),
+        ({}, None, None),
+    ],
+)
+def test_a_list_may_say_how_long_it_and_its_pages_are(told, total, most):
+    page = read_list({"data": [], **told}, clean)
+    assert (page.total, page.most) == (total, most)

@@ -127,18 +127,32 @@ class EvoLink(AccountClient):
         return found
 
     async def list_tasks(self, created_after: int) -> Sequence[ListedTask] | None:
-        """The account's tasks since then, newest first; None as well when the list cannot be read to its end."""
-        found: dict[str, ListedTask] = {}
-        for page in range(1, PAGES + 1):
-            answer = await self._read("GET", f"/v1/tasks?page={page}&page_size={PAGE_SIZE}")
+        """The account's tasks since then, newest first; None as well when the list cannot be read to its end.
+
+        A server may allow fewer lines to a page than were asked for. So a short page is the last one only if the list
+        does not say that it has more.
+        """
+        seen: dict[str, ListedTask] = {}
+        total: int | None = None
+        for number in range(1, PAGES + 1):
+            answer = await self._read("GET", f"/v1/tasks?page={number}&page_size={PAGE_SIZE}")
             if answer.status in CLOSED:
                 return None
-            listed = read_list(self._json(answer), self._clean)
-            if listed is None:
+            page = read_list(self._json(answer), self._clean)
+            if page is None:
                 return None
-            found |= {task.task_id: task for task in listed if task.created_at >= created_after}
-            if len(listed) < PAGE_SIZE or min(task.created_at for task in listed) < created_after:
-                return sorted(found.values(), key=lambda task: task.created_at, reverse=True)
+            before = len(seen)
+            seen |= {task.task_id: task for task in page.lines}
+            total = page.total if total is None else total  # as of the first page: what is made meanwhile moves no end
+            has_all = total is None or len(seen) >= total
+            is_short = len(page.lines) < min(PAGE_SIZE, page.most or PAGE_SIZE)
+            is_repeated = len(seen) == before
+            is_older = any(task.created_at < created_after for task in page.lines)
+            if is_older or (has_all and (is_short or (is_repeated and total is not None))):
+                found = (task for task in seen.values() if task.created_at >= created_after)
+                return sorted(found, key=lambda task: task.created_at, reverse=True)
+            if is_repeated:
+                return None
         return None
 
     async def credits(self) -> Credits:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -66,16 +67,30 @@ def read_tasks(value: object, clean: Cleaner) -> list[Task | None] | None:
     return [read_task(item, clean) for item in items] if isinstance(items, list) else None
 
 
-def read_list(value: object, clean: Cleaner) -> list[ListedTask] | None:
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """One page of the account's tasks.
+
+    ``total`` is how many tasks the whole list has, and ``most`` how many lines a page has at most, as far as it says.
+    """
+
+    lines: tuple[ListedTask, ...]
+    total: int | None
+    most: int | None
+
+
+def read_list(value: object, clean: Cleaner) -> ListPage | None:
     """One page of the account's tasks; None when it cannot be read to the last line.
 
     All or nothing, because the list serves to find a lost task by elimination: an unseen rival would mislead it.
     """
-    items = mapping(value).get("data")
+    data = mapping(value)
+    items = data.get("data")
     if not isinstance(items, list):
         return None
     listed = [_listed(mapping(item), clean) for item in items]
-    return [task for task in listed if task] if all(listed) else None
+    lines = tuple(task for task in listed if task)
+    return ListPage(lines, _count(data.get("total")), _count(data.get("page_size"))) if all(listed) else None
 
 
 def read_credits(value: object) -> Credits | None:
@@ -148,6 +163,11 @@ def _charge_status(data: Mapping[str, object]) -> str:
     status = mapping(data.get("billing")).get("charge_status")
     word = status.strip().lower() if isinstance(status, str) else ""
     return word if word in _CHARGES else ""
+
+
+def _count(value: object) -> int | None:
+    number = amount(value)
+    return None if number is None or number < 0 else int(number)
 
 
 def _listed(data: Mapping[str, object], clean: Cleaner) -> ListedTask | None:
