@@ -123,7 +123,8 @@ def _exit_codes() -> str:
     return (
         "\n## Exit codes\n\n| Code | Meaning |\n|---|---|\n"
         + lines
-        + "\nEvery code except 1 and 2 leaves a manifest, and every run can be resumed by the same command.\n"
+        + "\nEvery code except 1 and 2 leaves a manifest; 130 does once buying has begun. Every run can be resumed by "
+        "the same\ncommand. SIGTERM does what Ctrl-C does: until the price is agreed to, both end the run at once.\n"
     )
 
 

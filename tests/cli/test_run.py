@@ -3,9 +3,13 @@
 import json
 import os
 import pty
+import select
+import signal
+import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from support.desk import ADLOOM, CliRig, ended
@@ -93,28 +97,95 @@ def test_a_plan_over_its_budget_is_told_so_without_a_yes(desk: CliRig):
     assert desk.state()["posts_received"] == 0
 
 
-@pytest.mark.parametrize(("answer", "exit_code", "bought"), [("y", 0, 3), ("n", 2, 0)])
-def test_on_a_terminal_a_run_asks(desk: CliRig, answer: str, exit_code: int, bought: int):
-    mine, theirs = pty.openpty()
-    command = [str(ADLOOM), "run", desk.write(one_row(3))]
-    with subprocess.Popen(
-        command, env=desk.environment, stdin=theirs, stdout=theirs, stderr=theirs, cwd=desk.folder
-    ) as process:
+class Asked:
+    """A run on a terminal that has asked whether to buy."""
+
+    def __init__(self, desk: CliRig, *arguments: str) -> None:
+        self._terminal, theirs = pty.openpty()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _WITH_KEYS, str(ADLOOM), *arguments],
+            env=desk.environment,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            cwd=desk.folder,
+            start_new_session=True,
+        )
         os.close(theirs)
-        shown = b""
-        while b"Buy this?" not in shown:
-            shown += os.read(mine, 1000)
-        assert b"price     sandbox $0.07" in shown
-        assert desk.state()["posts_received"] == 0
-        os.write(mine, f"{answer}\n".encode())
+        self.shown = b""
+        while b"Buy this?" not in self.shown:
+            self.shown += os.read(self._terminal, 1000)
+
+    def type(self, keys: bytes) -> None:
+        os.write(self._terminal, keys)
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def ended(self) -> int:
+        """The exit code, once it has ended; all that it said is in ``shown``."""
         try:
-            while os.read(mine, 1000):
-                pass
+            while select.select([self._terminal], [], [], 60)[0] and (more := os.read(self._terminal, 1000)):
+                self.shown += more
         except OSError:  # that is how a terminal tells that nobody holds its other end any more
             pass
-    os.close(mine)
-    assert process.returncode == exit_code
+        try:
+            return self._process.wait(10)
+        finally:
+            self._process.kill()
+            os.close(self._terminal)
+
+
+_WITH_KEYS = (  # the terminal becomes the process's own, so that its keys become signals
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
+CTRL_C, CTRL_D = b"\x03", b"\x04"
+
+
+@pytest.mark.parametrize(("keys", "exit_code", "bought"), [(b"y\n", 0, 3), (b"n\n", 2, 0), (CTRL_D, 2, 0)])
+def test_on_a_terminal_a_run_asks(desk: CliRig, keys: bytes, exit_code: int, bought: int):
+    asked = Asked(desk, "run", desk.write(one_row(3)))
+    assert b"price     sandbox $0.07" in asked.shown
+    assert desk.state()["posts_received"] == 0
+    asked.type(keys)
+    assert asked.ended() == exit_code
     assert desk.bought("table") == bought
+
+
+@pytest.mark.parametrize("how", [CTRL_C, signal.SIGTERM])
+def test_a_signal_at_the_question_ends_the_run_at_once(desk: CliRig, how: bytes | int):
+    asked = Asked(desk, "run", desk.write(one_row(3)), "--json")
+    asked.type(how) if isinstance(how, bytes) else asked.signal(how)
+    assert asked.ended() == 130, asked.shown
+    answer = json.loads(asked.shown.splitlines()[-1])
+    assert (answer["exit_reason"], answer["money_may_have_moved"]) == ("interrupted", False)
+    assert b"Traceback" not in asked.shown
+    assert desk.state()["posts_received"] == 0
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_plan_is_made_is_answered_for_a_machine(desk: CliRig, signal_number: int):
+    with socket.create_server(("127.0.0.1", 0)) as never_answers:
+        job = (
+            f"  - {{id: mug, prompt: a mug, references: ['http://127.0.0.1:{never_answers.getsockname()[1]}/a.png']}}\n"
+        )
+        source = desk.write("check_references: true\n" + campaign_text(job))
+        process = desk.start("run", source, "--json")
+        with never_answers.accept()[0]:
+            process.send_signal(signal_number)
+            done = ended(process)
+    assert done.returncode == 130, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["exit_reason"] == "interrupted"
+    assert "Traceback" not in done.stderr
+    assert desk.state()["posts_received"] == 0
+
+
+def test_a_signal_while_the_command_is_still_being_imported_ends_it_quietly(tmp_path: Path):
+    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    command = [sys.executable, "-m", "adloom", "--version"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_a_flow_without_prefect_installed_is_refused_before_anything_is_sent(desk: CliRig, monkeypatch):

@@ -98,10 +98,10 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Show what a run would buy, and send nothing."""
-    from adloom.core.selection import Selection  # noqa: PLC0415
-    from adloom.plan.assessment import Wish  # noqa: PLC0415
 
     async def work() -> int:
+        from adloom.core.selection import Selection  # noqa: PLC0415
+        from adloom.plan.assessment import Wish  # noqa: PLC0415
         from adloom.plan.text import plan_lines, plan_summary  # noqa: PLC0415
         from adloom.targets import open_store, settings_for  # noqa: PLC0415
         from adloom.wiring import assessment_of  # noqa: PLC0415
@@ -165,10 +165,11 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Show the price and ask, buy what is missing, archive every image, write the manifest."""
-    from adloom.core.selection import Selection  # noqa: PLC0415
-    from adloom.plan.assessment import Wish  # noqa: PLC0415
 
     async def work() -> int:
+        from adloom.core.selection import Selection  # noqa: PLC0415
+        from adloom.plan.assessment import Wish  # noqa: PLC0415
+
         if direct and prefect:
             raise SettingInvalid("--direct and --prefect cannot be combined", remedy="Choose one of them.")
         wish = Wish(

@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 
+from adloom.cli.asking import agrees
 from adloom.core.check import Check
 from adloom.core.errors import InputError, SettingInvalid
 from adloom.core.exits import EXIT_INCOMPLETE, EXIT_INPUT, EXIT_OK, Sent
@@ -229,7 +230,7 @@ async def examine(archive: str | None, sent: list[Sent], *, buy: bool, yes: bool
             checks.append(await check_account(api, settings.origin))
     checks.append(check_clock(WallClock().now(), await server_time(settings.base_url)))
     checks.append(await prefect_health(os.environ))
-    if buy and all(check.works for check in checks) and _agreed_to_probe(yes=yes):
+    if buy and all(check.works for check in checks) and await _agreed_to_probe(yes=yes, as_json=as_json):
         checks.append(await _probe(settings, store, sent))
     elif buy:
         typer.echo("The probe was not run.", err=True)
@@ -239,8 +240,8 @@ async def examine(archive: str | None, sent: list[Sent], *, buy: bool, yes: bool
     return EXIT_OK if all(check.works for check in checks) else EXIT_INPUT
 
 
-def _agreed_to_probe(*, yes: bool) -> bool:
-    return yes or (sys.stdin.isatty() and typer.confirm("The probe buys one or two images. Continue?"))
+async def _agreed_to_probe(*, yes: bool, as_json: bool) -> bool:
+    return yes or (sys.stdin.isatty() and await agrees("The probe buys one or two images. Continue?", err=as_json))
 
 
 async def _probe(settings: Any, store: Any, sent: list[Sent]) -> Check:  # noqa: ANN401 - imported late

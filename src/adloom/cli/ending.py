@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 import typer
 
@@ -24,20 +27,25 @@ from adloom.core.exits import (
 
 
 def end(work: Callable[[], Awaitable[int]], *, as_json: bool, sent: Sequence[Sent] = ()) -> None:
-    """Run a command to its exit code. ``sent`` is filled by the work with what its runs send."""
+    """Run a command to its exit code. ``sent`` is filled by the work with what its runs send.
+
+    SIGTERM interrupts it as Ctrl-C does, unless the work handles both itself.
+    """
 
     def say(code: int, message: str, remedy: str) -> None:
         if as_json:
             typer.echo(json.dumps(_failure(code, message, remedy, sent), ensure_ascii=False))
 
     try:
-        code = asyncio.run(_awaited(work))
+        with _terminable():
+            code = asyncio.run(_awaited(work))
     except AdloomError as error:
         code = exit_code_of(error)
         typer.echo(str(error), err=True)
         say(code, error.message, error.remedy)
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
+        typer.echo("Interrupted. Run the same command again to continue.", err=True)
         say(code, "interrupted", "Run the same command again to continue.")
     except Exception as error:
         say(
@@ -51,6 +59,26 @@ def end(work: Callable[[], Awaitable[int]], *, as_json: bool, sent: Sequence[Sen
 
 async def _awaited(work: Callable[[], Awaitable[int]]) -> int:
     return await work()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Make SIGTERM what Ctrl-C is: whoever handles that, an event loop or Python, handles both.
+
+    A shell has its background jobs ignore Ctrl-C; SIGTERM ends those too.
+    """
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        on_interrupt = signal.getsignal(signal.SIGINT)
+        if not callable(on_interrupt):
+            raise KeyboardInterrupt
+        on_interrupt(number, frame)
+
+    former = signal.signal(signal.SIGTERM, on_signal)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def exit_code_of(error: AdloomError) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from adloom.cli.asking import agrees
 from adloom.core.errors import InputError
 from adloom.core.exits import EXIT_INTERRUPTED, Sent
 
@@ -44,7 +45,7 @@ async def run_campaign(
     with embedded_sandbox(settings) if request.wish.sandbox else nullcontext(settings) as settings:
         store = open_store(settings.archive)
         assessment = await assessment_of(request, settings, store, to_run=True)
-        assessment = _agreed(assessment, yes=yes, as_json=as_json)
+        assessment = await _agreed(assessment, yes=yes, as_json=as_json)
         if through_prefect:
             from adloom.orchestration.in_process import run_through_prefect  # noqa: PLC0415
 
@@ -61,7 +62,7 @@ async def run_campaign(
     return result.exit_code
 
 
-def _agreed(assessment: Assessment, *, yes: bool, as_json: bool) -> Assessment:
+async def _agreed(assessment: Assessment, *, yes: bool, as_json: bool) -> Assessment:
     """Show the price and ask for agreement. If nobody can be asked, the run only collects what is paid for.
 
     Raises InputError when a person says no, and where there is nothing to collect either.
@@ -74,7 +75,7 @@ def _agreed(assessment: Assessment, *, yes: bool, as_json: bool) -> Assessment:
         return assessment
     to_agree = bool(assessment.to_buy) and assessment.fits and assessment.may_buy
     if sys.stdin.isatty() and sys.stdout.isatty():
-        if to_agree and not typer.confirm("Buy this?", err=as_json):
+        if to_agree and not await agrees("Buy this?", err=as_json):
             raise InputError("nothing was bought: you did not agree to the price", remedy="Run it again when you do.")
         if assessment.fits:
             return assessment
