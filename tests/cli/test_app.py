@@ -79,6 +79,15 @@ def test_an_option_that_cannot_be_used_is_refused_with_what_to_write(desk: CliRi
     assert desk.state()["posts_received"] == 0
 
 
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_defaults_for_a_csv_are_refused_with_a_yaml_file(desk: CliRig, command: str):
+    done = desk.run(command, desk.write(one_row(1)), "--size", "9:16", "--variants", "3")
+    assert done.returncode == 2
+    assert "--size, --variants" in done.stderr
+    assert "in the file" in done.stderr
+    assert desk.state()["posts_received"] == 0
+
+
 def test_a_rejected_key_exits_5_with_what_to_do(desk: CliRig):
     desk.change(key_states={"sk-test-canary": "revoked"})
     done = desk.run("run", desk.write(one_row(1)))

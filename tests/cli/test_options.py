@@ -4,7 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from adloom.cli.options import budget_of, only_of
+from adloom.campaign.files import Defaults
+from adloom.cli.options import budget_of, defaults_of, only_of
 from adloom.core.campaign import Budget
 from adloom.core.decision import Verdict
 from adloom.core.errors import SettingInvalid
@@ -37,3 +38,11 @@ def test_what_may_not_be_asked_for_again_is_refused(word: str):
     with pytest.raises(SettingInvalid, match="--only") as refused:
         only_of(["failed", word])
     assert "failed, short, refused or rejected" in refused.value.remedy
+
+
+def test_what_a_yaml_file_says_itself_is_refused_as_an_option():
+    with pytest.raises(SettingInvalid, match=r"--size, --variants: .*spring\.yaml") as refused:
+        defaults_of("s3://bucket/spring.yaml", model=None, size="4:5", variants=2)
+    assert "in the file" in refused.value.remedy
+    assert defaults_of("spring.yaml", size=None) == Defaults()
+    assert defaults_of("spring.csv", size="4:5", variants=2) == Defaults(size="4:5", variants=2)

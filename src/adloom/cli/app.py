@@ -113,7 +113,8 @@ def plan(
             selection=selection,
             refresh=frozenset(refresh or ()),
         )
-        request = request_of(source, archive, edition, defaults_of(model, size, quality, variants, prompt), wish)
+        defaults = defaults_of(source, model=model, size=size, quality=quality, variants=variants, prompt=prompt)
+        request = request_of(source, archive, edition, defaults, wish)
         if explain is not None:
             return explain_rows(request, explain, as_json=as_json)
         settings = settings_for(request)
@@ -183,7 +184,8 @@ def run(
             replace=replace,
             same_api=same_api,
         )
-        request = request_of(source, archive, edition, defaults_of(model, size, quality, variants, prompt), wish)
+        defaults = defaults_of(source, model=model, size=size, quality=quality, variants=variants, prompt=prompt)
+        request = request_of(source, archive, edition, defaults, wish)
         through_prefect = prefect or (bool(os.environ.get("PREFECT_API_URL")) and not direct)
         return await run_campaign(request, sent, yes=yes, through_prefect=through_prefect, as_json=as_json)
 

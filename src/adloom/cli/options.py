@@ -61,13 +61,17 @@ def request_of(
     return RunRequest(source, archive, edition, wish, defaults)
 
 
-def defaults_of(
-    model: str | None, size: str | None, quality: str | None, variants: int | None, prompt: str | None
-) -> Any:  # noqa: ANN401 - imported late
-    """The defaults for rows of a CSV."""
+def defaults_of(source: str, **given: Any) -> Any:  # noqa: ANN401 - imported late
+    """The defaults for rows of a CSV or a workbook. Raises SettingInvalid for a YAML file, which has its own."""
     from adloom.campaign.files import Defaults  # noqa: PLC0415
 
-    return Defaults(model=model, size=size, quality=quality, variants=variants, prompt=prompt)
+    names = [f"--{name}" for name, value in given.items() if value is not None]
+    if names and source.lower().endswith((".yaml", ".yml")):
+        raise SettingInvalid(
+            f"{', '.join(names)}: only for a CSV or a workbook, and {source} is a YAML file",
+            remedy=f"Set {'it' if len(names) == 1 else 'them'} in the file.",
+        )
+    return Defaults(**given)
 
 
 def budget_of(usd: str | None) -> Budget | None:
