@@ -89,6 +89,13 @@ def test_a_poll_interval_must_be_a_number_above_nought(text):
         read_settings({"ADLOOM_POLL_INTERVAL_S": text})
 
 
+@pytest.mark.parametrize("word", ["yes", "true", "on", "2", "01"])
+def test_only_1_declares_a_key_dedicated(word):
+    with pytest.raises(SettingInvalid, match="ADLOOM_DEDICATED_KEY: write 1 or leave it unset"):
+        read_settings({"ADLOOM_DEDICATED_KEY": word})
+    assert not read_settings({"ADLOOM_DEDICATED_KEY": "0"}).dedicated_key
+
+
 def test_all_problems_are_told_at_once():
     with pytest.raises(SettingInvalid) as caught:
         read_settings(

@@ -25,9 +25,6 @@ FILES_URL = "https://files-api.evolink.ai"
 ARCHIVE = "./archive"
 POLL_INTERVAL_S = 3.0  # EvoLink's own clients read an image task every 3 s (read out of its CLI, 2026-10)
 
-_YES = ("1", "true", "yes", "on")
-_NO = ("", "0", "false", "no", "off")
-
 
 class SecretText:
     """A secret that no log, traceback or pickle can show by accident: only ``reveal`` returns it."""
@@ -80,10 +77,11 @@ def _seconds(text: str | float) -> float:
 
 
 def _flag(text: str | bool) -> bool:  # noqa: FBT001 - what a variable or a caller gives
-    word = str(text).lower()
-    if word not in _YES + _NO:
+    if isinstance(text, bool):
+        return text
+    if text not in ("", "0", "1"):
         raise _wrong("write 1 or leave it unset")
-    return word in _YES
+    return text == "1"
 
 
 def _secrets(text: str | tuple[Secret, ...]) -> tuple[Secret, ...]:
