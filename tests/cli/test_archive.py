@@ -142,3 +142,11 @@ def test_a_ledger_that_was_deleted_is_rebuilt_without_a_purchase(desk: CliRig):
     assert mended.returncode == 0, mended.stdout
     assert desk.run("run", desk.write(one_row(2)), "--yes").returncode == 0
     assert len(desk.charges()) == 1
+
+
+def test_status_says_what_the_manifest_says_while_that_is_current(desk: CliRig):
+    desk.change(key_states={"sk-test-canary": "revoked"})
+    source = desk.write(one_row(2))
+    assert desk.run("run", source).returncode == 5
+    said = json.loads(desk.run("status", source, "--json").stdout)
+    assert said["status"] == desk.manifest()["status"] == "stopped"

@@ -6,6 +6,7 @@ last run's end.
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 from collections.abc import Mapping
@@ -35,13 +36,19 @@ class Standing:
 
 
 async def standing_of(store: Store, edition: Edition, clock: Clock) -> Standing | None:
-    """An edition by its plan and its ledger; None when it has no plan yet."""
+    """An edition by its plan and its ledger; None when it has no plan yet.
+
+    Only its manifest knows how its last run stopped, so its word counts while nothing else in it has changed.
+    """
     revision = await read_newest(store, edition)
     if revision is None:
         return None
     ledger = Ledger(store, edition, clock, writer=secrets.token_hex(8))
     await ledger.load()
     manifest = (await derive(store, edition, ledger, revision)).manifest
+    published = await _manifest(store, edition)
+    if published == from_json(json.dumps({**manifest, "status": (published or {}).get("status")}).encode(), "manifest"):
+        manifest = published
     return Standing(manifest, revision.origin, tuple(held_calls(ledger, clock.now())))
 
 
@@ -57,13 +64,19 @@ async def standings(store: Store, clock: Clock) -> list[Standing]:
 
 async def _published(store: Store, edition: Edition) -> Standing | None:
     """An edition by its manifest; None where that is missing or cannot be read."""
+    manifest = await _manifest(store, edition)
+    if manifest is None:
+        return None
+    return Standing(manifest, Origin(str(manifest.get("origin", "")), bool(manifest.get("sandbox"))))
+
+
+async def _manifest(store: Store, edition: Edition) -> Mapping[str, Any] | None:
     key = edition.key("manifest.json")
     content = await store.read(key)
     if content is None:
         return None
     try:
-        manifest = from_json(content, key)
+        return from_json(content, key)
     except RecordUnreadable as error:
         log.warning("%s", error.message)
         return None
-    return Standing(manifest, Origin(str(manifest.get("origin", "")), bool(manifest.get("sandbox"))))
