@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -65,8 +66,11 @@ async def _awaited(work: Callable[[], Awaitable[int]]) -> int:
 def _terminable() -> Iterator[None]:
     """Make SIGTERM what Ctrl-C is: whoever handles that, an event loop or Python, handles both.
 
-    A shell has its background jobs ignore Ctrl-C; SIGTERM ends those too.
+    A shell has its background jobs ignore Ctrl-C; SIGTERM ends those too. Python takes signals in its main thread only.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         on_interrupt = signal.getsignal(signal.SIGINT)
