@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -167,6 +168,12 @@ async def test_a_day_after_the_end_it_has_failed_and_is_no_shortfall(desk, used)
     assert facts.stage is Stage.ARCHIVED
     assert facts.latest.images_paid == (3 if used else 4)
     assert money_of(facts).charged == (used or PRICE * 4)
+
+
+async def test_a_result_that_cannot_be_read_is_no_shortfall(desk):
+    desk.api.state_of = lambda task: replace(completed(task, "u1", "u2"), credits_used=None, unreadable=2)
+    facts = await desk.collect()
+    assert (facts.stage, facts.latest.links, facts.latest.images_paid) == (Stage.UNSHOWN, ("u1", "u2"), 4)
 
 
 @pytest.mark.parametrize("used", [None, PRICE * 4 + PRICE / 2])

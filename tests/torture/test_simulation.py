@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from torture.simulation import SHORT, Report, quiet, simulate
 
-RARE = (371, 372, 475)
+RARE = (371, 372, 412, 475)
 """Seeds that reach what the others rarely do: a paused process that sends after somebody took over."""
 
 MUST_HAPPEN = (

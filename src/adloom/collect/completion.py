@@ -169,8 +169,12 @@ def _used(attempt: Attempt, task: Task) -> Decimal | None:
 
 
 def _bill(attempt: Attempt, task: Task) -> int | None:
-    """How many images the task's charge pays for; None if unknown."""
-    return images_billed(_used(attempt, task), _reserved(attempt), wanted(attempt))
+    """How many images the task's charge pays for, or it shows, readable or not; None if unknown."""
+    billed = images_billed(_used(attempt, task), _reserved(attempt), wanted(attempt))
+    if not task.unreadable:
+        return billed
+    shown = len(joined(attempt.links, task.results)) + task.unreadable
+    return min(max(billed or 0, shown), wanted(attempt))
 
 
 def _is_doubtful(attempt: Attempt, task: Task) -> bool:
