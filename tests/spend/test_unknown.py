@@ -59,6 +59,21 @@ async def test_the_one_task_of_the_list_is_adopted_even_after_a_death_between_cl
     assert result.published.manifest["totals"]["archived"] == (exit_code == 0)
 
 
+async def test_three_purchases_that_the_task_list_cannot_tell_stop_the_buying():
+    clock, store = ManualClock(), MemoryStore()
+    api = Listing(clock)
+    api.answers = [OutcomeUnknown("the answer was lost")] * 20
+
+    async def nothing(_created_after):
+        return []
+
+    api.list_tasks = nothing
+    world = a_world(store, clock, api, dedicated_key=True)
+    rows = [a_row(f"row-{number}") for number in range(12)]
+    result = await run_all(world, await look_at(world, FakeSource(rows)))
+    assert (result.exit_code, len(api.posts)) == (7, 3)
+
+
 async def test_a_campaign_called_like_the_folder_of_claims_is_not_taken_for_claims():
     clock, store = ManualClock(), MemoryStore()
     api = Listing(clock)
