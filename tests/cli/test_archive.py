@@ -150,3 +150,12 @@ def test_status_says_what_the_manifest_says_while_that_is_current(desk: CliRig):
     assert desk.run("run", source).returncode == 5
     said = json.loads(desk.run("status", source, "--json").stdout)
     assert said["status"] == desk.manifest()["status"] == "stopped"
+
+
+def test_doctor_tells_an_api_that_is_away_from_a_bad_key(desk: CliRig):
+    told = desk.run("doctor", EVOLINK_BASE_URL="http://127.0.0.1:9")
+    assert told.returncode == 2
+    assert "FAIL api: the stand-in at http://127.0.0.1:9 does not answer. Check EVOLINK_BASE_URL" in told.stdout
+    assert "FAIL key: not checked" in told.stdout
+    assert "ok   clock: not checked: the API was not reached" in told.stdout
+    assert "ok   api: " in desk.run("doctor").stdout

@@ -2,7 +2,7 @@
 
 from support.raw_server import answer, raw_server, unused_port
 
-from adloom.edges.health import prefect_health, server_time
+from adloom.edges.health import Reach, prefect_health, reach
 
 
 async def _dated(request, writer):
@@ -11,7 +11,7 @@ async def _dated(request, writer):
 
 async def test_the_apis_own_time_is_read_without_a_key():
     async with raw_server(_dated) as server:
-        assert await server_time(server.url) == 1_795_914_000
+        assert await reach(server.url) == Reach(reached=True, time=1_795_914_000)
     (request,) = server.requests
     assert request.method == "HEAD"
     assert "authorization" not in request.headers
@@ -22,8 +22,8 @@ async def test_a_server_that_is_away_or_tells_no_time_is_no_fault():
         writer.write(answer(200, b"", date="soon"))
 
     async with raw_server(silent) as server:
-        assert await server_time(server.url) is None
-    assert await server_time(f"http://127.0.0.1:{unused_port()}") is None
+        assert await reach(server.url) == Reach(reached=True)
+    assert await reach(f"http://127.0.0.1:{unused_port()}") == Reach(reached=False)
 
 
 async def test_prefect_is_asked_only_where_the_environment_names_it():

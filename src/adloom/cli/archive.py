@@ -214,21 +214,24 @@ def _held_answer(held: Any) -> dict[str, Any]:  # noqa: ANN401 - imported late
 async def examine(archive: str | None, sent: list[Sent], *, buy: bool, yes: bool, as_json: bool) -> int:
     """Every check, and the probe if it was requested and agreed to; ``sent`` receives what that sends."""
     from adloom.edges.evolink.client import EvoLink  # noqa: PLC0415
-    from adloom.edges.health import prefect_health, server_time  # noqa: PLC0415
-    from adloom.run.doctor import check_account, check_archive, check_clock  # noqa: PLC0415
+    from adloom.edges.health import prefect_health, reach  # noqa: PLC0415
+    from adloom.run.doctor import check_account, check_api, check_archive, check_clock  # noqa: PLC0415
     from adloom.targets import WallClock, open_store  # noqa: PLC0415
 
     settings = _settings(archive)
     store = open_store(settings.archive)
-    checks = [await check_archive(store, secrets.token_hex(8))]
+    api_server = await reach(settings.base_url)
+    checks = [await check_archive(store, secrets.token_hex(8)), check_api(settings.origin, reached=api_server.reached)]
     if settings.api_key is None:
         checks.append(
             Check("key", works=False, found="EVOLINK_API_KEY is not set", remedy="set it to your EvoLink key")
         )
+    elif not api_server.reached:
+        checks.append(Check("key", works=False, found="not checked: the API was not reached"))
     else:
         async with EvoLink(settings) as api:
             checks.append(await check_account(api, settings.origin))
-    checks.append(check_clock(WallClock().now(), await server_time(settings.base_url)))
+    checks.append(check_clock(WallClock().now(), api_server.time, reached=api_server.reached))
     checks.append(await prefect_health(os.environ))
     if buy and all(check.works for check in checks) and await _agreed_to_probe(yes=yes, as_json=as_json):
         checks.append(await _probe(settings, store, sent))

@@ -16,5 +16,5 @@ class Check:
 
     def __str__(self) -> str:
         return f"{'ok  ' if self.works else 'FAIL'} {self.name}: {self.found}" + (
-            f"; {self.remedy}" if self.remedy else ""
+            f". {self.remedy[0].upper()}{self.remedy[1:]}" if self.remedy else ""
         )

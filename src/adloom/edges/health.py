@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 import httpx
@@ -12,14 +13,25 @@ from adloom.core.check import Check
 TIMEOUT_S = 5
 
 
-async def server_time(base_url: str) -> float | None:
-    """The API's own time as Unix seconds, None when it does not answer or sends no date. Carries no key."""
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Whether a server answers, and its own time as Unix seconds, None when it sends no date."""
+
+    reached: bool
+    time: float | None = None
+
+
+async def reach(base_url: str) -> Reach:
+    """Whether the API answers, whatever it says. Carries no key."""
     try:
         async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
             answer = await client.head(base_url)
-        return parsedate_to_datetime(answer.headers["date"]).timestamp()
-    except (httpx.HTTPError, KeyError, ValueError):
-        return None
+    except httpx.HTTPError:
+        return Reach(reached=False)
+    try:
+        return Reach(reached=True, time=parsedate_to_datetime(answer.headers["date"]).timestamp())
+    except (KeyError, ValueError):
+        return Reach(reached=True)
 
 
 async def prefect_health(environ: Mapping[str, str]) -> Check:

@@ -57,11 +57,22 @@ async def check_account(api: ImageApi, origin: Origin) -> Check:
     return Check("key", works=True, found=f"{origin.word}{left.account_remaining:f} credits left on the account, {key}")
 
 
-def check_clock(now: float, servers_now: float | None) -> Check:
+def check_api(origin: Origin, *, reached: bool) -> Check:
+    """Whether anything answers at the API's address."""
+    name = str(origin)
+    if reached:
+        return Check("api", works=True, found=f"{name} answers")
+    remedy = "check EVOLINK_BASE_URL, the network and the proxy"
+    return Check("api", works=False, found=f"{name} does not answer", remedy=remedy)
+
+
+def check_clock(now: float, servers_now: float | None, *, reached: bool = True) -> Check:
     """Whether this machine's clock agrees with the API's.
 
     Both are Unix times; None if the API did not report its time.
     """
+    if not reached:
+        return Check("clock", works=True, found="not checked: the API was not reached")
     if servers_now is None:
         return Check("clock", works=True, found="the API does not report its time")
     off_s = now - servers_now
