@@ -14,6 +14,7 @@ import typer
 
 from adloom.cli.ending import end
 from adloom.cli.options import Archive, AsJson, EditionName, Target
+from adloom.core.counting import counted
 from adloom.core.errors import SettingInvalid
 from adloom.core.exits import EXIT_OK
 
@@ -97,7 +98,7 @@ async def review_edition(
         now = datetime.now(UTC)
         applied = await decide(store, choosing, read_review(file, now), by or person(), now)
         choosing, added = with_added(choosing, applied), len(applied.added)
-        lines.append(f"{file}: {added} decisions added, {applied.known} known already")
+        lines.append(f"{file}: {counted(added, 'decision')} added, {applied.known} known already")
     typer.echo("\n".join([*lines, *review_lines(choosing)]), err=as_json)
     if as_json:
         answer = review_summary(choosing) | ({"added": added} if file is not None else {})

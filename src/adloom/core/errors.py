@@ -84,12 +84,12 @@ class CampaignInvalid(InputError):
 
     SHOWN = 50  # a person fixes these first; the count says how many more there are
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    def __init__(self, problems: tuple[Problem, ...], *, outcome: str = "nothing was sent") -> None:
         count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
         lines = [str(problem) for problem in problems[: self.SHOWN]]
         if len(problems) > self.SHOWN:
             lines.append(f"… and {len(problems) - self.SHOWN} more")
-        super().__init__("\n".join(lines), remedy=f"{count}; nothing was sent.")
+        super().__init__("\n".join(lines), remedy=f"{count}; {outcome}.")
         self.problems = problems
 
 

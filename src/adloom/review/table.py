@@ -83,7 +83,8 @@ class ReviewFile:
     def refuse_problems(self) -> None:
         """Raises CampaignInvalid with all problems of the file."""
         if self.problems:
-            raise CampaignInvalid(tuple(sorted(self.problems, key=lambda problem: problem.line)))
+            found = tuple(sorted(self.problems, key=lambda problem: problem.line))
+            raise CampaignInvalid(found, outcome="nothing was written")
 
 
 def read_review(path: Path, now: datetime) -> ReviewFile:
