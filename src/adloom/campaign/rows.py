@@ -417,7 +417,8 @@ class RowReader:
         if line is None:
             return self._explicit(source) if "id" in source.overrides else identity
         if self._duplicates is Duplicates.ERROR:
-            message = f"this row of job {shown(job)} is the same as an earlier one, from line {line}"
+            where = "of this line" if line == source.place.line else f"from line {line}"
+            message = f"this row of job {shown(job)} is the same as an earlier one, {where}"
             self._report.add(source.place, message, "other words, or duplicates: keep or merge")
             return None
         what = f"{{n}} rows of job {shown(job)} are the same as an earlier one and buy separate images"

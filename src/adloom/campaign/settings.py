@@ -279,10 +279,8 @@ def _model_is_known(name: str, faults: list[Fault]) -> bool:
 def _variants(text: str, faults: list[Fault]) -> int:
     if _WHOLE.fullmatch(text) and int(text) <= VARIANTS_PER_ROW:
         return int(text)
-    _add(
-        faults,
-        Fault("variants", f"{shown(text)} is not a number of variants", f"1 to {VARIANTS_PER_ROW:,}, digits only"),
-    )
+    rule = "no leading zero" if text.isdecimal() and text.startswith("0") and len(text) > 1 else "digits only"
+    _add(faults, Fault("variants", f"{shown(text)} is not a number of variants", f"1 to {VARIANTS_PER_ROW:,}, {rule}"))
     return 1
 
 

@@ -102,7 +102,7 @@ async def hold(ledger: Ledger, call: str, attempt: int, task_id: str) -> bool:
         ledger.claimed[name] = (call, attempt)
         return True
     edition, other, number = owner
-    reason = f"the API answered with task {task_id}, which belongs to call {other} of {edition}"
+    reason = f"the API answered with task {task_id}, which belongs to call {other} of {edition.rstrip('/')}"
     log.error("call %s: %s; check both", call, reason)
     sends = ledger.facts(call).attempt(attempt).sends
     await ledger.note(call, f"a{attempt}-unknown-{sends}", {"reason": reason})
