@@ -1,5 +1,6 @@
 """Progress, status and held purchases as the terminal shows them."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 from adloom.cli.text import held_lines, progress_line, status_lines
@@ -39,6 +40,16 @@ def test_a_held_purchase_comes_with_its_age_its_reason_and_both_ways_out():
     assert "--adopt" in ways
     assert "--release" in ways
     assert held_lines([], UNKNOWN) == ["nothing is held"]
+
+
+def test_a_purchase_whose_task_is_known_is_not_to_be_adopted_or_released():
+    known = replace(HELD, images=1, task="task-7", reason="it shows no image")
+    line, way = held_lines([known], UNKNOWN)
+    assert "hero/mug: 1 image, " in line
+    assert line.endswith("bought as task task-7; it shows no image")
+    assert "--adopt" not in way
+    assert "run the campaign again" in way
+    assert len(held_lines([HELD, known], UNKNOWN)) == 4
 
 
 def test_sums_of_the_sandbox_are_called_that():

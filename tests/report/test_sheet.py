@@ -113,7 +113,7 @@ def test_a_run_fills_the_sheet_where_the_campaign_says_so_and_never_ends_by_it(d
     source = desk.write("after_run: [sheet]\n" + MUGS)
     done = desk.run("run", source)
     book = desk.edition / "images.xlsx"
-    assert f"note: sheet: 4 rows added, 0 updated: {book.as_uri()}" in done.stdout
+    assert f"note (sandbox): sheet: 4 rows added, 0 updated: {book.as_uri()}" in done.stdout
     workbook = load_workbook(book)
     sheet = workbook["images"]
     sheet.cell(1, sheet.max_column + 1).value = "owner"
@@ -125,5 +125,5 @@ def test_a_run_fills_the_sheet_where_the_campaign_says_so_and_never_ends_by_it(d
     assert kept.column == sheet.max_column
     book.write_bytes(b"no workbook")
     broken = desk.run("run", source)
-    assert (broken.returncode, "note: no sheet was written" in broken.stdout) == (0, True)
+    assert (broken.returncode, "note (sandbox): no sheet was written" in broken.stdout) == (0, True)
     assert book.read_bytes() == b"no workbook"

@@ -31,14 +31,17 @@ def test_a_stop_comes_with_what_to_do():
 def test_money_that_nobody_can_tell_of_is_said_apart():
     ended = a_result({Status.HELD: 1})
     ended.published.manifest["totals"]["credits_at_risk"] = 1.53
-    assert any(line.startswith("1.53 credits at risk: nobody can tell") for line in result_lines(ended))
+    assert any(
+        line.startswith("1.53 credits at risk in purchases that are not settled") for line in result_lines(ended)
+    )
 
 
 def test_sandbox_money_is_called_that_in_every_line_about_money():
     ended = replace(a_result({Status.HELD: 1}), origin=Origin(SANDBOX, is_stand_in=True), notes=("a lower price",))
     ended.published.manifest["totals"]["credits_at_risk"] = 1.53
     lines = result_lines(ended)
-    assert sum("sandbox " in line for line in lines) == 3
+    assert sum("sandbox " in line for line in lines) == 2
+    assert "note (sandbox): a lower price" in lines
     assert (result_summary(ended)["origin"], result_summary(ended)["sandbox"]) == (SANDBOX, True)
 
 

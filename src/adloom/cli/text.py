@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from adloom.core.counting import counted
 from adloom.core.origin import Origin
 from adloom.core.outcomes import Status
 from adloom.core.pricing import usd
@@ -30,7 +31,7 @@ def status_lines(manifest: Mapping[str, Any], held: Sequence[Held], origin: Orig
     )
     lines = [
         f"{manifest['campaign']}, edition {manifest['edition']}: {manifest['status']}",
-        f"  {totals['wanted']} images wanted: {ends}",
+        f"  {counted(totals['wanted'], 'image')} wanted: {ends}",
         f"  {money}",
     ]
     lines += [f"  waits {line}" for line in waiting_lines(waits_of(manifest))]
@@ -42,11 +43,19 @@ def held_lines(held: Sequence[Held], origin: Origin) -> list[str]:
     if not held:
         return ["nothing is held"]
     lines = [
-        f"{one.call} {one.job}/{one.row}: {one.images} images, {dollars(one.credits_at_risk, origin)} at risk "
-        f"for {duration(one.age_s)}; {one.reason}"
+        f"{one.call} {one.job}/{one.row}: {counted(one.images, 'image')}, "
+        f"{dollars(one.credits_at_risk, origin)} at risk for {duration(one.age_s)}; "
+        + (f"bought as task {one.task}; {one.reason}" if one.task else one.reason)
         for one in held
     ]
-    return [*lines, "look for the task in EvoLink's console: use --adopt TASK if it is there, --release if it is not"]
+    if any(not one.task for one in held):
+        lines.append("look for the task in EvoLink's console: use --adopt TASK if it is there, --release if it is not")
+    if any(one.task for one in held):
+        lines.append(
+            "where a task is named, there is nothing to adopt or to release: run the campaign again within 24 h of the "
+            "task's end, which reads it and fetches what it shows by then"
+        )
+    return lines
 
 
 def progress_line(progress: Progress, elapsed_s: float, archived_before: int) -> str:
@@ -55,7 +64,7 @@ def progress_line(progress: Progress, elapsed_s: float, archived_before: int) ->
     left = progress.wanted - progress.ended
     eta = f", about {duration(elapsed_s / made * left)} left" if made and left else ""
     return (
-        f"{progress.archived}/{progress.wanted} images archived, {progress.in_flight} calls in flight, "
+        f"{progress.archived}/{progress.wanted} images archived, {counted(progress.in_flight, 'call')} in flight, "
         f"{progress.origin.word}${progress.usd:.2f} of ${usd(progress.cap):.2f} spent{eta}"
     )
 

@@ -26,7 +26,7 @@ from adloom.gallery.view import Contents, RowView, page_name
 STATUS_WORDS = {
     "complete": "Complete: every image is archived",
     "partial": "Finished, but some images are missing",
-    "held": "Some purchases are held: nobody can tell yet whether they were bought (adloom resolve)",
+    "held": "Some purchases are held: they may be paid for and brought no image yet (adloom resolve)",
     "stopped": "Stopped before the end; run it again to continue",
 }
 _BAR_UNITS = 1000
@@ -72,7 +72,7 @@ def render_page(head: Head, contents: Contents, number: int, rows: Sequence[RowV
             by_job=_by_job(rows),
             counts=[(status.value, totals[status]) for status in Status],
             bar=tuple(_bar(totals)),
-            money=tuple(_money(totals)),
+            money=tuple(_money(totals, "sandbox " if head.sandbox else "")),
         )
     )
     return text.encode()
@@ -125,11 +125,11 @@ def _bar(totals: Mapping[str, Any]) -> list[tuple[str, float, float]]:
     return parts
 
 
-def _money(totals: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _money(totals: Mapping[str, Any], word: str) -> list[tuple[str, str, str]]:
     """Label, dollars and credits of each sum that there is."""
     sums = (("charged", "credits_charged"), ("reserved", "credits_reserved"), ("at risk", "credits_at_risk"))
     return [
-        (label, f"${usd(Decimal(str(totals[name]))):.2f}", f"{totals[name]} credits")
+        (label, f"{word}${usd(Decimal(str(totals[name]))):.2f}", f"{totals[name]} credits")
         for label, name in sums
         if totals[name] or name != "credits_reserved"
     ]

@@ -102,12 +102,15 @@ def older(assessment: Assessment) -> Stop:
 def over_budget(assessment: Assessment) -> Stop:
     """Why nothing of a plan that does not fit its cap is bought."""
     committed, to_buy, cap = assessment.committed.committed, assessment.to_buy, assessment.cap or Decimal(0)
-    needs = f"{assessment.origin.word}{usd(to_buy):f} USD ({to_buy:f} credits)"
+    word = assessment.origin.word
+    needs = f"{word}{usd(to_buy):f} USD ({to_buy:f} credits)"
     message = (
-        f"the plan needs {needs} more, {usd(committed):f} USD are spent or reserved, and the budget is {usd(cap):f} USD"
+        f"the plan needs {needs} more, {word}{usd(committed):f} USD are spent or reserved, "
+        f"and the budget is {word}{usd(cap):f} USD"
     )
     remedy = (
-        f"Raise the budget to at least {usd(committed + to_buy):f} USD, or ask for fewer variants; nothing was sent."
+        f"Raise the budget to at least {word}{usd(committed + to_buy):f} USD, or ask for fewer variants; "
+        "nothing was sent."
     )
     return Stop(StopReason.BUDGET, message, remedy)
 

@@ -44,13 +44,14 @@ def forecast_s(assessment: Assessment) -> float:
 def plan_lines(assessment: Assessment) -> list[str]:
     """The plan in words."""
     totals, asked = assessment.surveyed.totals, assessment.surveyed.asked
-    calls, edition = f"{asked.calls} call{'s' if asked.calls != 1 else ''}", assessment.edition
+    calls, edition = counted(asked.calls, "call"), assessment.edition
+    wanted = f"{counted(totals.rows, 'row')}, {counted(totals.wanted, 'image')}"
     lines = [
-        f"{edition.campaign}, edition {edition.edition}: {totals.rows} rows, {totals.wanted} images",
+        f"{edition.campaign}, edition {edition.edition}: {wanted}",
         *_change_lines(assessment),
         *_selection_lines(assessment),
         *(f"waits     {line}" for line in waiting_lines(assessment.waiting)),
-        f"to buy    {asked.images} images in {calls} (the fewest possible: {asked.floor})",
+        f"to buy    {counted(asked.images, 'image')} in {calls} (the fewest possible: {asked.floor})",
         f"price     {dollars(asked.credits, assessment.origin)}",
         *_delivery_lines(assessment),
         f"forecast  about {duration(forecast_s(assessment))} at {assessment.pace.in_flight} tasks at once",
@@ -142,9 +143,11 @@ def _change_lines(assessment: Assessment) -> list[str]:
 def _selection_lines(assessment: Assessment) -> list[str]:
     """What a partial plan covers, and what it leaves."""
     asked, words = assessment.surveyed.asked, assessment.choice.selection.words
-    rows = f"{asked.rows} row{'s' if asked.rows != 1 else ''}"
-    lines = [f"selected  {rows}, {asked.wanted} images: {words}"] if words else []
-    return lines + ([f"left out  {assessment.left_out} images, which stay open"] if assessment.left_out else [])
+    rows, images = counted(asked.rows, "row"), counted(asked.wanted, "image")
+    lines = [f"selected  {rows}, {images}: {words}"] if words else []
+    left = assessment.left_out
+    stays = "stays" if left == 1 else "stay"
+    return lines + ([f"left out  {counted(left, 'image')}, which {stays} open"] if left else [])
 
 
 def _budget_line(assessment: Assessment) -> str:

@@ -5,31 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from adloom.core.counting import counted
 from adloom.core.exits import EXIT_OK, EXIT_REASONS
 from adloom.core.outcomes import Status
 from adloom.plan.text import origin_data, waiting_lines
 from adloom.run.run import Result
 
+_RESOLVE = "`adloom resolve` says of each whether its task is known"
+
 
 def result_lines(result: Result) -> list[str]:
     """How a run ended, in words."""
     totals, word = result.published.manifest["totals"], result.origin.word
-    lines = [f"{totals['wanted']} images wanted: {_ends(totals)}", *_asked_lines(result)]
+    at = f" ({word.strip()})" if word else ""
+    lines = [f"{counted(totals['wanted'], 'image')} wanted: {_ends(totals)}", *_asked_lines(result)]
     charged = f"{word}${totals['usd']:.2f} charged ({totals['credits_charged']} credits)"
-    lines.append(f"{totals['posts']} purchases sent, {charged}")
+    lines.append(f"{counted(totals['posts'], 'purchase')} sent, {charged}")
     if totals["credits_at_risk"]:
-        lines.append(f"{word}{totals['credits_at_risk']} credits at risk: nobody can tell whether these were bought")
+        lines.append(f"{word}{totals['credits_at_risk']} credits at risk in purchases that are not settled; {_RESOLVE}")
     lines += [f"waits:   {line}" for line in waiting_lines(result.published.blocked)]
-    lines += [f"{word}note: {note}" for note in result.notes]
+    lines += [f"note{at}: {note}" for note in result.notes]
     for stop in result.stops:
-        lines.append(f"{word}stopped: {stop.message}")
+        lines.append(f"stopped{at}: {stop.message}")
         lines += [f"  {stop.remedy}"] if stop.remedy else []
     lines.append(f"{exit_reason(result)}; manifest: {result.published.address}")
     if result.gallery:
         lines.append(f"look at: {result.gallery}")
     if result.review and result.published.waiting:
-        lines.append(f"choose:  {result.review} ({result.published.waiting} images wait for a decision)")
+        lines.append(f"choose:  {result.review} ({_waiting(result.published.waiting)})")
     return lines
+
+
+def _waiting(images: int) -> str:
+    return f"{counted(images, 'image')} {'waits' if images == 1 else 'wait'} for a decision"
 
 
 def _ends(counts: Mapping[Status, int]) -> str:
@@ -43,7 +51,8 @@ def _asked_lines(result: Result) -> list[str]:
         return []
     asked = published.asked
     left = published.manifest["totals"]["open"] - asked[Status.OPEN]
-    rest = f"; {left} images of other rows stay open: run without the selection to buy them" if left else ""
+    others = f"{counted(left, 'image')} of other rows {'stays' if left == 1 else 'stay'} open"
+    rest = f"; {others}: run without the selection to buy {'it' if left == 1 else 'them'}" if left else ""
     return [f"this run was for {sum(asked.values())} of them ({published.selection}): {_ends(asked)}{rest}"]
 
 
