@@ -44,7 +44,7 @@ from adloom.ledger.packing import Entry
 from adloom.plan import assessment, freeze, orders, reserve, rollback
 from adloom.plan.assessment import Assessment
 from adloom.run import fulfilment
-from adloom.spend import purchase, spender, unknown
+from adloom.spend import purchase, unknown
 
 Put = Callable[[Any, str, Any], None]
 PLANTS: dict[str, Callable[[Put], None]] = {}
@@ -533,23 +533,6 @@ def a_purchase_leaves_when_it_is_decided(put: Put) -> None:
 @plant("I17")
 def a_charge_is_read_when_its_images_are_fetched(put: Put) -> None:
     put(fulfilment.Fulfilment, "_fetch", lambda self, call: self._steps.archiver.archive(call))
-
-
-@plant("I16")
-def what_an_earlier_run_was_charged_tells_the_price(put: Put) -> None:
-    original = prices.PriceWatch.read_charge
-
-    def read_charge(self: Any, call: str, attempt: Any) -> None:
-        self._tells.add(call)
-        original(self, call, attempt)
-
-    put(prices.PriceWatch, "read_charge", read_charge)
-
-
-@plant("I16")
-def what_is_sent_again_waits_for_no_price(put: Put) -> None:
-    put(prices.PriceWatch, "refused", lambda _self, _order: None)
-    put(spender.Spender, "_turn_again", lambda self, _order: self._throttle.turn())
 
 
 @plant("I16")

@@ -60,9 +60,7 @@ WAVERING = {
     "a_purchase_is_held_once": (700673, 702455),
     "a_purchase_leaves_when_it_is_decided": (709400,),
     "only_look_alikes_are_told_apart_by_their_bytes": (1333,),
-    "what_an_earlier_run_was_charged_tells_the_price": (729315,),
     "what_is_owed_is_counted_when_all_else_is_fetched": (803194,),
-    "what_is_sent_again_waits_for_no_price": (785199,),
 }
 """The same for plants that are met by seeds in which the ends of all tasks waver."""
 
