@@ -35,6 +35,10 @@ LINK, OTHER, THIRD = (f"https://files.example/a_{place}.jpg?sig=1" for place in 
         ({"results": [{"image": LINK}, {"url": None, "image_url": LINK}]}, (LINK, LINK)),
         ({"results": [LINK], "result_data": [{"url": OTHER}, {"url": LINK}, {"url": THIRD}]}, (LINK, OTHER, THIRD)),
         ({"results": [LINK, OTHER], "result_data": [{"url": f"{OTHER}2"}, {"url": f"{LINK}2"}]}, (LINK, OTHER)),
+        (
+            {"results": [LINK, OTHER], "result_data": [{"url": "https://b.example/1"}, {"url": "https://b.example/2"}]},
+            (LINK, OTHER),
+        ),
         ({"results": [LINK], "result_data": [{"url": f"{LINK}2"}, {"url": OTHER}]}, (LINK, OTHER)),
         ({}, ()),
     ],

@@ -117,14 +117,15 @@ def _state(word: str) -> TaskState:
 
 
 def _results(data: Mapping[str, object]) -> tuple[tuple[str, ...], int]:
-    """The links of ``results``, then those that only ``result_data`` shows; and how many more results there must be.
+    """The links of ``results``, then those that only a fuller ``result_data`` shows; and how many more there must be.
 
     Both fields tell of the same images, so what cannot be read in one counts only as far as the other does not make up
     for it: the fuller of the two says how many images there are, the better readable one how many have a link.
     """
     one, other = _entries(data.get("results")), _entries(data.get("result_data"))
     results, further = ([link for entry in entries if (link := _link(entry))] for entries in (one, other))
-    links = (*results, *others(results, further)) if results else tuple(further)
+    is_fuller = len(further) > len(results)  # else its links may be other ones to the same images
+    links = (*results, *others(results, further)) if is_fuller else tuple(results)
     return links, max(len(one), len(other)) - max(len(results), len(further))
 
 
