@@ -12,15 +12,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.request import urlopen
 
-ADLOOM = str(Path(sys.executable).with_name("adloom"))
+from main_job import ADLOOM, sandbox, state
+
 TASK_S = 20
 IN_FLIGHT = 100
 PAUSED_S = 90
@@ -42,21 +40,10 @@ class Limit:
 LIMITS = (Limit("running_tasks_limit", 20, TASK_S), Limit("requests_per_minute", 60, 60))
 
 
-@contextmanager
-def sandbox(limit: Limit) -> Iterator[str]:
-    command = [sys.executable, "-m", "adloom.sandbox", "--port", "0", "--fast-pictures", "--exit-with-parent"]
-    command += ["--task-seconds", str(TASK_S), "--set", f"{limit.switch}={limit.value}"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as server:
-        assert server.stdout is not None
-        assert server.stdin is not None
-        yield server.stdout.readline().strip()
-        server.stdin.close()
-
-
-def shown(base_url: str, what: str) -> Any:  # noqa: ANN401 - JSON
-    with urlopen(f"{base_url}/_sandbox/{what}") as answer:
-        return json.load(answer)
+def charge_times(base_url: str) -> list[float]:
+    """When the purchases were accepted, in order."""
+    with urlopen(f"{base_url}/_sandbox/charges") as answer:
+        return sorted(charge["time"] for charge in json.load(answer))
 
 
 def used(limit: Limit, times: list[float]) -> float:
@@ -67,7 +54,7 @@ def used(limit: Limit, times: list[float]) -> float:
 
 
 def measured(limit: Limit, calls: int) -> str:
-    with tempfile.TemporaryDirectory() as root, sandbox(limit) as base_url:
+    with tempfile.TemporaryDirectory() as root, sandbox(TASK_S, **{limit.switch: limit.value}) as base_url:
         rows = Path(root) / "rows.csv"
         with rows.open("w", newline="") as file:
             writer = csv.writer(file)
@@ -76,8 +63,8 @@ def measured(limit: Limit, calls: int) -> str:
         command += ["--in-flight", str(IN_FLIGHT), "--archive", f"{root}/archive"]
         settings = {**os.environ, "EVOLINK_BASE_URL": base_url, "EVOLINK_API_KEY": "sk-bench"}
         subprocess.run(command, env=settings, check=True, stdout=subprocess.DEVNULL)
-        times = sorted(charge["time"] for charge in shown(base_url, "charges"))
-        refused = shown(base_url, "state")["posts_received"] - len(times)
+        times = charge_times(base_url)
+        refused = state(base_url)["posts_received"] - len(times)
     share = refused / (refused + calls)
     return f"{limit}: {calls} calls, {refused} refused ({share:.1%}), {used(limit, times):.0%} used"
 

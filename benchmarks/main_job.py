@@ -26,9 +26,10 @@ ROWS = 2000
 
 
 @contextmanager
-def sandbox(task_seconds: float) -> Iterator[str]:
+def sandbox(task_seconds: float, **switches: object) -> Iterator[str]:
     command = [sys.executable, "-m", "adloom.sandbox", "--port", "0", "--fast-pictures", "--exit-with-parent"]
     command += ["--task-seconds", str(task_seconds)]
+    command += [word for name, value in switches.items() for word in ("--set", f"{name}={value}")]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as server:
         assert server.stdout is not None
