@@ -69,10 +69,11 @@ class Archiver:
         found = await asyncio.gather(*(self._image(facts, index, link, siblings) for index, link in links))
         images = [image for image in found if image is not None]
         recorded = await self._record(call, images, siblings)
+        asked = len(facts.intent.variants) if facts.intent else len(facts.latest.links)
         missing = [index for (index, _), image in zip(links, found, strict=True) if image is None]
-        beyond = sum(index >= len(facts.intent.variants) for index in missing) if facts.intent else 0
-        known = sum(siblings.is_bad(index) for index in missing)
-        self._backlog.leave_for_later(len(found) - recorded - beyond, known=known)
+        paid = [index for index in missing if index < asked]  # a link too many may lead to an image that is there
+        known = sum(siblings.is_bad(index) for index in paid)
+        self._backlog.leave_for_later(len(images) - recorded + len(paid), known=known)
         if await self._note_others(call, reading.shown):
             await self.archive(call)
 
