@@ -170,6 +170,17 @@ async def test_a_day_after_the_end_it_has_failed_and_is_no_shortfall(desk, used)
     assert money_of(facts).charged == (used or PRICE * 4)
 
 
+async def test_however_old_a_task_is_a_charge_of_nothing_is_read_twice(desk):
+    desk.shows(last=(), credits_used=None)
+    await desk.collect()
+    desk.clock.advance(LINKS_LIVE_S)
+    desk.api.reads = []
+    desk.shows(last=(), credits_used=PRICE * 0)
+    facts = await desk.collect()
+    assert facts.latest.images_paid == 0
+    assert desk.read_at[-1] - desk.read_at[0] >= max(5, 3 * desk.interval_s)
+
+
 async def test_a_result_that_cannot_be_read_is_no_shortfall(desk):
     desk.api.state_of = lambda task: replace(completed(task, "u1", "u2"), credits_used=None, unreadable=2)
     facts = await desk.collect()

@@ -75,15 +75,18 @@ def test_one_reading_that_shows_less_is_not(links, billed):
 def test_a_bill_for_nothing_is_believed_when_it_is_read_twice():
     """A charge of 0 is also what an API says before it knows the charge."""
 
-    def verdict(*bills: int | None, gap_s: float = 9) -> Verdict:
+    def verdict(*bills: int | None, gap_s: float = 9, ended_ago_s: float = 9) -> Verdict:
         readings = [Reading(number * gap_s, (), number > 0, bill) for number, bill in enumerate(bills)]
-        at = {"interval_s": INTERVAL_S, "now_s": readings[-1].at_s, "ended_ago_s": readings[-1].at_s}
+        at = {"interval_s": INTERVAL_S, "now_s": readings[-1].at_s, "ended_ago_s": ended_ago_s}
         return judge(readings, known=(), asked=4, billed=bills[-1], **at)
 
     assert verdict(0) is Verdict.READ_ON
     assert verdict(None, 0) is Verdict.READ_ON
     assert verdict(0, 0, gap_s=8) is Verdict.READ_ON
     assert verdict(0, 0) is Verdict.FINAL
+    assert verdict(0, ended_ago_s=LINKS_LIVE_S) is Verdict.READ_ON
+    assert verdict(0, 0, ended_ago_s=LINKS_LIVE_S) is Verdict.FINAL
+    assert verdict(0, None, 0, gap_s=PATIENCE_S / 3, ended_ago_s=LINKS_LIVE_S) is Verdict.FINAL
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def _fields(attempt: Attempt, task: Task, verdict: Verdict) -> dict[str, object]
     """The ``completed`` record of a reading."""
     asked, billed, used = wanted(attempt), _bill(attempt, task), _used(attempt, task)
     shown = len(joined(attempt.links, task.results))
-    if billed == 0 and verdict not in _OVER:  # read once so far
+    if billed == 0 and verdict is not Verdict.FINAL:  # nothing has confirmed it
         billed = used = None
     if verdict is Verdict.NEVER_SHOWN and billed is None:
         billed = asked

@@ -123,12 +123,9 @@ def judge(  # noqa: PLR0913 - all that the decision rests on
     if len(shown) >= (asked if billed is None else min(asked, billed)) and not is_nothing:
         return Verdict.FINAL
     patience_s = READ_ON_INTERVALS * interval_s
-    if is_nothing:
-        bills = [reading for reading in readings if reading.billed == 0]
-        if _is_confirmed(bills, shown, second_reading_after_s(interval_s)):
-            return Verdict.FINAL
-    if billed is None and shown:
-        if _is_confirmed(readings, shown, patience_s if doubtful else second_reading_after_s(interval_s)):
+    if is_nothing or (billed is None and shown):
+        evidence = [reading for reading in readings if reading.billed == 0] if is_nothing else readings
+        if _is_confirmed(evidence, shown, patience_s if doubtful else second_reading_after_s(interval_s)):
             return Verdict.FINAL
         if now_s - readings[0].at_s < patience_s:
             return Verdict.READ_ON
