@@ -1,6 +1,6 @@
 """How much of the API's limits a run uses, and how many of its purchases they refuse. Loopback only; some six minutes.
 
-    python benchmarks/limits.py [CALLS]
+    python benchmarks/limits.py [CALLS]    300 unless told otherwise, and no fewer
 
 The sandbox allows so many tasks at once, or so many purchases a minute, and tells nobody. As all tasks take equally
 long, what is not used shows how long a place stays empty. Both runs go on at once: they wait more than they compute.
