@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from decimal import Decimal
 from random import Random
 
 import pytest
@@ -331,3 +332,17 @@ async def test_calls_that_wait_for_their_results_take_no_place_of_others(clock):
     assert result.exit_code == 0
     assert len(api.posts) == 20
     assert max(post.at for post in api.posts) < 200
+
+
+async def test_a_charge_of_nothing_that_one_reading_told_is_not_the_charge(desk_of_a_lost_answer):
+    desk = desk_of_a_lost_answer
+
+    def state(task):
+        is_first = len(desk.api.reads) == 1
+        links, used = ((), Decimal(0)) if is_first else (FOUR, None)
+        return Task(task, TaskState.COMPLETED, links, credits_used=used, word="completed")
+
+    desk.api.state_of = state
+    facts = await desk.collect()
+    assert (facts.stage, facts.latest.links) == (Stage.COMPLETED, FOUR)
+    assert money_of(facts).committed == PRICE * 4

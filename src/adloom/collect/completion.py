@@ -143,8 +143,8 @@ def _fields(attempt: Attempt, task: Task, verdict: Verdict) -> dict[str, object]
     """The ``completed`` record of a reading."""
     asked, billed, used = wanted(attempt), _bill(attempt, task), _used(attempt, task)
     shown = len(joined(attempt.links, task.results))
-    if billed == 0 and verdict is not Verdict.FINAL:  # nothing has confirmed it
-        billed = used = None
+    if used == 0 and verdict is not Verdict.FINAL:  # nothing has confirmed it
+        billed, used = billed or None, None
     if verdict is Verdict.NEVER_SHOWN and billed is None:
         billed = asked
     charged = estimate(attempt, shown if verdict is Verdict.FINAL else asked) if used is None else used
@@ -161,11 +161,11 @@ def _fields(attempt: Attempt, task: Task, verdict: Verdict) -> dict[str, object]
 
 def _used(attempt: Attempt, task: Task) -> Decimal | None:
     """What the task was charged, according to this reading or an earlier one."""
-    told = told_charge(task, shows=bool(attempt.links or task.results))
-    if told is not None:
-        return told
-    known = attempt.completed
-    return known.credits if known is not None and known.told else None
+    shows, known = bool(attempt.links or task.results or task.unreadable), attempt.completed
+    told = told_charge(task, shows=shows)
+    if told is None and known is not None and known.told and (known.credits or not shows):
+        return known.credits
+    return told
 
 
 def _bill(attempt: Attempt, task: Task) -> int | None:
