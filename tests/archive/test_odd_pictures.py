@@ -11,6 +11,8 @@ from adloom import wiring as session
 from adloom.core.errors import StoreUnavailable
 from adloom.core.records import Image, ImageFate, images_of, images_record
 
+NOT_ASKED_HERE = {"near_duplicate", "wrong_pixels"}  # animated stand-ins are small
+
 
 @pytest.mark.parametrize(
     ("kind", "media_type", "flags"), [("animated", "image/webp", {"animated"}), ("line_break", "image/jpeg", set())]
@@ -20,7 +22,7 @@ async def test_an_odd_but_whole_picture_is_archived_as_received(shop: SandboxRig
     shop.write(one_row(2))
     assert (await shop.run()).exit_code == 0
     lines = shop.lines()
-    told = [(line["status"], line["media_type"], set(line.get("flags", ())) - {"near_duplicate"}) for line in lines]
+    told = [(line["status"], line["media_type"], set(line.get("flags", ())) - NOT_ASKED_HERE) for line in lines]
     assert told == [("archived", media_type, flags)] * 2
     page = (shop.edition() / "gallery.html").read_text()
     assert page.count("· animated") == (2 if flags else 0)
@@ -63,6 +65,15 @@ async def test_the_same_picture_in_other_bytes_is_flagged_from_the_second_on(sho
     assert len({line["sha256"] for line in lines}) == 3
     assert [line.get("flags") for line in lines] == [None, ["near_duplicate"], ["near_duplicate"]]
     assert (shop.edition() / "gallery.html").read_text().count("· near duplicate") == 2
+
+
+async def test_an_image_of_another_size_is_flagged_and_kept(shop: SandboxRig):
+    shop.write(one_row(2, more=", size: 1280x720"))
+    shop.sandbox.script(route="image", fault="off_size")
+    assert (await shop.run()).exit_code == 0
+    flagged = {line["width_px"]: "wrong_pixels" in line.get("flags", ()) for line in shop.lines()}
+    assert flagged == {1280: False, 1274: True}
+    assert (shop.edition() / "gallery.html").read_text().count("· wrong pixels") == 1
 
 
 def test_what_was_seen_of_images_stands_beside_what_older_versions_read():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from adloom.channels.shipped import shipped_channels
 from adloom.core.channel import KEEP, Channel
 from adloom.core.crop import Pixels, kept, serves
-from adloom.core.fit import Fit, NoFit, fit, pixels_of
+from adloom.core.fit import Fit, NoFit, fit, is_wrong_size, pixels_of
 from adloom.core.limits import RATIOS
 
 SIZES = tuple(ratio for ratio in RATIOS if ratio != "auto")
@@ -100,3 +100,28 @@ def test_no_channels_need_no_master():
 )
 def test_the_pixels_of_a_size(size, quality, pixels):
     assert pixels_of(size, quality) == pixels
+
+
+@pytest.mark.parametrize(
+    ("made", "size", "quality", "is_wrong"),
+    [
+        ((1280, 720), "1280x720", "", False),
+        ((1280, 721), "1280x720", "", True),
+        ((2048, 2048), "1:1", "2K", False),
+        ((1024, 1024), "1:1", "2K", True),  # the lower quality
+        ((1600, 2848), "9:16", "2K", False),  # of the two tables, the other one
+        ((2560, 1440), "9:16", "2K", True),
+        ((2048, 2048), "4:5", "2K", True),
+        ((800, 1424), "9:16", "1K", False),
+        ((6240, 2656), "21:9", "4K", False),
+        ((3072, 1728), "16:9", "3K", False),  # nothing is published for it
+        ((100, 300), "auto", "2K", False),
+    ],
+)
+def test_other_pixels_than_were_asked_for_are_told_from_those_of_another_table(made, size, quality, is_wrong):
+    assert is_wrong_size(Pixels(*made), size, quality) is is_wrong
+
+
+@pytest.mark.parametrize("quality", ["1K", "2K", "4K"])
+def test_every_published_size_is_right(quality):
+    assert not [size for size in SIZES if is_wrong_size(pixels_of(size, quality), size, quality)]

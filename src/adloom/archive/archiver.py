@@ -14,19 +14,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 from adloom.archive.fetch import Fetcher, Siblings, Target
+from adloom.core.crop import Pixels
 from adloom.core.errors import DownloadFailed, LinkExpired, StoreError
 from adloom.core.facts import CallFacts
+from adloom.core.fit import is_wrong_size
 from adloom.core.identity import asset_stems, thumb_key
 from adloom.core.limits import LINKS_LIVE_S
 from adloom.core.links import others
 from adloom.core.planned import Variant
-from adloom.core.records import Image, ImageFate, images_record
+from adloom.core.records import Image, ImageFate, Intent, images_record
 from adloom.core.task import Download, Picture
 from adloom.guards.backlog import Backlog
 from adloom.guards.image_memory import ImageMemory
@@ -139,7 +142,7 @@ class Archiver:
             if existing is None or not siblings.note(index, existing[1]):
                 return None
             await self._show(existing[0], existing[-1])
-            return _image(index, number, fate, *existing)
+            return _image(intent, index, number, fate, *existing)
 
         async with self._backlog.place(ended), share:
             try:
@@ -150,7 +153,7 @@ class Archiver:
                 keys = [f"{stem}.{picture.extension}" for stem in names]
                 key = await self._put(keys, download, picture.media_type, facts, variant)
                 await self._show(key, picture)
-                return _image(index, number, fate, key, download.sha256, len(download.content), picture)
+                return _image(intent, index, number, fate, key, download.sha256, len(download.content), picture)
             except LinkExpired as error:
                 return await left_behind() or await self._given_up(facts, index, number, error)
             except DownloadFailed as error:
@@ -247,8 +250,10 @@ def _evidence_stem(facts: CallFacts, index: int) -> str:
 
 
 def _image(  # noqa: PLR0913, PLR0917 - a record's fields
-    index: int, number: int, fate: ImageFate, key: str, sha256: str, size_bytes: int, picture: Picture
+    intent: Intent, index: int, number: int, fate: ImageFate, key: str, sha256: str, size_bytes: int, picture: Picture
 ) -> Image:
+    made, asked = Pixels(picture.width_px, picture.height_px), json.loads(intent.body or "{}")
+    is_wrong = is_wrong_size(made, asked.get("size", "auto"), asked.get("quality", ""))
     return Image(
         index,
         number,
@@ -259,7 +264,7 @@ def _image(  # noqa: PLR0913, PLR0917 - a record's fields
         picture.media_type,
         picture.width_px,
         picture.height_px,
-        flags=picture.flags,
+        flags=(*picture.flags, *(("wrong_pixels",) if is_wrong else ())),
         likeness=picture.likeness,
         provenance=picture.provenance,
     )

@@ -38,6 +38,29 @@ def pixels_of(size: str, quality: str) -> Pixels | None:
     return Pixels(*reversed(table[mirrored])) if mirrored in table else None
 
 
+SHAPE_KEPT = 0.97
+"""So much of an image must remain when it is cut to the shape that was asked for: published sides miss it by 1 %."""
+LEAST_SHARE = 0.5
+"""Of the published number of pixels. Published tables differ by up to a fifth, the next lower quality has a quarter."""
+
+
+@lru_cache(maxsize=1024)
+def is_wrong_size(made: Pixels, size: str, quality: str) -> bool:
+    """Whether an image has other pixels than its row asked for.
+
+    A size in pixels must be met exactly. A ratio must be met in shape, and its quality in half of the published pixels;
+    ``auto`` asks for no shape and no number.
+    """
+    if size == "auto":
+        return False
+    asked = pixels_of(size, quality)
+    if "x" in size:
+        return made != asked
+    width, _, height = size.partition(":")
+    too_few = asked is not None and made.width * made.height < LEAST_SHARE * asked.width * asked.height
+    return too_few or kept(made, Pixels(int(width), int(height))) < SHAPE_KEPT
+
+
 @dataclass(frozen=True, slots=True)
 class Fit:
     """Which sizes to buy, in the profile's order, and which channels are cut from each."""
