@@ -178,10 +178,21 @@ def test_help_and_plan_and_direct_runs_never_import_prefect_and_help_not_pandas_
     assert len(desk.charges()) == 1
 
 
-def test_every_command_has_help_with_an_example():
+def test_every_command_has_help_with_an_example_and_answers_machines():
     listing = subprocess.run([str(ADLOOM), "--help"], capture_output=True, text=True, check=True).stdout
     commands = [line.split()[0] for line in listing.split("Commands:")[1].splitlines() if line.strip()]
     assert {"plan", "run", "sandbox"} <= set(commands)
     for command in commands:
         text = CliRunner().invoke(app, [command, "--help"]).stdout
         assert f"Example: adloom {command}" in " ".join(text.split())
+        assert "--json" in text, command
+
+
+@pytest.mark.parametrize("command", ["sandbox", "receive"])
+def test_a_server_tells_machines_its_address_in_one_object(desk: CliRig, command: str):
+    process = desk.start(command, "--port", "0", "--json", ADLOOM_CALLBACK_SECRET="0123456789abcdef" * 2)
+    try:
+        assert json.loads(process.stdout.readline())["url"].startswith("http://127.0.0.1:")
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)

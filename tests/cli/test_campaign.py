@@ -75,6 +75,15 @@ def test_the_checked_in_schema_is_the_one_that_is_written(desk: CliRig):
     assert desk.run("schema").stdout == written.read_text(encoding="utf-8")
 
 
+def test_what_was_written_is_told_to_machines_too(desk: CliRig):
+    folder, schema = desk.folder / "new", desk.folder / "schema.json"
+    made = json.loads(desk.run("init", str(folder), "--json").stdout)
+    assert sorted(made["wrote"]) == sorted(map(str, folder.iterdir()))
+    assert json.loads(desk.run("schema", str(schema), "--json").stdout) == {"wrote": [str(schema)]}
+    (line,) = desk.run("schema", "--json").stdout.splitlines()
+    assert json.loads(line) == json.loads(schema.read_text(encoding="utf-8"))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

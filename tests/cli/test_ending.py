@@ -53,7 +53,13 @@ def test_a_run_that_finds_all_done_sends_nothing(desk: CliRig):
 
 def test_what_is_wrong_before_a_purchase_says_that_nothing_left(desk: CliRig):
     source = desk.write(one_row(2))
-    for arguments in (("run", source, "--budget-usd", "much"), ("status", "nowhere"), ("plan", "nowhere.yaml")):
+    for arguments in (
+        ("run", source, "--budget-usd", "much"),
+        ("run", source, "--budget", "1"),  # no such option
+        ("buy", source),  # no such command
+        ("status", "nowhere"),
+        ("plan", "nowhere.yaml"),
+    ):
         done = desk.run(*arguments, "--json")
         assert done.returncode == 2
         assert told(done) == NOTHING

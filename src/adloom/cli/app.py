@@ -8,19 +8,21 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from adloom import __version__
 from adloom.cli.archive import examine, resolve_calls, status_of, verify_edition
 from adloom.cli.campaign import explain_rows, make_project, write_schema
 from adloom.cli.deliver import register as register_delivery
-from adloom.cli.ending import end
+from adloom.cli.ending import end, say_failure
 from adloom.cli.follow import follow
 from adloom.cli.options import (
     Archive,
     AsJson,
+    AsServerJson,
     BudgetUsd,
     EditionName,
     First,
@@ -47,12 +49,25 @@ from adloom.cli.review import review
 from adloom.cli.run import run_campaign
 from adloom.cli.sheet import register as register_sheet
 from adloom.core.errors import SettingInvalid
-from adloom.core.exits import Sent
+from adloom.core.exits import EXIT_INPUT, Sent
 
-if TYPE_CHECKING:
-    pass
+
+class Commands(TyperGroup):
+    """The commands. A mistake in one's options is told as JSON too where JSON was asked for."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - a class of typer's that has no public name
+        """Run the command that was named."""
+        as_json = "--json" in ctx.args
+        try:
+            return super().invoke(ctx)
+        except typer.TyperException as error:
+            if as_json:
+                say_failure(EXIT_INPUT, str(error), f"{ctx.info_name} --help shows the commands and their options.")
+            raise
+
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -223,11 +238,12 @@ app.command(epilog="Example: adloom review archive/spring-launch/main --apply re
 @app.command(epilog="Example: adloom sandbox --port 8099")
 def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free port.")] = 0,
+    as_json: AsServerJson = False,
 ) -> None:
     """Serve the stand-in for the image API. The first line of output is its base URL."""
     from adloom.sandbox import SandboxSettings, serve_forever  # noqa: PLC0415
 
-    serve_forever(port=port, settings=SandboxSettings())
+    serve_forever(port=port, settings=SandboxSettings(), as_json=as_json)
 
 
 @app.command(epilog="Example: adloom receive --port 8080 --archive s3://bucket/prefix")
@@ -235,11 +251,12 @@ def receive(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free port.")] = 8080,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     archive: Archive = None,
+    as_json: AsServerJson = False,
 ) -> None:
     """Receive the API's callbacks, which resolve lost answers. The first line of output is the address."""
     from adloom.cli.receive import receive_callbacks  # noqa: PLC0415
 
-    end(lambda: receive_callbacks(archive, host, port), as_json=False)
+    end(lambda: receive_callbacks(archive, host, port, as_json=as_json), as_json=as_json)
 
 
 @app.command(epilog="Example: adloom status campaigns/spring-launch.yaml")
@@ -321,25 +338,27 @@ def doctor(
 @app.command(epilog="Example: adloom init my-campaign")
 def init(
     folder: Annotated[Path, typer.Argument(help="The folder to create. Nothing in it is overwritten.")],
+    as_json: AsJson = False,
 ) -> None:
     """Create a starter project that plans and runs at once."""
 
     async def work() -> int:
-        return make_project(folder)
+        return make_project(folder, as_json=as_json)
 
-    end(work, as_json=False)
+    end(work, as_json=as_json)
 
 
 @app.command(epilog="Example: adloom schema campaign.schema.json")
 def schema(
     path: Annotated[Path | None, typer.Argument(help="The file to write; without it, the terminal.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write the JSON schema with which editors complete and check campaign files."""
 
     async def work() -> int:
-        return write_schema(path)
+        return write_schema(path, as_json=as_json)
 
-    end(work, as_json=False)
+    end(work, as_json=as_json)
 
 
 register_delivery(app)

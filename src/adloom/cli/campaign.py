@@ -37,20 +37,24 @@ def explain_rows(request: RunRequest, wanted: str, *, as_json: bool) -> int:
     return EXIT_OK
 
 
-def write_schema(path: Path | None) -> int:
+def write_schema(path: Path | None, *, as_json: bool) -> int:
     """Write the JSON schema of campaign files for editors, to a file or to stdout. Raises InputError."""
     if path is None:
-        typer.echo(_schema_text(), nl=False)
+        text = _schema_text()
+        typer.echo(json.dumps(json.loads(text), ensure_ascii=False) if as_json else text.rstrip("\n"))
         return EXIT_OK
     try:
         path.write_text(_schema_text(), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}", remedy="Choose another place.") from error
-    typer.echo(f"wrote {path}; first line of a campaign file next to it:\n# yaml-language-server: $schema={path.name}")
+    told = f"wrote {path}; first line of a campaign file next to it:\n# yaml-language-server: $schema={path.name}"
+    typer.echo(told, err=as_json)
+    if as_json:
+        typer.echo(json.dumps({"wrote": [str(path)]}, ensure_ascii=False))
     return EXIT_OK
 
 
-def make_project(folder: Path) -> int:
+def make_project(folder: Path, *, as_json: bool) -> int:
     """Create a starter project that plans and runs at once. Raises InputError rather than overwrite anything."""
     contents = {name: files("adloom").joinpath("starter", name).read_text(encoding="utf-8") for name in STARTER}
     contents[SCHEMA_FILE] = _schema_text()
@@ -63,7 +67,9 @@ def make_project(folder: Path) -> int:
     except OSError as error:
         message = f"{folder}: the project cannot be created: {error.strerror}"
         raise InputError(message, remedy="Choose another folder, or fix its permissions.") from error
-    typer.echo("\n".join([f"created {folder}: {', '.join(contents)}", *_NEXT]).format(folder=folder))
+    typer.echo("\n".join([f"created {folder}: {', '.join(contents)}", *_NEXT]).format(folder=folder), err=as_json)
+    if as_json:
+        typer.echo(json.dumps({"wrote": [str(folder / name) for name in contents]}, ensure_ascii=False))
     return EXIT_OK
 
 

@@ -35,7 +35,7 @@ def end(work: Callable[[], Awaitable[int]], *, as_json: bool, sent: Sequence[Sen
 
     def say(code: int, message: str, remedy: str) -> None:
         if as_json:
-            typer.echo(json.dumps(_failure(code, message, remedy, sent), ensure_ascii=False))
+            say_failure(code, message, remedy, sent)
 
     try:
         with _terminable():
@@ -92,8 +92,9 @@ def exit_code_of(error: AdloomError) -> int:
     return EXIT_OUTAGE if isinstance(error, StoreUnavailable) else EXIT_UNEXPECTED
 
 
-def _failure(code: int, message: str, remedy: str, sent: Sequence[Sent]) -> dict[str, object]:
-    return {
+def say_failure(code: int, message: str, remedy: str, sent: Sequence[Sent] = ()) -> None:
+    """Print why a command failed as one JSON object."""
+    failure = {
         "exit_code": code,
         "exit_reason": EXIT_REASONS[code],
         "error": message,
@@ -102,3 +103,4 @@ def _failure(code: int, message: str, remedy: str, sent: Sequence[Sent]) -> dict
         "totals": None,
         "manifest": None,
     }
+    typer.echo(json.dumps(failure, ensure_ascii=False))

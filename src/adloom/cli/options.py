@@ -27,6 +27,7 @@ Archive = Annotated[
 EditionName = Annotated[str, typer.Option(help="The issue of the campaign. Using the same one again resumes it.")]
 BudgetUsd = Annotated[str | None, typer.Option(help="The cap in US dollars, instead of the file's budget.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")]
+AsServerJson = Annotated[bool, typer.Option("--json", help="Print the address as a JSON object.")]
 Model = Annotated[str | None, typer.Option(help="For a CSV: the model of rows that do not name one.")]
 Size = Annotated[str | None, typer.Option(help="For a CSV: the size of rows that do not name one, such as 4:5.")]
 Quality = Annotated[str | None, typer.Option(help="For a CSV: the quality of rows that do not name one, such as 2K.")]

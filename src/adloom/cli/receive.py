@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 
 import typer
@@ -11,7 +12,7 @@ from adloom.core.errors import SettingInvalid
 from adloom.core.exits import EXIT_OK
 
 
-async def receive_callbacks(archive: str | None, host: str, port: int) -> int:
+async def receive_callbacks(archive: str | None, host: str, port: int, *, as_json: bool) -> int:
     """Record what callbacks report until a signal arrives. Prints the receiver's base address first."""
     from adloom.edges.callback_receiver import Receiver  # noqa: PLC0415 - slow to import
     from adloom.targets import RunRequest, WallClock, open_store, settings_for  # noqa: PLC0415
@@ -27,7 +28,7 @@ async def receive_callbacks(archive: str | None, host: str, port: int) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     async with Receiver(store, WallClock(), settings.callback_secrets).server(host, port) as server:
-        typer.echo(server.url)
+        typer.echo(json.dumps({"url": server.url}) if as_json else server.url)
         await ended.wait()
     await store.aclose()
     return EXIT_OK

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -43,15 +44,18 @@ async def running_sandbox(settings: SandboxSettings | None = None, *, port: int 
         await runner.cleanup()
 
 
-def serve_forever(port: int = 0, settings: SandboxSettings | None = None, *, exit_with_parent: bool = False) -> None:
-    """Serve until SIGTERM or SIGINT; the first line of stdout is the base URL.
+def serve_forever(
+    port: int = 0, settings: SandboxSettings | None = None, *, exit_with_parent: bool = False, as_json: bool = False
+) -> None:
+    """Serve until SIGTERM or SIGINT; the first line of stdout is the base URL, with ``as_json`` in an object.
 
     With ``exit_with_parent`` the end of stdin stops it too, so that it never outlives the program that started it.
     """
-    asyncio.run(_serve(port, settings or SandboxSettings(), exit_with_parent=exit_with_parent))
+    chosen = settings or SandboxSettings()
+    asyncio.run(_serve(port, chosen, exit_with_parent=exit_with_parent, as_json=as_json))
 
 
-async def _serve(port: int, settings: SandboxSettings, *, exit_with_parent: bool) -> None:
+async def _serve(port: int, settings: SandboxSettings, *, exit_with_parent: bool, as_json: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -59,7 +63,7 @@ async def _serve(port: int, settings: SandboxSettings, *, exit_with_parent: bool
     if exit_with_parent:
         threading.Thread(target=_watch_stdin, args=(loop, stop), daemon=True).start()
     async with running_sandbox(settings, port=port) as sandbox:
-        sys.stdout.write(f"{sandbox.base_url}\n")
+        sys.stdout.write(f"{json.dumps({'url': sandbox.base_url}) if as_json else sandbox.base_url}\n")
         sys.stdout.flush()
         await stop.wait()
 
