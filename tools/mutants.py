@@ -54,6 +54,8 @@ TESTS = (
     *("project/test_waits.py",),
 )
 """Whose tests are asked."""
+PINS = "test_waits"
+"""They read the constants by which money is decided, which executes no line."""
 TOO_LONG = ("any_damage", "eighty", "64_mib")
 """Parts of the names of tests that take longer than a mutant may."""
 TESTS_CPU_S = 20
@@ -218,8 +220,10 @@ def tests_for(mutant: Mutant, tests: Sequence[Seen]) -> list[str]:
     name = f"test_{Path(mutant.file).stem}"
     able = [test for test in tests if any(numbers & test.lines.get(file, set()) for file, numbers in lines.items())]
     able = able or [test for test in tests if name in test.test]
+    if mutant.line not in lines.get(mutant.file, ()):  # a constant of its file
+        able += [test for test in tests if PINS in test.test and test not in able]
     chosen, seconds = [], 0.0
-    for test in sorted(able, key=lambda test: (name not in test.test, test.cpu_s)):
+    for test in sorted(able, key=lambda test: (not (name in test.test or PINS in test.test), test.cpu_s)):
         seconds += test.cpu_s
         if chosen and seconds > TESTS_CPU_S:
             break

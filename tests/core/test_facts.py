@@ -457,3 +457,14 @@ def test_a_task_that_is_anothers_counts_as_never_accepted():
     assert money_of(call).at_risk == Decimal("3.06")
     true = fold("c", facts | {"a1-accepted.t2": a_fact(task="t2", credits="3.06", time=5)})
     assert (true.stage, true.latest.task) == (Stage.ACCEPTED, "t2")
+
+
+@pytest.mark.parametrize(("links", "billed", "at_risk"), [(1, None, "1.53"), (3, None, "0"), (2, 2, "0"), (3, 2, "0")])
+def test_the_part_of_a_charge_for_which_a_task_has_shown_nothing_is_at_risk(links, billed, at_risk):
+    shown = [f"u{index}" for index in range(links)]
+    facts = {
+        "a1-intent": an_intent(2),
+        "a1-accepted.t": a_fact(task="t", credits="3.06"),
+        "a1-completed": a_fact(task="t", links=shown, reported=links, credits="3.06", billed=billed, final=False),
+    }
+    assert money_of(fold("c", facts)) == Money(charged=Decimal("3.06"), at_risk=Decimal(at_risk))

@@ -15,6 +15,8 @@ from torture.simulation import quiet
 
 from adloom.core.errors import AdloomError
 from adloom.core.process import Process
+from adloom.gallery.chooser.render import Live
+from adloom.gallery.chooser.write import write_review_page
 from adloom.ledger.heartbeats import Heartbeat
 from adloom.publish.checksums import READINGS, Damage, are_noted, verify, write_checksums
 from adloom.targets import WallClock, new_ledger, open_store, open_target
@@ -96,6 +98,13 @@ async def test_the_heartbeat_of_a_run_that_goes_on_is_no_damage_but_a_changed_on
     path = folder / "runs" / "later.json"
     path.write_bytes(path.read_bytes().replace(b'"ended":false', b'"ended":true'))
     assert await findings(shop) == ["runs/later.json"]
+
+
+async def test_the_page_that_a_run_writes_meanwhile_is_no_damage(shop: SandboxRig):
+    folder = await an_archive(shop)
+    store, edition = open_target(str(folder), shop.settings)
+    await write_review_page(store, edition, new_ledger(store, edition), Live(running="2026-11-01 12:00 UTC"))
+    assert await findings(shop) == []
 
 
 async def test_a_sample_hashes_every_record_and_a_share_of_the_images(shop: SandboxRig):

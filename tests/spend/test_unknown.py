@@ -59,6 +59,18 @@ async def test_the_one_task_of_the_list_is_adopted_even_after_a_death_between_cl
     assert result.published.manifest["totals"]["archived"] == (exit_code == 0)
 
 
+async def test_a_later_run_finds_the_task_of_a_purchase_that_an_earlier_one_held():
+    clock, store = ManualClock(), MemoryStore()
+    api = Listing(clock)
+    api.answers = [OutcomeUnknown("the answer was lost")]
+    source = FakeSource([a_row()])
+    world = a_world(store, clock, api)
+    assert (await run_all(world, await look_at(world, source))).exit_code == 6
+    later = a_world(store, clock, api, dedicated_key=True)
+    assert (await run_all(later, await look_at(later, source))).exit_code == 0
+    assert len(api.posts) == 1
+
+
 async def test_three_purchases_that_the_task_list_cannot_tell_stop_the_buying():
     clock, store = ManualClock(), MemoryStore()
     api = Listing(clock)

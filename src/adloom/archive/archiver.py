@@ -72,9 +72,10 @@ class Archiver:
         found = await asyncio.gather(*(self._image(facts, index, link, siblings) for index, link in links))
         images = [image for image in found if image is not None]
         recorded = await self._record(call, images, siblings)
-        asked = len(facts.intent.variants) if facts.intent else len(facts.latest.links)
         missing = [index for (index, _), image in zip(links, found, strict=True) if image is None]
-        paid = [index for index in missing if index < asked]  # a link too many may lead to an image that is there
+        paid = [
+            index for index in missing if index < facts.latest.asked
+        ]  # a link too many may lead to an image that is there
         known = sum(siblings.is_bad(index) for index in paid)
         self._backlog.leave_for_later(len(images) - recorded + len(paid), known=known)
         if await self._note_others(call, reading.shown):
@@ -88,8 +89,7 @@ class Archiver:
         while True:
             attempt = self._ledger.facts(call).latest
             completed, new = attempt.completed, others(attempt.links, shown)
-            asked = len(attempt.intent.variants) if attempt.intent else 0
-            if completed is None or not new or len(attempt.links) + len(new) > 2 * asked:
+            if completed is None or not new or len(attempt.links) + len(new) > 2 * attempt.asked:
                 return False
             name = f"a{attempt.number}-completed-{len(attempt.completions) + 1}"
             record = replace(completed, links=tuple(shown), reported=len(shown)).record()

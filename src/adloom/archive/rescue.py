@@ -90,8 +90,7 @@ class Rescuer:
         images = await self._save(task, self._edition.key(f"extras/{call}-{task_name(task_id)}"), made=sent)
         if images is None:
             return
-        quoted = attempt.intent.credits if attempt.intent else Decimal(0)
-        charged = quoted if task.credits_used is None else task.credits_used
+        charged = attempt.quoted if task.credits_used is None else task.credits_used
         if task_id == attempt.task:  # its charge is counted with what it showed
             charged = Decimal(0)
         await self._ledger.note(
@@ -131,7 +130,7 @@ class Rescuer:
         return judge(
             readings,
             known=(),
-            asked=len(attempt.intent.variants) if attempt.intent else 0,
+            asked=attempt.asked,
             billed=readings[-1].billed,
             interval_s=self._poller.interval_s,
             now_s=self._clock.monotonic(),

@@ -106,7 +106,7 @@ class Completions:
         verdict = judge(
             self._readings[task.task_id],
             known=attempt.links,
-            asked=wanted(attempt),
+            asked=attempt.asked,
             billed=_bill(attempt, task),
             interval_s=self._reader.interval_s,
             now_s=self._reader.clock.monotonic(),
@@ -141,7 +141,7 @@ def _adds(attempt: Attempt, task: Task, verdict: Verdict) -> bool:
 
 def _fields(attempt: Attempt, task: Task, verdict: Verdict) -> dict[str, object]:
     """The ``completed`` record of a reading."""
-    asked, billed, used = wanted(attempt), _bill(attempt, task), _used(attempt, task)
+    asked, billed, used = attempt.asked, _bill(attempt, task), _used(attempt, task)
     shown = len(joined(attempt.links, task.results))
     if used == 0 and verdict is not Verdict.FINAL:  # nothing has confirmed it
         billed, used = billed or None, None
@@ -170,18 +170,18 @@ def _used(attempt: Attempt, task: Task) -> Decimal | None:
 
 def _bill(attempt: Attempt, task: Task) -> int | None:
     """How many images the task's charge pays for, or it shows, readable or not; None if unknown."""
-    billed = images_billed(_used(attempt, task), _reserved(attempt), wanted(attempt))
+    billed = images_billed(_used(attempt, task), _reserved(attempt), attempt.asked)
     if not task.unreadable:
         return billed
     shown = len(joined(attempt.links, task.results)) + task.unreadable
-    return min(max(billed or 0, shown), wanted(attempt))
+    return min(max(billed or 0, shown), attempt.asked)
 
 
 def _is_doubtful(attempt: Attempt, task: Task) -> bool:
     """Whether the number of links is the only evidence of a shortfall."""
     assert attempt.accepted is not None  # noqa: S101 - there is no task without an accepted fact
     shown, used = len(joined(attempt.links, task.results)), _used(attempt, task)
-    return is_doubtful(used, _reserved(attempt), attempt.accepted.credits, wanted(attempt), shown)
+    return is_doubtful(used, _reserved(attempt), attempt.accepted.credits, attempt.asked, shown)
 
 
 def _reserved(attempt: Attempt) -> Decimal | None:
@@ -189,12 +189,7 @@ def _reserved(attempt: Attempt) -> Decimal | None:
     return attempt.accepted.credits if attempt.accepted and attempt.accepted.credits_told else None
 
 
-def wanted(attempt: Attempt) -> int:
-    """How many images an attempt asked for."""
-    return len(attempt.intent.variants) if attempt.intent else 0
-
-
 def estimate(attempt: Attempt, images: int) -> Decimal:
     """The charge if the API does not report it: the reserve's share for this many images."""
     assert attempt.accepted is not None  # noqa: S101 - there is no task without an accepted fact
-    return attempt.accepted.credits * images / wanted(attempt)
+    return attempt.accepted.credits * images / attempt.asked

@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 
-from adloom.collect.completion import Completions, Reader, estimate, wanted
+from adloom.collect.completion import Completions, Reader, estimate
 from adloom.core.backoff import poll_wait_s
 from adloom.core.facts import Attempt
 from adloom.core.limits import LINKS_LIVE_S
@@ -125,7 +125,7 @@ class Failures:
         verdict = failed_task(task.error_code, facts.task_attempts)
         final = verdict.final or task.state is TaskState.CANCELLED
         if _was_charged(task):
-            charged = estimate(attempt, wanted(attempt)) if task.credits_used is None else task.credits_used
+            charged = estimate(attempt, attempt.asked) if task.credits_used is None else task.credits_used
             fields = {"outcome": Decided.CHARGED, "credits": str(charged), "kind": RefusalKind.TASK, "final": True}
         else:
             fields = {"outcome": Decided.FREE, "kind": verdict.kind, "final": final}

@@ -116,6 +116,16 @@ class Attempt:
     """Tasks that the API answered with and that are other purchases'."""
 
     @property
+    def asked(self) -> int:
+        """How many images it asked for; 0 where the intent is lost."""
+        return len(self.intent.variants) if self.intent else 0
+
+    @property
+    def quoted(self) -> Decimal:
+        """What all its images cost by the plan, in credits; 0 where the intent is lost."""
+        return self.intent.credits if self.intent else Decimal(0)
+
+    @property
     def archived_facts(self) -> int:
         """The number of the latest record on images, 0 for none."""
         return max(self.archived, default=0)
@@ -447,7 +457,7 @@ def money_of(facts: CallFacts) -> Money:
 
 def _second_money(attempt: Attempt) -> Money:
     """The cost of all tasks except the one that counts: their charge once known, until then their reserve."""
-    quoted = attempt.intent.credits if attempt.intent and attempt.sends else Decimal(0)
+    quoted = attempt.quoted if attempt.sends else Decimal(0)
     unknown = len(attempt.tasks) - 1 - len(attempt.seconds)
     charged = sum((second.credits for second in attempt.seconds.values()), start=Decimal(0))
     return Money(charged=charged, reserved=quoted * max(0, unknown))

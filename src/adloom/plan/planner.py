@@ -145,7 +145,7 @@ class Planner:
                 self.asked.add(planned, asked, kind, price, floor)
             yield PlannedRow(row, planned.variants, asked) if self.asked_only else planned
         if is_asked_whole:
-            self.asked = replace(self.totals, new_takes=0, known_rows=0, found=Counter())
+            self.asked = replace(self.totals, found=Counter())
 
     def packing_of(self, rows: Iterable[Row], fallback: Sequence[str], picker: Picker) -> Packing:
         """How rows that ask for the same share calls; to be asked for once ``plan`` was read to its end.
