@@ -144,6 +144,14 @@ async def test_a_read_that_fails_is_tried_again(poller, api, clock):
     assert min(waits) >= INTERVAL_S
 
 
+async def test_reads_that_go_on_failing_are_tried_less_and_less_often(poller, api, clock):
+    api.read_faults = [ReadFailed("503") for _ in range(9)]
+    await poller.watch("t", clock.now())
+    waits = [later - earlier for (earlier, _), (later, _) in zip(api.reads, api.reads[1:], strict=False)]
+    assert waits[0] == INTERVAL_S
+    assert max(waits) >= 5 * INTERVAL_S
+
+
 async def test_a_servers_advice_is_heeded_between_reads(poller, api, clock):
     api.read_faults = [ReadFailed("429", retry_after_s=42)]
     await poller.watch("t", clock.now())

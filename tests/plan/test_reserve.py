@@ -68,5 +68,6 @@ async def test_why_nothing_is_bought_is_said_with_the_sum(world: World):
     stop, unagreed = over_budget(assessment), unconfirmed(assessment)
     assert (stop.reason, unagreed.reason) == (StopReason.BUDGET, StopReason.UNCONFIRMED)
     assert "0.0450 USD (3.06 credits) more" in stop.message
+    assert "0.0000 USD are spent or reserved, and the budget is 0.0200 USD" in stop.message
     assert "at least 0.0450 USD" in stop.remedy
     assert "spend 0.0450 USD" in unagreed.message

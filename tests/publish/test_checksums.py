@@ -18,7 +18,7 @@ from adloom.core.process import Process
 from adloom.gallery.chooser.render import Live
 from adloom.gallery.chooser.write import write_review_page
 from adloom.ledger.heartbeats import Heartbeat
-from adloom.publish.checksums import READINGS, Damage, are_noted, verify, write_checksums
+from adloom.publish.checksums import READINGS, Damage, are_noted, read_sums, verify, write_checksums
 from adloom.targets import WallClock, new_ledger, open_store, open_target
 
 
@@ -34,6 +34,28 @@ async def test_an_object_is_noted_as_it_is_now(shop: SandboxRig):
     (folder / "gallery.html").write_text("edited")
     assert not await are_noted(store, edition, ["manifest.json", "gallery.html"])
     assert not await are_noted(store, edition, ["no-such-page.html"])
+
+
+async def test_what_is_forgotten_is_hashed_again_or_gone_and_what_is_left_out_keeps_its_hash(shop: SandboxRig):
+    folder = await an_archive(shop)
+    store, edition = open_target(str(folder), shop.settings)
+    former = await read_sums(store, edition)
+    thumb = next(path.relative_to(folder).as_posix() for path in objects(folder / "thumbs"))
+    asset = next(path.relative_to(folder).as_posix() for path in objects(folder / "assets"))
+    for name in (thumb, "gallery.html", "manifest.json"):
+        (folder / name).write_text("edited")
+    for name in (asset, "plan-r1.json", "assets.csv"):
+        (folder / name).unlink()
+    ledger = new_ledger(store, edition)
+    await ledger.load()
+    again, wrong = {thumb, "gallery.html", "plan-r1.json"}, frozenset({"manifest.json"})
+    await write_checksums(store, edition, ledger, leave_out=wrong, forget=again.__contains__)
+    sums = (await read_sums(store, edition))[0]
+    assert sums[thumb] == sums["gallery.html"] == hashlib.sha256(b"edited").hexdigest()
+    assert not {"plan-r1.json", "assets.csv"} & sums.keys()  # what is made anew from the rest need not be there
+    assert {name: sums[name] for name in (asset, "manifest.json")} == {
+        name: former[0][name] for name in (asset, "manifest.json")
+    }
 
 
 def objects(folder: Path) -> list[Path]:
