@@ -198,6 +198,14 @@ async def test_one_good_read_starts_the_patience_anew(poller, api, gate, clock):
     await asyncio.gather(watching, return_exceptions=True)
 
 
+async def test_hours_without_a_task_to_read_are_no_silence_of_the_api(poller, api, gate, clock):
+    await poller.watch("t1", clock.now())
+    clock.advance(2 * PATIENCE_INTERVALS * INTERVAL_S)
+    api.read_faults = [ReadFailed("503")]
+    assert (await poller.watch("t2", clock.now())).state is TaskState.COMPLETED
+    assert gate.is_open
+
+
 async def test_a_surprise_in_the_reading_does_not_leave_its_watchers_waiting_for_ever(api, gate, clock):
     poller = Poller(api=api, gate=gate, clock=clock, random=Random(1), interval_s=INTERVAL_S)
     api.read_faults = [RuntimeError("nobody expected this")]

@@ -73,7 +73,7 @@ class Completions:
                 fetched = len(attempt.links)
             if verdict is not Verdict.READ_ON:
                 break
-            has_evidence = bool(attempt.links) or any(reading.billed == 0 for reading in readings[-1:])
+            has_evidence = bool(attempt.links) or bool(readings and readings[-1].billed == 0)
             alone = has_evidence and attempt.completed is not None and attempt.completed.billed is None
             wait_s = self._wait_s(reads, alone=alone) if readings else 0
             task = await self._reader.look_again(task_id, wait_s, alone=alone)
