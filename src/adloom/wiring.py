@@ -38,7 +38,7 @@ from adloom.gallery.render import DELIVERY_PAGE
 from adloom.ledger.edition import Edition
 from adloom.ledger.ledger import Ledger
 from adloom.plan.assessment import Assessment, assess
-from adloom.plan.revision import read_newest
+from adloom.plan.revision import newest_plan, read_newest
 from adloom.plan.rollback import Lack, accept_loss, read_past
 from adloom.plan.take_up import has_bought, refuse_mixture
 from adloom.ports import Decoder, Store
@@ -331,13 +331,14 @@ async def rebuild_ledger(store: Store, edition: Edition) -> tuple[int, Lack]:
 async def give_up(store: Store, edition: Edition, reason: str, by: str) -> str:
     """Accept that what the ledger is missing is lost, and rewrite what is derived from it; what was given up, in words.
 
-    Raises InputError when nothing is missing, or when there is no plan.
+    Raises InputError when nothing is missing.
     """
     past, ledger = await read_past(store, edition), new_ledger(store, edition)
     await ledger.load()
     lack = past.lacking(ledger)
     await accept_loss(ledger, WallClock(), lack, reason=reason, by=by)
-    await publish_again(store, edition)
+    if await newest_plan(store, edition) is not None:
+        await publish_again(store, edition)
     await ledger.load()
     await write_checksums(store, edition, ledger, forget=lambda name: name.startswith(("ledger/", "plan")))
     return str(lack)

@@ -15,6 +15,7 @@ from support.setbacks import (
     delete_a_call,
     delete_the_ledger,
     delete_the_newest_plan,
+    delete_the_whole_edition,
     findings,
     forget_a_task_beside_an_old_manifest,
     leave_heartbeats_alone,
@@ -22,6 +23,7 @@ from support.setbacks import (
     restore_all_but_the_images,
     restore_ledger_and_plan,
     restore_the_ledger,
+    restore_the_whole_edition,
     restore_what_was_written_before_a_kill,
     run_twice,
     stopped_as_older,
@@ -29,7 +31,7 @@ from support.setbacks import (
 from support.shop import SandboxRig, campaign_text, hurry
 
 from adloom.core.campaign import Budget
-from adloom.core.errors import InputError
+from adloom.core.errors import InputError, PlanRefused
 from adloom.ledger.edition import Edition, to_json
 from adloom.ledger.ledger import Ledger
 from adloom.plan.rollback import read_past
@@ -52,6 +54,7 @@ DISASTERS = (
     leave_heartbeats_alone,
     forget_a_task_beside_an_old_manifest,
     delete_the_newest_plan,
+    restore_the_whole_edition,
 )
 
 
@@ -70,6 +73,18 @@ async def test_a_ledger_that_knows_less_than_its_edition_buys_nothing(
         assert path.read_bytes() == content
     assert stopped_as_older(await twice.run())
     assert twice.bought() == 10
+
+
+async def test_an_edition_whose_folder_was_deleted_is_bought_again_only_once_a_person_says_so(twice: SandboxRig):
+    delete_the_whole_edition(twice)
+    with pytest.raises(PlanRefused, match="all of 2 runs in the archive's index"):
+        await twice.run()
+    assert any("older than its manifest" in found for found in await findings(twice))
+    assert twice.bought() == 10
+    await give_up(open_store(twice.settings.archive), Edition("test", "main"), "we want them anew", "mei")
+    assert (await twice.run()).exit_code == 0
+    assert twice.bought() == 20
+    assert await findings(twice) == []
 
 
 @pytest.mark.parametrize("fact", ["intent", "accepted.*", "completed", "settled", "archived-1"])

@@ -72,6 +72,16 @@ def restore_all_but_the_images(shop: SandboxRig) -> None:
     shutil.rmtree(shop.edition() / "runs")
 
 
+def restore_the_whole_edition(shop: SandboxRig) -> None:
+    """Its folder knows nothing of the second run, only the archive's index does."""
+    shutil.rmtree(shop.edition())
+    shutil.copytree(shop.folder / "backup", shop.edition())
+
+
+def delete_the_whole_edition(shop: SandboxRig) -> None:
+    shutil.rmtree(shop.edition())
+
+
 def leave_heartbeats_alone(shop: SandboxRig) -> None:
     """The second run died before it had an image, so only what it said while it lived tells of its purchases."""
     restore_what_was_written_before_a_kill(shop)

@@ -53,9 +53,7 @@ async def reserve(world: World, assessment: Assessment) -> Reservation:
     if await ledger.grew():  # a person may have taken long to say yes
         assessment = await reassess(assessment)
     revision = None if assessment.may_buy else await take_up(world.store, edition, ledger, assessment.wish.buying)
-    if (
-        revision is None and assessment.bought_from is None
-    ):  # from its first plan on, the archive's index knows an edition
+    if revision is None and assessment.bought_from is None:  # the index knows an edition from its first plan on
         await create_entry(world.store, "open", Entry(edition, ledger.writer), world.clock.now())
     while revision is None:
         if assessment.lack:
@@ -88,13 +86,14 @@ def older(assessment: Assessment) -> Stop:
     """Why a run buys nothing when its edition has recorded more than the ledger knows."""
     edition = assessment.edition
     message = (
-        f"the ledger of {edition.campaign}/{edition.edition} is older than its manifest and the files "
-        f"next to it; missing: {assessment.lack}; nothing is bought, so that nothing is bought twice"
+        f"the ledger of {edition.campaign}/{edition.edition} is older than its manifest, the files "
+        f"next to it or the archive's index; missing: {assessment.lack}; nothing is bought, so that nothing is "
+        "bought twice"
     )
     remedy = (
-        "If the archive is a stale replica, run again later; if ledger/ was deleted or restored, bring back its latest "
-        "state. Otherwise `adloom verify TARGET --repair` rebuilds what it can, and `--accept-loss REASON` declares "
-        "the rest lost."
+        "If the archive is a stale replica, run again later; if ledger/ or the whole edition was deleted or restored, "
+        "bring back its latest state. Otherwise `adloom verify TARGET --repair` rebuilds what it can, and "
+        "`--accept-loss REASON` declares the rest lost."
     )
     return Stop(StopReason.OLDER_LEDGER, message, remedy)
 

@@ -3,12 +3,14 @@
 A ledger restored from yesterday's backup, a lagging replica or a deleted folder looks as if nothing had been bought
 yet. Next to it are later records of its own: the newest revision of the plan, which says how many calls it found; the
 heartbeats of runs, which count its records; ``manifest.json``; ``assets.jsonl``, which names calls and their tasks; and
-the images under ``assets/``. They are read *before* the ledger is listed, so that what another run writes meanwhile can
-only make the ledger know more than they do.
+the images under ``assets/``. Outside the edition's folder, which may have been restored as a whole, the archive's index
+names the runs that were about to buy. They are read *before* the ledger is listed, so that what another run writes
+meanwhile can only make the ledger know more than they do.
 
 ``loss-<n>.json``, created once, is a person's declaration that what the ledger is missing is lost: ``schema``
 (``adloom.loss/1``), ``time``, ``writer``, ``by``, ``reason``, the ``totals`` of the manifest that the ledger is
-missing, how many ``facts``, and which ``tasks`` and ``assets`` it does not know. What was charged stays charged.
+missing, how many ``facts``, and which ``tasks``, ``assets`` and ``runs`` it does not know. What was charged stays
+charged.
 """
 
 from __future__ import annotations
@@ -20,12 +22,14 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+from adloom.core.counting import counted
 from adloom.core.ended import Ended
 from adloom.core.errors import InputError
 from adloom.core.facts import CallFacts
 from adloom.core.manifest import LOSABLE, Tally, number
 from adloom.ledger.edition import Edition, parse_json, to_json, utc
 from adloom.ledger.heartbeats import read_heartbeat, run_of
+from adloom.ledger.index import OLDER, entries_of
 from adloom.ledger.ledger import Ledger
 from adloom.plan.revision import newest_plan
 from adloom.ports import Clock, Spool, Store
@@ -48,26 +52,29 @@ class Lack:
     tasks: tuple[str, ...] = ()
     assets: tuple[str, ...] = ()
     revisions: int = 0
+    runs: tuple[str, ...] = ()
+    """Runs that the archive's index names and that have left no heartbeat in the edition's folder."""
 
     def __bool__(self) -> bool:
-        return bool(self.totals or self.facts or self.tasks or self.assets or self.revisions)
+        return bool(self.totals or self.facts or self.tasks or self.assets or self.revisions or self.runs)
 
     @property
     def purchases(self) -> bool:
         """Whether there are purchases that the ledger does not know, or plans that may name some."""
-        return bool(self.totals.get("calls") or self.tasks or self.assets or self.revisions)
+        return bool(self.totals.get("calls") or self.tasks or self.assets or self.revisions or self.runs)
 
     def __str__(self) -> str:
-        calls, charged = self.totals.get("calls"), self.totals.get("credits_charged")
-        counts = (
-            (calls, "{:f} purchases"),
-            (charged, "{:f} credits charged"),
-            (len(self.tasks), "{} tasks"),
-            (len(self.assets), "{} images in assets/"),
-            (self.revisions, "{} revisions of the plan"),
-            (self.facts, "{} records"),
+        calls, charged = int(self.totals.get("calls", 0)), self.totals.get("credits_charged")
+        told = (
+            (calls, counted(calls, "purchase")),
+            (charged, f"{charged:f} credits charged" if charged else ""),
+            (self.tasks, counted(len(self.tasks), "task")),
+            (self.assets, counted(len(self.assets), "image") + " in assets/"),
+            (self.revisions, counted(self.revisions, "revision") + " of the plan"),
+            (self.facts, counted(self.facts, "record")),
+            (self.runs, "all of " + counted(len(self.runs), "run") + " in the archive's index"),
         )
-        return ", ".join(words.format(count) for count, words in counts if count)
+        return ", ".join(words for is_lacking, words in told if is_lacking)
 
 
 NOTHING = Lack({})
@@ -86,6 +93,8 @@ class Past:
     lines: Spool
     """``assets.jsonl``; empty if it is not as it was written."""
     assets: tuple[str, ...]
+    gone: tuple[str, ...]
+    """Runs of the archive's index without a heartbeat."""
 
     @property
     def assets_jsonl(self) -> Iterator[bytes]:
@@ -122,6 +131,7 @@ class Past:
             tasks=self._tasks(known, {task for loss in lost for task in loss["tasks"]}),
             assets=self._assets(known, {key for loss in lost for key in loss["assets"]}),
             revisions=max(0, self.plan_revision - self.revision),
+            runs=tuple(sorted(set(self.gone) - {run for loss in lost for run in loss.get("runs", ())})),
         )
 
     def _totals(self, known: Heard, lost: Sequence[Mapping[str, Any]], *, has_all_facts: bool) -> dict[str, Decimal]:
@@ -164,16 +174,18 @@ async def read_past(store: Store, edition: Edition) -> Past:
     Within it the manifest is read before the plan that it names, so that a run that ends meanwhile is no sign either.
     """
     manifest = _mapping(await store.read(edition.key("manifest.json")))
+    opened = {entry.run for entry in await entries_of(store, "open", edition)} - {OLDER}
     facts = [0]
-    async for listed in store.list(edition.key("runs/")):
+    async for listed in store.list(edition.key("runs/")):  # a run shows a heartbeat before it has an entry
         if token := run_of(listed.key.removeprefix(edition.prefix)):
+            opened.discard(token)
             beat = read_heartbeat(await store.read(listed.key) or b"", token) or {}
             facts.append(_count(beat.get("facts")))
     lines = _intact(await store.open(edition.key("assets.jsonl")) or Spool(), manifest.get("files"))
     assets = tuple([listed.key.removeprefix(edition.prefix) async for listed in store.list(edition.key("assets/"))])
     newest = await newest_plan(store, edition) or {}
     found = newest.get("found", {}).get("calls", 0)
-    return Past(manifest, found, newest.get("revision", 0), max(facts), lines, assets)
+    return Past(manifest, found, newest.get("revision", 0), max(facts), lines, assets, tuple(opened))
 
 
 async def accept_loss(ledger: Ledger, clock: Clock, lack: Lack, *, reason: str, by: str) -> str:
@@ -195,6 +207,7 @@ async def accept_loss(ledger: Ledger, clock: Clock, lack: Lack, *, reason: str, 
         "facts": lack.facts,
         "tasks": list(lack.tasks),
         "assets": list(lack.assets),
+        "runs": list(lack.runs),
     }
     if not await ledger.store.create(key, to_json(record)):
         raise InputError("somebody else has just accepted a loss", remedy="Run `adloom verify` again.")

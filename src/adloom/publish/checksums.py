@@ -25,7 +25,7 @@ from adloom.ledger.edition import Edition, parse_json
 from adloom.ledger.heartbeats import read_heartbeat, run_of
 from adloom.ledger.ledger import Ledger
 from adloom.plan.revision import read_newest
-from adloom.plan.rollback import read_past
+from adloom.plan.rollback import Lack, read_past
 from adloom.ports import Store
 from adloom.publish.document import Document
 from adloom.publish.manifest import derive
@@ -204,7 +204,7 @@ async def _against_the_ledger(store: Store, edition: Edition, ledger: Ledger, su
         others = [image.key for image in images if sums.get(image.key, image.sha256) != image.sha256]
         revision = await read_newest(store, edition)
         if revision is None:
-            return [Finding("plan-r1.json", Damage.MISSING)]
+            return [Finding("plan-r1.json", Damage.MISSING), *_older(lack)]
         derived = await derive(store, edition, ledger, revision)
         if sums and not derived.files["assets.jsonl"].is_equal(await read_plain(store, edition.key("assets.jsonl"))):
             # somebody may have decided since: such facts are in no checksums yet
@@ -215,8 +215,7 @@ async def _against_the_ledger(store: Store, edition: Edition, ledger: Ledger, su
         cause = error.message if isinstance(error, AdloomError) else f"a record is incomplete: {error!r}"
         return [Finding(LEDGER, Damage.UNREADABLE, cause)]
     findings = [Finding(key, Damage.CONTRADICTS, "its bytes are not those that were archived") for key in others]
-    if lack:
-        findings.append(Finding(LEDGER, Damage.OLDER, f"missing: {lack}; see --repair and --accept-loss"))
+    findings += _older(lack)
     for name, document in derived.files.items():
         if not document.is_equal(await read_plain(store, edition.key(name))):
             findings.append(Finding(name, Damage.CONTRADICTS, "differs from plan and ledger"))
@@ -224,6 +223,10 @@ async def _against_the_ledger(store: Store, edition: Edition, ledger: Ledger, su
     if manifest is None or not same_facts(manifest, derived.manifest):
         findings.append(Finding("manifest.json", Damage.CONTRADICTS, "differs from plan and ledger"))
     return findings
+
+
+def _older(lack: Lack) -> list[Finding]:
+    return [Finding(LEDGER, Damage.OLDER, f"missing: {lack}; see --repair and --accept-loss")] if lack else []
 
 
 async def _changed(store: Store, edition: Edition, sums: Mapping[str, str]) -> set[str]:
