@@ -115,7 +115,7 @@ async def test_what_is_billed_is_read_until_it_shows_and_fetched_meanwhile(desk,
     facts = await desk.collect()
     assert facts.stage is Stage.COMPLETED
     assert facts.latest.links == tuple(dict.fromkeys((*first, *FOUR)))
-    assert desk.fetched == [first, facts.latest.links][not first :]
+    assert desk.fetched == [first, facts.latest.links]
     waits = [later - earlier for earlier, later in zip(desk.read_at, desk.read_at[1:], strict=False)]
     assert max(waits) <= 6 * desk.interval_s
     assert 5 <= len(waits) <= 20
@@ -346,3 +346,14 @@ async def test_a_charge_of_nothing_that_one_reading_told_is_not_the_charge(desk_
     facts = await desk.collect()
     assert (facts.stage, facts.latest.links) == (Stage.COMPLETED, FOUR)
     assert money_of(facts).committed == PRICE * 4
+
+
+async def test_a_charge_that_is_told_after_the_links_is_written_down_at_once(desk):
+    def state(task):
+        return Task(task, TaskState.COMPLETED, ("u1",), credits_used=PRICE * 40 if len(desk.api.reads) > 1 else None)
+
+    desk.api.state_of = state
+    facts = await desk.collect()
+    told = [fact.credits for fact in facts.latest.completions.values()]
+    assert told[:2] == [PRICE * 4, PRICE * 40]
+    assert desk.fetched[:2] == [("u1",), ("u1",)]

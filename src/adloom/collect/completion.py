@@ -62,15 +62,19 @@ class Completions:
             del self._readings[task.task_id]
 
     async def read_on(self, call: str, fetch: Fetch) -> None:
-        """Read a task until it shows all that it made, or for so long that the rest is held; fetch what it shows."""
+        """Read a task until it shows all that it made, or for so long that the rest is held.
+
+        ``fetch`` is called whenever the task has shown more, or told its charge.
+        """
         task_id = self._ledger.facts(call).latest.task
         readings = self._readings.setdefault(task_id, [])
-        verdict, reads, fetched = Verdict.READ_ON, 0, 0
+        verdict, reads, fetched = Verdict.READ_ON, 0, (0, False)
         while True:
             attempt = self._attempt(call, task_id)
-            if len(attempt.links) > fetched:
+            shown = (len(attempt.links), attempt.completed is not None and attempt.completed.told)
+            if shown > fetched:
                 await fetch(call)
-                fetched = len(attempt.links)
+                fetched = shown
             if verdict is not Verdict.READ_ON:
                 break
             has_evidence = bool(attempt.links) or bool(readings and readings[-1].billed == 0)
@@ -135,8 +139,9 @@ def _adds(attempt: Attempt, task: Task, verdict: Verdict) -> bool:
     known = attempt.completed
     if known is None:
         return True
-    is_news = bool(others(attempt.links, task.results)) or (verdict in _OVER and not attempt.shows_all)
-    return is_news and known.task == task.task_id
+    is_charge_new = not known.told and not attempt.shows_all and bool(_used(attempt, task))
+    is_over = verdict in _OVER and not attempt.shows_all
+    return known.task == task.task_id and (bool(others(attempt.links, task.results)) or is_charge_new or is_over)
 
 
 def _fields(attempt: Attempt, task: Task, verdict: Verdict) -> dict[str, object]:

@@ -36,7 +36,7 @@ async def close_if_over(ledger: Ledger, clock: Clock, is_gone: Callable[[Process
     """
     store, edition, now = ledger.store, ledger.edition, clock.now()
     closed = await entries_of(store, "closed", edition)
-    left = await entries_of(store, "open", edition) - closed
+    left = sorted(await entries_of(store, "open", edition) - closed, key=lambda entry: entry.name)
     if not left:
         return True
     over = [entry for entry in left if await _is_over(store, entry, now, is_gone, mine)]

@@ -227,7 +227,8 @@ class Fulfilment:
     async def _fetch(self, call: str) -> None:
         """Fetch what a task has shown so far, which may take minutes; its charge counts before."""
         self._note_charge(call)
-        await self._steps.archiver.archive(call)
+        if self._ledger.facts(call).latest.links:
+            await self._steps.archiver.archive(call)
 
     def _note_end(self, call: str) -> None:
         """Tell the breaker how a task ended, and the price watch its charge."""
