@@ -121,6 +121,18 @@ async def test_nothing_is_bought_while_a_former_task_runs_again(street):
     assert result.published.manifest["totals"]["credits_reserved"] == 0
 
 
+async def test_the_next_take_waits_for_a_former_task_that_runs_again(street):
+    street.says["task-001"] = [(FOREVER, failed("task-001", code="invalid_parameters"))]
+    assert (await street.run()).exit_code == 3
+    street.says["task-001"] = [(FOREVER, Task("task-001", TaskState.PROCESSING, word="processing"))]
+    result = await street.run(only=frozenset({Status.FAILED}))
+    assert (result.exit_code, len(street.api.posts)) == (7, 1)
+    street.says.clear()
+    result = await street.run(only=frozenset({Status.FAILED}))
+    assert (result.exit_code, len(street.api.posts)) == (0, 1)
+    assert result.published.asked[Status.ARCHIVED] == 2
+
+
 async def test_nothing_is_bought_once_a_former_task_was_charged_after_all(street):
     late = failed("task-001", "charged", credits_used=2 * PRICE)
     street.says["task-001"] = [(GAP_S + 5, failed("task-001")), (FOREVER, late)]

@@ -1,10 +1,13 @@
 """Tasks that say that they are completed and do not show all their images yet, against the sandbox's charge log."""
 
+import asyncio
+
 import pytest
 from support.shop import Hurried, SandboxRig, campaign_text, hurry, one_row
 
 from adloom.core.outcomes import Status
 from adloom.ledger.edition import Edition
+from adloom.run.run import Run
 from adloom.run.sweep import is_at_rest, sweep
 from adloom.targets import open_store
 from adloom.wiring import open_world, publish_again
@@ -175,3 +178,35 @@ async def test_a_failure_for_good_that_is_none_is_fetched_by_the_sweep(shop: San
     await publish_again(open_store(shop.settings.archive), edition)
     assert [line["status"] for line in shop.lines()] == ["archived"] * 4
     assert (len(shop.sandbox.charges()), shop.bought()) == (1, 4)
+
+
+async def failed_once(shop: SandboxRig, code: str) -> None:
+    """One call for two images, whose task reads failed until the run has settled that, and is completed in truth."""
+    shop.write(one_row(2))
+    shop.sandbox.change(failed_first_rate=1, failed_first_s=3600, failed_first_code=code)
+    waiting = []
+
+    async def interrupt(run: Run) -> None:
+        while not list(shop.edition().glob("ledger/*/a1-settled.json")):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+        run.interrupt()
+
+    await shop.run(started=lambda run: waiting.append(asyncio.create_task(interrupt(run))))
+    shop.sandbox.change(failed_first_rate=0)
+    assert (len(shop.sandbox.charges()), shop.bought()) == (1, 2)
+
+
+@pytest.mark.parametrize("variants", [1, 2, 3])
+async def test_what_a_failed_task_made_is_not_bought_again_in_another_call(shop: SandboxRig, variants: int):
+    await failed_once(shop, "service_error")
+    shop.write(one_row(variants))
+    assert (await shop.run()).exit_code == 0
+    assert shop.bought() == max(2, variants)
+    assert [line["status"] for line in shop.lines()] == ["archived"] * variants
+
+
+async def test_what_a_failed_task_made_is_not_bought_again_as_the_next_take(shop: SandboxRig):
+    await failed_once(shop, "invalid_parameters")
+    result = await shop.run(only=frozenset({Status.FAILED}))
+    assert (result.exit_code, len(shop.sandbox.charges())) == (0, 1)
+    assert [(line["status"], line["take"]) for line in shop.lines()] == [("archived", 1)] * 2

@@ -241,6 +241,7 @@ async def test_an_attempt_that_waited_until_its_files_had_moved_is_not_sent_agai
     (folder / "a1-send-2.json").unlink(missing_ok=True)  # as if it had died while it waited
     (filed.edition() / "manifest.json").unlink()
     shutil.rmtree(filed.edition() / "runs")
+    shutil.rmtree(filed.folder / "archive" / "index")
     moved = filed.with_settings(files_url=filed.sandbox.base_url.replace("127.0.0.1", "localhost"))
     moved.campaign = filed.campaign
     filed.sandbox.base_url = moved.settings.files_url

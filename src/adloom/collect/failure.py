@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from adloom.collect.completion import Completions, Reader, estimate
 from adloom.core.backoff import poll_wait_s
@@ -40,6 +40,8 @@ class Failures:
         self._completions = completions
         self._since: dict[str, float] = {}
         """When the failure of a call's task was first read, by call."""
+        self._by_variant: dict[str, list[tuple[str, str]]] | None = None
+        self._adopted: list[str] = []
 
     async def begin(self, call: str, task: Task) -> None:
         """Record the first reading that shows a task failed: evidence only, nothing is decided yet."""
@@ -72,36 +74,61 @@ class Failures:
         self._since.pop(call, None)
         return None
 
-    async def came_back(self, call: str) -> bool:
-        """Read every former task of a call once more; whether one of them forbids buying the call again."""
-        tasks = [task for task, _ in _failed(self._ledger.facts(call).attempts)]
+    async def came_back(self, call: str, variants: Iterable[str] = ()) -> bool:
+        """Read every former task of a call once more; whether one of them forbids buying the call again.
+
+        So do tasks of other calls that failed within the last day and were for one of these ``variants``, by their
+        keys: an edit may have put these into another call.
+        """
+        tasks = {task: call for task, _ in _failed(self._ledger.facts(call).attempts)}
+        if self._by_variant is None:
+            self._by_variant = self._recent_by_variant()
+        for key in variants:
+            tasks |= {task: other for task, other in self._by_variant.get(key, ()) if task not in tasks}
         found = await asyncio.gather(*(self._reader.look_again(task, 0) for task in tasks))
-        for task_id, task in zip(tasks, found, strict=True):
+        for (task_id, owner), task in zip(tasks.items(), found, strict=True):
             if task is not None and task.state is TaskState.COMPLETED:
-                await self._adopt(call, task)
+                await self._adopt(owner, task)
+                self._adopted += [owner] if owner != call else []
             elif task is not None and (not task.state.is_final or _was_charged(task)):
-                log.warning("call %s is not bought again: its task %s reads %s now", call, task_id, task.word)
+                log.warning("call %s is not bought: task %s reads %s now", call, task_id, task.word)
             else:
                 continue
             return True
         return False
 
     async def look_again(self) -> list[str]:
-        """Read every task that failed within the last day, fifty per request; the calls with one that completed."""
-        oldest = self._reader.clock.now() - LINKS_LIVE_S
-        tasks = {
-            task: facts.call
-            for facts in self._ledger.unended()
-            for task, attempt in _failed(facts.attempts)
-            if _failed_at(attempt) > oldest
-        }
+        """Read every task that failed within the last day; the calls with one that completed after all."""
+        tasks = list(self.recent())
         found = await asyncio.gather(*(self._reader.look_again(task, 0) for task in tasks))
-        adopted = []
-        for call, task in zip(tasks.values(), found, strict=True):
-            if task is not None and task.state is TaskState.COMPLETED:
-                await self._adopt(call, task)
-                adopted.append(call)
+        return await self.adopt_completed(found) + self._adopted
+
+    async def adopt_completed(self, tasks: Iterable[Task | None]) -> list[str]:
+        """Adopt those of the ``recent`` tasks that read completed; their calls."""
+        calls, adopted = self.recent(), []
+        for task in tasks:
+            if task is not None and task.state is TaskState.COMPLETED and task.task_id in calls:
+                await self._adopt(calls[task.task_id], task)
+                adopted.append(calls[task.task_id])
         return adopted
+
+    def recent(self) -> dict[str, str]:
+        """The tasks that failed within the last day, with their calls."""
+        return {task: call for task, call, _ in self._recent()}
+
+    def _recent(self) -> Iterator[tuple[str, str, Attempt]]:
+        oldest = self._reader.clock.now() - LINKS_LIVE_S
+        for facts in self._ledger.unended():
+            for task, attempt in _failed(facts.attempts):
+                if _failed_at(attempt) > oldest:
+                    yield task, facts.call, attempt
+
+    def _recent_by_variant(self) -> dict[str, list[tuple[str, str]]]:
+        found: dict[str, list[tuple[str, str]]] = {}
+        for task, call, attempt in self._recent():
+            for variant in attempt.intent.variants if attempt.intent else ():
+                found.setdefault(variant.key, []).append((task, call))
+        return found
 
     async def _adopt(self, call: str, task: Task) -> None:
         log.warning("call %s: task %s had failed and is completed after all", call, task.task_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from adloom.core.callbacks import CallbackAddresses
 from adloom.core.campaign import Row
 from adloom.core.family import sent_options
+from adloom.core.identity import row_digest, variant_key
 from adloom.core.limits import images_per_call
 from adloom.core.planned import Variant
 from adloom.core.pricing import Kind, kind_fields, kind_of
@@ -57,6 +58,14 @@ class Order:
     def kind(self) -> Kind:
         """What the price of its images depends on."""
         return kind_of(self.row, self.model)
+
+    def keys_of_all_takes(self) -> Iterator[str]:
+        """The keys of its variants, and of their earlier takes."""
+        row_key = row_digest(self.row) if any(variant.take > 1 for variant in self.variants) else ""
+        for variant in self.variants:
+            yield variant.key
+            for take in range(1, variant.take):
+                yield variant_key(row_key, variant.number, take)
 
     def with_addresses(self, urls: Mapping[str, str]) -> Order:
         """The same order with addresses for its files, by content. What the order is does not change with them."""

@@ -50,6 +50,8 @@ class Outcome:
     """The model that its call was sent to."""
     change: str = ""
     """What the reviewer of the take before wished for, as its call's prompt has it."""
+    came_back: bool = False
+    """Whether its task read failed before it was completed after all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def outcomes_in_short(calls: Iterable[CallFacts | Ended]) -> dict[str, Outcome]:
                 found[key] = _better(found.get(key), archived)
             continue
         for key, (rank, end) in _ends(facts).items():
-            short = Outcome(end.status, end.covered, end.call, end.attempt, change=end.change)
+            short = Outcome(end.status, end.covered, end.call, end.attempt, change=end.change, came_back=end.came_back)
             found[key] = _better(found.get(key), (rank, short))
     return {key: outcome for key, (_, outcome) in found.items()}
 
@@ -263,7 +265,15 @@ def _image_outcomes(facts: CallFacts, intent: Intent, attempt: Attempt, task: st
     share = (charged / attempt.images_paid).quantize(Decimal("0.000001")).normalize() if links else Decimal(0)
     result: dict[str, Outcome] = {}
     goes_on = missing(facts) is not None
-    paid = Outcome(Status.OPEN, covered=True, call=facts.call, attempt=attempt.number, task=task, model=intent.model)
+    paid = Outcome(
+        Status.OPEN,
+        covered=True,
+        call=facts.call,
+        attempt=attempt.number,
+        task=task,
+        model=intent.model,
+        came_back=attempt.failed is not None,
+    )
     for index, variant in enumerate(intent.variants):
         image = by_index.get(index)
         if index >= len(links):

@@ -201,6 +201,10 @@ class Planner:
             take += 1
         key = variant_key(row_key, number, take)
         outcome = self.known.get(key)
+        if take > 1 and outcome is not None and not outcome.covered:
+            former = self.known.get(former_key := variant_key(row_key, number, take - 1))
+            if former is not None and former.covered and former.came_back:  # this take was asked for because it failed
+                key, outcome, take = former_key, former, take - 1
         if outcome is None:
             return Variant(key, number, take)
         rejected = Verdict.REJECTED in only and outcome.status is Status.ARCHIVED and self._rejected(key)

@@ -18,9 +18,9 @@ from adloom.archive.rescue import Rescuer
 from adloom.collect.collector import Collector
 from adloom.collect.completion import Unreachable
 from adloom.collect.hearing import Hearing
-from adloom.collect.poller import Poller
+from adloom.collect.poller import TASKS_PER_READ, Poller
 from adloom.core.breaker import Breaker
-from adloom.core.errors import AdloomError
+from adloom.core.errors import AccountStopped, AdloomError, ReadFailed
 from adloom.core.exits import EXIT_UNEXPECTED, Sent, Stop, StopReason, exit_code
 from adloom.core.facts import CallFacts
 from adloom.core.fallback import Fallback
@@ -34,7 +34,8 @@ from adloom.guards.prices import PriceWatch
 from adloom.guards.retrying_store import RetryingStore
 from adloom.ledger.capabilities import Capabilities, read_capabilities
 from adloom.ledger.heartbeats import Liveness
-from adloom.plan.assessment import Assessment, Share
+from adloom.ledger.ledger import Ledger
+from adloom.plan.assessment import Assessment, Share, reassess
 from adloom.plan.orders import OrderQueue
 from adloom.plan.reserve import Reservation, older, over_budget, reserve, unconfirmed, unusable_references
 from adloom.publish.manifest import Published, publish, unpublished
@@ -174,6 +175,8 @@ class Run:
         gate at once, and so does a ledger that is older than its manifest: nothing is bought, but what is paid for is
         still collected.
         """
+        if assessment.may_buy and assessment.to_buy and await _adopt_failed(world, assessment.ledger):
+            assessment = await reassess(assessment)
         reserved = await reserve(world, assessment)
         # sending an unknown purchase again may buy it
         capabilities = await read_capabilities(world.store) if reserved.assessment.may_buy else Capabilities({})
@@ -341,3 +344,24 @@ class Run:
     async def _wake_on_close(self) -> None:
         await self.gate.closed.wait()
         await self._throttle.wake()
+
+
+async def _adopt_failed(world: World, ledger: Ledger) -> bool:
+    """Look once more at tasks that failed within the last day, before their images are bought again; whether any made.
+
+    One that cannot be read now is read again right before a purchase in its place.
+    """
+    poller = Poller(
+        api=world.api, gate=Gate(), clock=world.clock, random=world.random, interval_s=world.poll_interval_s
+    )
+    failures = Collector(ledger, poller).failures
+    adopted: list[str] = []
+    tasks = list(failures.recent())
+    for start in range(0, len(tasks), TASKS_PER_READ):
+        try:
+            found = await world.api.tasks(tasks[start : start + TASKS_PER_READ])
+        except (ReadFailed, AccountStopped) as error:
+            log.warning("tasks that failed cannot be read again now: %s", error.message)
+            break
+        adopted += await failures.adopt_completed(found.values())
+    return bool(adopted)

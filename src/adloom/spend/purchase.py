@@ -114,7 +114,7 @@ class Sender:
             else {"outcome": Decided.BOUGHT}
         )
         _, mine = await self._ledger.decide(order.call, name, fields)
-        forbidden = mine and await self._is_forbidden(order.call)
+        forbidden = mine and await self._is_forbidden(order)
         facts = await self._ledger.refresh(order.call)  # last of all: someone may have recorded something meanwhile
         is_latest = facts.attempts[-1].number == attempt and facts.latest.sends == send
         outdated = forbidden or not facts.former_are_free
@@ -123,7 +123,9 @@ class Sender:
         if mine:  # only this run can say that what it decided was not sent
             reason = "somebody else recorded something about the call before it was sent"
             if outdated:
-                reason = "a former task of the call completed after all, runs again, was charged, or could not be read"
+                reason = (
+                    "a former task for these images completed after all, runs again, was charged, or could not be read"
+                )
             await self.take_back(order, attempt, send, reason)
             if outdated and not facts.attempts[-1].open_unknowns:
                 await self.withdraw(order, attempt, send + 1)
@@ -173,10 +175,10 @@ class Sender:
         decision, _ = await self._ledger.decide(order.call, f"a{attempt}-send-{send}", wanted)
         return bool(decision["outcome"] == Decided.WITHDRAWN)
 
-    async def _is_forbidden(self, call: str) -> bool:
-        """Whether a former, failed task of the call now reads differently, or cannot be read."""
+    async def _is_forbidden(self, order: Order) -> bool:
+        """Whether a failed task that was for one of these variants now reads differently, or cannot be read."""
         try:
-            return await self._failures.came_back(call)
+            return await self._failures.came_back(order.call, order.keys_of_all_takes())
         except Unreachable:
             return True
 
