@@ -133,6 +133,13 @@ async def test_the_next_take_waits_for_a_former_task_that_runs_again(street):
     assert result.published.asked[Status.ARCHIVED] == 2
 
 
+async def test_the_next_take_of_a_failed_task_whose_charge_is_counted_is_bought(street):
+    street.says["task-001"] = [(FOREVER, failed("task-001", "charged", code="content_policy_violation"))]
+    assert (await street.run()).exit_code == 3
+    result = await street.run(only=frozenset({Status.FAILED}))
+    assert (result.exit_code, len(street.api.posts)) == (0, 2)
+
+
 async def test_nothing_is_bought_once_a_former_task_was_charged_after_all(street):
     late = failed("task-001", "charged", credits_used=2 * PRICE)
     street.says["task-001"] = [(GAP_S + 5, failed("task-001")), (FOREVER, late)]

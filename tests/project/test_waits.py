@@ -41,7 +41,9 @@ def test_a_run_waits_as_long_as_the_pages_say(intervals: float, seconds: float):
     [
         pytest.param(spender.SENDS_WITHOUT_CONNECTION, 5, id="sends without a connection until buying stops"),
         pytest.param(spender.THROTTLED_FOR_S, 3600, id="seconds that an API may say 'slower' to one purchase"),
-        pytest.param(unknown.RESENDS, 5, id="sends of one key whose outcome is unknown"),
+        pytest.param(unknown.RESEND_GAP_S, 15, id="a key that was sent again rests so long, then twice as long"),
+        pytest.param(unknown.LONGEST_GAP_S, 60 * MINUTE_S, id="the longest rest of a key"),
+        pytest.param(unknown.CALLBACK_SKEW_S, 60 * MINUTE_S, id="the API's clock beside a callback's token"),
         pytest.param(unknown.LEAST_TO_STOP, 3, id="purchases without an answer until buying stops"),
         pytest.param(unknown.SHARE_TO_STOP, Decimal("0.01"), id="or this share of all calls"),
         pytest.param(fulfilment.WAITS_FOR_A_FORMER_TASK, 3, id="new attempts that a former task puts off"),

@@ -22,15 +22,19 @@ from support.fakes import (
 )
 
 from adloom.core.callbacks import Secret, inbox
+from adloom.core.campaign import Budget
 from adloom.core.errors import OutcomeUnknown
 from adloom.core.facts import CallFacts, fold
+from adloom.core.limits import MODELS
 from adloom.core.planned import Variant
 from adloom.core.task import ListedTask, Task, TaskState
-from adloom.ledger.capabilities import Capabilities
+from adloom.ledger.capabilities import Capabilities, record_capability
 from adloom.ledger.edition import to_json, utc
 from adloom.plan.planner import Planner
 from adloom.spend.held import RELEASE_AFTER_S
 from adloom.spend.unknown import LATE_S, EvidenceSources, SendTimes
+
+ANOTHER_MODEL = next(name for name in MODELS if name != MODEL)
 
 
 class Listing(ScriptedApi):
@@ -69,6 +73,26 @@ async def test_a_later_run_finds_the_task_of_a_purchase_that_an_earlier_one_held
     later = a_world(store, clock, api, dedicated_key=True)
     assert (await run_all(later, await look_at(later, source))).exit_code == 0
     assert len(api.posts) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "posts"),
+    [
+        (FakeSource([a_row("row-1"), a_row("row-2")]), 3),
+        (FakeSource([a_row("row-2")]), 2),  # nobody wants row-1 any more
+        (FakeSource([a_row("row-1"), a_row("row-2")], budget=Budget(images=1)), 2),  # one image may be paid, not two
+    ],
+)
+async def test_what_nobody_wants_or_may_pay_any_more_is_not_sent_again(source, posts):
+    clock, store = ManualClock(), MemoryStore()
+    api = ScriptedApi(clock)
+    api.answers = [OutcomeUnknown("the answer was lost")]
+    first = FakeSource([a_row("row-1"), a_row("row-2")])
+    world = a_world(store, clock, api)
+    assert (await run_all(world, await look_at(world, first))).exit_code == 6
+    await record_capability(store, api.account, replays_keys=True, now=clock.now())
+    await run_all(world, await look_at(world, source))
+    assert len(api.posts) == posts
 
 
 async def test_three_purchases_that_the_task_list_cannot_tell_stop_the_buying():
@@ -200,10 +224,13 @@ def made(task: str, *, model: str = MODEL, after_s: float | None = 1.0) -> Task:
     [
         ([made("task-1")], "task-1"),
         ([made("task-1", model="", after_s=None)], "task-1"),
-        ([made("task-1", model="another")], None),
-        ([made("task-1", after_s=-3600)], None),
-        ([made("task-1", after_s=3600)], None),
-        ([made("task-0", model="another"), made("task-1"), made("task-2", after_s=-86_400)], "task-1"),
+        ([made("task-1", model="an internal name")], "task-1"),
+        ([made("task-1", after_s=-1200)], "task-1"),  # the API's clock is slow
+        ([made("task-1", after_s=1200)], "task-1"),  # … or fast
+        ([made("task-1", model=ANOTHER_MODEL)], None),
+        ([made("task-1", after_s=-2 * 3600)], None),
+        ([made("task-1", after_s=2 * 3600)], None),
+        ([made("task-0", model=ANOTHER_MODEL), made("task-1"), made("task-2", after_s=-86_400)], "task-1"),
         ([made("task-1"), made("task-2")], None),
     ],
 )
@@ -241,12 +268,16 @@ def unknown_call(*, sends: int = 1, conflict: bool = False) -> CallFacts:
         (HALF_A_DAY_S, 1, False, False),  # the API may have forgotten the key: it would buy once more
         (-60, 1, False, True),  # another machine's clock is a minute behind
         (-HALF_A_DAY_S, 1, False, False),  # the clock was set back: how old the key is, nobody knows
-        (60, 5, False, True),
-        (60, 6, False, False),  # sent, and sent again five times: more tells nothing new
+        (14, 2, False, False),  # it was sent again just now
+        (15, 2, False, True),
+        (119, 5, False, False),
+        (120, 5, False, True),
+        (3600, 20, False, True),  # an outage of hours
+        (3599, 20, False, False),
         (60, 1, True, False),  # the API knows the key with another body
     ],
 )
-def test_a_key_is_sent_again_for_half_a_day_and_five_times_at_most(age_s, sends, conflict, may):
+def test_a_key_is_sent_again_for_half_a_day_and_less_and_less_often(age_s, sends, conflict, may):
     sent = datetime.fromisoformat("2026-11-01T00:00:00+00:00").timestamp()
     proven = Capabilities({"fingerprint": {"replays_keys": True, "probed": utc(sent - 24 * 3600)}})
     facts = unknown_call(sends=sends, conflict=conflict)

@@ -40,7 +40,7 @@ class Failures:
         self._completions = completions
         self._since: dict[str, float] = {}
         """When the failure of a call's task was first read, by call."""
-        self._by_variant: dict[str, list[tuple[str, str]]] | None = None
+        self._by_variant: dict[str, list[tuple[str, str, Attempt]]] | None = None
         self._adopted: list[str] = []
 
     async def begin(self, call: str, task: Task) -> None:
@@ -80,17 +80,17 @@ class Failures:
         So do tasks of other calls that failed within the last day and were for one of these ``variants``, by their
         keys: an edit may have put these into another call.
         """
-        tasks = {task: call for task, _ in _failed(self._ledger.facts(call).attempts)}
+        tasks = {task: (call, attempt) for task, attempt in _failed(self._ledger.facts(call).attempts)}
         if self._by_variant is None:
             self._by_variant = self._recent_by_variant()
         for key in variants:
-            tasks |= {task: other for task, other in self._by_variant.get(key, ()) if task not in tasks}
+            tasks |= {task: (other, attempt) for task, other, attempt in self._by_variant.get(key, ())}
         found = await asyncio.gather(*(self._reader.look_again(task, 0) for task in tasks))
-        for (task_id, owner), task in zip(tasks.items(), found, strict=True):
+        for (task_id, (owner, attempt)), task in zip(tasks.items(), found, strict=True):
             if task is not None and task.state is TaskState.COMPLETED:
                 await self._adopt(owner, task)
                 self._adopted += [owner] if owner != call else []
-            elif task is not None and (not task.state.is_final or _was_charged(task)):
+            elif task is not None and (not task.state.is_final or (_was_charged(task) and _is_free(attempt))):
                 log.warning("call %s is not bought: task %s reads %s now", call, task_id, task.word)
             else:
                 continue
@@ -123,11 +123,11 @@ class Failures:
                 if _failed_at(attempt) > oldest:
                     yield task, facts.call, attempt
 
-    def _recent_by_variant(self) -> dict[str, list[tuple[str, str]]]:
-        found: dict[str, list[tuple[str, str]]] = {}
+    def _recent_by_variant(self) -> dict[str, list[tuple[str, str, Attempt]]]:
+        found: dict[str, list[tuple[str, str, Attempt]]] = {}
         for task, call, attempt in self._recent():
             for variant in attempt.intent.variants if attempt.intent else ():
-                found.setdefault(variant.key, []).append((task, call))
+                found.setdefault(variant.key, []).append((task, call, attempt))
         return found
 
     async def _adopt(self, call: str, task: Task) -> None:
@@ -170,6 +170,11 @@ def _failed(attempts: tuple[Attempt, ...]) -> Iterator[tuple[str, Attempt]]:
     for attempt in attempts:
         if attempt.failed is not None and attempt.settled is not None and attempt.completed is None and attempt.tasks:
             yield attempt.task, attempt
+
+
+def _is_free(attempt: Attempt) -> bool:
+    """Whether a failed task counted as free: one whose charge is known and counted may be followed by another take."""
+    return attempt.settled is not None and attempt.settled.outcome is not Decided.CHARGED
 
 
 def _failed_at(attempt: Attempt) -> float:

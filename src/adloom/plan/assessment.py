@@ -143,6 +143,11 @@ class Assessment:
         return self.wish.agreed and not self.lack and not self.bad_references
 
     @property
+    def may_resend(self) -> bool:
+        """Whether an unknown purchase may be sent again, which may buy it: it counts as committed already."""
+        return self.may_buy and (self.cap is None or self.committed.committed <= self.cap)
+
+    @property
     def fits(self) -> bool:
         if self.cap is None or not self.to_buy:  # what is bought already is not a reason to stop
             return True

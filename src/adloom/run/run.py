@@ -178,8 +178,7 @@ class Run:
         if assessment.may_buy and assessment.to_buy and await _adopt_failed(world, assessment.ledger):
             assessment = await reassess(assessment)
         reserved = await reserve(world, assessment)
-        # sending an unknown purchase again may buy it
-        capabilities = await read_capabilities(world.store) if reserved.assessment.may_buy else Capabilities({})
+        capabilities = await read_capabilities(world.store) if reserved.assessment.may_resend else Capabilities({})
         run = cls(world, reserved, capabilities)
         if reserved.assessment.lack:
             run.gate.close(older(reserved.assessment))

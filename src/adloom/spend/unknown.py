@@ -27,6 +27,7 @@ from adloom.core.callbacks import inbox
 from adloom.core.errors import AccountStopped, ReadFailed
 from adloom.core.exits import Stop, StopReason
 from adloom.core.facts import CallFacts, Stage, fold, task_name
+from adloom.core.limits import MODELS
 from adloom.core.order import Order
 from adloom.core.task import ListedTask, Task
 from adloom.guards.gate import Gate
@@ -41,9 +42,15 @@ from adloom.world import World
 log = logging.getLogger(__name__)
 
 RESEND_WITHIN_S = 12 * 3600
-RESENDS = 5
+RESEND_GAP_S = 15
+"""A key that was sent again without an answer rests so long before the next time, then twice as long each time …"""
+LONGEST_GAP_S = 3600
+"""… up to this: an outage of hours must not use up the hours for which the API knows the key."""
 WINDOW_S = 120
 """Clocks of the API and of this machine may differ by this much."""
+
+CALLBACK_SKEW_S = 3600
+"""A callback has proved by its token which purchase it is for, so the API's clock may differ by this much."""
 
 LATE_S = 15 * 60
 """A purchase that was sent may reach the API this late, through queues and proxies that outlive both sides."""
@@ -75,9 +82,9 @@ class SendTimes:
         times = intent.unix_s, attempt.last_sent_s, *own
         return cls(min(times), max(times))
 
-    def may_have_made(self, created_s: float) -> bool:
-        """Whether a task that the API created then may be this purchase's."""
-        return self.first_s - WINDOW_S <= created_s <= self.last_s + LATE_S
+    def may_have_made(self, created_s: float, *, skew_s: float = 0) -> bool:
+        """Whether a task that the API created then, by a clock that may be so wrong, may be this purchase's."""
+        return self.first_s - max(WINDOW_S, skew_s) <= created_s <= self.last_s + LATE_S + skew_s
 
     def meets(self, other: SendTimes) -> bool:
         """Whether one task may be either purchase's. Two machines wrote the times, so that clocks differ twice."""
@@ -94,12 +101,18 @@ class EvidenceSources:
     hears_callbacks: bool = False
 
     def any_for(self, facts: CallFacts, account: str, now: float) -> bool:
-        return self.dedicated_key or self.hears_callbacks or self.may_resend(facts, account, now)
+        return self.dedicated_key or self.hears_callbacks or self.is_key_known(facts, account, now)
 
     def may_resend(self, facts: CallFacts, account: str, now: float) -> bool:
-        """Whether the same key may be sent again for an unknown call."""
+        """Whether the same key may be sent again for an unknown call now."""
+        again, since_s = facts.latest.sends - 1, now - facts.latest.last_sent_s
+        is_due = not again or since_s >= min(RESEND_GAP_S * 2 ** (again - 1), LONGEST_GAP_S)
+        return is_due and self.is_key_known(facts, account, now)
+
+    def is_key_known(self, facts: CallFacts, account: str, now: float) -> bool:
+        """Whether the API still knows the key of an unknown call, and proved that it honours keys."""
         attempt = facts.latest
-        if attempt.intent is None or attempt.intent.account != account or attempt.sends > RESENDS:
+        if attempt.intent is None or attempt.intent.account != account:
             return False
         if any(unknown.conflict for unknown in attempt.unknown.values()):
             return False
@@ -219,7 +232,8 @@ class UnknownPurchases:
         if facts.stage is Stage.UNKNOWN:
             await self._heed_callbacks(order, facts)
             facts = self._ledger.facts(order.call)
-        if facts.stage is Stage.UNKNOWN and self._sources.may_resend(facts, self._api.account, self._clock.now()):
+        may_resend = self._sources.may_resend(facts, self._api.account, self._clock.now())
+        if facts.stage is Stage.UNKNOWN and may_resend and not order.is_stray:  # it may be the first to arrive
             await self._sender.resend(order)
             facts = self._ledger.facts(order.call)
             self._seen_unknown |= facts.stage is Stage.UNKNOWN
@@ -288,7 +302,7 @@ class UnknownPurchases:
         return (
             sent.may_have_made(task.created_at)
             and task_name(task.task_id) not in claimed
-            and task.model in ("", order.model)
+            and not _is_another_model(task.model, order.model)
         )
 
     async def _open_editions(self) -> list[Edition]:
@@ -337,8 +351,13 @@ class UnknownPurchases:
 
 def _fits(task: Task, order: Order, facts: CallFacts) -> bool:
     """Whether nothing that the API says of a task speaks against its having been made for the latest attempt."""
-    if task.model not in ("", order.model):
+    if _is_another_model(task.model, order.model):
         return False
     if facts.latest.intent is None or task.created_at is None:
         return True
-    return SendTimes.of(facts).may_have_made(task.created_at)
+    return SendTimes.of(facts).may_have_made(task.created_at, skew_s=CALLBACK_SKEW_S)
+
+
+def _is_another_model(named: str, asked: str) -> bool:
+    """Whether a task names a model that can be asked for and is another one; an internal name says nothing."""
+    return named != asked and named in MODELS
