@@ -114,7 +114,7 @@ class ImageApi(Protocol):
 
     @property
     def account(self) -> str:
-        """A fingerprint of key and host that is safe to store: never the key itself."""
+        """A fingerprint of key and API that is safe to store: never the key itself."""
         ...
 
     async def submit(self, body: bytes, idempotency_key: str) -> Accepted:

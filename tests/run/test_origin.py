@@ -50,6 +50,14 @@ def test_an_edition_of_one_stand_in_is_refused_at_another_and_nothing_is_sent(de
     assert desk.bought("table") == 5
 
 
+def test_what_a_probe_has_proven_of_one_api_is_no_proof_for_another_on_the_same_host(desk: CliRig, other: CliRig):
+    other.change(idempotency="honoured")
+    assert desk.run("doctor", "--probe", "--yes", EVOLINK_BASE_URL=other.base_url).returncode == 0
+    desk.post("script", {"route": "submit", "fault": "drop", "after": True})
+    assert desk.run("run", desk.write(one_row(2))).returncode == 6
+    assert desk.sent("table") == 1
+
+
 def test_sandbox_is_said_wherever_money_is_shown(desk: CliRig):
     source = desk.write(one_row(2))
     desk.post("script", {"route": "submit", "fault": "drop", "after": True})

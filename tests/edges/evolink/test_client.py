@@ -293,13 +293,40 @@ async def test_without_a_key_there_is_no_client():
         EvoLink(read_settings({}))
 
 
-async def test_the_account_is_a_fingerprint_of_host_and_key():
-    accounts = []
-    for url, key in (("http://127.0.0.1:1", KEY), ("http://127.0.0.1:2", KEY), ("http://127.0.0.1:1", "sk-other-1")):
-        async with EvoLink(read_settings({"EVOLINK_API_KEY": key, "EVOLINK_BASE_URL": url})) as api:
-            accounts.append(api.account)
-    assert accounts[0] == accounts[1] == hashlib.sha256(f"127.0.0.1\n{KEY}".encode()).hexdigest()[:16]
-    assert accounts[2] != accounts[0]
+@pytest.mark.parametrize(
+    ("url", "more"),
+    [
+        ("https://api.example", {}),
+        ("https://API.example/", {}),
+        ("https://api.example:443", {}),
+        ("http://127.0.0.1:1", {"ADLOOM_EMBEDDED_SANDBOX": "1"}),
+        ("http://127.0.0.1:2", {"ADLOOM_EMBEDDED_SANDBOX": "1"}),
+    ],
+)
+async def test_an_account_is_a_fingerprint_of_host_and_key_where_the_host_says_it_all(url, more):
+    host = "127.0.0.1" if more else "api.example"
+    assert await account(url, **more) == hashlib.sha256(f"{host}\n{KEY}".encode()).hexdigest()[:16]
+    assert await account(url, EVOLINK_API_KEY="sk-other-1", **more) != await account(url, **more)
+
+
+async def test_another_scheme_port_or_path_is_another_account():
+    urls = (
+        "https://127.0.0.1",
+        "https://127.0.0.1:8443",
+        "https://127.0.0.1/v2",
+        "http://127.0.0.1",
+        "http://127.0.0.1:443",
+        "http://127.0.0.1:1",
+        "http://127.0.0.1:2",
+    )
+    assert len({await account(url) for url in urls}) == len(urls)
+    assert await account("http://127.0.0.1:1/") == await account("http://127.0.0.1:1")
+
+
+async def account(url: str, **more: str) -> str:
+    environment = {"EVOLINK_API_KEY": KEY, "EVOLINK_BASE_URL": url, "EVOLINK_FILES_URL": url, **more}
+    async with EvoLink(read_settings(environment)) as api:
+        return api.account
 
 
 class Proxy:

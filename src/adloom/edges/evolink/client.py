@@ -38,6 +38,7 @@ ANSWER_BYTES = 1024 * 1024  # one task shows 15 links twice, each of at most 8 K
 BATCH_BYTES = 16 * ANSWER_BYTES  # 50 such tasks are 12 MiB
 CLOSED = (403, 404, 405)  # an endpoint that is not open to this key
 THROTTLED = 429
+HTTPS_PORT = 443
 READ_CONNECTIONS = 16
 
 
@@ -65,6 +66,7 @@ class EvoLink(AccountClient):
     ) -> None:
         super().__init__(settings)
         self._base_url = settings.base_url
+        self._api = _api_named(settings)
         self._timeouts = timeouts or Timeouts()
         self._now = now
         context = transport.ssl_context()
@@ -82,8 +84,7 @@ class EvoLink(AccountClient):
 
     @property
     def account(self) -> str:
-        host = urlsplit(self._base_url).hostname or ""
-        return hashlib.sha256(f"{host}\n{self._key.reveal()}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{self._api}\n{self._key.reveal()}".encode()).hexdigest()[:16]
 
     async def submit(self, body: bytes, idempotency_key: str) -> Accepted:
         headers = {**self._authorization(), "Content-Type": "application/json", "Idempotency-Key": idempotency_key}
@@ -291,6 +292,19 @@ class EvoLink(AccountClient):
             f"EvoLink could not be reached ({kind_of(error)})",
             remedy="Nothing was sent; adloom tries again. If it persists, check network, proxy and EVOLINK_BASE_URL.",
         )
+
+
+def _api_named(settings: Settings) -> str:
+    """What an account's fingerprint says of its API.
+
+    The host alone stands for https at the host's default port without a path, and for the sandbox that adloom starts
+    itself, whose port is another each time: archives hold these fingerprints. Anything else is named whole.
+    """
+    parts = urlsplit(settings.base_url)
+    host, port, path = parts.hostname or "", parts.port, parts.path.rstrip("/")
+    if settings.embedded or (parts.scheme == "https" and port in (None, HTTPS_PORT) and not path):
+        return host
+    return f"{parts.scheme}://{host}:{port or ''}{path}"
 
 
 class _FirstByte:
