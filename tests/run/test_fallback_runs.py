@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 from support.shop import SandboxRig, campaign_text
 
+from adloom.core.exits import StopReason
 from adloom.core.selection import Selection
 from adloom.targets import open_store
 from adloom.wiring import assessment_of
@@ -103,6 +104,25 @@ async def test_a_fallback_that_the_budget_has_no_room_for_is_said_and_not_used(s
     _write(shop, NEXT, budget="{credits: 12.24}")
     assert (await shop.run()).exit_code == 0
     assert sum(charge.charged for charge in shop.sandbox.charges()) == Decimal("12.24")
+
+
+async def test_a_fallback_that_became_dearer_stops_before_it_passes_the_budget(shop: SandboxRig):
+    """The budget is what the fallback costs by the table. Its price rises by less than what stops by itself."""
+    _write(shop, NEXT, budget="{credits: 12.24}")
+    shop.sandbox.change(unavailable_models=(OWN,), price_steps={1: "1.049"})
+    result = await shop.run()
+    assert result.exit_code == 4
+    (stop,) = result.stops
+    assert stop.reason is StopReason.BUDGET
+    assert f"{NEXT} 2K costs 2.13996 credits an image now: the plan then comes to 12.83976 of 12.24" in stop.message
+    assert _paid(shop) == [(NEXT, 2)]
+
+
+async def test_a_fallback_that_became_dearer_is_bought_from_where_the_budget_has_room(shop: SandboxRig):
+    _write(shop, NEXT, budget="{credits: 12.84}")
+    shop.sandbox.change(unavailable_models=(OWN,), price_steps={1: "1.049"})
+    assert (await shop.run()).exit_code == 0
+    assert _paid(shop) == [(NEXT, 2)] * 3
 
 
 async def test_of_several_fallback_models_those_that_fit_the_budget_stay(shop: SandboxRig):

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import pairwise
@@ -41,6 +42,8 @@ from adloom.core.identity import call_id
 from adloom.core.order import Order, idempotency_key
 from adloom.core.outcomes import outcomes
 from adloom.core.planned import Variant
+from adloom.core.pricing import Kind
+from adloom.guards.forecast import Forecast
 from adloom.guards.gate import Gate
 from adloom.guards.pace import Throttle
 from adloom.guards.prices import PriceWatch
@@ -72,6 +75,7 @@ class SpendRig:
     writer: str
     cap: Decimal = Decimal(1000)
     planned: Decimal = Decimal(100)
+    left: Mapping[Kind, int] = field(default_factory=dict)
     models: tuple[str, ...] = ()
     pace: Pace = field(default_factory=Pace)
     gate: Gate = field(default_factory=Gate)
@@ -85,7 +89,7 @@ class SpendRig:
         self.throttle = Throttle(self.pace, self.gate, self.clock)
         world = a_world(self.store, self.clock, self.api)
         poller = Poller(api=self.api, gate=self.gate, clock=self.clock, random=world.random, interval_s=3)
-        prices = PriceWatch(self.gate, self.cap, self.planned, most=self.pace.in_flight)
+        prices = PriceWatch(self.gate, self.cap, Forecast(self.planned, self.left, {}), most=self.pace.in_flight)
         fallback = Fallback(self.models, {NEXT: PRICE}, self.writer)
         self.sender = Sender(
             world, self.ledger, gate=self.gate, throttle=self.throttle, prices=prices,
@@ -732,9 +736,11 @@ async def test_a_price_that_moved_closes_the_gate_after_the_first_call(till, per
 
 
 async def test_a_small_rise_that_passes_the_budget_closes_the_gate(shared):
-    till = await SpendRig(**shared, writer="run-a", cap=Decimal(100), planned=Decimal(98)).open()
+    orders = [an_order(f"row-{n}") for n in range(5)]
+    left = {orders[0].kind: 10}
+    till = await SpendRig(**shared, writer="run-a", cap=Decimal("98.4"), planned=Decimal(98), left=left).open()
     till.api.reserved_per_image = Decimal("1.58")
-    await till.buy(*(an_order(f"row-{n}") for n in range(5)))
+    await till.buy(*orders)
     assert till.stops == [StopReason.BUDGET]
     assert len(till.api.posts) == 1
 

@@ -21,6 +21,7 @@ from adloom.core.facts import Attempt, CallFacts
 from adloom.core.order import Order
 from adloom.core.pricing import has_moved, is_dearer, is_same_price, search_credits, surcharge
 from adloom.core.records import Intent
+from adloom.guards.forecast import Forecast
 from adloom.guards.gate import Gate
 
 log = logging.getLogger(__name__)
@@ -85,14 +86,13 @@ class Window:
 class PriceWatch:
     """The prices and the cap of one run.
 
-    Money is in credits; ``planned`` is the total of the whole plan. ``most`` is how many tasks may be in flight.
-    ``notes`` tell a person about prices that fell.
+    Money is in credits. ``most`` is how many tasks may be in flight. ``notes`` tell a person about prices that fell.
     """
 
-    def __init__(self, gate: Gate, cap_credits: Decimal, planned_credits: Decimal, *, most: int) -> None:
+    def __init__(self, gate: Gate, cap_credits: Decimal, forecast: Forecast, *, most: int) -> None:
         self._gate = gate
         self._cap = cap_credits
-        self._planned = planned_credits
+        self._forecast = forecast
         self._most = most
         self._excess = Decimal(0)
         self._windows: dict[PricedAs, Window] = {}
@@ -150,6 +150,7 @@ class PriceWatch:
         """Note what the answer to a purchase reserves; None when it does not say."""
         kind = _kind(order)
         self._out[order.call] = order.credits if reserved is None else reserved
+        self._forecast.read_reserve(order, max(order.credits, self._out[order.call]))
         if reserved is None or kind in self._unsure:
             self._price_unknown[order.call] = kind
             self._tells.add(order.call)
@@ -162,9 +163,8 @@ class PriceWatch:
             self._stop_for_price(kind, price, order.credits / order.n, surcharge(order.kind))
         elif has_moved(order.credits, reserved):
             self._note_cheaper(kind, price, order.credits / order.n)
-        elif reserved > order.credits and self._planned * reserved / order.credits > self._cap:
-            message = f"at the {price:f} credits an image that are charged now the plan passes its budget"
-            self._gate.close(Stop(StopReason.BUDGET, message, "Raise the budget and run the campaign again."))
+        elif self._forecast.has_grown and self._total > self._cap:
+            self._stop_for_cap(kind, price)
 
     def read_charge(self, call: str, attempt: Attempt) -> None:
         """Note what a finished task was charged, if the API reported it."""
@@ -182,12 +182,18 @@ class PriceWatch:
         if above and told:
             self._stop_for_charge(intent, charged, charged - above)
         self._excess += above
-        if self._excess and self._planned + self._excess > self._cap:
+        self._forecast.read_charge(call, charged)
+        if self._excess and self._total > self._cap:
             message = (
                 f"the API has charged {self._excess:f} credits more than was planned for: "
-                f"the plan then comes to {self._planned + self._excess:f} of {self._cap:f} credits"
+                f"the plan then comes to {self._total:f} of {self._cap:f} credits"
             )
             self._gate.close(Stop(StopReason.BUDGET, message, "Ask EvoLink why; raise the budget to go on."))
+
+    @property
+    def _total(self) -> Decimal:
+        """What the plan comes to, with what was charged above its reserve."""
+        return self._forecast.total + self._excess
 
     def _read_only_charge(self, intent: Intent, charged: Decimal, images: int, *, told: bool, is_news: bool) -> None:
         """The charge of a task whose reserve was not reported, or is not trusted; ``is_news`` if this run bought it."""
@@ -229,6 +235,13 @@ class PriceWatch:
         price = f"{{{kind[1]}: {own}}}" if kind[1] else own
         remedy = f"Set `prices: {{{kind[0]}: {price}}}` in the campaign and run it again."
         self._gate.close(Stop(StopReason.PRICE, message, remedy))
+
+    def _stop_for_cap(self, kind: PricedAs, price: Decimal) -> None:
+        message = (
+            f"{_named(kind)} costs {price:f} credits an image now: "
+            f"the plan then comes to {self._total:f} of {self._cap:f} credits"
+        )
+        self._gate.close(Stop(StopReason.BUDGET, message, "Raise the budget and run the campaign again."))
 
     def _stop_for_charge(self, intent: Intent, charged: Decimal, reserved: Decimal) -> None:
         others = sum(self._out.values(), start=Decimal(0))

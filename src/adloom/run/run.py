@@ -28,6 +28,7 @@ from adloom.core.order import Order
 from adloom.core.origin import UNKNOWN, Origin
 from adloom.core.outcomes import Status
 from adloom.guards.backlog import Backlog
+from adloom.guards.forecast import Forecast
 from adloom.guards.gate import Gate
 from adloom.guards.pace import Throttle
 from adloom.guards.prices import PriceWatch
@@ -118,8 +119,9 @@ class Run:
 
     def _make_steps(self, reserved: Reservation, capabilities: Capabilities) -> Steps:
         world, ledger, assessment = self._world, self.ledger, reserved.assessment
-        planned_credits = assessment.committed.committed + assessment.to_buy
-        prices = PriceWatch(self.gate, reserved.revision.cap_credits, planned_credits, most=assessment.pace.in_flight)
+        planned, left = assessment.committed.committed + assessment.to_buy, assessment.surveyed.asked.images_by_kind
+        forecast = Forecast(planned, left, reserved.revision.prices)
+        prices = PriceWatch(self.gate, reserved.revision.cap_credits, forecast, most=assessment.pace.in_flight)
         collector, breaker = Collector(ledger, self._poller), Breaker()
         fallback = Fallback(reserved.revision.fallback, reserved.revision.prices, ledger.writer, breaker.broken)
         sender = Sender(
