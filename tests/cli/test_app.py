@@ -1,5 +1,6 @@
 """The command line as people and schedules use it: a real sandbox, exit codes, and processes where they matter."""
 
+import errno
 import json
 import signal
 import socket
@@ -13,6 +14,8 @@ from support.shop import campaign_text, one_row
 from typer.testing import CliRunner
 
 from adloom.cli.app import app
+from adloom.cli.listening import explained
+from adloom.core.errors import SettingInvalid
 
 LETTERS = ", ".join("abcdefghijklmnop")
 MANY = "  - {id: many, prompt: 'mug {{ n }}', variants: 1, matrix: {n: [" + LETTERS + "]}}\n"
@@ -196,3 +199,30 @@ def test_a_server_tells_machines_its_address_in_one_object(desk: CliRig, command
     finally:
         process.terminate()
         process.communicate(timeout=60)
+
+
+@pytest.mark.parametrize("command", [("sandbox",), ("receive",), ("review", "--serve")])
+def test_a_server_whose_port_is_taken_says_so_and_what_to_do(desk: CliRig, command: tuple[str, ...]):
+    target = [desk.write(one_row(1))] if "review" in command else []
+    if target:
+        assert desk.run("run", *target).returncode == 0
+    port = desk.base_url.rpartition(":")[2]
+    done = desk.run(*command, *target, "--port", port, "--json", ADLOOM_CALLBACK_SECRET="0123456789abcdef" * 2)
+    assert done.returncode == 2
+    assert f"127.0.0.1:{port} cannot be used: another program listens there" in done.stderr
+    failure = json.loads(done.stdout.splitlines()[-1])
+    assert (failure["exit_code"], "choose another --port" in failure["remedy"]) == (2, True)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "host.invalid"])
+def test_a_receiver_at_an_address_that_is_not_this_machines_says_so(desk: CliRig, host: str):
+    done = desk.run("receive", "--host", host, "--port", "0", ADLOOM_CALLBACK_SECRET="0123456789abcdef" * 2)
+    assert done.returncode == 2
+    assert f"{host}:0 cannot be used: this machine does not have that address" in done.stderr
+
+
+def test_what_else_fails_in_a_server_is_no_matter_of_its_port():
+    with pytest.raises(BrokenPipeError), explained("127.0.0.1", 80):
+        raise BrokenPipeError(errno.EPIPE, "the reader has gone")
+    with pytest.raises(SettingInvalid, match="may not use that port"), explained("127.0.0.1", 80):
+        raise PermissionError(errno.EACCES, "no")

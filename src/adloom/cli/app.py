@@ -49,7 +49,7 @@ from adloom.cli.review import review
 from adloom.cli.run import run_campaign
 from adloom.cli.sheet import register as register_sheet
 from adloom.core.errors import SettingInvalid
-from adloom.core.exits import EXIT_INPUT, Sent
+from adloom.core.exits import EXIT_INPUT, EXIT_OK, Sent
 
 
 class Commands(TyperGroup):
@@ -241,9 +241,15 @@ def sandbox(
     as_json: AsServerJson = False,
 ) -> None:
     """Serve the stand-in for the image API. The first line of output is its base URL."""
-    from adloom.sandbox import SandboxSettings, serve_forever  # noqa: PLC0415
+    from adloom.cli.listening import LOOPBACK, explained  # noqa: PLC0415
+    from adloom.sandbox import SandboxSettings, serve  # noqa: PLC0415
 
-    serve_forever(port=port, settings=SandboxSettings(), as_json=as_json)
+    async def work() -> int:
+        with explained(LOOPBACK, port):
+            await serve(port, SandboxSettings(), as_json=as_json)
+        return EXIT_OK
+
+    end(work, as_json=as_json)
 
 
 @app.command(epilog="Example: adloom receive --port 8080 --archive s3://bucket/prefix")

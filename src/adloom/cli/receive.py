@@ -8,6 +8,7 @@ import signal
 
 import typer
 
+from adloom.cli.listening import listening
 from adloom.core.errors import SettingInvalid
 from adloom.core.exits import EXIT_OK
 
@@ -27,7 +28,8 @@ async def receive_callbacks(archive: str | None, host: str, port: int, *, as_jso
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    async with Receiver(store, WallClock(), settings.callback_secrets).server(host, port) as server:
+    receiver = Receiver(store, WallClock(), settings.callback_secrets)
+    async with listening(receiver.server(host, port), host, port) as server:
         typer.echo(json.dumps({"url": server.url}) if as_json else server.url)
         await ended.wait()
     await store.aclose()

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from adloom.cli.ending import end
+from adloom.cli.listening import listening
 from adloom.cli.options import Archive, AsJson, EditionName, Target
 from adloom.core.counting import counted
 from adloom.core.errors import SettingInvalid
@@ -61,7 +62,7 @@ async def serve_edition(target: str, archive: str | None, edition: str, port: in
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with server.running(port) as url:
+    async with listening(server.running(port), server.host, port) as url:
         typer.echo(url)
         typer.echo(
             "Decisions are saved as they are made. Anyone who has this address can decide. Ctrl-C stops the server.",

@@ -44,18 +44,11 @@ async def running_sandbox(settings: SandboxSettings | None = None, *, port: int 
         await runner.cleanup()
 
 
-def serve_forever(
-    port: int = 0, settings: SandboxSettings | None = None, *, exit_with_parent: bool = False, as_json: bool = False
-) -> None:
+async def serve(port: int, settings: SandboxSettings, *, exit_with_parent: bool = False, as_json: bool = False) -> None:
     """Serve until SIGTERM or SIGINT; the first line of stdout is the base URL, with ``as_json`` in an object.
 
     With ``exit_with_parent`` the end of stdin stops it too, so that it never outlives the program that started it.
     """
-    chosen = settings or SandboxSettings()
-    asyncio.run(_serve(port, chosen, exit_with_parent=exit_with_parent, as_json=as_json))
-
-
-async def _serve(port: int, settings: SandboxSettings, *, exit_with_parent: bool, as_json: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -66,6 +59,11 @@ async def _serve(port: int, settings: SandboxSettings, *, exit_with_parent: bool
         sys.stdout.write(f"{json.dumps({'url': sandbox.base_url}) if as_json else sandbox.base_url}\n")
         sys.stdout.flush()
         await stop.wait()
+
+
+def serve_forever(port: int, settings: SandboxSettings, *, exit_with_parent: bool = False) -> None:
+    """The same in an event loop of its own."""
+    asyncio.run(serve(port, settings, exit_with_parent=exit_with_parent))
 
 
 def _watch_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
