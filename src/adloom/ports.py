@@ -167,7 +167,7 @@ class FileHost(Protocol):
     async def upload(self, content: bytes, sha256: str) -> HostedFile:
         """Host a file under a name made from its content; what is there under that name is replaced.
 
-        Raises RequestRefused when the service will not take this file.
+        Raises FileRefused when the service will not take this file.
         """
         ...
 

@@ -5,23 +5,28 @@ import hashlib
 import io
 import json
 import shutil
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 from PIL import Image
 from support.fakes import EDITION, ManualClock, MemoryStore, ScriptedApi, a_row, a_world, references, until
 from support.shop import SandboxRig, campaign_text
 
-from adloom.core.errors import AccountStopped, InputError, ReadFailed, RequestRefused, StoreUnavailable
+from adloom.core.errors import AccountStopped, FileRefused, InputError, ReadFailed, RequestRefused, StoreUnavailable
 from adloom.core.exits import Stop, StopReason
 from adloom.core.order import Order
 from adloom.core.planned import Variant
 from adloom.core.reference import Reference
+from adloom.edges.evolink.client import EvoLink
 from adloom.guards.gate import Gate, GateClosed
+from adloom.ledger.capabilities import record_capability
 from adloom.ports import HostedFile
 from adloom.publish.checksums import verify
-from adloom.spend.references import TRIES, Hosting
+from adloom.spend.purchase import Sender
+from adloom.spend.references import REFUSALS, TRIES, Hosting
 from adloom.targets import new_ledger, open_store, open_target
 from adloom.wiring import assessment_of, execute
 from adloom.world import ReferenceFiles
@@ -159,6 +164,48 @@ async def test_a_service_that_fails_for_good_leaves_all_calls_open(filed: Sandbo
     filed.sandbox.faults.clear()
     assert (await filed.run()).exit_code == 0
     assert filed.bought() == 3
+
+
+async def test_a_file_that_the_service_does_not_take_ends_the_rows_with_it_and_no_others(filed: SandboxRig):
+    (filed.folder / "large.png").write_bytes(picture() + bytes(2000))
+    large = "  - {id: large, prompt: 'jug {{ n }}', references: [large.png], matrix: {n: [a, b]}}\n"
+    filed.write(campaign_text(large + JOBS + "  - {id: plain, prompt: a plate}\n"))
+    filed.sandbox.change(largest_file_bytes=2000)
+    result = await filed.run()
+    assert (result.exit_code, result.stops) == (3, ())
+    totals = result.published.manifest["totals"]
+    assert (totals["archived"], totals["refused"], totals["posts"], totals["credits_at_risk"]) == (4, 2, 4, 0)
+    for line in filed.lines()[:2]:
+        assert line["status"] == "refused"
+        assert line["reason"].startswith("large.png is not hosted: EvoLink's file service refuses it: the file is too")
+        assert line["reason"].endswith("Give another picture, or host it elsewhere and give its address.")
+    assert uploads(filed) == 1 + REFUSALS + 1
+    store, edition = open_target(str(filed.edition()), filed.settings)
+    assert (await verify(store, edition, new_ledger(store, edition))).findings == ()
+    before = (uploads(filed), posts(filed), filed.lines())
+    assert (await filed.run()).exit_code == 3
+    assert (uploads(filed), posts(filed), filed.lines()) == before
+    (filed.folder / "large.png").write_bytes(picture("navy"))
+    assert (await filed.run(replace=True)).exit_code == 0
+    assert filed.bought() == 6
+
+
+async def test_a_run_that_dies_before_it_has_recorded_a_refusal_leaves_a_purchase_that_nobody_sends(
+    filed: SandboxRig, monkeypatch: pytest.MonkeyPatch
+):
+    """Not even where the API remembers keys: its bytes have no address of the file."""
+    filed.write(campaign_text("  - {id: mug, prompt: a mug, references: [bottle.png]}\n"))
+    filed.sandbox.change(largest_file_bytes=10, idempotency="honoured")
+    with monkeypatch.context() as patch:
+        patch.setattr(Sender, "take_back", AsyncMock(side_effect=RuntimeError))
+        assert (await filed.run()).exit_code == 1
+    (intent,) = (json.loads(path.read_text()) for path in filed.edition().glob("ledger/c-*/a1-intent.json"))
+    assert intent["account"] == ""
+    store = open_store(filed.settings.archive)
+    async with EvoLink(filed.settings) as api:
+        await record_capability(store, api.account, replays_keys=True, now=time.time())
+    assert (await filed.run()).exit_code == 6
+    assert posts(filed) == 0
 
 
 async def test_a_service_that_recovers_costs_a_little_time_only(filed: SandboxRig):
@@ -480,6 +527,24 @@ async def test_a_file_that_cannot_be_hosted_closes_the_gate_once_for_all_who_wai
     assert "0.png" in bench.gate.stops[0].message
     assert len(bench.host.names) == tries
     assert bench.records() == set()
+
+
+async def test_a_file_is_refused_once_for_all_who_wait_and_closes_nothing(bench: Bench):
+    bench.host.answers = [FileRefused("no such type", remedy="change it") for _ in range(REFUSALS)]
+    hosting = bench.run()
+    ends = await asyncio.gather(*(urls(hosting, bench.file()) for _ in range(5)), return_exceptions=True)
+    assert {(type(end), end.message, end.remedy) for end in ends} == {
+        (FileRefused, "0.png is not hosted: no such type", "change it")
+    }
+    assert len(bench.host.names) == REFUSALS
+    assert bench.gate.stops == ()
+    assert await urls(hosting, bench.file(1))
+
+
+async def test_a_refusal_is_not_believed_the_first_time(bench: Bench):
+    bench.host.answers = [FileRefused("no"), ReadFailed("busy"), FileRefused("no")]
+    assert await urls(bench.run(), bench.file()) == ["https://files.example/4"]
+    assert bench.clock.elapsed > 0
 
 
 async def test_a_closed_gate_ends_the_waiting_for_another_try(bench: Bench):

@@ -10,7 +10,8 @@ AdloomError                      everything adloom raises on purpose and shows t
 │   ├── Throttled                intact 429: free, same key later
 │   ├── RequestRefused           intact 4xx: free, final for this call; other calls go on
 │   │   ├── ModerationRefused    the content was refused: never sent again unchanged
-│   │   └── ModelUnavailable     the model is unavailable: use another one, or try later
+│   │   ├── ModelUnavailable     the model is unavailable: use another one, or try later
+│   │   └── FileRefused          the file service will not take a reference file: rows without it go on
 │   ├── AccountStopped           401, 402, 403: free, and every further purchase would end the same (exit 5)
 │   ├── OutcomeUnknown           may have been accepted: money may have left, never send again
 │   │   └── KeyConflict          the API knows this idempotency key with another body: held for a person
@@ -143,6 +144,10 @@ class ModerationRefused(RequestRefused):
 
 class ModelUnavailable(RequestRefused):
     """The API says that it does not have the model, or not now."""
+
+
+class FileRefused(RequestRefused):
+    """The file service will not take a file, for what the file is: calls without it go on."""
 
 
 class AccountStopped(ApiError):

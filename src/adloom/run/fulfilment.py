@@ -16,7 +16,7 @@ from adloom.archive.archiver import Archiver
 from adloom.collect.collector import Collector
 from adloom.collect.completion import Unreachable
 from adloom.core.breaker import Breaker
-from adloom.core.errors import AdloomError
+from adloom.core.errors import AdloomError, FileRefused
 from adloom.core.exits import Stop, StopReason
 from adloom.core.facts import CallFacts, Stage
 from adloom.core.order import Order
@@ -189,7 +189,7 @@ class Fulfilment:
                 return
             async with self._steps.throttle.place():
                 try:
-                    await self._steps.spender.buy(await self._steps.hosting.hosted(order))
+                    await self._buy(order)
                     self._count(order.call)
                     await self._collect(order)
                 finally:
@@ -205,6 +205,15 @@ class Fulfilment:
             self._count(order.call)
         if self._ledger.facts(order.call).stage is Stage.ARCHIVED:
             self.latest.put(order)
+
+    async def _buy(self, order: Order) -> None:
+        """Have the files of an order hosted, and buy it; it ends where one of them is refused."""
+        try:
+            hosted = await self._steps.hosting.hosted(order)
+        except FileRefused as refusal:
+            await self._steps.spender.give_up(order, refusal)
+        else:
+            await self._steps.spender.buy(hosted)
 
     def _set_aside(self, order: Order) -> None:
         """Keep reading an ended task in the background: waiting for the API blocks no purchase."""

@@ -18,6 +18,7 @@ from adloom.core.backoff import READ, STORE, THROTTLE, advised_wait_s
 from adloom.core.errors import (
     AccountStopped,
     ApiError,
+    FileRefused,
     InputError,
     KeyConflict,
     ModelUnavailable,
@@ -131,6 +132,25 @@ class Sender:
                 await self.withdraw(order, attempt, send + 1)
         return False
 
+    async def give_up(self, order: Order, attempt: int, refusal: FileRefused) -> None:
+        """Record a purchase that is never sent: the file service does not take one of its files.
+
+        The intent makes it this run's to decide. Its bytes lack the addresses, and it names no account, so that nobody
+        would send it if this process died before it has recorded the end.
+        """
+        if self._ledger.facts(order.call).withdrawn_by > self._buyer.revision:
+            return
+        await self._opening.ensure()
+        unhosted = order.with_addresses({each.content: each.content for each in order.row.references})
+        fields = unhosted.intent(
+            edition_token=self._buyer.edition_token, attempt=attempt, account="", revision=self._buyer.revision
+        )
+        _, mine = await self._ledger.decide(order.call, f"a{attempt}-intent", fields)
+        if mine:
+            reason = f"{refusal.message}. {refusal.remedy}"
+            await self.take_back(order, attempt, 1, reason)
+            await self._settle(order, attempt, 1, RefusalKind.REQUEST, reason)
+
     async def take_back(self, order: Order, attempt: int, send: int, reason: str) -> None:
         """Record that what this run decided was not sent, so that it is bought later."""
         not_sent = {"kind": RefusalKind.NOT_SENT, "reason": reason}
@@ -233,18 +253,22 @@ class Sender:
         await self._ledger.note(order.call, f"a{attempt}-refused-{send}", fields)
         if isinstance(error, Throttled):
             self._throttle.slow_down(self.wait_s(error, 0))
-        if isinstance(error, AccountStopped | RequestRefused) and await self._ends(order, attempt, send):
-            free = {
-                "outcome": Decided.FREE,
-                "kind": kind,
-                "reason": error.message,
-                "final": kind not in (RefusalKind.ACCOUNT, RefusalKind.MODEL),
-            }
-            await self._ledger.decide(order.call, f"a{attempt}-settled", free)
-            if kind == RefusalKind.MODEL and self._fallback.is_exhausted(order, self._ledger.facts(order.call)):
-                self._gate.close(Stop.because(StopReason.OUTAGE, error))
+        ends = isinstance(error, AccountStopped | RequestRefused)
+        ended = ends and await self._settle(order, attempt, send, kind, error.message)
+        is_exhausted = self._fallback.is_exhausted(order, self._ledger.facts(order.call))
+        if ended and kind == RefusalKind.MODEL and is_exhausted:
+            self._gate.close(Stop.because(StopReason.OUTAGE, error))
         if isinstance(error, AccountStopped):
             self._gate.close(Stop.because(StopReason.ACCOUNT, error))
+
+    async def _settle(self, order: Order, attempt: int, send: int, kind: RefusalKind, reason: str) -> bool:
+        """End an attempt that was free, unless somebody sends it again; whether it has ended."""
+        if not await self._ends(order, attempt, send):
+            return False
+        final = kind not in (RefusalKind.ACCOUNT, RefusalKind.MODEL)
+        free = {"outcome": Decided.FREE, "kind": kind, "reason": reason, "final": final}
+        await self._ledger.decide(order.call, f"a{attempt}-settled", free)
+        return True
 
     async def _ends(self, order: Order, attempt: int, send: int) -> bool:
         """Whether a refusal ends the attempt: no send before it is open, and nobody sends after it.

@@ -9,6 +9,8 @@ costs one more upload of the same bytes under the same name.
 A file is uploaded when the first call that needs it is about to be bought, once for all calls of a process, and again
 when two thirds of its time are over: 48 of the 72 hours that EvoLink keeps a file, which leaves the API a day to fetch
 it. The identity of a variant or call depends on the content alone.
+
+A file that the service refuses, at a second try too, ends the calls that need it; the others go on.
 """
 
 from __future__ import annotations
@@ -21,7 +23,15 @@ from datetime import datetime
 from typing import NoReturn, TypeVar
 
 from adloom.core.backoff import READ, advised_wait_s
-from adloom.core.errors import AccountStopped, AdloomError, ApiError, InputError, ReadFailed, RecordUnreadable
+from adloom.core.errors import (
+    AccountStopped,
+    AdloomError,
+    ApiError,
+    FileRefused,
+    InputError,
+    ReadFailed,
+    RecordUnreadable,
+)
 from adloom.core.exits import Stop, StopReason
 from adloom.core.order import Order
 from adloom.core.reference import Reference
@@ -36,6 +46,8 @@ log = logging.getLogger(__name__)
 
 SCHEMA = "adloom.upload/1"
 TRIES = 6
+REFUSALS = 2
+"""So many in a row are believed: the second reading of a decision that gives images up."""
 UPLOADS_AT_ONCE = 4
 """A file of 10 MB is held some four times in memory while it is sent."""
 
@@ -77,6 +89,8 @@ class Hosting:
         self._scale = world.scale
         self._uploads: dict[str, Upload | None] = {}
         """The newest upload of each content that was looked for."""
+        self._refused: dict[str, FileRefused] = {}
+        """The contents that the service does not take."""
         self._recorded: dict[str, list[str]] | None = None
         self._locks: dict[str, asyncio.Lock] = {}
         self._listing = asyncio.Lock()
@@ -88,7 +102,8 @@ class Hosting:
     async def hosted(self, order: Order) -> Order:
         """The order with an address for each of its files.
 
-        Raises GateClosed when a file cannot be hosted: then nothing more is bought.
+        Raises FileRefused when the service does not take one, and GateClosed when a file cannot be hosted for another
+        reason: then nothing more is bought.
         """
         wanted = [reference for reference in order.row.references if reference.url is None]
         if not wanted:
@@ -98,6 +113,8 @@ class Hosting:
     async def _url(self, reference: Reference) -> str:
         async with self._locks.setdefault(reference.content, asyncio.Lock()):
             self._gate.check()
+            if reference.content in self._refused:
+                raise self._refused[reference.content]
             upload = await self._newest(reference.content)
             if upload is None or not upload.is_fresh(self._clock.now()):
                 upload = await self._upload_or_stop(reference)
@@ -106,6 +123,11 @@ class Hosting:
     async def _upload_or_stop(self, reference: Reference) -> Upload:
         try:
             return await self._upload(reference)
+        except FileRefused as error:
+            told = FileRefused(f"{reference.shown} is not hosted: {error.message}", remedy=error.remedy)
+            self._refused[reference.content] = told
+            log.warning("%s", told.message)
+            raise told from error
         except AccountStopped as error:
             self._stop(StopReason.ACCOUNT, reference, error)
         except ApiError as error:
@@ -152,9 +174,16 @@ class Hosting:
 
     async def _tried(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
         """Ask until it works, ``TRIES`` times at most. Raises GateClosed once buying has stopped."""
+        refusals = 0
+
+        def again(error: BaseException) -> bool:
+            nonlocal refusals
+            refusals = refusals + 1 if isinstance(error, FileRefused) else 0
+            return isinstance(error, ReadFailed) or 0 < refusals < REFUSALS
+
         return await retried(
             ask,
-            again=lambda error: isinstance(error, ReadFailed),
+            again=again,
             wait_s=self._wait_s,
             sleep=lambda seconds: self._gate.sleep(seconds, self._clock),
             ends=lambda tries: tries >= TRIES,

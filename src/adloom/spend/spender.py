@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from adloom.core.errors import ApiError, ModelUnavailable, NotSent, Throttled
+from adloom.core.errors import ApiError, FileRefused, ModelUnavailable, NotSent, Throttled
 from adloom.core.exits import Stop, StopReason
 from adloom.core.facts import Stage
 from adloom.core.fallback import Fallback
@@ -65,6 +65,12 @@ class Spender:
                 pass
         except GateClosed:
             return
+
+    async def give_up(self, order: Order, refusal: FileRefused) -> None:
+        """End an order that cannot be bought because nobody hosts one of its files, unless someone else has it."""
+        attempt = await self._next_attempt(order)
+        if self._ledger.facts(order.call).stage in _TO_BUY:
+            await self._sender.give_up(order, attempt, refusal)
 
     async def _buy_once(self, order: Order) -> ApiError | None:
         """One attempt, with the next model; how it ended if it was not a purchase."""
@@ -153,13 +159,17 @@ class Spender:
         still at the addresses in its bytes.
         """
         facts = self._ledger.facts(order.call)
+        if facts.stage is Stage.WAITING and facts.latest.intent and self._can_go_on(order, facts.latest.intent):
+            return facts.latest.number, facts.latest.sends + 1
+        return await self._next_attempt(order), 1
+
+    async def _next_attempt(self, order: Order) -> int:
+        """The number of a new attempt. One that waits to be sent again is withdrawn."""
+        facts = self._ledger.facts(order.call)
         if facts.stage is not Stage.WAITING:
-            return facts.next_attempt, 1
-        latest = facts.latest
-        if latest.intent is not None and self._can_go_on(order, latest.intent):
-            return latest.number, latest.sends + 1
-        await self._sender.withdraw(order, latest.number, latest.sends + 1)
-        return latest.number + 1, 1
+            return facts.next_attempt
+        await self._sender.withdraw(order, facts.latest.number, facts.latest.sends + 1)
+        return facts.latest.number + 1
 
     def _can_go_on(self, order: Order, intent: Intent) -> bool:
         urls = json.loads(intent.body).get("image_urls", [])

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from support.raw_server import always, answer, raw_server, unused_port
 
-from adloom.core.errors import AccountStopped, ReadFailed, RequestRefused, SettingInvalid
+from adloom.core.errors import AccountStopped, FileRefused, ReadFailed, RequestRefused, SettingInvalid
 from adloom.edges.evolink.files import KEPT_S, EvoLinkFiles, Timeouts
 from adloom.edges.settings import read_settings
 from adloom.ports import HostedFile
@@ -110,8 +110,10 @@ async def test_a_key_that_is_not_accepted_stops_the_account(sandbox, state, stat
         (answer(200, {"success": False, "code": 401, "msg": "no such key"}), AccountStopped),
         (answer(402, {"error": {"code": 402, "message": "no credits"}}), AccountStopped),
         (answer(403, "<html>blocked</html>"), AccountStopped),
-        (answer(413, {"success": False, "code": 40001, "msg": "too large"}), RequestRefused),
-        (answer(200, {"success": False, "code": 40002, "msg": "type"}), RequestRefused),
+        (answer(413, {"success": False, "code": 40001, "msg": "too large"}), FileRefused),
+        (answer(200, {"success": False, "code": 40002, "msg": "type"}), FileRefused),
+        (answer(413, {"success": False, "code": 413, "msg": "too large"}), FileRefused),
+        (answer(415, {"success": False, "msg": "type"}), FileRefused),
         (answer(400, {"success": False, "code": 49999, "msg": "never heard of"}), RequestRefused),
         (answer(400, "<html>bad request</html>"), ReadFailed),
         (answer(500, {"success": False, "code": 50001, "msg": "storage"}), ReadFailed),

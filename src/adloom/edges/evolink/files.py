@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from adloom.core.errors import AccountStopped, ApiError, ReadFailed, RequestRefused
+from adloom.core.errors import AccountStopped, ApiError, FileRefused, ReadFailed, RequestRefused
 from adloom.edges.addresses import BadAddress, check_url
 from adloom.edges.evolink import transport
 from adloom.edges.evolink.account import AccountClient
@@ -37,9 +37,11 @@ FOLDER = "adloom"
 CONNECTIONS = 4
 
 _QUOTA = "40003"
-_REFUSED = {"40001": "the file is too large", "40002": "the file type is not supported"}
+_TOO_LARGE, _NO_TYPE = "the file is too large", "the file type is not supported"
+_REFUSED = {"40001": _TOO_LARGE, "40002": _NO_TYPE, "413": _TOO_LARGE, "415": _NO_TYPE}
+"""What is wrong with the file itself, by code or status."""
 _UNAUTHORISED = (401, 402, 403)
-_REFUSING_STATUSES = (400, 413, 415, 422)
+_REFUSING_STATUSES = (400, 422)
 _NO_QUOTA_PAGE = (404, 405)
 _EXTENSIONS = ((b"\xff\xd8\xff", "jpg"), (b"\x89PNG", "png"), (b"GIF8", "gif"), (b"RIFF", "webp"))
 
@@ -147,9 +149,15 @@ class EvoLinkFiles(AccountClient):
         if status in _UNAUTHORISED:
             envelope = read_envelope(answer, self._clean) or Envelope(code, "", words, "", "", "")
             return stopped(replace(answer, status=status), self._clean, envelope)
-        if code in _REFUSED or (body.get("success") is False and status in _REFUSING_STATUSES):
+        if why := _REFUSED.get(code) or (_REFUSED.get(str(status)) if body.get("success") is False else ""):
+            return FileRefused(
+                f"EvoLink's file service refuses it: {why} ({told})",
+                remedy="Give another picture, or host it elsewhere and give its address.",
+                **self._ids(answer, code),
+            )
+        if body.get("success") is False and status in _REFUSING_STATUSES:
             return RequestRefused(
-                f"EvoLink's file service refuses it: {_REFUSED.get(code, 'no reason given')} ({told})",
+                f"EvoLink's file service refuses it: no reason given ({told})",
                 remedy="Give another picture, or host it elsewhere and give its address.",
                 **self._ids(answer, code),
             )
