@@ -72,6 +72,10 @@ def problems(path, **options) -> list[str]:
             'c.yaml:2:15: callback_url: "10.0.0.1" is an internal',
         ),
         (
+            "campaign: a\ncallback_url: https://hooks.example.com/a#b\n" + JOB,
+            "c.yaml:2:15: callback_url: nobody sends what follows a #, so no callback would arrive",
+        ),
+        (
             "campaign: a\nfallback: [doubao-seedream-9]\n" + JOB,
             'c.yaml:2:12: the text "doubao-seedream-9" is not known here, did you mean',
         ),

@@ -134,6 +134,11 @@ def _keep(head: HeadFile) -> float:
     return KEEP if head.keep is None else float(head.keep)
 
 
+def _refuse_fragment(url: str) -> None:
+    if "#" in url:
+        raise BadAddress("nobody sends what follows a #, so no callback would arrive", "the address without it")
+
+
 def _check_head(
     head: HeadFile, document: Document, references: ReferenceReader, report: Report, *, loopback_urls: bool
 ) -> None:
@@ -148,6 +153,7 @@ def _check_head(
         schemes = ("https", "http") if loopback_urls else ("https",)
         try:
             check_url(head.callback_url, schemes, loopback_urls=loopback_urls)
+            _refuse_fragment(head.callback_url)
         except BadAddress as bad:
             report.add(document.place(("callback_url",)), f"callback_url: {bad.message}", bad.allowed)
     if head.model is not None and head.defaults.model is not None:
