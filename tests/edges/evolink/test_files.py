@@ -128,6 +128,9 @@ async def test_a_key_that_is_not_accepted_stops_the_account(sandbox, state, stat
         (good(file_url="https://user:secret@example.com/a.png"), ReadFailed),
         (good(file_url="file:///etc/passwd"), ReadFailed),
         (good(file_url=7), ReadFailed),
+        (good(file_name="adloom-0123.png"), ReadFailed),
+        (good(file_name="ab12.png", original_name="hero.png"), ReadFailed),
+        (good(file_size=7), ReadFailed),
     ],
 )
 async def test_an_answer_is_judged_by_its_own_word_before_its_status(reply, error):
@@ -135,6 +138,35 @@ async def test_an_answer_is_judged_by_its_own_word_before_its_status(reply, erro
         await uploaded(reply)
     assert type(caught.value) is error
     assert caught.value.remedy
+
+
+NAME = f"adloom-{sha256_of(picture())[:32]}.png"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"file_name": NAME, "file_size": 7},
+        {"file_name": "ab12.png", "original_name": NAME},
+        {"file_name": "ab12.png", "file_url": f"https://files.example.com/{NAME}"},
+        {"file_name": "", "original_name": None, "file_size": len(picture())},
+        {"file_size": "unknown"},
+    ],
+)
+async def test_an_answer_is_about_the_file_that_was_sent_whatever_else_it_is_called(data):
+    assert (await uploaded(good(**data))).life_s == KEPT_S
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+async def test_an_upload_that_made_a_file_is_good(status):
+    body = {"success": True, "data": {"file_url": URL, **TIMES}}
+    assert await uploaded(answer(status, body)) == HostedFile(URL, KEPT_S)
+
+
+async def test_less_than_no_room_is_no_room():
+    quota = answer(200, {"success": True, "data": {"remain_files": -3}})
+    async with raw_server(always(quota)) as server, client(server.url) as files:
+        assert await files.room() == 0
 
 
 async def test_the_advice_of_a_busy_service_is_passed_on():

@@ -80,13 +80,14 @@ class EvoLinkFiles(AccountClient):
         if answer.status in _NO_QUOTA_PAGE:
             return None
         left = amount(self._data(answer).get("remain_files"))  # the page's own example does not add up
-        return None if left is None else int(left)
+        return None if left is None else max(0, int(left))
 
     async def upload(self, content: bytes, sha256: str) -> HostedFile:
+        stem = f"adloom-{sha256[:32]}"
         body = {
             "base64_data": base64.b64encode(content).decode(),
             "upload_path": FOLDER,
-            "file_name": f"adloom-{sha256[:32]}.{_extension(content)}",
+            "file_name": f"{stem}.{_extension(content)}",
         }
         answer = await self._ask("POST", "/api/v1/files/upload/base64", self._timeouts.upload_s, body)
         data = self._data(answer)
@@ -95,6 +96,12 @@ class EvoLinkFiles(AccountClient):
             raise ReadFailed(
                 "EvoLink's file service returned no usable address for an upload",
                 remedy="Check the service's status, then run the campaign again.",
+                status=answer.status,
+            )
+        if _is_of_another_file(data, stem, len(content)):
+            raise ReadFailed(
+                "EvoLink's file service answered an upload with another file",
+                remedy="Nothing was bought with it; check the service's status, then run the campaign again.",
                 status=answer.status,
             )
         return HostedFile(url, _life_s(data))
@@ -131,7 +138,7 @@ class EvoLinkFiles(AccountClient):
             body = mapping(read_json(answer.body))
         except Unreadable:
             body = {}
-        if answer.status == 200 and body.get("success") is True:  # noqa: PLR2004 - HTTP's own number
+        if 200 <= answer.status < 300 and body.get("success") is True:  # noqa: PLR2004 - HTTP's own numbers
             return mapping(body.get("data"))
         raise self._error(answer, body)
 
@@ -172,6 +179,19 @@ class EvoLinkFiles(AccountClient):
 
     def _ids(self, answer: Answer, code: str) -> dict[str, Any]:
         return {"status": answer.status, "code": code, "request_id": request_id(answer, self._clean)}
+
+
+def _is_of_another_file(data: Mapping[str, object], stem: str, size: int) -> bool:
+    """Whether an answer is about another file than the one that was sent.
+
+    The service may name a file anew and tell the old name as well. So any name with ours in it will do, and the size
+    counts only where there is no name.
+    """
+    names = [name for field in ("file_name", "original_name") if isinstance(name := data.get(field), str) and name]
+    if names:
+        return not any(stem in name for name in (*names, str(data.get("file_url"))))
+    told = amount(data.get("file_size"))
+    return told is not None and told != size
 
 
 def _extension(content: bytes) -> str:
