@@ -1,18 +1,23 @@
 """What was proven about the API for an account, in ``capabilities.json`` at the archive's root.
 
 ``doctor --probe`` writes it.
-An entry counts for 30 days and for its own account; without one the pessimistic answer holds.
+An entry counts for 30 days and for its own account; without one, or with one that cannot be understood, the pessimistic
+answer holds.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from adloom.core.errors import RecordUnreadable
 from adloom.ledger.edition import from_json, to_json, utc
 from adloom.ports import Store
+
+log = logging.getLogger(__name__)
 
 SCHEMA = "adloom.capabilities/1"
 KEY = "capabilities.json"
@@ -21,7 +26,7 @@ VALID_S = 30 * 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """Proven capabilities by account fingerprint."""
+    """Proven capabilities by account fingerprint. Every entry has passed ``_is_understood``."""
 
     accounts: Mapping[str, Mapping[str, Any]]
 
@@ -34,14 +39,41 @@ class Capabilities:
 
 
 async def read_capabilities(store: Store) -> Capabilities:
-    """What the archive knows; nothing when it holds no record that this version understands."""
-    content = await store.read(KEY)
-    record = from_json(content, KEY) if content is not None else {}
-    return Capabilities(record["accounts"] if record.get("schema") == SCHEMA else {})
+    """What the archive knows. What this version does not understand proves nothing, and a warning says so."""
+    known, damage = await _read(store)
+    if damage:
+        log.warning("%s proves nothing of %s; `adloom doctor --probe` writes it anew", KEY, ", ".join(damage))
+    return known
 
 
 async def record_capability(store: Store, account: str, *, replays_keys: bool, now: float) -> None:
     """Write down what a probe has shown for an account."""
-    known = await read_capabilities(store)
+    known, _ = await _read(store)
     accounts = {**known.accounts, account: {"replays_keys": replays_keys, "probed": utc(now)}}
     await store.replace(KEY, to_json({"schema": SCHEMA, "accounts": accounts}))
+
+
+async def _read(store: Store) -> tuple[Capabilities, list[str]]:
+    """The entries that are understood, and the names of what is not."""
+    content = await store.read(KEY)
+    if content is None:
+        return Capabilities({}), []
+    try:
+        record = from_json(content, KEY)
+    except RecordUnreadable:
+        record = {}
+    entries = record.get("accounts") if record.get("schema") == SCHEMA else None
+    if not isinstance(entries, dict):
+        return Capabilities({}), ["any account"]
+    good = {account: entry for account, entry in entries.items() if _is_understood(entry)}
+    return Capabilities(good), [f"account {account}" for account in entries if account not in good]
+
+
+def _is_understood(entry: object) -> bool:
+    """Whether an entry has all that an answer is taken from, each of its type."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("replays_keys"), bool):
+        return False
+    try:
+        return datetime.fromisoformat(entry["probed"]).tzinfo is not None
+    except (KeyError, TypeError, ValueError):
+        return False
