@@ -5,6 +5,7 @@ import shutil
 from datetime import datetime
 from pathlib import Path
 
+import pytest
 from support.desk import CliRig
 from support.shop import one_row
 
@@ -111,6 +112,42 @@ def test_a_probe_buys_at_most_two_images_and_records_what_it_saw(desk: CliRig):
     desk.post("script", {"route": "submit", "fault": "drop", "after": True})
     assert desk.run("run", desk.write(one_row(2))).returncode == 0
     assert len(desk.charges()) == 4
+
+
+def spare_the_first(desk: CliRig, **fault: object) -> None:
+    """Let the first purchase go well and a fault strike the second one."""
+    desk.post("script", {"route": "submit", "fault": "slow", "seconds": 0})
+    desk.post("script", {"route": "submit", **fault})
+
+
+def probe_edition(desk: CliRig) -> Path:
+    (found,) = (path.parent for path in (desk.folder / "archive" / "adloom-probe").rglob("manifest.json"))
+    return found
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"fault": "drop"}, {"fault": "status", "status": 503}, {"fault": "status", "status": 502, "html": True}],
+    ids=["dropped", "503", "a page"],
+)
+def test_a_probe_whose_second_answer_is_lost_is_held_with_its_money(desk: CliRig, fault: dict[str, object]):
+    spare_the_first(desk, after=True, **fault)
+    done = desk.run("doctor", "--probe", "--yes", "--json")
+    assert done.returncode == 6
+    assert len(desk.charges()) == 2
+    edition = str(probe_edition(desk))
+    told = next(check for check in answer_of(done)["checks"] if check["name"] == "probe")
+    assert not told["works"]
+    assert f"adloom resolve {edition}" in told["remedy"]
+    assert not (desk.folder / "archive" / "capabilities.json").exists()
+    status = answer_of(desk.run("status", edition, "--json"))
+    assert (status["status"], status["totals"]["credits_at_risk"]) == ("held", 1.53)
+    assert status["totals"]["archived"] == 1
+    (held,) = answer_of(desk.run("resolve", edition, "--json"))["held"]
+    assert held["credits_at_risk"] == 1.53
+    second = str(desk.charges()[1]["task_id"])
+    done = desk.run("resolve", edition, held["call"], "--adopt", second, "--json")
+    assert (done.returncode, answer_of(done)["held"]) == (0, [])
 
 
 def test_a_ledger_that_was_deleted_is_told_of_and_given_up_only_with_a_reason(desk: CliRig):

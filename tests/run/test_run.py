@@ -12,7 +12,6 @@ from adloom.core.campaign import Budget
 from adloom.core.outcomes import Status
 from adloom.edges.evolink.client import EvoLink
 from adloom.ledger.claims import claim_task
-from adloom.ledger.edition import Edition
 from adloom.run.run import Run
 from adloom.targets import new_ledger, open_target
 
@@ -367,8 +366,8 @@ async def test_a_task_whose_finder_died_after_its_claim_is_still_collected_and_b
     ledger = new_ledger(store, edition)
     await ledger.load()
     (call,) = ledger.calls()
-    assert await claim_task(store, ledger, ledger.facts(call), charge.task_id)
-    assert not await claim_task(store, new_ledger(store, Edition("test", "other")), ledger.facts(call), charge.task_id)
+    assert await claim_task(store, ledger, (edition.prefix, call, 1), charge.task_id)
+    assert not await claim_task(store, ledger, ("test/other/", call, 1), charge.task_id)
     shop = shop.with_settings(dedicated_key=True)
     shop.write(campaign_text("  - {id: cup, prompt: a cup}\n"))
     assert (await shop.run()).exit_code == 0

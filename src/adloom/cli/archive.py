@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import json
 import os
@@ -15,8 +16,8 @@ import typer
 
 from adloom.cli.asking import agrees
 from adloom.core.check import Check
-from adloom.core.errors import InputError, SettingInvalid
-from adloom.core.exits import EXIT_INCOMPLETE, EXIT_INPUT, EXIT_OK, Sent
+from adloom.core.errors import InputError, OutcomeUnknown, SettingInvalid
+from adloom.core.exits import EXIT_HELD, EXIT_INCOMPLETE, EXIT_INPUT, EXIT_OK, Sent
 
 
 def _say(lines: list[str], answer: dict[str, Any], *, as_json: bool) -> None:
@@ -184,8 +185,10 @@ async def resolve_calls(  # noqa: D103 - the command's own help says it
     elif call is not None and let_go:
         if not reason:
             raise SettingInvalid("a release needs a reason", remedy='Say why: --reason "the console shows no task".')
+        has_task = bool(call in ledger.calls() and ledger.facts(call).latest.tasks)
+        after_release = "what it has stays as it is" if has_task else "the next run may buy it again"
         await release(ledger, WallClock(), call, reason, by=_person())
-        lines = [f"{call} is released; the next run may buy it again"]
+        lines = [f"{call} is released; {after_release}"]
     else:
         held = [one for one in held_calls(ledger, WallClock().now()) if call in (None, one.call)]
         if call is not None and not held:
@@ -233,27 +236,27 @@ async def examine(archive: str | None, sent: list[Sent], *, buy: bool, yes: bool
             checks.append(await check_account(api, settings.origin))
     checks.append(check_clock(WallClock().now(), api_server.time, reached=api_server.reached))
     checks.append(await prefect_health(os.environ))
-    if buy and all(check.works for check in checks) and await _agreed_to_probe(yes=yes, as_json=as_json):
-        checks.append(await _probe(settings, store, sent))
+    code = EXIT_OK if all(check.works for check in checks) else EXIT_INPUT
+    if buy and code == EXIT_OK and await _agreed_to_probe(yes=yes, as_json=as_json):
+        check, code = await _probe(settings, store, sent)
+        checks.append(check)
     elif buy:
         typer.echo("The probe was not run.", err=True)
     told = [{"name": c.name, "works": c.works, "found": c.found, "remedy": c.remedy} for c in checks]
     answer = {"checks": told, **sum(sent, start=Sent()).told()}
     _say([str(check) for check in checks], answer, as_json=as_json)
-    return EXIT_OK if all(check.works for check in checks) else EXIT_INPUT
+    return code
 
 
 async def _agreed_to_probe(*, yes: bool, as_json: bool) -> bool:
     return yes or (sys.stdin.isatty() and await agrees("The probe buys one or two images. Continue?", err=as_json))
 
 
-async def _probe(settings: Any, store: Any, sent: list[Sent]) -> Check:  # noqa: ANN401 - imported late
-    from adloom.edges.evolink.client import EvoLink  # noqa: PLC0415
-    from adloom.ledger.capabilities import record_capability  # noqa: PLC0415
+async def _probe(settings: Any, store: Any, sent: list[Sent]) -> tuple[Check, int]:  # noqa: ANN401 - imported late
+    """Buy one image and send its purchase again; what that showed, and the exit code."""
     from adloom.ledger.edition import Edition  # noqa: PLC0415
     from adloom.plan.assessment import Wish, assess  # noqa: PLC0415
-    from adloom.run.doctor import ProbeSource, probe_check  # noqa: PLC0415
-    from adloom.spend.purchase import repeat  # noqa: PLC0415
+    from adloom.run.doctor import ProbeSource, probe_check, probe_failed  # noqa: PLC0415
     from adloom.targets import WallClock, new_ledger  # noqa: PLC0415
     from adloom.wiring import execute  # noqa: PLC0415
 
@@ -261,23 +264,44 @@ async def _probe(settings: Any, store: Any, sent: list[Sent]) -> Check:  # noqa:
     wish = Wish(origin=settings.origin)
     began = datetime.fromtimestamp(clock.now(), UTC)
     edition = Edition(ProbeSource().campaign.name, began.strftime("%Y%m%d-%H%M%S-%f"))
+    address = f"{store.address}/{edition.prefix.rstrip('/')}"
     assessment = await assess(store, clock, ProbeSource(), edition, wish)
     result = await execute(settings, store, assessment, started=lambda run: sent.append(run.sent))
     if result.exit_code != EXIT_OK:
         found = result.stops[0].message if result.stops else "the purchase did not succeed"
-        return Check("probe", works=False, found=found, remedy="nothing is proven; try again later")
+        return probe_failed(found, address, result.exit_code), result.exit_code
     ledger = new_ledger(store, edition)
     await ledger.load()
     (call,) = ledger.calls()
-    first = ledger.facts(call).latest.task
-    sent.append(Sent(left=1, may_have_cost=1))
-    async with EvoLink(settings) as api:
-        remembers = await repeat(ledger, api, call) == first
-        await record_capability(store, api.account, replays_keys=remembers, now=clock.now())
+    ended = await _repeat(settings, ledger, call, address, sent)
     await execute(
         settings, store, await assess(store, clock, ProbeSource(), edition, wish)
-    )  # a second task is kept too
-    return probe_check(ledger, call, settings.origin, remembers=remembers)
+    )  # a second task is kept too, and the manifest says what is not known
+    if isinstance(ended, OutcomeUnknown):
+        return probe_failed(ended.message, address, EXIT_HELD), EXIT_HELD
+    return probe_check(ledger, call, settings.origin, remembers=ended), EXIT_OK
+
+
+async def _repeat(settings: Any, ledger: Any, call: str, address: str, sent: list[Sent]) -> bool | OutcomeUnknown:  # noqa: ANN401
+    """Send a purchase again: whether the API remembered it, which is recorded, or why nobody can tell."""
+    from adloom.edges.evolink.client import EvoLink  # noqa: PLC0415
+    from adloom.ledger.capabilities import record_capability  # noqa: PLC0415
+    from adloom.spend.purchase import repeat  # noqa: PLC0415
+    from adloom.targets import WallClock  # noqa: PLC0415
+
+    clock, first = WallClock(), ledger.facts(call).latest.task
+    sent.append(Sent(left=1, may_have_cost=1))
+    try:
+        async with EvoLink(settings) as api:
+            accepted = await repeat(ledger, api, clock, call)
+            remembers = bool(accepted.task_id == first)
+            await record_capability(ledger.store, api.account, replays_keys=remembers, now=clock.now())
+            return remembers
+    except asyncio.CancelledError:
+        typer.echo(f"The probe may have bought twice: `adloom resolve {address}` shows it.", err=True)
+        raise
+    except OutcomeUnknown as error:
+        return error
 
 
 def _person() -> str:

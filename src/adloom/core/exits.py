@@ -100,12 +100,15 @@ _PRECEDENCE = (
 )
 
 
-def exit_code(stops: tuple[Stop, ...], found: Mapping[Status, int]) -> int:
-    """The code of a run that came to its end. ``found`` counts what it was for: what is open there is not done."""
+def exit_code(stops: tuple[Stop, ...], found: Mapping[Status, int], *, in_doubt: bool = False) -> int:
+    """The code of a run that came to its end. ``found`` counts what it was for: what is open there is not done.
+
+    ``in_doubt`` says that something in its edition may have been bought twice, which a person has to settle.
+    """
     codes = {_BY_STOP[stop.reason] for stop in stops}
     if found.get(Status.OPEN) and not stops:
         codes.add(EXIT_OUTAGE)
-    if found.get(Status.HELD):
+    if found.get(Status.HELD) or in_doubt:
         codes.add(EXIT_HELD)
     if any(found.get(status) for status in (Status.SHORT, Status.REFUSED, Status.FAILED)):
         codes.add(EXIT_INCOMPLETE)

@@ -6,10 +6,11 @@ A call's facts are create-once objects ``ledger/<call id>/<name>.json``; none is
 ====================  =========  ===============================================================================
 ``a1-intent``         decision   ``bought`` by an owner, with the exact body, or ``withdrawn``: send number 1
 ``a1-send-2`` …       decision   the same for the next send under the same key; exists only behind a free answer.
-                                 ``withdrawn`` behind a refusal that ends the attempt
+                                 ``withdrawn`` behind a refusal that ends the attempt. With ``probe`` it repeats a
+                                 purchase that has its answer, to see whether the API remembers the key
 ``a1-settled``        decision   ``free``, ``charged`` or ``released`` (by a person)
 ``a1-refused-<k>``    evidence   send k provably made no task, and why
-``a1-unknown-<k>``    evidence   nobody can tell whether send k made a task
+``a1-unknown-<k>``    evidence   nobody can tell whether send k made a task. A probe writes it before it sends
 ``a1-accepted.<id>``  evidence   the API answered with this task; a second one for an attempt is kept and reported
 ``a1-disowned.<id>``  evidence   that task is another purchase's, so it counts as never accepted: see ``claims``
 ``a1-second.<id>``    evidence   what a second task of the attempt cost, and where its images are
@@ -90,6 +91,8 @@ class Attempt:
     """The writer of the latest decision to send."""
     last_sent_s: float = 0
     """When that decision was recorded, in seconds since 1970: a key may be sent again long after its intent."""
+    repeats: frozenset[int] = frozenset()
+    """Sends that repeated a purchase which had its answer: the probe's."""
     withdrawn: bool = False
     withdrawn_by: int = 0
     """The revision of the plan that withdrew the intent, 0 for none."""
@@ -143,6 +146,12 @@ class Attempt:
     def open_unknowns(self) -> dict[int, Unknown]:
         """The unknown sends that no refusal has proven free since: whoever took them over was too early."""
         return {send: unknown for send, unknown in self.unknown.items() if send not in self.answered}
+
+    @property
+    def in_doubt(self) -> dict[int, Unknown]:
+        """The unknown sends of an attempt with a task that may each have made one more, which nobody has found."""
+        doubts = [send for send in sorted(self.open_unknowns) if send in self.repeats] if self.tasks else []
+        return {send: self.unknown[send] for send in doubts[len(self.tasks) - 1 :]}
 
     @property
     def task(self) -> str:
@@ -243,6 +252,11 @@ class CallFacts:
     def intent(self) -> Intent | None:
         """The latest intent that bought, which says what the call is for."""
         return next((attempt.intent for attempt in reversed(self.attempts) if attempt.intent), None)
+
+    @property
+    def doubtful(self) -> Attempt | None:
+        """The first attempt that may have made a task besides those that are known."""
+        return next((attempt for attempt in self.attempts if attempt.in_doubt), None)
 
     @property
     def task_attempts(self) -> int:
@@ -370,6 +384,8 @@ def _add(attempt: Attempt, what: str, number: int, record: Record) -> None:  # n
             attempt.withdrawn_by = record.get("revision", 0) if what == "intent" else attempt.withdrawn_by
         case "intent" | "send":
             attempt.intent = Intent.of(record) if what == "intent" else attempt.intent
+            if record.get("probe"):
+                attempt.repeats |= {number}
             if number > attempt.sends:
                 attempt.sends, attempt.owner = number, record["writer"]
                 attempt.last_sent_s = datetime.fromisoformat(record["time"]).timestamp()
@@ -456,11 +472,15 @@ def money_of(facts: CallFacts) -> Money:
 
 
 def _second_money(attempt: Attempt) -> Money:
-    """The cost of all tasks except the one that counts: their charge once known, until then their reserve."""
+    """The cost of all tasks except the one that counts: their charge once known, until then their reserve.
+
+    Those that it may have made unseen are at risk.
+    """
     quoted = attempt.quoted if attempt.sends else Decimal(0)
-    unknown = len(attempt.tasks) - 1 - len(attempt.seconds)
+    unknown = max(0, len(attempt.tasks) - 1 - len(attempt.seconds))
     charged = sum((second.credits for second in attempt.seconds.values()), start=Decimal(0))
-    return Money(charged=charged, reserved=quoted * max(0, unknown))
+    at_risk = quoted * len(attempt.in_doubt)
+    return Money(charged=charged, reserved=quoted * unknown + at_risk, at_risk=at_risk)
 
 
 def _unshown_credits(attempt: Attempt, charged: Decimal) -> Decimal:

@@ -225,6 +225,8 @@ class Tally:
     posts: int = 0
     images_billed: int = 0
     found: Counter[Status] = field(default_factory=Counter)
+    doubtful: int = 0
+    """Calls that may have been bought twice."""
 
     def add_call(self, facts: CallFacts | Ended) -> None:
         """Count a call in."""
@@ -236,6 +238,7 @@ class Tally:
             return
         money = money_of(facts)
         self.money += money
+        self.doubtful += facts.doubtful is not None
         for attempt in facts.attempts:
             self.calls += bool(attempt.sends)
             unsent = sum(1 for refusal in attempt.answered.values() if refusal.kind == RefusalKind.NOT_SENT)
@@ -243,7 +246,7 @@ class Tally:
             if attempt.completed is not None and attempt.completed.credits:
                 self.images_billed += max(attempt.completed.reported, attempt.images_paid)
         if facts.stage in (Stage.ACCEPTED, Stage.FAILING) and facts.attempts[-1].stuck is not None:
-            self.money += Money(at_risk=money.reserved)
+            self.money += Money(at_risk=money.reserved - money.at_risk)
 
     def add_loss(self, totals: Mapping[str, Any]) -> None:
         """Count purchases in whose records are lost."""
@@ -268,10 +271,10 @@ class Tally:
         }
 
 
-def overall_status(found: Mapping[Status, int], stops: tuple[Stop, ...]) -> str:
+def overall_status(found: Mapping[Status, int], stops: tuple[Stop, ...], *, doubtful: int = 0) -> str:
     """The manifest's one word: complete, stopped, held or partial."""
     if not any(count for status, count in found.items() if status is not Status.ARCHIVED):
-        return "complete"
+        return "held" if doubtful else "complete"
     if stops:
         return "stopped"
     return "held" if found.get(Status.HELD) else "partial"

@@ -107,14 +107,18 @@ _End: TypeAlias = tuple[int, Outcome]
 """What one call came to for a variant, and the rank by which it beats other calls for it."""
 
 
+DOUBT = "may have been bought twice"
+
+
 def _ends(facts: CallFacts) -> dict[str, _End]:
     if (intent := facts.intent) is None:
         return {}
     changes = {variant.key: variant.change for variant in intent.variants if variant.change}
+    doubt = DOUBT if facts.doubtful else ""
     return {
         key: (
             _ARCHIVED_RANK if outcome.status is Status.ARCHIVED else intent.round,
-            replace(outcome, change=changes[key]) if key in changes else outcome,
+            _also(replace(outcome, change=changes[key]) if key in changes else outcome, doubt),
         )
         for key, outcome in _call_outcomes(facts, intent).items()
     }
@@ -190,8 +194,12 @@ class Outcomes(Mapping[str, Outcome]):
 
 def _flagged(outcome: Outcome, other: str) -> Outcome:
     """Say of an outcome that another call, if any, was answered with its task too: a person should look at both."""
-    said = f"the API answered call {other} with its task too"
-    return replace(outcome, reason="; ".join(filter(None, (outcome.reason, said)))) if other else outcome
+    return _also(outcome, f"the API answered call {other} with its task too" if other else "")
+
+
+def _also(outcome: Outcome, said: str) -> Outcome:
+    """An outcome with one more reason, if there is one."""
+    return replace(outcome, reason="; ".join(filter(None, (outcome.reason, said)))) if said else outcome
 
 
 def missing(facts: CallFacts) -> TopUp | None:

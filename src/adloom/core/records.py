@@ -44,6 +44,10 @@ class RefusalKind(StrEnum):
     """The model is unavailable: another one may do, or this one later."""
     TASK = "task"
     """The task failed and its charge was given back."""
+    REPLAYED = "replayed"
+    """The API remembered the key, and answered with the task that it had made before."""
+    PERSON = "person"
+    """A person says so."""
 
 
 class ImageFate(StrEnum):

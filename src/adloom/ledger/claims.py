@@ -79,9 +79,9 @@ def claimant(ledger: Ledger, facts: CallFacts) -> Claimant:
     return ledger.edition.prefix, facts.call, facts.latest.number
 
 
-async def claim_task(store: Store, ledger: Ledger, facts: CallFacts, task_id: str, **more: str) -> bool:
-    """Claim a task for the latest attempt of a call: True when it is its own, also by a run that died right after."""
-    return await _claim(store, ledger, claimant(ledger, facts), task_id, **more) == claimant(ledger, facts)
+async def claim_task(store: Store, ledger: Ledger, mine: Claimant, task_id: str, **more: str) -> bool:
+    """Claim a task for an attempt: True when it is its own, also by a run that died right after."""
+    return await _claim(store, ledger, mine, task_id, **more) == mine
 
 
 async def is_claimed_for(store: Store, mine: Claimant, name: str) -> bool:

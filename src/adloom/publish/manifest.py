@@ -135,7 +135,7 @@ async def derive(  # noqa: PLR0913 - all that a manifest depends on
         "campaign": edition.campaign,
         "edition": edition.edition,
         **_origin_of(revision),
-        "status": overall_status(tally.found, stops),
+        "status": overall_status(tally.found, stops, doubtful=tally.doubtful),
         "plan_revision": revision.number,
         "plan_sha256": revision.sha256,
         "totals": tally.totals(revision.wanted),

@@ -56,7 +56,7 @@ async def close_if_over(ledger: Ledger, clock: Clock, is_gone: Callable[[Process
 
 def is_settled(ledger: Ledger, now: float) -> bool:
     """Whether nothing is outstanding: no answer, task or image is waited for, and none can change."""
-    over = all(facts.stage in _NOTHING_OUT_THERE for facts in ledger.unended())
+    over = all(facts.stage in _NOTHING_OUT_THERE and not facts.doubtful for facts in ledger.unended())
     return over and failed_until(ledger) <= now
 
 

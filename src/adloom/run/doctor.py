@@ -15,6 +15,7 @@ from adloom.core.campaign import Budget, Campaign, Grouping, Pace, Row
 from adloom.core.chain import Chains
 from adloom.core.check import Check
 from adloom.core.errors import AdloomError
+from adloom.core.exits import EXIT_HELD
 from adloom.core.identity import explicit_identity
 from adloom.core.limits import DEFAULT_MODEL, MODELS, STRICT
 from adloom.core.origin import Origin
@@ -137,3 +138,11 @@ def probe_check(ledger: Ledger, call: str, origin: Origin, *, remembers: bool) -
         return Check("probe", works=True, found=f"a repeated key returns the first task ({cost})")
     remedy = "lost answers are resolved from the task list or held for a person"
     return Check("probe", works=True, found=f"a repeated key buys again ({cost})", remedy=remedy)
+
+
+def probe_failed(found: str, address: str, exit_code: int) -> Check:
+    """A probe that has shown nothing, and what to do about what it bought; ``address`` is its edition's."""
+    if exit_code != EXIT_HELD:
+        return Check("probe", works=False, found=found, remedy="nothing is proven; try again later")
+    remedy = f"it may have been charged and nothing is proven: `adloom resolve {address}` shows what is held"
+    return Check("probe", works=False, found=found, remedy=remedy)

@@ -311,12 +311,14 @@ class Run:
 
     def _result(self, published: Published, stops: tuple[Stop, ...]) -> Result:
         found = published.asked
+        in_doubt = any(facts.doubtful for facts in self.ledger.unended())
         if self._fulfilment.surprised:
-            return self._ended(published, stops, exit_code(stops, {**found, Status.OPEN: 0}) or EXIT_UNEXPECTED)
+            code = exit_code(stops, {**found, Status.OPEN: 0}, in_doubt=in_doubt)
+            return self._ended(published, stops, code or EXIT_UNEXPECTED)
         if found[Status.OPEN] and not stops:
             message = f"{found[Status.OPEN]} images are still open: another run is working on them or has left them"
             stops = (Stop(StopReason.UNFINISHED, message, "Run the same command again to finish them."),)
-        return self._ended(published, stops, exit_code(stops, found))
+        return self._ended(published, stops, exit_code(stops, found, in_doubt=in_doubt))
 
     def _ended(self, published: Published, stops: tuple[Stop, ...], code: int) -> Result:
         notes, origin = self._steps.prices.notes, self._assessment.origin

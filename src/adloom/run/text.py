@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adloom.core.counting import counted
-from adloom.core.exits import EXIT_OK, EXIT_REASONS
+from adloom.core.exits import EXIT_HELD, EXIT_OK, EXIT_REASONS
 from adloom.core.outcomes import Status
 from adloom.plan.text import origin_data, waiting_lines
 from adloom.run.run import Result
@@ -64,6 +64,8 @@ def exit_reason(result: Result) -> str:
         return "everything that does not wait for an approval is archived"
     if result.exit_code == EXIT_OK and result.published.manifest["totals"][Status.OPEN]:
         return "everything that was asked for is archived"
+    if result.exit_code == EXIT_HELD and not result.published.asked[Status.HELD]:
+        return "something may have been bought twice"
     return EXIT_REASONS[result.exit_code]
 
 

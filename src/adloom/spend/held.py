@@ -3,6 +3,8 @@
 *Adopt* names the task that a purchase made: the task is evidence like any other, and the next run collects it.
 *Release* declares that it made none: the reserve comes back and the next run may buy it again. A release is a decision:
 it is refused before 15 minutes have passed since the last send, when a late answer may still bring a task.
+
+A purchase that has a task and may have made another one is settled in the same two ways; it is not bought again.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from adloom.core.errors import InputError
-from adloom.core.facts import CallFacts, Stage, money_of
-from adloom.core.records import Decided
+from adloom.core.facts import Attempt, CallFacts, Stage, money_of
+from adloom.core.outcomes import DOUBT
+from adloom.core.records import Decided, RefusalKind
 from adloom.ledger.claims import claim_task
 from adloom.ledger.edition import utc
 from adloom.ledger.ledger import Ledger
@@ -38,7 +41,7 @@ class Held:
 
 def held_calls(ledger: Ledger, now: float) -> Sequence[Held]:
     """Every purchase of an edition that is unknown or held, the oldest first."""
-    found = (_held(facts, now) for facts in ledger.unended())
+    found = (_held(facts, now) or _in_doubt(facts, now) for facts in ledger.unended())
     return sorted((held for held in found if held is not None), key=lambda held: -held.age_s)
 
 
@@ -58,15 +61,32 @@ def _held(facts: CallFacts, now: float) -> Held | None:
         job=intent.job,
         row=intent.row,
         images=len(intent.variants),
-        age_s=now - _last_sent(facts),
+        age_s=now - _last_sent(attempt),
         credits_at_risk=money.at_risk if facts.stage is Stage.UNSHOWN else money.reserved,
         task=attempt.tasks[0] if attempt.tasks else "",
         reason=reason,
     )
 
 
-def _last_sent(facts: CallFacts) -> float:
-    attempt = facts.latest
+def _in_doubt(facts: CallFacts, now: float) -> Held | None:
+    """What of a call may have been bought twice: the task that is known is not the one to look for."""
+    attempt, intent = facts.doubtful, facts.intent
+    if attempt is None or intent is None:
+        return None
+    first = attempt.in_doubt[min(attempt.in_doubt)]
+    return Held(
+        call=facts.call,
+        job=intent.job,
+        row=intent.row,
+        images=attempt.asked * len(attempt.in_doubt),
+        age_s=now - _last_sent(attempt),
+        credits_at_risk=attempt.quoted * len(attempt.in_doubt),
+        task="",
+        reason=f"{DOUBT}: {first.reason}; a task besides {', '.join(attempt.tasks)} is looked for",
+    )
+
+
+def _last_sent(attempt: Attempt) -> float:
     return max(fact.unix_s for fact in (attempt.intent, *attempt.unknown.values()) if fact is not None)
 
 
@@ -75,20 +95,20 @@ async def adopt(ledger: Ledger, store: Store, api: ImageApi, call: str, task: st
 
     Raises InputError when the call is not held, the API does not know the task, or another call has it.
     """
-    facts = _held_facts(ledger, call)
-    if facts.stage is Stage.UNSHOWN:
+    attempt, is_in_doubt = _to_settle(ledger, call)
+    if ledger.facts(call).stage is Stage.UNSHOWN and not is_in_doubt:
         raise InputError(
-            f"call {call} has the completed task {facts.latest.task}", remedy="Run the campaign to read it again."
+            f"call {call} has the completed task {attempt.task}", remedy="Run the campaign to read it again."
         )
     if not (await api.tasks([task])).get(task):
         raise InputError(
             f"the API does not know the task {task[:80]!r}", remedy="Copy the task's id from the API's console."
         )
     owners = {task_id: other for other in ledger.calls() for a in ledger.facts(other).attempts for task_id in a.tasks}
-    if task in owners or not await claim_task(store, ledger, facts, task, by=by):
+    mine = (ledger.edition.prefix, call, attempt.number)
+    if task in owners or not await claim_task(store, ledger, mine, task, by=by):
         raise InputError(f"task {task} belongs to {owners.get(task, 'another call')}", remedy="Adopt another task.")
-    intent = facts.latest.intent
-    await ledger.accept(call, facts.latest.number, task, str(intent.credits) if intent else "0", via=f"adopted by {by}")
+    await ledger.accept(call, attempt.number, task, str(attempt.quoted), via=f"adopted by {by}")
 
 
 async def release(ledger: Ledger, clock: Clock, call: str, reason: str, by: str) -> None:
@@ -96,23 +116,31 @@ async def release(ledger: Ledger, clock: Clock, call: str, reason: str, by: str)
 
     Raises InputError when the call is not held, has a task, or was sent less than 15 minutes ago.
     """
-    facts = _held_facts(ledger, call)
-    if facts.latest.tasks:
+    attempt, is_in_doubt = _to_settle(ledger, call)
+    if attempt.tasks and not is_in_doubt:
         raise InputError(
-            f"call {call} has the task {facts.latest.tasks[0]}: it was bought", remedy="Run the campaign to collect it."
+            f"call {call} has the task {attempt.tasks[0]}: it was bought", remedy="Run the campaign to collect it."
         )
-    waited_s = clock.now() - _last_sent(facts)
+    waited_s = clock.now() - _last_sent(attempt)
     if waited_s < RELEASE_AFTER_S:
         allowed = utc(clock.now() + RELEASE_AFTER_S - waited_s)
         raise InputError(f"call {call} was sent {waited_s:.0f} s ago", remedy=f"It can be released from {allowed} on.")
+    if is_in_doubt:
+        for send in attempt.in_doubt:
+            refused = {"kind": RefusalKind.PERSON, "reason": reason, "by": by}
+            await ledger.note(call, f"a{attempt.number}-refused-{send}", refused)
+        return
     fields = {"outcome": Decided.RELEASED, "kind": "person", "reason": reason, "by": by, "final": False}
-    _, mine = await ledger.decide(call, f"a{facts.latest.number}-settled", fields)
+    _, mine = await ledger.decide(call, f"a{attempt.number}-settled", fields)
     if not mine:
         raise InputError(f"call {call} has just been settled by somebody else", remedy="Look at the call again.")
 
 
-def _held_facts(ledger: Ledger, call: str) -> CallFacts:
+def _to_settle(ledger: Ledger, call: str) -> tuple[Attempt, bool]:
+    """The attempt that a person may settle, and whether it is one that may have been bought twice."""
     facts = ledger.facts(call)
-    if not facts.attempts or _held(facts, 0) is None:
-        raise InputError(f"call {call[:80]!r} is not held", remedy="`adloom resolve TARGET` lists the held calls.")
-    return facts
+    if facts.attempts and _held(facts, 0) is not None:
+        return facts.latest, False
+    if (doubtful := facts.doubtful) is not None:
+        return doubtful, True
+    raise InputError(f"call {call[:80]!r} is not held", remedy="`adloom resolve TARGET` lists the held calls.")

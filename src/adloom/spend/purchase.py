@@ -30,7 +30,7 @@ from adloom.core.errors import (
     Throttled,
 )
 from adloom.core.exits import Sent, Stop, StopReason
-from adloom.core.facts import Stage
+from adloom.core.facts import Attempt, Stage
 from adloom.core.fallback import Fallback
 from adloom.core.order import Order
 from adloom.core.records import Decided, RefusalKind
@@ -40,9 +40,9 @@ from adloom.guards.gate import Gate
 from adloom.guards.pace import Throttle
 from adloom.guards.prices import PriceWatch
 from adloom.ledger.claims import hold
-from adloom.ledger.index import Opening
+from adloom.ledger.index import OLDER, Opening
 from adloom.ledger.ledger import Ledger
-from adloom.ports import ImageApi
+from adloom.ports import Clock, ImageApi
 from adloom.world import World
 
 log = logging.getLogger(__name__)
@@ -222,9 +222,7 @@ class Sender:
                 failed=partial(self._stop_for_archive, order.call, accepted.task_id),
             )
         except StoreUnavailable:
-            log.critical(
-                "write it down: `adloom resolve … %s --adopt %s` adopts it later", order.call, accepted.task_id
-            )
+            _tell_of(order.call, accepted.task_id)
             raise
         await hold(self._ledger, order.call, attempt, accepted.task_id)
         await self._throttle.speed_up()
@@ -242,15 +240,8 @@ class Sender:
         await self._ledger.note(order.call, f"a{attempt}-unknown-{send}", {"reason": reason, "conflict": conflict})
 
     async def _record_refusal(self, order: Order, attempt: int, send: int, error: ApiError) -> None:
-        kind = next(kind for foreign, kind in _KINDS if isinstance(error, foreign))
-        fields = {
-            "kind": kind,
-            "status": error.status,
-            "code": error.code,
-            "reason": error.message,
-            "request_id": error.request_id,
-        }
-        await self._ledger.note(order.call, f"a{attempt}-refused-{send}", fields)
+        kind = _kind_of(error)
+        await self._ledger.note(order.call, f"a{attempt}-refused-{send}", _refused(error))
         if isinstance(error, Throttled):
             self._throttle.slow_down(self.wait_s(error, 0))
         ends = isinstance(error, AccountStopped | RequestRefused)
@@ -288,17 +279,64 @@ class Sender:
         return backoff.wait_s(tries, self._random.random()) * self._scale
 
 
-async def repeat(ledger: Ledger, api: ImageApi, call: str) -> str:
+def _kind_of(error: ApiError) -> RefusalKind:
+    return next(kind for foreign, kind in _KINDS if isinstance(error, foreign))
+
+
+def _refused(error: ApiError) -> dict[str, object]:
+    """What is recorded of a send that was free."""
+    return {
+        "kind": _kind_of(error),
+        "status": error.status,
+        "code": error.code,
+        "reason": error.message,
+        "request_id": error.request_id,
+    }
+
+
+def _tell_of(call: str, task_id: str) -> None:
+    """Tell a person of a task that the archive does not accept: this process alone knows of it."""
+    log.critical("write it down: `adloom resolve … %s --adopt %s` adopts it later", call, task_id)
+
+
+async def repeat(ledger: Ledger, api: ImageApi, clock: Clock, call: str) -> Accepted:
     """Send a purchase that has its answer once more, same bytes and key: what the probe of the API's memory pays for.
 
-    The task that the API answers with. Raises what ``submit`` raises; the send is in the ledger before it leaves.
+    Raises what ``submit`` raises. Before the POST leaves, the send is in the ledger as unknown and the edition is open
+    again; only an answer that says what it made ends that.
     """
     attempt = ledger.facts(call).latest
     intent = attempt.intent
     if intent is None or not attempt.tasks:
         raise InputError(f"call {call} has no answer to repeat", remedy="Run the probe again.")
-    await ledger.decide(call, f"a{attempt.number}-send-{attempt.sends + 1}", {"outcome": Decided.BOUGHT, "probe": True})
-    accepted = await api.submit(intent.body.encode(), intent.idempotency_key)
-    await ledger.accept(call, attempt.number, accepted.task_id, str(intent.credits), replayed=accepted.replayed)
-    await hold(ledger, call, attempt.number, accepted.task_id)
-    return accepted.task_id
+    send = attempt.sends + 1
+    await ledger.decide(call, f"a{attempt.number}-send-{send}", {"outcome": Decided.BOUGHT, "probe": True})
+    unknown = {"reason": "the probe sent it again, and no answer to that is recorded", "conflict": False}
+    await ledger.note(call, f"a{attempt.number}-unknown-{send}", unknown)
+    await Opening(
+        ledger.store, ledger.edition, OLDER, clock
+    ).ensure()  # a probe has no heartbeat, as older runs had none
+    try:
+        accepted = await api.submit(intent.body.encode(), intent.idempotency_key)
+    except OutcomeUnknown:
+        raise
+    except ApiError as error:
+        await ledger.note(call, f"a{attempt.number}-refused-{send}", _refused(error))
+        raise
+    await asyncio.shield(_record_repeat(ledger, call, attempt, accepted))
+    return accepted
+
+
+async def _record_repeat(ledger: Ledger, call: str, attempt: Attempt, accepted: Accepted) -> None:
+    """Record the answer to a purchase that was repeated: the first task again, or another one."""
+    task = accepted.task_id
+    try:
+        if task in attempt.tasks:
+            replayed = {"kind": RefusalKind.REPLAYED, "reason": f"answered with task {task} again"}
+            await ledger.note(call, f"a{attempt.number}-refused-{attempt.sends + 1}", replayed)
+            return
+        await ledger.accept(call, attempt.number, task, str(attempt.quoted), replayed=accepted.replayed)
+    except StoreUnavailable:
+        _tell_of(call, task)
+        raise
+    await hold(ledger, call, attempt.number, task)

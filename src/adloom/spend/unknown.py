@@ -26,7 +26,7 @@ from typing import Self
 from adloom.core.callbacks import inbox
 from adloom.core.errors import AccountStopped, ReadFailed
 from adloom.core.exits import Stop, StopReason
-from adloom.core.facts import CallFacts, Stage, fold, task_name
+from adloom.core.facts import Attempt, CallFacts, Stage, fold, task_name
 from adloom.core.limits import MODELS
 from adloom.core.order import Order
 from adloom.core.task import ListedTask, Task
@@ -74,9 +74,14 @@ class SendTimes:
 
     @classmethod
     def of(cls, facts: CallFacts) -> Self:
-        """Those of a call's latest attempt, which has an intent. A clock that was set back widens them."""
-        assert facts.latest.intent is not None  # noqa: S101 - what has none was never sent
-        attempt, intent = facts.latest, facts.latest.intent
+        """Those of a call's latest attempt, which has an intent."""
+        return cls.of_attempt(facts.latest)
+
+    @classmethod
+    def of_attempt(cls, attempt: Attempt) -> Self:
+        """Those of an attempt that has an intent. A clock that was set back widens them."""
+        assert attempt.intent is not None  # noqa: S101 - what has none was never sent
+        intent = attempt.intent
         heard = (fact for fact in (attempt.accepted, *attempt.unknown.values()) if fact is not None)
         own = (fact.unix_s for fact in heard if fact.writer in (intent.writer, attempt.owner))
         times = intent.unix_s, attempt.last_sent_s, *own
@@ -327,16 +332,19 @@ class UnknownPurchases:
         latest = max(int(name[1 : name.index("-")]) for name in names)
         accepted = [name for name in names if name.startswith(f"a{latest}-accepted.")]
         answers = [name for name in accepted if name.replace("-accepted.", "-disowned.") not in names]
-        if f"a{latest}-settled" in names or (answers and f"a{latest}-completed" in names):
-            return False
-        if answers and all([await self._is_its_own(edition, call, latest, answer) for answer in answers]):
+        is_answered = f"a{latest}-settled" in names or (answers and f"a{latest}-completed" in names)
+        if not is_answered and answers:
+            is_answered = all([await self._is_its_own(edition, call, latest, answer) for answer in answers])
+        if is_answered and not _may_be_in_doubt(names):
             return False
         folder = edition.key(f"ledger/{call}")
         records = {name: from_json(await self._store.read(f"{folder}/{name}.json") or b"", folder) for name in names}
         facts = fold(call, records)
-        if facts.stage not in (Stage.SENDING, Stage.UNKNOWN, Stage.ACCEPTED) or facts.latest.intent is None:
-            return False
-        return sent.meets(SendTimes.of(facts))
+        is_waiting = not is_answered and facts.stage in (Stage.SENDING, Stage.UNKNOWN, Stage.ACCEPTED)
+        if is_waiting and facts.latest.intent is not None and sent.meets(SendTimes.of(facts)):
+            return True
+        doubtful = facts.doubtful  # a task besides its own
+        return doubtful is not None and doubtful.intent is not None and sent.meets(SendTimes.of_attempt(doubtful))
 
     async def _is_its_own(self, edition: Edition, call: str, attempt: int, answer: str) -> bool:
         """Whether the task of an answer is claimed for it. Until then the API may have answered with another's id."""
@@ -344,9 +352,18 @@ class UnknownPurchases:
         return await is_claimed_for(self._store, (edition.prefix, call, attempt), name)
 
     async def _adopt(self, order: Order, facts: CallFacts, task_id: str, *, via: str) -> None:
-        if await claim_task(self._store, self._ledger, facts, task_id, time=utc(self._clock.now())):
+        mine = claimant(self._ledger, facts)
+        if await claim_task(self._store, self._ledger, mine, task_id, time=utc(self._clock.now())):
             await self._ledger.accept(order.call, facts.latest.number, task_id, str(order.credits), via=via)
             log.warning("call %s: its task %s was found by the %s", order.call, task_id, via)
+
+
+def _may_be_in_doubt(names: Collection[str]) -> bool:
+    """Whether a call was sent again and has an unknown send that is not proven free, by the names of its facts."""
+    open_unknown = (
+        name for name in names if "-unknown-" in name and name.replace("-unknown-", "-refused-") not in names
+    )
+    return any("-send-" in name for name in names) and any(open_unknown)
 
 
 def _fits(task: Task, order: Order, facts: CallFacts) -> bool:
