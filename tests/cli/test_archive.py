@@ -2,11 +2,13 @@
 
 import json
 import shutil
+import signal
+import time
 from datetime import datetime
 from pathlib import Path
 
 import pytest
-from support.desk import CliRig
+from support.desk import CliRig, ended
 from support.shop import one_row
 
 
@@ -148,6 +150,54 @@ def test_a_probe_whose_second_answer_is_lost_is_held_with_its_money(desk: CliRig
     second = str(desk.charges()[1]["task_id"])
     done = desk.run("resolve", edition, held["call"], "--adopt", second, "--json")
     assert (done.returncode, answer_of(done)["held"]) == (0, [])
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_probe_that_is_ended_while_it_waits_has_said_what_may_be_charged(desk: CliRig, number: int, exit_code: int):
+    spare_the_first(desk, fault="hang", after=True)
+    process = desk.start("doctor", "--probe", "--yes")
+    deadline = time.monotonic() + 60
+    while len(desk.charges()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    done = ended(process)
+    assert done.returncode == exit_code
+    edition = str(probe_edition(desk))
+    assert (f"adloom resolve {edition}" in done.stderr) == (number == signal.SIGTERM)
+    (held,) = answer_of(desk.run("resolve", edition, "--json"))["held"]
+    assert held["credits_at_risk"] == 1.53
+    assert [one["status"] for one in answer_of(desk.run("status", "--json"))["editions"]] == ["held"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "exit_code", "held"),
+    [
+        ({"fault": "status", "status": 401}, 5, 0),
+        ({"fault": "status", "status": 402}, 5, 0),
+        ({"fault": "status", "status": 429}, 7, 0),
+        ({"fault": "status", "status": 400}, 2, 0),
+        ({"fault": "status", "status": 409, "code": "idempotency_conflict"}, 6, 1),
+    ],
+    ids=lambda value: str(value.get("status")) if isinstance(value, dict) else "",
+)
+def test_a_probe_whose_second_purchase_is_refused_ends_as_a_run_would(
+    desk: CliRig, fault: dict[str, object], exit_code: int, held: int
+):
+    spare_the_first(desk, **fault)
+    done = desk.run("doctor", "--probe", "--yes", "--json")
+    assert done.returncode == exit_code
+    assert len(desk.charges()) == 1
+    told = next(check for check in answer_of(done)["checks"] if check["name"] == "probe")
+    assert ("adloom resolve" in told["found"] + told["remedy"]) == bool(held)
+    edition = str(probe_edition(desk))
+    assert len(answer_of(desk.run("resolve", edition, "--json"))["held"]) == held
+    assert answer_of(desk.run("status", edition, "--json"))["status"] == ("held" if held else "complete")
+
+
+def test_a_probe_whose_first_purchase_is_refused_ends_as_a_run_would(desk: CliRig):
+    desk.post("script", {"route": "submit", "fault": "status", "status": 402})
+    done = desk.run("doctor", "--probe", "--yes", "--json")
+    assert (done.returncode, desk.charges()) == (5, [])
 
 
 def test_a_ledger_that_was_deleted_is_told_of_and_given_up_only_with_a_reason(desk: CliRig):

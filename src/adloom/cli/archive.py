@@ -16,8 +16,8 @@ import typer
 
 from adloom.cli.asking import agrees
 from adloom.core.check import Check
-from adloom.core.errors import InputError, OutcomeUnknown, SettingInvalid
-from adloom.core.exits import EXIT_HELD, EXIT_INCOMPLETE, EXIT_INPUT, EXIT_OK, Sent
+from adloom.core.errors import ApiError, InputError, NotSent, OutcomeUnknown, SettingInvalid
+from adloom.core.exits import EXIT_INCOMPLETE, EXIT_INPUT, EXIT_OK, Sent
 
 
 def _say(lines: list[str], answer: dict[str, Any], *, as_json: bool) -> None:
@@ -256,7 +256,7 @@ async def _probe(settings: Any, store: Any, sent: list[Sent]) -> tuple[Check, in
     """Buy one image and send its purchase again; what that showed, and the exit code."""
     from adloom.ledger.edition import Edition  # noqa: PLC0415
     from adloom.plan.assessment import Wish, assess  # noqa: PLC0415
-    from adloom.run.doctor import ProbeSource, probe_check, probe_failed  # noqa: PLC0415
+    from adloom.run.doctor import ProbeSource, exit_code_of, probe_check, probe_failed  # noqa: PLC0415
     from adloom.targets import WallClock, new_ledger  # noqa: PLC0415
     from adloom.wiring import execute  # noqa: PLC0415
 
@@ -277,20 +277,21 @@ async def _probe(settings: Any, store: Any, sent: list[Sent]) -> tuple[Check, in
     await execute(
         settings, store, await assess(store, clock, ProbeSource(), edition, wish)
     )  # a second task is kept too, and the manifest says what is not known
-    if isinstance(ended, OutcomeUnknown):
-        return probe_failed(ended.message, address, EXIT_HELD), EXIT_HELD
+    if isinstance(ended, ApiError):
+        code = exit_code_of(ended)
+        return probe_failed(ended.message, address, code), code
     return probe_check(ledger, call, settings.origin, remembers=ended), EXIT_OK
 
 
-async def _repeat(settings: Any, ledger: Any, call: str, address: str, sent: list[Sent]) -> bool | OutcomeUnknown:  # noqa: ANN401
-    """Send a purchase again: whether the API remembered it, which is recorded, or why nobody can tell."""
+async def _repeat(settings: Any, ledger: Any, call: str, address: str, sent: list[Sent]) -> bool | ApiError:  # noqa: ANN401
+    """Send a purchase again: whether the API remembered it, which is recorded, or why that is not known."""
     from adloom.edges.evolink.client import EvoLink  # noqa: PLC0415
     from adloom.ledger.capabilities import record_capability  # noqa: PLC0415
     from adloom.spend.purchase import repeat  # noqa: PLC0415
     from adloom.targets import WallClock  # noqa: PLC0415
 
     clock, first = WallClock(), ledger.facts(call).latest.task
-    sent.append(Sent(left=1, may_have_cost=1))
+    sent.append(own := Sent(left=1, may_have_cost=1))
     try:
         async with EvoLink(settings) as api:
             accepted = await repeat(ledger, api, clock, call)
@@ -300,7 +301,9 @@ async def _repeat(settings: Any, ledger: Any, call: str, address: str, sent: lis
     except asyncio.CancelledError:
         typer.echo(f"The probe may have bought twice: `adloom resolve {address}` shows it.", err=True)
         raise
-    except OutcomeUnknown as error:
+    except ApiError as error:
+        own.left -= isinstance(error, NotSent)
+        own.may_have_cost -= not isinstance(error, OutcomeUnknown)
         return error
 
 

@@ -14,8 +14,16 @@ from decimal import Decimal
 from adloom.core.campaign import Budget, Campaign, Grouping, Pace, Row
 from adloom.core.chain import Chains
 from adloom.core.check import Check
-from adloom.core.errors import AdloomError
-from adloom.core.exits import EXIT_HELD
+from adloom.core.errors import (
+    AccountStopped,
+    AdloomError,
+    ApiError,
+    ModelUnavailable,
+    NotSent,
+    OutcomeUnknown,
+    Throttled,
+)
+from adloom.core.exits import EXIT_ACCOUNT, EXIT_HELD, EXIT_INPUT, EXIT_OUTAGE
 from adloom.core.identity import explicit_identity
 from adloom.core.limits import DEFAULT_MODEL, MODELS, STRICT
 from adloom.core.origin import Origin
@@ -138,6 +146,20 @@ def probe_check(ledger: Ledger, call: str, origin: Origin, *, remembers: bool) -
         return Check("probe", works=True, found=f"a repeated key returns the first task ({cost})")
     remedy = "lost answers are resolved from the task list or held for a person"
     return Check("probe", works=True, found=f"a repeated key buys again ({cost})", remedy=remedy)
+
+
+def exit_code_of(error: ApiError) -> int:
+    """The exit code of a probe whose second purchase ended with an error."""
+    return next((code for kind, code in _EXITS if isinstance(error, kind)), EXIT_INPUT)
+
+
+_EXITS: tuple[tuple[type[ApiError], int], ...] = (
+    (OutcomeUnknown, EXIT_HELD),
+    (AccountStopped, EXIT_ACCOUNT),
+    (NotSent, EXIT_OUTAGE),
+    (Throttled, EXIT_OUTAGE),
+    (ModelUnavailable, EXIT_OUTAGE),
+)
 
 
 def probe_failed(found: str, address: str, exit_code: int) -> Check:
