@@ -5,7 +5,14 @@ import json
 import pytest
 from support.fakes import ManualClock, MemoryStore
 
-from adloom.ledger.capabilities import KEY, SCHEMA, VALID_S, read_capabilities, record_capability
+from adloom.ledger.capabilities import (
+    KEY,
+    SCHEMA,
+    VALID_S,
+    read_capabilities,
+    record_capability,
+    withdraw_capability,
+)
 from adloom.ledger.edition import utc
 
 
@@ -41,6 +48,19 @@ async def test_an_archive_without_a_record_that_is_understood_proves_nothing(
     if content is not None:
         store.objects[KEY] = content
     assert not (await read_capabilities(store)).replays_keys("mine", clock.now())
+
+
+async def test_what_speaks_against_a_proof_withdraws_it_until_the_next_probe(store: MemoryStore, clock: ManualClock):
+    for account in ("mine", "other"):
+        await record_capability(store, account, replays_keys=True, now=clock.now(), says_replayed=True)
+    await withdraw_capability(store, "mine", now=clock.now())
+    known = await read_capabilities(store)
+    assert (known.replays_keys("mine", clock.now()), known.replays_keys("other", clock.now())) == (False, True)
+    assert known.says_replayed("other")
+    assert json.loads(store.objects[KEY])["accounts"]["mine"]["withdrawn"] == utc(clock.now())
+    await record_capability(store, "mine", replays_keys=True, now=clock.now(), says_replayed=False)
+    known = await read_capabilities(store)
+    assert (known.replays_keys("mine", clock.now()), known.says_replayed("mine")) == (True, False)
 
 
 ENTRIES_TO_DOUBT = [

@@ -14,6 +14,7 @@ from support.fakes import (
     a_fact,
     a_row,
     a_world,
+    accepted,
     an_intent,
     bought,
     completed,
@@ -28,7 +29,7 @@ from adloom.core.facts import CallFacts, fold
 from adloom.core.limits import MODELS
 from adloom.core.planned import Variant
 from adloom.core.task import ListedTask, Task, TaskState
-from adloom.ledger.capabilities import Capabilities, record_capability
+from adloom.ledger.capabilities import Capabilities, read_capabilities, record_capability
 from adloom.ledger.edition import to_json, utc
 from adloom.plan.planner import Planner
 from adloom.spend.held import RELEASE_AFTER_S
@@ -289,3 +290,25 @@ def test_a_key_is_sent_again_for_half_a_day_and_less_and_less_often(age_s, sends
 def test_nobody_calls_a_purchase_free_before_a_late_answer_could_have_come():
     """Queues and proxies outlive both ends by a quarter of an hour; what arrives then is bought."""
     assert RELEASE_AFTER_S == LATE_S == 15 * 60
+
+
+@pytest.mark.parametrize(
+    ("says_replayed", "replayed", "posts"), [(True, False, 3), (True, True, 4), (False, False, 4), (None, False, 4)]
+)
+async def test_a_resend_that_is_answered_otherwise_than_the_probes_withdraws_the_proof(
+    says_replayed, replayed, posts, caplog
+):
+    """Two answers are lost. Once one resend was no replay, the other purchase is not sent again, now or later."""
+    clock, store = ManualClock(), MemoryStore()
+    api = ScriptedApi(clock)
+    await record_capability(store, api.account, replays_keys=True, now=clock.now(), says_replayed=says_replayed)
+    lost = OutcomeUnknown("the answer was lost")
+    api.answers = [answer for row in "ab" for answer in (lost, replace(accepted(f"task-{row}"), replayed=replayed))]
+    source = FakeSource([a_row("a"), a_row("b")])
+    world = a_world(store, clock, api)
+    is_proven = posts == 4
+    assert (await run_all(world, await look_at(world, source))).exit_code == (0 if is_proven else 6)
+    assert ("is no replay" in caplog.text) is not is_proven
+    assert (await read_capabilities(store)).replays_keys(api.account, clock.now()) is is_proven
+    await run_all(world, await look_at(world, source))
+    assert len(api.posts) == posts

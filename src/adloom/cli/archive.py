@@ -296,7 +296,13 @@ async def _repeat(settings: Any, ledger: Any, call: str, address: str, sent: lis
         async with EvoLink(settings) as api:
             accepted = await repeat(ledger, api, clock, call)
             remembers = bool(accepted.task_id == first)
-            await record_capability(ledger.store, api.account, replays_keys=remembers, now=clock.now())
+            await record_capability(
+                ledger.store,
+                api.account,
+                replays_keys=remembers,
+                now=clock.now(),
+                says_replayed=accepted.replayed if remembers else None,
+            )
             return remembers
     except asyncio.CancelledError:
         typer.echo(f"The probe may have bought twice: `adloom resolve {address}` shows it.", err=True)

@@ -2,7 +2,7 @@
 
 ``doctor --probe`` writes it.
 An entry counts for 30 days and for its own account; without one, or with one that cannot be understood, the pessimistic
-answer holds.
+answer holds. It is withdrawn as soon as a key that was sent again is answered otherwise than the probe's.
 """
 
 from __future__ import annotations
@@ -37,6 +37,14 @@ class Capabilities:
             return False
         return 0 <= now - datetime.fromisoformat(entry["probed"]).timestamp() <= VALID_S
 
+    def says_replayed(self, account: str) -> bool:
+        """Whether the probe's replay said of itself that it was one. Entries of former versions do not tell."""
+        return self.accounts.get(account, {}).get("says_replayed") is True
+
+    def without(self, account: str) -> Capabilities:
+        """The same with nothing proven for an account."""
+        return Capabilities({known: entry for known, entry in self.accounts.items() if known != account})
+
 
 async def read_capabilities(store: Store) -> Capabilities:
     """What the archive knows. What this version does not understand proves nothing, and a warning says so."""
@@ -46,11 +54,23 @@ async def read_capabilities(store: Store) -> Capabilities:
     return known
 
 
-async def record_capability(store: Store, account: str, *, replays_keys: bool, now: float) -> None:
-    """Write down what a probe has shown for an account."""
+async def record_capability(
+    store: Store, account: str, *, replays_keys: bool, now: float, says_replayed: bool | None = None
+) -> None:
+    """Write down what a probe has shown for an account; ``says_replayed`` is None where it did not look."""
+    told = {} if says_replayed is None else {"says_replayed": says_replayed}
+    await _put(store, account, {"replays_keys": replays_keys, "probed": utc(now), **told})
+
+
+async def withdraw_capability(store: Store, account: str, *, now: float) -> None:
+    """Write down that the API does not remember keys after all, until a probe shows that it does."""
+    entry = (await _read(store))[0].accounts.get(account, {"probed": utc(now)})
+    await _put(store, account, {**entry, "replays_keys": False, "withdrawn": utc(now)})
+
+
+async def _put(store: Store, account: str, entry: Mapping[str, Any]) -> None:
     known, _ = await _read(store)
-    accounts = {**known.accounts, account: {"replays_keys": replays_keys, "probed": utc(now)}}
-    await store.replace(KEY, to_json({"schema": SCHEMA, "accounts": accounts}))
+    await store.replace(KEY, to_json({"schema": SCHEMA, "accounts": {**known.accounts, account: entry}}))
 
 
 async def _read(store: Store) -> tuple[Capabilities, list[str]]:

@@ -6,7 +6,8 @@ From its first unknown purchase on, a run sends one purchase at a time, and trie
    that task (``ADLOOM_CALLBACK_SECRET`` and the campaign's ``callback_url``);
 2. the same key and the same bytes again, only where ``doctor --probe`` has proven that the API then answers with the
    first task (``capabilities.json`` at the archive's root, for this account, at most 30 days old), and only within 12 h
-   of the first send: half of the shortest retention that such keys usually have;
+   of the first send: half of the shortest retention that such keys usually have. An answer that does not look like the
+   probe's replay withdraws the proof;
 3. the account's task list by elimination, only for a key that nobody else uses (``ADLOOM_DEDICATED_KEY=1``): one
    unclaimed task and one unanswered purchase in the window belong together; anything else proves nothing.
 
@@ -19,7 +20,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Self
 
@@ -31,7 +32,7 @@ from adloom.core.limits import MODELS
 from adloom.core.order import Order
 from adloom.core.task import ListedTask, Task
 from adloom.guards.gate import Gate
-from adloom.ledger.capabilities import Capabilities
+from adloom.ledger.capabilities import Capabilities, withdraw_capability
 from adloom.ledger.claims import claim_task, claimant, claims_of, is_claimed_for
 from adloom.ledger.edition import Edition, from_json, utc
 from adloom.ledger.index import open_editions
@@ -239,13 +240,30 @@ class UnknownPurchases:
             facts = self._ledger.facts(order.call)
         may_resend = self._sources.may_resend(facts, self._api.account, self._clock.now())
         if facts.stage is Stage.UNKNOWN and may_resend and not order.is_stray:  # it may be the first to arrive
-            await self._sender.resend(order)
+            await self._resend(order)
             facts = self._ledger.facts(order.call)
             self._seen_unknown |= facts.stage is Stage.UNKNOWN
         if facts.stage is Stage.UNKNOWN and self._sources.dedicated_key:
             await self._eliminate(order, facts)
             facts = self._ledger.facts(order.call)
         return facts.stage is not Stage.UNKNOWN
+
+    async def _resend(self, order: Order) -> None:
+        """Send a purchase again under its key. If that is no replay, where the probe's was one, nothing is proven."""
+        account = self._api.account
+        await self._sender.resend(order)
+        accepted = self._ledger.facts(order.call).latest.accepted
+        is_replay = accepted is None or accepted.replayed or bool(accepted.via)
+        if is_replay or not self._sources.capabilities.says_replayed(account):
+            return
+        log.error(
+            "call %s was sent again under its key, and the answer is no replay: the first request never arrived, or "
+            "the API has forgotten the key and made it twice. Compare its tasks in EvoLink's console. Keys are not "
+            "sent again until `adloom doctor --probe` shows that the API remembers them",
+            order.call,
+        )
+        self._sources = replace(self._sources, capabilities=self._sources.capabilities.without(account))
+        await withdraw_capability(self._store, account, now=self._clock.now())
 
     async def _heed_callbacks(self, order: Order, facts: CallFacts) -> None:
         """Adopt the task that a callback named, if the API knows it as one of this call's and no other attempt has it.
