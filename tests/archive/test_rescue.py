@@ -87,6 +87,13 @@ async def test_the_images_of_a_second_task_are_kept_as_extras(harbour):
     assert money_of(harbour.ledger.facts("c-1")).charged == PRICE * 2
 
 
+@pytest.mark.parametrize(("told", "charged"), [(None, PRICE * 2), (PRICE, PRICE)])
+async def test_a_second_task_costs_what_it_tells_or_else_what_the_plan_said(harbour, told, charged):
+    harbour.api.state_of = lambda task: completed(task, *LINKS, credits_used=told)
+    await harbour.rescue()
+    assert money_of(harbour.ledger.facts("c-1")).charged == charged
+
+
 @pytest.mark.parametrize("content", [LinkExpired("403"), PAGE], ids=["refused", "page"])
 async def test_a_young_link_of_a_second_task_is_tried_again_and_then_left_for_a_later_run(harbour, content):
     harbour.api.contents[LINKS[1]] = [content] * 10

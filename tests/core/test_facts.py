@@ -468,3 +468,9 @@ def test_the_part_of_a_charge_for_which_a_task_has_shown_nothing_is_at_risk(link
         "a1-completed": a_fact(task="t", links=shown, reported=links, credits="3.06", billed=billed, final=False),
     }
     assert money_of(fold("c", facts)) == Money(charged=Decimal("3.06"), at_risk=Decimal(at_risk))
+
+
+def test_a_purchase_that_was_withdrawn_by_no_plan_names_none():
+    withdrawn = {"a1-intent": a_fact(outcome="withdrawn", reason="stopped")}
+    assert fold("c-1", withdrawn).withdrawn_by == 0
+    assert fold("c-1", {"a1-intent": a_fact(outcome="withdrawn", reason="", revision=3)}).withdrawn_by == 3

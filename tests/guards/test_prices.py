@@ -136,3 +136,18 @@ async def test_when_the_first_purchase_fails_the_next_one_goes_alone(answers):
     at = [post.at for post in api.posts]
     assert len(set(at[: answers + 2])) == answers + 2
     assert len(set(at[answers + 1 :])) == 2
+
+
+@pytest.mark.parametrize("charge", [PRICE * 4, PRICE * 2])
+async def test_a_bill_for_what_was_asked_and_one_for_what_was_made_tell_the_same_price(charge):
+    """Nothing was reserved; the first task makes two of its four images."""
+    clock = ManualClock()
+    api = Billing(clock, [])
+    api.reserved_per_image = None
+    few, rest = ("https://r.example/1", "https://r.example/2"), ("https://r.example/3", "https://r.example/4")
+    tasks = {"task-001": Task("task-001", TaskState.COMPLETED, few, charge, word="completed")}
+    api.state_of = lambda task: tasks.get(task, Task(task, TaskState.COMPLETED, rest, PRICE * 2, word="completed"))
+    world = a_world(MemoryStore(), clock, api)
+    result = await run_all(world, await look_at(world, FakeSource([a_row(variants=4)], budget=Budget(images=100))))
+    assert [stop for stop in result.stops if stop.reason is StopReason.PRICE] == []
+    assert (result.exit_code, len(api.posts)) == (0, 2)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from support.fakes import PRICE, a_row, few, references, rows
 
 from adloom.core.campaign import Grouping
+from adloom.core.decision import Decision, Verdict
 from adloom.core.delivery import Wanted
 from adloom.core.errors import SettingInvalid
 from adloom.core.limits import IMAGES_PER_CALL, REFERENCES_AND_IMAGES
@@ -276,3 +277,13 @@ def test_what_is_delivered_counts_each_channel_and_each_kind_of_master_once():
     assert (len(saving.channels), len(saving.masters)) == (2, 1)
     assert (saving.images, saving.images_one_each) == (4, 6)
     assert (saving.credits, saving.credits_one_each) == (4 * PRICE, 6 * PRICE)
+
+
+def test_only_a_rejected_image_gets_a_next_take():
+    row = a_row(variants=2)
+    first, second = _keys(_plan([row])[0])
+    decided = {first: Decision(first, Verdict.REJECTED), second: Decision(second, Verdict.APPROVED)}
+    planner = Planner(_bought([first, second]), {}, frozenset({Verdict.REJECTED}), decisions=decided)
+    (planned,) = planner.plan([row])
+    assert [(variant.number, variant.take) for call in planned.calls for variant in call.variants] == [(1, 2)]
+    assert [(variant.number, variant.take) for variant in planned.variants] == [(1, 2), (2, 1)]

@@ -106,10 +106,10 @@ class Planner:
 
     ``known`` holds the outcome of every variant that was ever asked for, by key, and ``decisions`` the current
     decisions about them. ``only`` are the outcomes, or the decision, that are wanted once more, as the next take, of
-    the rows that ``picker`` takes. A take is no longer wanted once the next one has been requested. ``totals`` is the
-    whole plan; ``asked`` is the part that was asked for: the picked rows, with new takes alone where there is an
-    ``only``. Both are complete once ``plan`` was read to its end. With ``asked_only`` the planned rows have no other
-    calls than those asked for.
+    the rows that ``picker`` takes. A take is no longer wanted once the next one has been requested, unless its failed
+    task was completed after all before the next one was bought. ``totals`` is the whole plan; ``asked`` is the part
+    that was asked for: the picked rows, with new takes alone where there is an ``only``. Both are complete once ``plan``
+    was read to its end. With ``asked_only`` the planned rows have no other calls than those asked for.
     """
 
     known: Mapping[str, Outcome]
