@@ -108,8 +108,8 @@ class Planner:
     decisions about them. ``only`` are the outcomes, or the decision, that are wanted once more, as the next take, of
     the rows that ``picker`` takes. A take is no longer wanted once the next one has been requested, unless its failed
     task was completed after all before the next one was bought. ``totals`` is the whole plan; ``asked`` is the part
-    that was asked for: the picked rows, with new takes alone where there is an ``only``. Both are complete once ``plan``
-    was read to its end. With ``asked_only`` the planned rows have no other calls than those asked for.
+    that was asked for: the picked rows, with new takes alone where there is an ``only``. Both are complete once
+    ``plan`` was read to its end. With ``asked_only`` the planned rows have no other calls than those asked for.
     """
 
     known: Mapping[str, Outcome]
