@@ -212,6 +212,14 @@ def test_all_problems_of_all_files_come_in_one_report(tmp_path):
     ]
 
 
+def test_a_wrong_size_does_not_hide_a_wrong_quality(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("campaign: a\njobs:\n  - {id: a, prompt: x, size: '17:99', quality: 2k}\n")
+    size, quality = problems(path)
+    assert 'the size "17:99" is not known' in size
+    assert 'the quality "2k" is not known, did you mean "2K"?' in quality
+
+
 def test_a_broken_head_cannot_be_used_and_says_everything(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text("campaign: a\nbudget: {usd: x}\njobs:\n  - {id: a, prompt: x, size: 1:7}\n")

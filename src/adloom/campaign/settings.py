@@ -155,8 +155,12 @@ class SettingsReader:
         rest = making.priority, making.options, len(making.references)
         models = [name for name in _listed(settings["model"]) if _model_is_known(name, faults)]
         sizes = [size for size in _listed(settings["size"]) if self._size_is_legal(size, faults)]
+        qualities = _listed(settings["quality"])
+        if not (sizes and models):  # then no combination tells of a wrong quality
+            for quality in filter(None, qualities):
+                _word("quality", quality, tuple(sorted(_QUALITIES)), faults)
         formats: dict[tuple[str, str, str], OutputFormat] = {}
-        for size, quality, model in itertools.product(sizes, _listed(settings["quality"]), models):
+        for size, quality, model in itertools.product(sizes, qualities, models):
             wrong = tuple(_as_fault(each, quality) for each in unsupported(MODELS[model], size, quality, *rest))
             wrong = wrong or tuple(self._misfits_of_fallback(model, size, quality, making))
             used = "" if _PIXELS.fullmatch(size) and not wrong else quality or MODELS[model].default_quality
