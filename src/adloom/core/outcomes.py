@@ -301,8 +301,9 @@ def _unseen(facts: CallFacts, index: int, asked: int, *, goes_on: bool) -> tuple
     shown, paid = len(attempt.links), attempt.images_paid
     if facts.stage is Stage.UNSHOWN:
         status = Status.HELD if attempt.stuck else Status.OPEN
-        made = f"{paid} images are billed" if paid > shown else "it does not tell its charge"
-        return status, f"task {attempt.task} is completed and shows {shown} of {asked} images, {made}: it is read again"
+        made = f"{paid} images are billed" if paid > shown else "its charge is not known"
+        found = f"task {attempt.task} is completed and shows {shown} of {asked} images"
+        return status, f"{found}; {made}, so it is read again"
     if index < paid:
         return (
             Status.FAILED,
