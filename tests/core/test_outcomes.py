@@ -297,7 +297,7 @@ def test_what_a_completed_task_has_not_shown_is_open_then_held_and_nobody_may_as
     assert missing(call) is None
     assert _statuses(call) == ["archived", "open", status, status]
     assert all(outcome.covered for outcome in outcomes([call]).values())
-    assert "shows 2 of 4 images, 3 images are billed" in outcomes([call])["k4"].reason
+    assert "shows 2 of 4 images; 3 images are billed" in outcomes([call])["k4"].reason
 
 
 def test_what_was_billed_and_never_shown_has_failed_and_only_what_was_not_made_is_asked_for():
