@@ -518,40 +518,6 @@ def a_dead_runs_asset_is_taken_for_any_task(put: Put) -> None:
     put(archiver.Archiver, "__init__", init)
 
 
-@plant("I3")
-def a_purchase_leaves_when_it_is_decided(put: Put) -> None:
-    @classmethod  # type: ignore[misc]
-    def of(cls: type[unknown.SendTimes], facts: CallFacts) -> unknown.SendTimes:
-        intent = facts.latest.intent
-        assert intent is not None
-        times = intent.unix_s, facts.latest.last_sent_s
-        return cls(min(times), max(times))
-
-    put(unknown.SendTimes, "of", of)
-
-
-@plant("I17")
-def a_charge_is_read_when_its_images_are_fetched(put: Put) -> None:
-    put(fulfilment.Fulfilment, "_fetch", lambda self, call: self._steps.archiver.archive(call))
-
-
-@plant("I16")
-def a_charge_that_is_not_told_opens_the_way(put: Put) -> None:
-    original = prices.PriceWatch._read_only_charge
-
-    def read(self: Any, intent: Any, *charge: Any, told: bool, is_news: bool) -> None:
-        if is_news and not told:
-            self._window(intent.kind[:2]).open()
-        original(self, intent, *charge, told=told, is_news=is_news)
-
-    put(prices.PriceWatch, "_read_only_charge", read)
-
-
-@plant("I6")
-def what_is_owed_is_counted_when_all_else_is_fetched(put: Put) -> None:
-    put(assessment, "shortfall", outcomes_module.missing)
-
-
 @plant("I1")
 def a_plan_follows_any_other(put: Put) -> None:
     class Everything(int):

@@ -102,7 +102,7 @@ def test_every_story_of_the_simulation_is_one_that_the_model_allows(
 
     monkeypatch.setattr(World, "put", hear_and_put)
     with quiet():
-        for seed in Random(1).sample(SHORT, 20):
+        for seed in Random(2).sample(SHORT, 20):
             told.attempts.clear()
             assert not play(seed).problems
     assert told.steps - allowed == set()
