@@ -24,12 +24,10 @@ def test_every_change_is_one_and_leaves_a_program(file: str):
 
 
 def test_a_changed_constant_meets_the_tests_that_execute_lines_which_name_it():
-    tenfold = next(
-        each for each in mutants.mutants_of("spend/unknown.py") if each.before == "15" and each.text == "150"
-    )
+    tenfold = next(each for each in mutants.mutants_of("spend/unknown.py") if each.before == "5" and each.text == "50")
     lines = mutants.lines_of(tenfold)
     text = (mutants.SOURCES / "spend/unknown.py").read_text().splitlines()
-    assert any("RESEND_GAP_S *" in text[number - 1] for number in lines["spend/unknown.py"])
+    assert any("RESEND_GAP_INTERVALS *" in text[number - 1] for number in lines["spend/unknown.py"])
 
 
 def test_tests_of_the_files_name_come_first_then_the_quickest_as_far_as_time_reaches():

@@ -143,6 +143,7 @@ class Run:
                 capabilities,
                 world.dedicated_key and not assessment.lack,  # the task may be that of a purchase which is not known
                 hears_callbacks=self._hears_callbacks,
+                interval_s=world.poll_interval_s,
             ),
             calls=reserved.revision.calls,
         )

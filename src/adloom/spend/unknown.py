@@ -38,13 +38,13 @@ from adloom.ledger.edition import Edition, from_json, utc
 from adloom.ledger.index import open_editions
 from adloom.ledger.ledger import NOT_CALLS, Ledger
 from adloom.spend.purchase import Sender
-from adloom.world import World
+from adloom.world import DEFAULT_INTERVAL_S, World
 
 log = logging.getLogger(__name__)
 
 RESEND_WITHIN_S = 12 * 3600
-RESEND_GAP_S = 15
-"""A key that was sent again without an answer rests so long before the next time, then twice as long each time …"""
+RESEND_GAP_INTERVALS = 5
+"""A key that was sent again without an answer rests so long (15 s) before the next time, then twice as long each …"""
 LONGEST_GAP_S = 3600
 """… up to this: an outage of hours must not use up the hours for which the API knows the key."""
 WINDOW_S = 120
@@ -105,6 +105,7 @@ class EvidenceSources:
     capabilities: Capabilities
     dedicated_key: bool
     hears_callbacks: bool = False
+    interval_s: float = DEFAULT_INTERVAL_S
 
     def any_for(self, facts: CallFacts, account: str, now: float) -> bool:
         return self.dedicated_key or self.hears_callbacks or self.is_key_known(facts, account, now)
@@ -112,7 +113,8 @@ class EvidenceSources:
     def may_resend(self, facts: CallFacts, account: str, now: float) -> bool:
         """Whether the same key may be sent again for an unknown call now."""
         again, since_s = facts.latest.sends - 1, now - facts.latest.last_sent_s
-        is_due = not again or since_s >= min(RESEND_GAP_S * 2 ** (again - 1), LONGEST_GAP_S)
+        gap_s = RESEND_GAP_INTERVALS * self.interval_s
+        is_due = not again or since_s >= min(gap_s * 2 ** (again - 1), LONGEST_GAP_S)
         return is_due and self.is_key_known(facts, account, now)
 
     def is_key_known(self, facts: CallFacts, account: str, now: float) -> bool:
