@@ -14,16 +14,6 @@ from adloom.spend.held import RELEASE_AFTER_S, adopt, held_calls, release
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
-
-
-@pytest.fixture
 def api(clock: ManualClock) -> ScriptedApi:
     return ScriptedApi(clock)
 

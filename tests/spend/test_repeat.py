@@ -39,16 +39,6 @@ CALL = "c-1"
 LOST = OutcomeUnknown("the answer was lost")
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
-
-
 class Listing(ScriptedApi):
     """An API that shows one task, which was made just now."""
 

@@ -7,6 +7,7 @@ import pytest
 from support.fakes import (
     EDITION,
     MODEL,
+    PRICE,
     FakeSource,
     ManualClock,
     MemoryStore,
@@ -312,3 +313,25 @@ async def test_a_resend_that_is_answered_otherwise_than_the_probes_withdraws_the
     assert (await read_capabilities(store)).replays_keys(api.account, clock.now()) is is_proven
     await run_all(world, await look_at(world, source))
     assert len(api.posts) == posts
+
+
+class AnsweredLate(MemoryStore):
+    """A store in which a run that was paused records its answer as soon as another one decides to send again."""
+
+    async def create(self, key, content, **how):
+        is_new = await super().create(key, content, **how)
+        if key.endswith("/a1-send-2.json"):
+            answer = a_fact(task="task-late", credits=str(PRICE), credits_told=True, writer="paused")
+            self.objects[key.replace("a1-send-2", "a1-accepted.task-late")] = to_json(answer)
+        return is_new
+
+
+async def test_an_answer_that_another_run_had_is_no_word_about_keys():
+    clock, store = ManualClock(), AnsweredLate()
+    api = ScriptedApi(clock)
+    await record_capability(store, api.account, replays_keys=True, now=clock.now(), says_replayed=True)
+    api.answers = [OutcomeUnknown("the answer was lost")]
+    world = a_world(store, clock, api)
+    assert (await run_all(world, await look_at(world, FakeSource([a_row()])))).exit_code == 0
+    assert len(api.posts) == 1
+    assert (await read_capabilities(store)).replays_keys(api.account, clock.now())

@@ -73,9 +73,8 @@ class Archiver:
         images = [image for image in found if image is not None]
         recorded = await self._record(call, images, siblings)
         missing = [index for (index, _), image in zip(links, found, strict=True) if image is None]
-        paid = [
-            index for index in missing if index < facts.latest.asked
-        ]  # a link too many may lead to an image that is there
+        # a link too many may lead to an image that is there
+        paid = [index for index in missing if index < facts.latest.asked]
         known = sum(siblings.is_bad(index) for index in paid)
         self._backlog.leave_for_later(len(images) - recorded + len(paid), known=known)
         if await self._note_others(call, reading.shown):

@@ -313,9 +313,8 @@ async def repeat(ledger: Ledger, api: ImageApi, clock: Clock, call: str) -> Acce
     await ledger.decide(call, f"a{attempt.number}-send-{send}", {"outcome": Decided.BOUGHT, "probe": True})
     unknown = {"reason": "the probe sent it again, and no answer to that is recorded", "conflict": False}
     await ledger.note(call, f"a{attempt.number}-unknown-{send}", unknown)
-    await Opening(
-        ledger.store, ledger.edition, OLDER, clock
-    ).ensure()  # a probe has no heartbeat, as older runs had none
+    opening = Opening(ledger.store, ledger.edition, OLDER, clock)  # a probe has no heartbeat, as older runs had none
+    await opening.ensure()
     try:
         accepted = await api.submit(intent.body.encode(), intent.idempotency_key)
     except OutcomeUnknown:

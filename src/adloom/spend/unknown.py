@@ -255,8 +255,9 @@ class UnknownPurchases:
         account = self._api.account
         await self._sender.resend(order)
         accepted = self._ledger.facts(order.call).latest.accepted
-        is_replay = accepted is None or accepted.replayed or bool(accepted.via)
-        if is_replay or not self._sources.capabilities.says_replayed(account):
+        if accepted is None or accepted.via or accepted.writer != self._ledger.writer:  # not the answer to this
+            return
+        if accepted.replayed or not self._sources.capabilities.says_replayed(account):
             return
         log.error(
             "call %s was sent again under its key, and the answer is no replay: the first request never arrived, or "
