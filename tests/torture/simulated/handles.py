@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
 
 from support.fakes import spooled, whole
-from torture.simulated.api_tasks import EPOCH, LINK, LINKS_LIVE_S, MODEL, TOKEN, WRITTEN_ONCE
+from torture.simulated.api_tasks import EPOCH, LINK, LINKS_LIVE_S, MODEL, TOKEN, WRITTEN_ONCE, Made
 from torture.simulated.world import Process, anonymous
 
 from adloom.core.errors import (
     AccountStopped,
+    DownloadError,
     DownloadFailed,
     LinkExpired,
     NotSent,
@@ -244,11 +245,20 @@ class SimApi:
 
     async def download(self, url: str) -> Download:
         await self._process.enter("download")
-        world = self._world
         match = LINK.fullmatch(url)
         assert match
-        made, index, generation = world.tasks[match[1]], int(match[2] or match[5]), int(match[3])
-        world.note_download(self._process, made, index)
+        made, index, generation = self._world.tasks[match[1]], int(match[2] or match[5]), int(match[3])
+        try:
+            download = await self._bytes(made, index, generation)
+        except DownloadError:
+            self._world.note_nothing_came(self._process, made, index)
+            raise
+        if download.content != made.images[index]:
+            self._world.note_nothing_came(self._process, made, index)
+        return download
+
+    async def _bytes(self, made: Made, index: int, generation: int) -> Download:
+        world = self._world
         if world.loop.time() > made.ends + LINKS_LIVE_S * (generation + 1):
             world.note("link expired")
             raise LinkExpired("404")

@@ -358,7 +358,7 @@ class World:
             return "page"
         return ""
 
-    def note_download(self, process: Process, made: Made, index: int) -> None:
+    def note_nothing_came(self, process: Process, made: Made, index: int) -> None:
         """What does not come is not asked for again and again without a wait."""
         times = self.downloads.setdefault((process.name, f"{made.id}/{index}"), [])
         times.append(self.loop.time())
