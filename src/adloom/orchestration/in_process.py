@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -144,7 +144,8 @@ async def _reach_server() -> bool:
         sys.stderr.write("Starting Prefect's embedded server, which takes 5 to 15 s (--direct runs without).\n")
         sys.stderr.flush()
         _guard_embedded_server()
-    error = await asyncio.to_thread(_ask_server, embedded=url is None)
+    error: Exception | None = await _start_own_server() if url is None else None
+    error = error or await asyncio.to_thread(lambda: asyncio.run(_healthcheck()))
     if error is not None:
         where = f"the Prefect server at {_without_user(url)}" if url else "Prefect's embedded server"
         if isinstance(error, httpx.HTTPStatusError):
@@ -171,30 +172,39 @@ def _guard_embedded_server() -> None:
     refresh_global_settings_context()
 
 
-def _ask_server(*, embedded: bool) -> Exception | None:
-    """What keeps the server from answering; None when it answers.
-
-    An embedded server that this starts inherits the signal mask of this thread, so that Ctrl-C on a terminal, which
-    goes to all processes there, does not end it while the run drains.
-    """
+async def _start_own_server() -> EmbeddedServerFailed | None:
+    """Start the embedded server and make it the one that Prefect's client uses; why it did not start."""
     from prefect.context import refresh_global_settings_context  # noqa: PLC0415 - after the settings
     from prefect.settings import get_current_settings  # noqa: PLC0415
 
+    current = get_current_settings()
+    lay_out_first_database(current)
+    given = current.to_environment_variables(exclude_unset=True)
+    starting = asyncio.create_task(
+        asyncio.to_thread(_start_undisturbed, given, current.server.ephemeral.startup_timeout_seconds)
+    )
+    await asyncio.sleep(0)
+    import adloom.orchestration.purchase  # noqa: F401, PLC0415 - takes 0.7 s, while the server starts
+
+    try:
+        os.environ["PREFECT_API_URL"] = await starting
+    except EmbeddedServerFailed as error:
+        return error
+    refresh_global_settings_context()
+    return None
+
+
+def _start_undisturbed(settings: Mapping[str, str], within_s: float) -> str:
+    """Start the server with this thread's signal mask, which Ctrl-C does not pass.
+
+    On a terminal it goes to all processes there, and the server has to last while the run drains.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    if embedded:
-        current = get_current_settings()
-        lay_out_first_database(current)
-        given = current.to_environment_variables(exclude_unset=True)
-        try:
-            within_s = current.server.ephemeral.startup_timeout_seconds
-            os.environ["PREFECT_API_URL"] = start_embedded_server(given, within_s)
-        except EmbeddedServerFailed as error:
-            return error
-        refresh_global_settings_context()
-    return asyncio.run(_healthcheck())
+    return start_embedded_server(settings, within_s)
 
 
 async def _healthcheck() -> Exception | None:
+    """What keeps the server from answering; None when it answers."""
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - after the settings
 
     from adloom.orchestration.artifacts import PREFECT_FAULTS  # noqa: PLC0415
