@@ -1,7 +1,7 @@
 import pytest
 
 from adloom.core.records import RefusalKind
-from adloom.core.triage import MODERATION_CODES, TRANSIENT_CODES, failed_task
+from adloom.core.triage import MODERATION_CODES, TRANSIENT_CODES, failed_task, is_slow_reference
 
 
 @pytest.mark.parametrize("code", sorted(TRANSIENT_CODES))
@@ -27,6 +27,27 @@ def test_refused_content_is_never_sent_again(code):
 def test_every_other_failure_is_final(code):
     assert failed_task(code, 1).final
     assert failed_task(code, 1).kind is RefusalKind.TASK
+
+
+def test_a_reference_that_was_not_fetched_in_time_is_tried_once_more():
+    told = "Timeout while downloading url"
+    assert [failed_task("image_processing_error", attempts, told).final for attempts in (1, 2)] == [False, True]
+    assert failed_task("content_policy_violation", 1, told).final
+
+
+@pytest.mark.parametrize(
+    ("message", "is_slow"),
+    [
+        ("Error: Timeout while downloading url https://a.example/1.png", True),
+        ("timed out fetching the image", True),
+        ("the download of image 1 timed out", True),
+        ("failed to download the image: 403", False),
+        ("the request timed out", False),
+        ("", False),
+    ],
+)
+def test_only_words_about_time_and_a_download_mean_a_slow_reference(message, is_slow):
+    assert is_slow_reference(message) is is_slow
 
 
 def test_no_code_is_both_moderation_and_transient():

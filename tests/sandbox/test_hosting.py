@@ -60,6 +60,18 @@ async def test_foreign_references_are_fine_and_never_fetched_and_internal_ones_c
     assert (await visitor.result(image_urls=["http://192.168.1.1/1.png"]))["status"] == "completed"
 
 
+async def test_references_may_be_too_slow_a_number_of_times_at_submit_or_in_the_task(visit):
+    visitor = await visit(slow_references=1)
+    fields = {"image_urls": ["https://a.example/1.png"]}
+    assert (await visitor.result())["status"] == "completed"
+    assert "Timeout" in (await visitor.result(**fields))["error"]["message"]
+    assert (await visitor.result(**fields))["status"] == "completed"
+    visitor.sandbox.change(reference_check="submit", slow_references=2)
+    answer = await visitor.post(**fields)
+    assert (answer.status_code, "Timeout" in answer.json()["error"]["message"]) == (400, True)
+    assert (await visitor.post(**fields)).status_code == 200
+
+
 async def test_a_key_sent_to_a_hosted_file_is_a_violation(visit):
     visitor = await visit()
     url = (await upload(visitor, a_picture())).json()["data"]["file_url"]

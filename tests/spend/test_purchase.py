@@ -31,6 +31,7 @@ from adloom.core.errors import (
     ModerationRefused,
     NotSent,
     OutcomeUnknown,
+    ReferenceTooSlow,
     RequestRefused,
     StoreUnavailable,
     Throttled,
@@ -520,6 +521,22 @@ async def test_a_refused_request_is_settled_as_free_and_the_others_go_on(till, e
     assert (refused["status"], refused["code"], refused["request_id"], refused["reason"]) == (
         400, "invalid_parameters", "r-1", "no",
     )  # fmt: skip
+
+
+SLOW = ReferenceTooSlow("Timeout while downloading url", status=400)
+
+
+async def test_a_reference_that_was_too_slow_in_one_run_is_tried_once_more_by_the_next(till, shared):
+    order = an_order()
+    till.api.answers = [SLOW, Crash()]
+    with pytest.raises(Crash):
+        await till.buy(order)
+    del till.store.objects[EDITION.key(f"ledger/{order.call}/a2-intent.json")]  # as if it had died while it waited
+    later = await SpendRig(**shared, writer="run-b").open()
+    assert (later.stage(order), later.reserved()) == (Stage.UNBOUGHT, 0)
+    later.api.answers = [SLOW, SLOW]
+    await later.buy(order)
+    assert (later.stage(order), later.stops, len(later.api.posts)) == (Stage.REFUSED, [], 3)
 
 
 GONE = ModelUnavailable("the model is gone", status=404, remedy="later")

@@ -190,6 +190,26 @@ async def test_a_file_that_the_service_does_not_take_ends_the_rows_with_it_and_n
     assert filed.bought() == 6
 
 
+@pytest.mark.parametrize("found_at", ["submit", "task"])
+async def test_a_reference_that_is_not_fetched_in_time_is_tried_once_more_and_then_refused(
+    filed: SandboxRig, found_at: str
+):
+    mug = "  - {id: mug, prompt: a mug, references: [bottle.png]}\n"
+    filed.write(campaign_text(mug))
+    filed.sandbox.change(reference_check=found_at, slow_references=1)
+    assert (await filed.run()).exit_code == 0
+    assert (filed.bought(), posts(filed)) == (1, 2)
+    filed.sandbox.change(slow_references=9)
+    filed.write(campaign_text(mug + "  - {id: cup, prompt: a cup, references: [bottle.png]}\n"))
+    assert (await filed.run()).exit_code == 3
+    assert posts(filed) == 4
+    (line,) = [line for line in filed.lines() if line["job"] == "cup"]
+    assert line["status"] == {"submit": "refused", "task": "failed"}[found_at]
+    assert "Timeout while downloading url" in line["reason"]
+    assert (await filed.run()).exit_code == 3
+    assert posts(filed) == 4
+
+
 async def test_a_run_that_dies_before_it_has_recorded_a_refusal_leaves_a_purchase_that_nobody_sends(
     filed: SandboxRig, monkeypatch: pytest.MonkeyPatch
 ):

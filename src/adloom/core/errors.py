@@ -11,6 +11,7 @@ AdloomError                      everything adloom raises on purpose and shows t
 │   ├── RequestRefused           intact 4xx: free, final for this call; other calls go on
 │   │   ├── ModerationRefused    the content was refused: never sent again unchanged
 │   │   ├── ModelUnavailable     the model is unavailable: use another one, or try later
+│   │   ├── ReferenceTooSlow     a reference was not fetched in time: once more may do
 │   │   └── FileRefused          the file service will not take a reference file: rows without it go on
 │   ├── AccountStopped           401, 402, 403: free, and every further purchase would end the same (exit 5)
 │   ├── OutcomeUnknown           may have been accepted: money may have left, never send again
@@ -144,6 +145,10 @@ class ModerationRefused(RequestRefused):
 
 class ModelUnavailable(RequestRefused):
     """The API says that it does not have the model, or not now."""
+
+
+class ReferenceTooSlow(RequestRefused):
+    """The provider did not get a reference in time: the same request may go well once more."""
 
 
 class FileRefused(RequestRefused):

@@ -42,6 +42,8 @@ class RefusalKind(StrEnum):
     MODERATION = "moderation"
     MODEL = "model"
     """The model is unavailable: another one may do, or this one later."""
+    REFERENCE = "reference"
+    """A reference was not fetched in time: once more may do."""
     TASK = "task"
     """The task failed and its charge was given back."""
     REPLAYED = "replayed"

@@ -5,6 +5,7 @@ The codes are EvoLink's (task error codes, read 2026-11); the classes and their 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from adloom.core.records import RefusalKind
@@ -44,6 +45,14 @@ TASK_ATTEMPTS = 3
 NO_CONTENT_ATTEMPTS = 2
 """``generation_failed_no_content`` is disputed between EvoLink's own clients: once more, then it is final."""
 
+SLOW_REFERENCE_ATTEMPTS = 2
+"""A reference that was not fetched in time is tried once more: the provider gives a fetch some 10 s."""
+
+_SLOW_REFERENCE = re.compile(
+    r"\btime(?:d|s)?[ -]?out\b.*\b(?:download|fetch)|\b(?:download|fetch)\w*\b.*\btime(?:d|s)?[ -]?out\b", re.IGNORECASE
+)
+"""Seen: "Timeout while downloading url", with a code that also stands for references that never do (2026-11)."""
+
 NEXT_ATTEMPT_INTERVALS = (20, 100)
 """A new attempt waits this many poll intervals: 60…300 s at the default of 3 s."""
 
@@ -56,7 +65,12 @@ class Verdict:
     final: bool
 
 
-def failed_task(code: str, attempts: int) -> Verdict:
+def is_slow_reference(message: str) -> bool:
+    """Whether a refusal or failure says that a reference was not fetched in time, which may go well the next time."""
+    return _SLOW_REFERENCE.search(message) is not None
+
+
+def failed_task(code: str, attempts: int, message: str = "") -> Verdict:
     """Judge a task that failed. ``attempts`` counts the call's tasks so far; an unknown code is final."""
     if code in MODERATION_CODES:
         return Verdict(RefusalKind.MODERATION, final=True)
@@ -64,4 +78,6 @@ def failed_task(code: str, attempts: int) -> Verdict:
         return Verdict(RefusalKind.TASK, final=attempts >= TASK_ATTEMPTS)
     if code == "generation_failed_no_content":
         return Verdict(RefusalKind.TASK, final=attempts >= NO_CONTENT_ATTEMPTS)
+    if is_slow_reference(message):
+        return Verdict(RefusalKind.TASK, final=attempts >= SLOW_REFERENCE_ATTEMPTS)
     return Verdict(RefusalKind.TASK, final=True)

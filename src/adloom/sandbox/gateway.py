@@ -139,9 +139,9 @@ class Gateway:
         if any(word in wanted.prompt for word in settings.moderated_at_submit):
             raise Refusal(400, "the prompt was refused by moderation", code=settings.moderation_code, param="prompt")
         if settings.reference_check == "submit":
-            code = self._sandbox.references_fail(wanted, now)
-            if code:
-                raise Refusal(400, "a reference image cannot be used", code=code, param="image_urls")
+            fault = self._sandbox.references_fail(wanted, now)
+            if fault is not None:
+                raise Refusal(400, fault.message, code=fault.code, param="image_urls")
 
     async def _call_back_first(self, task: SandboxTask) -> None:
         """End the task and let its callback arrive before the POST is answered."""

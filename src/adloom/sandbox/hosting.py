@@ -15,6 +15,14 @@ PREFIX = "/hosted/"
 HOSTABLE = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
 
+@dataclass(frozen=True, slots=True)
+class ReferenceFault:
+    """Why the references of a submission cannot be used."""
+
+    code: str
+    message: str = "a reference image cannot be used"
+
+
 class UploadRefused(Exception):
     """An upload that ends in ``{success: false}``, with the file API's own code."""
 
@@ -53,11 +61,13 @@ class FileHost:
         self._board = board
         self._by_path: OrderedDict[str, HostedFile] = OrderedDict()
         self._uploads = 0
+        self._slow = 0
         self.receipts: dict[tuple[str, str], HostedFile] = {}
 
     def clear(self) -> None:
         """Forget every file."""
         self._by_path.clear()
+        self._slow = 0
         self.receipts.clear()
 
     def add(self, owner: str, content: bytes, name: str, place: str, now: float) -> HostedFile:
@@ -122,12 +132,15 @@ class FileHost:
                 return True
         return False
 
-    def references_fail(self, wanted: Wanted, now: float, own_hosts: frozenset[str]) -> str:
-        """The failure code that fetching a submission's references causes; ``""`` if they are fine.
+    def references_fail(self, wanted: Wanted, now: float, own_hosts: frozenset[str]) -> ReferenceFault | None:
+        """What fetching a submission's references ends in; None if they are fine.
 
         Addresses of other hosts are never fetched; they count as fine unless the settings say otherwise.
         """
         settings = self._board.settings
+        if wanted.references and self._slow < settings.slow_references:
+            self._slow += 1
+            return ReferenceFault("image_processing_error", "Timeout while downloading url")
         for url in wanted.references:
             parts = urlsplit(url)
             if parts.netloc in own_hosts:
@@ -136,8 +149,8 @@ class FileHost:
                 internal = is_internal(parts.hostname or "") and settings.foreign_references != "anywhere"
                 code = "image_processing_error" if internal or settings.foreign_references == "unfetchable" else ""
             if code:
-                return code
-        return ""
+                return ReferenceFault(code)
+        return None
 
     def _own_reference_fails(self, path: str, now: float, settings: SandboxSettings) -> str:
         file = self._live(path, now)

@@ -16,7 +16,7 @@ from adloom.sandbox.callbacks import CallbackSender
 from adloom.sandbox.clock import SandboxClock
 from adloom.sandbox.dice import SeededRandom
 from adloom.sandbox.faults import Fault, FaultBook, Route
-from adloom.sandbox.hosting import FileHost
+from adloom.sandbox.hosting import FileHost, ReferenceFault
 from adloom.sandbox.painting.pictures import Gallery, media_of
 from adloom.sandbox.settings import LiveSettings, SandboxSettings
 from adloom.sandbox.shapes import Charge
@@ -239,10 +239,10 @@ class Sandbox:
             content = shapes.shuffled(content, self.dice, self.traffic.requests.total())
         return content
 
-    def references_fail(self, wanted: Wanted, now: float) -> str:
-        """The failure code that the references cause; ``""`` if they are fine."""
+    def references_fail(self, wanted: Wanted, now: float) -> ReferenceFault | None:
+        """What fetching the references ends in; None if they are fine."""
         if not wanted.references:
-            return ""
+            return None
         port = urlsplit(self.base_url).port
         return self.files.references_fail(wanted, now, frozenset({f"127.0.0.1:{port}", f"localhost:{port}"}))
 

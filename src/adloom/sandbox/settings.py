@@ -80,6 +80,7 @@ class SandboxSettings(BaseModel):
     allow_loopback_callbacks: bool = False
     reference_check: Literal["task", "submit"] = "task"
     foreign_references: Literal["fine", "unfetchable", "anywhere"] = "fine"
+    slow_references: int = Field(default=0, ge=0)  # so often, fetching a purchase's references takes too long
     moderated_at_submit: tuple[str, ...] = ()  # a prompt that contains one of these is refused with 400
     moderated_in_task: tuple[str, ...] = ()  # … or its task fails with content_policy_violation
     moderation_code: str = "content_policy_violation"

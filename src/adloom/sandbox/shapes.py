@@ -105,7 +105,8 @@ def queried(task: SandboxTask, links: list[str], settings: SandboxSettings, now:
     if task.state is State.COMPLETED:
         content |= _completed(task, links, settings)
     if task.state is State.FAILED and task.error_code:
-        content["error"] = {"code": task.error_code, "message": f"the generation failed: {task.error_code}"}
+        told = task.error_message or f"the generation failed: {task.error_code}"
+        content["error"] = {"code": task.error_code, "message": told}
     return content
 
 

@@ -17,6 +17,7 @@ from itertools import islice
 from adloom.sandbox import tables
 from adloom.sandbox.billing import ZERO, Account
 from adloom.sandbox.dice import SeededRandom
+from adloom.sandbox.hosting import ReferenceFault
 from adloom.sandbox.outcomes import Ending, Outcome, images_made
 from adloom.sandbox.settings import LiveSettings, SandboxSettings
 from adloom.sandbox.submission import Wanted
@@ -65,6 +66,7 @@ class SandboxTask:
     made: int = 0
     charged: Decimal = ZERO
     error_code: str = ""
+    error_message: str = ""
     readings: int = 0
     """How often it was read since it completed."""
 
@@ -120,7 +122,7 @@ class TaskStore:
         self,
         board: LiveSettings,
         dice: SeededRandom,
-        references_fail: Callable[[Wanted, float], str],
+        references_fail: Callable[[Wanted, float], ReferenceFault | None],
         settled: Callable[[SandboxTask], None],
     ) -> None:
         self._board = board
@@ -277,8 +279,9 @@ class TaskStore:
         if ending in {Ending.FAILED, Ending.ERRORLESS}:
             task.error_code = task.outcome.code or ("service_error" if ending is Ending.FAILED else "")
             return State.FAILED
-        task.error_code = self._references_fail(task.wanted, task.started_at)
-        if task.error_code:
+        fault = self._references_fail(task.wanted, task.started_at)
+        if fault is not None:
+            task.error_code, task.error_message = fault.code, fault.message
             return State.FAILED
         task.made = images_made(task.wanted, task.outcome, task.ordinal, self._board.settings, self._dice)
         search = _search_price(task.wanted)  # one for the task, where one for each image was reserved

@@ -25,17 +25,19 @@ from adloom.core.errors import (
     ModerationRefused,
     NotSent,
     OutcomeUnknown,
+    ReferenceTooSlow,
     RequestRefused,
     StoreUnavailable,
     Throttled,
 )
 from adloom.core.exits import Sent, Stop, StopReason
-from adloom.core.facts import Attempt, Stage
+from adloom.core.facts import Attempt, CallFacts, Stage
 from adloom.core.fallback import Fallback
 from adloom.core.order import Order
 from adloom.core.records import Decided, RefusalKind
 from adloom.core.retrying import retried
 from adloom.core.task import Accepted
+from adloom.core.triage import SLOW_REFERENCE_ATTEMPTS
 from adloom.guards.gate import Gate
 from adloom.guards.pace import Throttle
 from adloom.guards.prices import PriceWatch
@@ -53,6 +55,7 @@ _KINDS: tuple[tuple[type[ApiError], RefusalKind], ...] = (
     (AccountStopped, RefusalKind.ACCOUNT),
     (ModerationRefused, RefusalKind.MODERATION),
     (ModelUnavailable, RefusalKind.MODEL),
+    (ReferenceTooSlow, RefusalKind.REFERENCE),
     (RequestRefused, RefusalKind.REQUEST),
 )
 
@@ -241,7 +244,10 @@ class Sender:
 
     async def _record_refusal(self, order: Order, attempt: int, send: int, error: ApiError) -> None:
         kind = _kind_of(error)
-        await self._ledger.note(order.call, f"a{attempt}-refused-{send}", _refused(error))
+        too_slow_before = _times_too_slow(self._ledger.facts(order.call))
+        if kind == RefusalKind.REFERENCE and too_slow_before + 1 >= SLOW_REFERENCE_ATTEMPTS:
+            kind = RefusalKind.REQUEST
+        await self._ledger.note(order.call, f"a{attempt}-refused-{send}", {**_refused(error), "kind": kind})
         if isinstance(error, Throttled):
             self._throttle.slow_down(self.wait_s(error, 0))
         ends = isinstance(error, AccountStopped | RequestRefused)
@@ -256,7 +262,7 @@ class Sender:
         """End an attempt that was free, unless somebody sends it again; whether it has ended."""
         if not await self._ends(order, attempt, send):
             return False
-        final = kind not in (RefusalKind.ACCOUNT, RefusalKind.MODEL)
+        final = kind not in (RefusalKind.ACCOUNT, RefusalKind.MODEL, RefusalKind.REFERENCE)
         free = {"outcome": Decided.FREE, "kind": kind, "reason": reason, "final": final}
         await self._ledger.decide(order.call, f"a{attempt}-settled", free)
         return True
@@ -281,6 +287,12 @@ class Sender:
 
 def _kind_of(error: ApiError) -> RefusalKind:
     return next(kind for foreign, kind in _KINDS if isinstance(error, foreign))
+
+
+def _times_too_slow(facts: CallFacts) -> int:
+    """How many of a call's attempts ended because a reference was not fetched in time."""
+    refusals = (attempt.last_refusal for attempt in facts.attempts)
+    return sum(refusal is not None and refusal.kind == RefusalKind.REFERENCE for refusal in refusals)
 
 
 def _refused(error: ApiError) -> dict[str, object]:

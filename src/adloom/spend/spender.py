@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from adloom.core.errors import ApiError, FileRefused, ModelUnavailable, NotSent, Throttled
+from adloom.core.errors import ApiError, FileRefused, ModelUnavailable, NotSent, ReferenceTooSlow, Throttled
 from adloom.core.exits import Stop, StopReason
 from adloom.core.facts import Stage
 from adloom.core.fallback import Fallback
@@ -58,11 +58,13 @@ class Spender:
     async def buy(self, order: Order) -> None:
         """Buy one order, unless someone else has it or buying stops; the ledger shows which.
 
-        An unavailable model is replaced by the next one at once, since its refusal was free.
+        Both are free: an unavailable model is replaced by the next one at once, and a reference that was not fetched in
+        time is tried once more a little later.
         """
         try:
-            while isinstance(await self._buy_once(order), ModelUnavailable):
-                pass
+            while isinstance(refusal := await self._buy_once(order), ModelUnavailable | ReferenceTooSlow):
+                if isinstance(refusal, ReferenceTooSlow) and self._ledger.facts(order.call).stage in _TO_BUY:
+                    await self._gate.sleep(self._sender.wait_s(refusal, 0), self._clock)
         except GateClosed:
             return
 

@@ -14,6 +14,7 @@ from adloom.core.errors import (
     ModerationRefused,
     OutcomeUnknown,
     ReadFailed,
+    ReferenceTooSlow,
     RequestRefused,
     Throttled,
 )
@@ -53,6 +54,7 @@ PAGE = b"<html><title>502 Bad Gateway</title></html>"
         (503, envelope("model_unavailable"), OutcomeUnknown),
         (403, envelope("key_model_not_allowed"), AccountStopped),
         (413, envelope(413, "request_too_large_error"), RequestRefused),
+        (400, envelope("invalid_parameters", message="Timeout while downloading url"), ReferenceTooSlow),
         (422, envelope("nobody_has_heard_of_it"), RequestRefused),
         (400, envelope("content_policy_violation"), ModerationRefused),
         (400, envelope("sensitive_content"), ModerationRefused),

@@ -1,6 +1,7 @@
 """What EvoLink's HTTP answers mean: the one place where they become values and errors.
 
-An answer is judged by its status and by the error's ``code`` and ``type``, never by its message. An *intact envelope*
+An answer is judged by its status and by the error's ``code`` and ``type``. Its message counts only where nothing else
+tells a reference that was not fetched in time from one that never will be. An *intact envelope*
 is a JSON object whose ``error`` is an object with a code, a type or a message: only EvoLink itself writes that, so on a
 4xx it proves that no task was created. Without it the answer may come from any intermediary, and what happened behind
 it is unknown. Shapes and codes: EvoLink's reference and its own clients, as of 2026-11.
@@ -24,10 +25,12 @@ from adloom.core.errors import (
     ModerationRefused,
     OutcomeUnknown,
     ReadFailed,
+    ReferenceTooSlow,
     RequestRefused,
     Throttled,
 )
 from adloom.core.task import Accepted
+from adloom.core.triage import is_slow_reference
 from adloom.edges.evolink.text import Cleaner, Unreadable, amount, mapping, read_json
 
 TASK_ID = re.compile(r"(?!\.{1,2}$)[!-.0-~]{1,200}")  # printable ASCII but the slash: it becomes part of a URL's path
@@ -152,6 +155,12 @@ def _refusal(answer: Answer, clean: Cleaner, now: float, envelope: Envelope) -> 
         return ModelUnavailable(
             _told(answer, clean, "EvoLink does not offer the model at the moment", envelope),
             remedy="Run again later, or name another model in `fallback:`. No task was created.",
+            **ids,
+        )
+    if is_slow_reference(envelope.message):
+        return ReferenceTooSlow(
+            _told(answer, clean, "EvoLink did not get a reference in time", envelope),
+            remedy="Use an address that answers faster, or a file. No task was created.",
             **ids,
         )
     named = f"EvoLink refused the request's {envelope.param}" if envelope.param else "EvoLink refused the request"
