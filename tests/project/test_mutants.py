@@ -33,12 +33,13 @@ def test_a_changed_constant_meets_the_tests_that_execute_lines_which_name_it():
 def test_tests_of_the_files_name_come_first_then_the_quickest_as_far_as_time_reaches():
     mutant = next(each for each in mutants.mutants_of("core/results.py") if each.kind == "return")
     seen = {mutant.file: frozenset(mutants.lines_of(mutant)[mutant.file])}
+    limit = mutants.TESTS_CPU_S
     tests = [
-        Seen("tests/core/test_facts.py::test_slow", 12, seen),
-        Seen("tests/core/test_facts.py::test_quick", 1, seen),
-        Seen("tests/core/test_facts.py::test_slower", 15, seen),
-        Seen("tests/core/test_facts.py::test_elsewhere", 1, {"core/facts.py": frozenset({1})}),
-        Seen("tests/core/test_results.py::test_it", 2, seen),
+        Seen("tests/core/test_facts.py::test_slow", 0.6 * limit, seen),
+        Seen("tests/core/test_facts.py::test_quick", 0.1 * limit, seen),
+        Seen("tests/core/test_facts.py::test_slower", 0.7 * limit, seen),
+        Seen("tests/core/test_facts.py::test_elsewhere", 0.1 * limit, {"core/facts.py": frozenset({1})}),
+        Seen("tests/core/test_results.py::test_it", 0.2 * limit, seen),
     ]
     names = [test.rpartition("::")[2] for test in mutants.tests_for(mutant, tests)]
     assert names == ["test_it", "test_quick", "test_slow"]
