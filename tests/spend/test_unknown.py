@@ -26,7 +26,7 @@ from support.fakes import (
 from adloom.core.callbacks import Secret, inbox
 from adloom.core.campaign import Budget
 from adloom.core.errors import OutcomeUnknown
-from adloom.core.facts import CallFacts, fold
+from adloom.core.facts import CallFacts, Stage, fold
 from adloom.core.limits import MODELS
 from adloom.core.planned import Variant
 from adloom.core.task import ListedTask, Task, TaskState
@@ -286,6 +286,18 @@ def test_a_key_is_sent_again_for_half_a_day_and_less_and_less_often(age_s, sends
     assert EvidenceSources(proven, dedicated_key=False).may_resend(facts, "fingerprint", sent + age_s) is may
     assert not EvidenceSources(proven, dedicated_key=False).may_resend(facts, "another key", sent + age_s)
     assert not EvidenceSources(Capabilities({}), dedicated_key=False).may_resend(facts, "fingerprint", sent + age_s)
+
+
+@pytest.mark.parametrize(("kind", "may"), [("throttled", True), ("request", False), ("moderation", False)])
+def test_a_key_whose_request_the_api_refuses_for_good_is_not_sent_again(kind, may):
+    sent = datetime.fromisoformat("2026-11-01T00:00:00+00:00").timestamp()
+    proven = Capabilities({"fingerprint": {"replays_keys": True, "probed": utc(sent)}})
+    asked_again = {"a1-send-2": a_fact({"outcome": "bought"}), "a1-refused-2": a_fact(kind=kind, reason="no")}
+    facts = fold("c-1", {"a1-intent": an_intent(2), "a1-unknown-1": a_fact(reason="lost"), **asked_again})
+    sources = EvidenceSources(proven, dedicated_key=False)
+    assert facts.stage is Stage.UNKNOWN
+    assert sources.may_resend(facts, "fingerprint", sent + 600) is may
+    assert sources.any_for(facts, "fingerprint", sent + 600) is may
 
 
 def test_nobody_calls_a_purchase_free_before_a_late_answer_could_have_come():

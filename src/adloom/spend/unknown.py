@@ -108,18 +108,23 @@ class EvidenceSources:
     interval_s: float = DEFAULT_INTERVAL_S
 
     def any_for(self, facts: CallFacts, account: str, now: float) -> bool:
-        return self.dedicated_key or self.hears_callbacks or self.is_key_known(facts, account, now)
+        return self.dedicated_key or self.hears_callbacks or self.can_ask_again(facts, account, now)
 
     def may_resend(self, facts: CallFacts, account: str, now: float) -> bool:
         """Whether the same key may be sent again for an unknown call now."""
         again, since_s = facts.latest.sends - 1, now - facts.latest.last_sent_s
         gap_s = RESEND_GAP_INTERVALS * self.interval_s
         is_due = not again or since_s >= min(gap_s * 2 ** (again - 1), LONGEST_GAP_S)
-        return is_due and self.is_key_known(facts, account, now)
+        return is_due and self.can_ask_again(facts, account, now)
 
-    def is_key_known(self, facts: CallFacts, account: str, now: float) -> bool:
-        """Whether the API still knows the key of an unknown call, and proved that it honours keys."""
+    def can_ask_again(self, facts: CallFacts, account: str, now: float) -> bool:
+        """Whether the API proved that it honours keys, still knows an unknown call's, and has not refused its request.
+
+        What is refused once is refused again, and proves nothing about the send before it.
+        """
         attempt = facts.latest
+        if attempt.is_refused_for_good:
+            return False
         if attempt.intent is None or attempt.intent.account != account:
             return False
         if any(unknown.conflict for unknown in attempt.unknown.values()):
