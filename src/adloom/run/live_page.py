@@ -17,8 +17,8 @@ from adloom.world import World
 log = logging.getLogger(__name__)
 
 LOOKS_EVERY_INTERVALS = 2
-SHARE_OF_TIME = 20
-"""A page that takes long is written rarely: at most a twentieth of the time."""
+SHARE_OF_TIME = 100
+"""A page that takes long is written rarely: at most a hundredth of the time."""
 NEWS_EVERY_S = 60.0
 """A page is written again after this long even if nothing has come, so that it is known that the run lives."""
 MOST_IMAGES = 2_000
