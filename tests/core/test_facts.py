@@ -403,6 +403,21 @@ def test_an_image_is_not_believed_to_be_gone_before_its_link_has_had_24_hours(fa
     assert _fates(archived(an_image(0, fate), hours=24)) == {0: fate}
 
 
+@pytest.mark.parametrize(
+    ("later", "was"),
+    [
+        ({"a1-completed": completed("l1"), "a1-settled": settled("free")}, True),
+        ({"a1-completed": completed("l1"), "a1-settled": RELEASED}, True),
+        ({"a1-completed": completed("l1"), "a1-settled": settled("charged")}, False),
+        ({"a1-completed": completed("l1")}, False),
+        ({"a1-settled": settled("free")}, False),
+    ],
+)
+def test_a_purchase_was_given_up_if_it_counted_as_free_and_completed_after_all(later, was):
+    facts = fold("c", {"a1-intent": INTENT, "a1-accepted.task-1": accepted(), **later})
+    assert facts.latest.was_given_up is was
+
+
 def test_an_image_that_was_given_up_stays_so_where_the_record_of_its_tasks_end_is_gone():
     facts = {"a1-intent": INTENT, "a1-accepted.task-1": accepted(), "a1-archived-1": archived(an_image(0, "lost"))}
     assert [image.fate for image in fold("c-1", facts).latest.images] == [ImageFate.LOST]

@@ -1,5 +1,6 @@
 """What a run makes of prices and charges that are not what was planned."""
 
+from collections import Counter
 from decimal import Decimal
 from itertools import pairwise
 
@@ -121,6 +122,17 @@ async def test_where_reserves_are_not_trusted_a_charge_that_is_not_told_lets_onl
         assert (await run_all(world, await look_at(world, source))).exit_code == exit_code
     assert len(api.posts) == 6
     assert all(later.at - former.at >= TAKES_S for former, later in pairwise(api.posts))
+
+
+async def test_where_reserves_are_not_trusted_each_charge_as_planned_lets_twice_as_many_go():
+    clock = ManualClock()
+    api = Billing(clock, [2 * PRICE, PRICE])
+    world = a_world(MemoryStore(), clock, api)
+    for in_flight in (1, 6):
+        source = FakeSource(ROWS, budget=Budget(images=100), pace=Pace(in_flight))
+        await run_all(world, await look_at(world, source))
+    together = Counter(post.at for post in api.posts)
+    assert [together[at] for at in sorted(together)] == [1, 1, 2, 2]
 
 
 @pytest.mark.parametrize("answers", [1, 2])

@@ -287,3 +287,17 @@ def test_only_a_rejected_image_gets_a_next_take():
     (planned,) = planner.plan([row])
     assert [(variant.number, variant.take) for call in planned.calls for variant in call.variants] == [(1, 2)]
     assert [(variant.number, variant.take) for variant in planned.variants] == [(1, 2), (2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("covered", "came_back", "take"), [(True, True, 1), (True, False, 2), (False, True, 2), (False, False, 2)]
+)
+def test_a_take_that_was_asked_for_gives_way_only_to_a_former_one_that_completed_after_all(covered, came_back, take):
+    row = a_row()
+    (first,) = _keys(_plan([row])[0])
+    (second,) = _keys(_plan([row], _bought([first], Status.FAILED), frozenset({Status.FAILED}))[0])
+    known = {
+        first: Outcome(Status.FAILED, covered, "c-1", 1, came_back=came_back),
+        second: Outcome(Status.OPEN, covered=False, call="c-2", attempt=0),
+    }
+    assert [variant.take for variant in _plan([row], known)[0][0].variants] == [take]

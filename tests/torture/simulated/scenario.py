@@ -26,6 +26,7 @@ from adloom.ledger.capabilities import record_capability
 from adloom.ledger.edition import Edition
 from adloom.plan.assessment import Wish, assess
 from adloom.run.run import Result, Run
+from adloom.spend.unknown import LONGEST_GAP_S
 from adloom.world import World as RunWorld
 
 EDITION = Edition("test", "main")
@@ -388,6 +389,10 @@ class Scenario:
         """Plain runs until one sends nothing, and again when the last links have died; one more changes nothing."""
         world = self.world
         result = await self._run_until_nothing_happens()
+        if self.proven and any("-unknown-" in key for key in world.under(EDITION.key("ledger/"))):
+            world.note("waited for keys that rest")
+            await asyncio.sleep(LONGEST_GAP_S)
+            result = await self._run_until_nothing_happens()
         if result is not None and any(stop.reason is StopReason.OUTAGE for stop in result.stops):
             world.note("waited for links to die")
             await asyncio.sleep(25 * 3600)
