@@ -132,11 +132,13 @@ def _tree(file: str) -> ast.Module:
 
 
 def _changeable(node: ast.AST) -> Iterator[ast.expr | ast.stmt]:
-    """The nodes whose text can be exchanged: none of annotations and f-strings."""
+    """The nodes whose text can be exchanged: none of annotations, f-strings and lines of the log."""
     for field, value in ast.iter_fields(node):
         if field in ("annotation", "returns", "decorator_list"):
             continue
         for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.Expr) and isinstance(child.value, ast.Call) and _is_log(child.value):
+                continue
             if isinstance(child, ast.AST) and not isinstance(child, ast.JoinedStr):
                 if isinstance(child, ast.expr | ast.stmt):
                     yield child
@@ -163,7 +165,9 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, str]]:
             yield "return", "return None"
         case ast.Raise():
             yield "raise", "pass"
-        case ast.Expr(value=ast.Call() | ast.Await() as call) if not _is_log(call):
+        case ast.Expr(value=ast.Call() | ast.Await() as call) if not ast.unparse(call).startswith(
+            "await asyncio.sleep"
+        ):
             yield "left out", "pass"
 
 
@@ -173,8 +177,7 @@ def _is_nothing(value: ast.expr) -> bool:
 
 
 def _is_log(call: ast.expr) -> bool:
-    text = ast.unparse(call)
-    return text.startswith(("log.", "logging.", "await asyncio.sleep"))
+    return ast.unparse(call).startswith(("log.", "logging."))
 
 
 def _short(text: str) -> str:

@@ -403,6 +403,11 @@ def test_an_image_is_not_believed_to_be_gone_before_its_link_has_had_24_hours(fa
     assert _fates(archived(an_image(0, fate), hours=24)) == {0: fate}
 
 
+def test_an_attempt_whose_intent_is_lost_asked_for_nothing_and_was_quoted_nothing():
+    latest = fold("c", {"a1-accepted.task-1": accepted()}).latest
+    assert (latest.asked, latest.quoted) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("later", "was"),
     [

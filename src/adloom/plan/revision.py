@@ -37,13 +37,11 @@ ROWS_PER_SHARD = 500
 
 async def newest_plan(store: Store, edition: Edition) -> dict[str, Any] | None:
     """The header of the edition's newest plan revision, None before the first."""
-    newest: tuple[int, str] = (0, "")
-    async for listed in revisions(store, edition):
-        newest = max(newest, listed)
-    if not newest[0]:
+    newest = max([found async for found in revisions(store, edition)], default=None)
+    if newest is None:
         return None
-    content = await store.read(newest[1])
-    return from_json(content or b"", newest[1])
+    _, key = newest
+    return from_json(await store.read(key) or b"", key)
 
 
 async def revisions(store: Store, edition: Edition) -> AsyncIterator[tuple[int, str]]:
