@@ -25,7 +25,7 @@ from support.fakes import (
 
 from adloom.collect.collector import Collector
 from adloom.collect.poller import Poller
-from adloom.core.errors import ReadFailed
+from adloom.core.errors import ReadFailed, StoreUnavailable
 from adloom.core.facts import Stage, money_of
 from adloom.core.results import LINKS_LIVE_S, READ_ON_INTERVALS
 from adloom.core.task import Task, TaskState
@@ -115,7 +115,7 @@ async def test_what_is_billed_is_read_until_it_shows_and_fetched_meanwhile(desk,
     facts = await desk.collect()
     assert facts.stage is Stage.COMPLETED
     assert facts.latest.links == tuple(dict.fromkeys((*first, *FOUR)))
-    assert desk.fetched == [first, facts.latest.links]
+    assert desk.fetched == [links for links in (first, facts.latest.links) if links]
     waits = [later - earlier for earlier, later in zip(desk.read_at, desk.read_at[1:], strict=False)]
     assert max(waits) <= 6 * desk.interval_s
     assert 5 <= len(waits) <= 20
@@ -348,12 +348,43 @@ async def test_a_charge_of_nothing_that_one_reading_told_is_not_the_charge(desk_
     assert money_of(facts).committed == PRICE * 4
 
 
-async def test_a_charge_that_is_told_after_the_links_is_written_down_at_once(desk):
+async def test_a_charge_that_is_told_after_the_links_is_written_down_while_these_are_fetched(desk):
+    heard_at = {}
+
+    def recorded(call):
+        told = [fact.credits for fact in desk.ledger.facts(call).latest.completions.values()]
+        heard_at.setdefault(told[-1], desk.clock.monotonic())
+
+    async def fetch(_call):
+        await desk.clock.sleep(1000 * desk.interval_s)
+        desk.fetched.append("whole")
+
     def state(task):
         return Task(task, TaskState.COMPLETED, ("u1",), credits_used=PRICE * 40 if len(desk.api.reads) > 1 else None)
 
     desk.api.state_of = state
-    facts = await desk.collect()
-    told = [fact.credits for fact in facts.latest.completions.values()]
-    assert told[:2] == [PRICE * 4, PRICE * 40]
-    assert desk.fetched[:2] == [("u1",), ("u1",)]
+    async with desk.run():
+        await desk.collector.collect("c-1", desk.clock.now())
+        await desk.collector.read_on("c-1", fetch, recorded)
+    assert list(heard_at) == [PRICE * 4, PRICE * 40]
+    assert heard_at[PRICE * 40] - heard_at[PRICE * 4] < 100 * desk.interval_s
+    assert desk.fetched == ["whole"]
+
+
+@pytest.mark.parametrize("is_first_broken", [True, False])
+async def test_a_fetch_that_fails_ends_the_reading_with_its_error_and_nothing_is_fetched_after_it(
+    desk, is_first_broken
+):
+    desk.shows((8 * desk.interval_s, ("u1",)))
+    begun = []
+
+    async def fetch(_call):
+        begun.append(len(begun))
+        if (len(begun) == 1) is is_first_broken:
+            raise StoreUnavailable("the archive is away")
+
+    async with desk.run():
+        await desk.collector.collect("c-1", desk.clock.now())
+        with pytest.raises(StoreUnavailable):
+            await desk.collector.read_on("c-1", fetch)
+    assert len(begun) == (1 if is_first_broken else 2)

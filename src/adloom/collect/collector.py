@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 
-from adloom.collect.completion import Completions, Fetch
+from adloom.collect.completion import Completions, Fetch, Recorded
 from adloom.collect.failure import Failures
 from adloom.collect.poller import (
     Poller,
@@ -41,7 +41,7 @@ class Collector:
         if await hold(self._ledger, call, attempt.number, attempt.task):
             await self._wait_for_end(call, attempt, started)
 
-    async def read_on(self, call: str, fetch: Fetch) -> None:
+    async def read_on(self, call: str, fetch: Fetch, recorded: Recorded = lambda _: None) -> None:
         """Read a task that has ended until what it shows counts, or for so long that the rest is held."""
         while (facts := self._ledger.facts(call)).stage is Stage.FAILING:
             task = await self.failures.confirm(call)
@@ -52,7 +52,7 @@ class Collector:
             elif not await self._wait_for_end(call, facts.latest, self._poller.clock.now()):
                 return
         if facts.stage is Stage.UNSHOWN:
-            await self._completions.read_on(call, fetch)
+            await self._completions.read_on(call, fetch, recorded)
 
     async def _wait_for_end(self, call: str, attempt: Attempt, started: float) -> bool:
         """Whether a task has ended; one that does not is held."""

@@ -1,12 +1,13 @@
 """From a completed task to its images: recorded at once if it shows them all, otherwise read on.
 
-Whatever a reading shows for the first time is recorded first and then fetched; only a task's own call waits for the
-rest of it. ``core.results`` judges the readings.
+Whatever a reading shows for the first time is recorded first and then fetched, while the task is read on: its charge
+may show next. Only a task's own call waits for the rest of it. ``core.results`` judges the readings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
 from decimal import Decimal
 from random import Random
 from typing import Protocol
@@ -28,8 +29,11 @@ from adloom.core.task import Task, TaskState
 from adloom.ledger.ledger import Ledger
 from adloom.ports import Clock
 
-Fetch = Callable[[str], Awaitable[None]]
-"""Fetches what the ledger knows of a call's images and has not stored."""
+Fetch = Callable[[str], Coroutine[None, None, None]]
+"""Fetches what the ledger knows of a call's images and has not stored, which may take minutes."""
+
+Recorded = Callable[[str], None]
+"""Told of a call whose task was read and written down: its charge may be new."""
 
 
 class Unreachable(Exception):
@@ -61,20 +65,36 @@ class Completions:
         if await self._heed(call, task) is Verdict.FINAL:
             del self._readings[task.task_id]
 
-    async def read_on(self, call: str, fetch: Fetch) -> None:
+    async def read_on(self, call: str, fetch: Fetch, recorded: Recorded) -> None:
         """Read a task until it shows all that it made, or for so long that the rest is held.
 
-        ``fetch`` is called whenever the task has shown more, or told its charge.
+        ``fetch`` is called whenever the task has shown more, one after the other.
         """
+        fetching: asyncio.Task[None] | None = None
+        shown = 0
+        try:
+            async for links in self._until_over(call):
+                recorded(call)
+                if links > shown:
+                    fetching, shown = asyncio.create_task(_then(fetching, call, fetch)), links
+        except asyncio.CancelledError:
+            if fetching is not None:
+                fetching.cancel()
+            raise
+        finally:
+            if fetching is not None:
+                await asyncio.wait({fetching})
+        if fetching is not None:
+            fetching.result()
+
+    async def _until_over(self, call: str) -> AsyncIterator[int]:
+        """Read a task until its readings are over; how many links it has shown, at first and after each reading."""
         task_id = self._ledger.facts(call).latest.task
         readings = self._readings.setdefault(task_id, [])
-        verdict, reads, fetched = Verdict.READ_ON, 0, (0, False)
+        verdict, reads = Verdict.READ_ON, 0
         while True:
             attempt = self._attempt(call, task_id)
-            shown = (len(attempt.links), attempt.completed is not None and attempt.completed.told)
-            if shown > fetched:
-                await fetch(call)
-                fetched = shown
+            yield len(attempt.links)
             if verdict is not Verdict.READ_ON:
                 break
             has_evidence = bool(attempt.links) or bool(readings and readings[-1].billed == 0)
@@ -129,6 +149,12 @@ class Completions:
         if attempt.shows_all and attempt.completed is not None and attempt.settled is None:
             charge = {"outcome": Decided.CHARGED, "credits": str(attempt.completed.credits), "reason": "", "kind": ""}
             await self._ledger.decide(call, f"a{attempt.number}-settled", {**charge, "final": True})
+
+
+async def _then(former: asyncio.Task[None] | None, call: str, fetch: Fetch) -> None:
+    if former is not None:
+        await former
+    await fetch(call)
 
 
 _OVER = (Verdict.FINAL, Verdict.NEVER_SHOWN)

@@ -140,7 +140,7 @@ class Fulfilment:
         await asyncio.gather(*(self._sheltered(call, self._fetch_after_all(call)) for call in calls))
 
     async def _fetch_after_all(self, call: str) -> None:
-        await self._steps.collector.read_on(call, self._fetch)
+        await self._steps.collector.read_on(call, self._steps.archiver.archive, self._note_charge)
         if self._ledger.facts(call).stage is Stage.COMPLETED:
             await self._steps.archiver.archive(call)
         self._count(call)
@@ -223,7 +223,7 @@ class Fulfilment:
 
     async def _read_on(self, order: Order) -> None:
         try:
-            await self._steps.collector.read_on(order.call, self._fetch)
+            await self._steps.collector.read_on(order.call, self._steps.archiver.archive, self._note_charge)
         finally:
             self._read_on_now.discard(order.call)
         self._count(order.call)
@@ -232,12 +232,6 @@ class Fulfilment:
             await self.fulfil((order,))
         elif (again := await self._next(order)) is not None:
             await self.fulfil((again,))
-
-    async def _fetch(self, call: str) -> None:
-        """Fetch what a task has shown so far, which may take minutes; its charge counts before."""
-        self._note_charge(call)
-        if self._ledger.facts(call).latest.links:
-            await self._steps.archiver.archive(call)
 
     def _note_end(self, call: str) -> None:
         """Tell the breaker how a task ended, and the price watch its charge."""

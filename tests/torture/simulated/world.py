@@ -48,8 +48,7 @@ class World:
     """Everything outside of all processes: objects, tasks, charges, faults and what was seen of them."""
 
     def __init__(self, seed: int, loop: VirtualLoop) -> None:
-        self.seed = seed
-        self.loop = loop
+        self.seed, self.loop = seed, loop
         self.random = Random(seed)
         self.wavers = Random(f"links of {seed}")
         """Chance of its own, so that what wavers changes no other seed's story."""
@@ -61,6 +60,8 @@ class World:
         self.faults = Faults()
         self.objects: dict[str, bytes] = {}
         self.keys: list[str] = []
+        self.told_twice: set[str] = set()
+        """Calls of which two ledgers that became one had recorded the same links in another order."""
         self.tasks: dict[str, Made] = {}
         self.by_key: dict[str, Made] = {}
         self.seen: Counter[str] = Counter()
@@ -158,6 +159,8 @@ class World:
 
     def show(self, hidden: Mapping[str, bytes]) -> None:
         """Bring back what was hidden; where somebody wrote in its place meanwhile, the first word stands."""
+        replaced = (key for key, content in hidden.items() if self.objects.get(key, content) != content)
+        self.told_twice |= {key.rsplit("/", 2)[1] for key in replaced if key.endswith("-completed.json")}
         self.objects |= hidden
         self.keys = sorted(self.objects)
 
