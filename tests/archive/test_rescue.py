@@ -113,6 +113,7 @@ async def test_an_image_of_a_second_task_that_never_comes_is_told_and_paid_for(h
     harbour.clock.advance(26 * 3600)
     images = await harbour.rescue()
     assert [image.fate for image in images.values()] == [ImageFate.EXTRA, fate]
+    assert [image.number for image in images.values()] == [0, 0]  # no variant's
     assert money_of(harbour.ledger.facts("c-1")).charged == PRICE * 2
     if fate is ImageFate.QUARANTINED:
         assert harbour.store.objects[EDITION.key(images[1].key)] == PAGE

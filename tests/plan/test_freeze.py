@@ -11,10 +11,14 @@ from support.fakes import (
     Crash,
     a_row,
 )
+from support.fakes import (
+    bought as an_intent_for,
+)
 from support.freezing import JUG, MUG, a_desk
 
 from adloom.core.errors import PlanRefused
 from adloom.core.facts import Stage
+from adloom.core.identity import call_id
 from adloom.core.origin import SANDBOX, Buying, Origin
 from adloom.core.outcomes import Status
 from adloom.core.pricing import price_per_image
@@ -111,6 +115,21 @@ async def test_a_newer_revision_withdraws_what_is_neither_bought_nor_wanted(stor
     assert not await desk.buy(jug)
     assert await desk.buy(unbought)
     assert later.ledger.facts(bought.id).stage is Stage.SENDING
+
+
+async def test_a_newer_revision_leaves_the_top_up_of_a_wanted_call_to_its_chain(store, clock):
+    desk = await a_desk(store, clock)
+    parent, *_ = await desk.calls(await desk.freeze(MUG, JUG))
+    variants = parent.variants[:2]
+    top_up = call_id(variant.key for variant in variants)
+    await desk.buy(parent)
+    intent = an_intent_for(variants, model=MUG.model, parent=parent.id)
+    await desk.ledger.decide(top_up, "a1-intent", intent)
+    free = {"outcome": "free", "kind": "task", "final": False, "reason": "r"}
+    await desk.ledger.decide(top_up, "a1-settled", free)
+    later = await a_desk(store, clock, "run-b")
+    await later.freeze(MUG)
+    assert later.ledger.facts(top_up).withdrawn_by == 0
 
 
 async def test_what_is_bought_of_an_older_revision_is_not_planned_again(store, clock):

@@ -61,6 +61,14 @@ async def test_a_damaged_shard_is_refused_by_name(store, clock, damage):
         await desk.calls(revision)
 
 
+async def test_a_plan_from_before_next_takes_were_counted_has_none(store, clock):
+    await (await a_desk(store, clock)).freeze(MUG)
+    content = store.objects[EDITION.key("plan-r1.json")]
+    header = json.loads(content)
+    assert revision_module.revision_of(header, content).new_takes == header["totals"].pop("new_takes") == 0
+    assert revision_module.revision_of(header, content).new_takes == 0
+
+
 async def test_a_plan_of_a_newer_version_is_refused(store, clock):
     desk = await a_desk(store, clock)
     await desk.freeze(MUG)

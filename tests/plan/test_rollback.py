@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from itertools import count
 
@@ -34,7 +35,7 @@ from adloom.core.campaign import Budget
 from adloom.core.errors import InputError, PlanRefused
 from adloom.ledger.edition import Edition, to_json
 from adloom.ledger.ledger import Ledger
-from adloom.plan.rollback import read_past
+from adloom.plan.rollback import NOTHING, read_past
 from adloom.targets import open_store
 from adloom.wiring import give_up
 
@@ -228,3 +229,22 @@ async def test_a_run_whose_ledger_is_deleted_stops_buying_and_hides_nothing(
     assert stopped_as_older(later)
     assert not any("another run" in stop.message for stop in later.stops)
     assert shop.bought() == bought
+
+
+@pytest.mark.parametrize(
+    ("missing", "buys"),
+    [
+        ({}, False),
+        ({"totals": {"credits_charged": Decimal(1)}}, False),
+        ({"totals": {"calls": Decimal(1)}}, True),
+        ({"facts": 1}, False),
+        ({"tasks": ("t",)}, True),
+        ({"assets": ("a",)}, True),
+        ({"revisions": 1}, True),
+        ({"runs": ("r",)}, True),
+    ],
+)
+def test_whatever_is_missing_makes_a_ledger_an_older_one_and_says_whether_purchases_are(missing, buys):
+    lack = replace(NOTHING, **missing)
+    assert (bool(lack), lack.purchases) == (bool(missing), buys)
+    assert bool(str(lack)) is bool(missing)

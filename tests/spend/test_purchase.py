@@ -576,6 +576,20 @@ async def test_what_only_a_broken_model_could_make_is_left_open_and_the_run_says
     assert [stop.message for stop in till.gate.stops] == ["8 of the last 10 tasks failed"]
 
 
+async def test_a_purchase_whose_model_broke_while_it_waited_for_its_turn_goes_to_the_next(shared):
+    till = await SpendRig(**shared, writer="run-a", models=(NEXT,)).open()
+    first, order = an_order("first"), an_order("second")
+
+    def meanwhile(_post):
+        till.spender._fallback.broken[order.row.model] = "8 of the last 10 tasks failed"
+        return accepted("task-001", PRICE)
+
+    till.api.answers = [meanwhile, accepted("task-002", PRICE)]
+    await till.buy(first, order)
+    assert models_sent(till) == [order.row.model, NEXT]
+    assert (till.stage(order), till.stops) == (Stage.ACCEPTED, [])
+
+
 async def test_a_purchase_that_was_refused_is_not_sent_again_to_a_model_that_broke_meanwhile(till):
     order = an_order()
 
