@@ -166,6 +166,17 @@ async def test_tasks_that_read_failed_and_complete_a_second_later_are_bought_onc
     assert len(shop.sandbox.charges()) == 8
 
 
+@pytest.mark.parametrize("code", ["content_policy_violation", "service_error"])
+async def test_tasks_that_only_a_batch_shows_as_failed_are_not_given_up_and_bought_once(shop: SandboxRig, code: str):
+    shop.write(single_images(6))
+    shop.sandbox.change(
+        failed_first_rate=1, failed_first_s=3600, failed_first_code=code, failed_first_in="batch", task_seconds=0.1
+    )
+    result = await shop.run()
+    assert result.exit_code == 0
+    assert shop.bought() == result.published.manifest["totals"]["archived"] == 6
+
+
 async def test_a_failure_for_good_that_is_none_is_fetched_by_the_sweep(shop: SandboxRig):
     shop.write(one_row(4))
     shop.sandbox.change(failed_first_rate=1, failed_first_s=3600, failed_first_code="invalid_parameters")

@@ -13,6 +13,7 @@ from support.fakes import (
     MemoryStore,
     ScriptedApi,
     a_fact,
+    a_ledger,
     a_row,
     a_world,
     accepted,
@@ -33,7 +34,7 @@ from adloom.core.task import ListedTask, Task, TaskState
 from adloom.ledger.capabilities import Capabilities, read_capabilities, record_capability
 from adloom.ledger.edition import to_json, utc
 from adloom.plan.planner import Planner
-from adloom.spend.held import RELEASE_AFTER_S
+from adloom.spend.held import RELEASE_AFTER_S, release
 from adloom.spend.unknown import LATE_S, EvidenceSources, SendTimes
 
 ANOTHER_MODEL = next(name for name in MODELS if name != MODEL)
@@ -63,6 +64,22 @@ async def test_the_one_task_of_the_list_is_adopted_even_after_a_death_between_cl
     assert result.exit_code == exit_code
     assert len(api.posts) == 1
     assert result.published.manifest["totals"]["archived"] == (exit_code == 0)
+
+
+@pytest.mark.parametrize("shown", [None, Task("task-lost", TaskState.COMPLETED, ("l",), model=ANOTHER_MODEL)])
+async def test_a_listed_task_that_the_api_does_not_show_or_shows_as_another_is_not_taken_for_the_purchase(shown):
+    clock, store = ManualClock(), MemoryStore()
+    api = Listing(clock)
+    api.answers = [OutcomeUnknown("the answer was lost")]
+    api.states["task-lost"] = shown
+    world, source = a_world(store, clock, api, dedicated_key=True), FakeSource([a_row()])
+    assert (await run_all(world, await look_at(world, source))).exit_code == 6
+    ledger = await a_ledger(store, clock)
+    (call,) = ledger.calls()
+    assert ledger.facts(call).stage is Stage.UNKNOWN
+    clock.advance(RELEASE_AFTER_S)
+    await release(ledger, clock, call, "the console shows none", by="somebody")
+    assert ledger.facts(call).stage is Stage.UNBOUGHT
 
 
 async def test_a_later_run_finds_the_task_of_a_purchase_that_an_earlier_one_held():

@@ -51,13 +51,13 @@ class Failures:
         await self._ledger.note(call, f"a{attempt}-failed", fields)
 
     async def confirm(self, call: str) -> Task | None:
-        """Read a failed task again until its failure counts, and settle it.
+        """Read a failed task by itself until its failure counts, and settle it: a batch may show it otherwise.
 
         Else the task, which has not failed after all. None also where the API does not know it any more: it is held.
         """
         attempt, reads = self._ledger.facts(call).latest, 0
         while True:
-            task = await self._reader.look_again(attempt.task, self._wait_s(call, reads))
+            task = await self._reader.look_again(attempt.task, self._wait_s(call, reads), alone=True)
             reads += 1
             now = self._reader.clock.monotonic()
             if task is not None and task.state not in (TaskState.FAILED, TaskState.CANCELLED):
@@ -75,7 +75,7 @@ class Failures:
         return None
 
     async def came_back(self, call: str, variants: Iterable[str] = ()) -> bool:
-        """Read every former task of a call once more; whether one of them forbids buying the call again.
+        """Read every former task of a call once more, each by itself; whether one of them forbids buying it again.
 
         So do tasks of other calls that failed within the last day and were for one of these ``variants``, by their
         keys: an edit may have put these into another call.
@@ -85,7 +85,7 @@ class Failures:
             self._by_variant = self._recent_by_variant()
         for key in variants:
             tasks |= {task: (other, attempt) for task, other, attempt in self._by_variant.get(key, ())}
-        found = await asyncio.gather(*(self._reader.look_again(task, 0) for task in tasks))
+        found = await asyncio.gather(*(self._reader.look_again(task, 0, alone=True) for task in tasks))
         for (task_id, (owner, attempt)), task in zip(tasks.items(), found, strict=True):
             if task is not None and task.state is TaskState.COMPLETED:
                 await self._adopt(owner, task)

@@ -117,7 +117,7 @@ async def read_shard(store: Store, edition: Edition, shard: Shard) -> tuple[Plan
     if content is None or hashlib.sha256(content).hexdigest() != shard.sha256:
         raise RecordUnreadable(
             f"{edition.key(shard.name)} is missing or damaged",
-            remedy="Restore it from a backup, or run the campaign file again with --replace.",
+            remedy="Restore it from a backup; nothing else in the archive has these rows.",
         )
     return tuple(planned_from_json(_from_line(line, shard.name)) for line in content.splitlines())
 

@@ -232,7 +232,7 @@ class Sandbox:
     def queried(self, task: SandboxTask, read_by: ReadBy = "callback") -> dict[str, object]:
         """A task as a query, or its callback, shows it now."""
         now = self.clock.now()
-        shown = task if read_by == "callback" else as_read(task, self.settings, self.dice, now)
+        shown = task if read_by == "callback" else as_read(task, read_by, self.settings, self.dice, now)
         content = shapes.queried(shown, self.links(task), self.settings, now)
         content = with_late_parts(content, shown, read_by, self.settings, self.dice, now)
         if self.settings.shuffle_fields:

@@ -151,6 +151,7 @@ class SandboxSettings(BaseModel):
     failed_first_s: Seconds = 0  # for so long after their end,
     failed_first_readings: int = Field(default=0, ge=0)  # and to so many readings
     failed_first_code: str = "service_error"
+    failed_first_in: Literal["all", "task", "batch"] = "all"  # in the answers to a GET, or to a batch read, alone
 
     # How answers look
     shuffle_results: bool = False

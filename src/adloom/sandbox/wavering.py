@@ -17,13 +17,16 @@ from adloom.sandbox.tasks import SandboxTask, State
 ReadBy = Literal["task", "batch", "callback"]
 
 
-def as_read(task: SandboxTask, settings: SandboxSettings, dice: SeededRandom, now: float) -> SandboxTask:
+def as_read(
+    task: SandboxTask, read_by: ReadBy, settings: SandboxSettings, dice: SeededRandom, now: float
+) -> SandboxTask:
     """The task as this reading shows it: a completed one may read failed at first. The reading is counted."""
     if task.state is not State.COMPLETED:
         return task
     task.readings += 1
     early = now < task.ends_at + settings.failed_first_s or task.readings <= settings.failed_first_readings
-    if not (early and dice.hits(settings.failed_first_rate, "failed first", task.ordinal)):
+    here = settings.failed_first_in in {"all", read_by}
+    if not (early and here and dice.hits(settings.failed_first_rate, "failed first", task.ordinal)):
         return task
     return replace(task, state=State.FAILED, error_code=settings.failed_first_code, made=0, charged=ZERO)
 

@@ -326,8 +326,17 @@ class UnknownPurchases:
                 await self._adopt(order, facts, task.task_id, via="task list")
                 return
         candidates = [task for task in listed or () if self._could_be(task, order, sent, claims.tasks)]
-        if rivals == {order.call} and len(candidates) == 1:
+        if rivals == {order.call} and len(candidates) == 1 and await self._is_shown(candidates[0], order, facts):
             await self._adopt(order, facts, candidates[0].task_id, via="task list")
+
+    async def _is_shown(self, listed: ListedTask, order: Order, facts: CallFacts) -> bool:
+        """Whether the API shows a listed task when asked for it, and it fits there too: else no run could fetch it."""
+        try:
+            known = await self._api.tasks([listed.task_id])
+        except (ReadFailed, AccountStopped) as error:
+            log.warning("task %s of the list cannot be read: %s", listed.task_id, error.message)
+            return False
+        return listed.task_id in known and _fits(known[listed.task_id], order, facts)
 
     def _could_be(self, task: ListedTask, order: Order, sent: SendTimes, claimed: Collection[str]) -> bool:
         return (
