@@ -294,7 +294,8 @@ def verify(
     accept_loss: Annotated[
         str | None,
         typer.Option(
-            help="Declare what is missing from the ledger lost; the reason is recorded, the money counts as spent."
+            help="Rebuild the ledger and declare what is still missing lost; the reason is recorded, the money counts "
+            "as spent."
         ),
     ] = None,
     as_json: AsJson = False,

@@ -81,7 +81,10 @@ async def verify_edition(  # noqa: D103 - the command's own help says it
     verdict = await verify(store, found, ledger, share=share)
     lines = [str(finding) for finding in verdict.findings]
     mended: tuple[str, ...] = ()
-    if mend and any(finding.damage is Damage.OLDER for finding in verdict.findings):
+    is_older = any(finding.damage is Damage.OLDER for finding in verdict.findings)
+    if lost is not None:
+        lost = _given(lost)
+    if is_older and (mend or lost is not None):  # what can be rebuilt is not lost, and would be bought again
         came_back, lack = await rebuild_ledger(store, found)
         lines.append(
             f"rebuilt: {came_back} calls and tasks of the ledger" + (f"; still missing: {lack}" if lack else "")
@@ -94,10 +97,14 @@ async def verify_edition(  # noqa: D103 - the command's own help says it
         lines += [f"repaired: {key}" for key in mended]
         lines += ["left:", *map(str, verdict.findings)] if verdict.findings else ["everything is in order now"]
     given_up = ""
-    if lost is not None:
-        given_up = await give_up(store, found, _given(lost), _person())
+    if lost is not None and is_older and not any(finding.damage is Damage.OLDER for finding in verdict.findings):
+        lines.append("nothing is missing any more, so nothing was declared lost")
+    elif lost is not None:
+        given_up = await give_up(store, found, lost, _person())
         verdict = await verify(store, found, new_ledger(store, found), share=share)
-        lines = [f"declared lost: {given_up}; the money counts as spent", *map(str, verdict.findings)]
+        rebuilt = [line for line in lines if line.startswith("rebuilt")]
+        told = f"declared lost: {given_up}; the money counts as spent"
+        lines = [*rebuilt, told, *map(str, verdict.findings)]
     if (delivered := await check_delivery(store, found, share=share)) is not None:
         lines += [str(finding) for finding in delivered.findings]
         findings = (*verdict.findings, *delivered.findings)
