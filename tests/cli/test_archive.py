@@ -224,6 +224,20 @@ def test_a_ledger_that_was_deleted_is_told_of_and_given_up_only_with_a_reason(de
     assert len(desk.charges()) == 2
 
 
+@pytest.mark.parametrize("record", ["ledger/c-*/a1-intent.json", "plan-r1.json"])
+def test_a_damaged_record_is_named_and_nothing_is_bought(desk: CliRig, record: str):
+    campaign = desk.write(one_row(2))
+    desk.run("run", campaign, "--yes")
+    shutil.rmtree(desk.edition / "ledger" / "sealed")
+    (path,) = desk.edition.glob(record)
+    path.write_bytes(path.read_bytes()[:20])
+    done = desk.run("run", campaign, "--yes", "--json")
+    assert (done.returncode, len(desk.charges())) == (2, 1)
+    answer = answer_of(done)
+    assert f"{path.relative_to(desk.edition.parents[1])} is damaged" in answer["error"]
+    assert (answer["request_left"], answer["money_may_have_moved"]) == (False, False)
+
+
 @pytest.mark.parametrize("option", [("--repair",), ("--accept-loss", "it was deleted")])
 def test_a_ledger_that_was_deleted_is_rebuilt_without_a_purchase(desk: CliRig, option: tuple[str, ...]):
     desk.run("run", desk.write(one_row(2)), "--yes")

@@ -25,7 +25,7 @@ AdloomError                      everything adloom raises on purpose and shows t
 └── StoreError                   the archive could not be read or written
     ├── StoreUnavailable         an outage: buying stops, resumable (exit 7)
     ├── StoreRefused             it will not take our records at all: found before the first purchase (exit 2)
-    └── RecordUnreadable         a record is damaged, or was written by a newer adloom
+    └── RecordUnreadable         a record is damaged, or was written by a newer adloom (exit 2)
 
 What stops a whole run, such as the budget or a moved price, is a ``core.exits.Stop`` and not an error.
 """
