@@ -30,7 +30,7 @@ from adloom.core import order as order_module
 from adloom.core import outcomes as outcomes_module
 from adloom.core import results
 from adloom.core.errors import DownloadError, LinkExpired, NotSent, OutcomeUnknown
-from adloom.core.facts import CallFacts, Money, Stage
+from adloom.core.facts import Money, Stage
 from adloom.core.outcomes import Status, TopUp
 from adloom.core.records import Decided, Image, ImageFate, RefusalKind
 from adloom.core.results import Verdict
@@ -419,15 +419,6 @@ def nobody_ever_dies(put: Put) -> None:
 def every_attempt_has_the_same_key(put: Put) -> None:
     original = order_module.idempotency_key
     put(order_module, "idempotency_key", lambda token, call, _attempt: original(token, call, 1))
-
-
-@plant("I3")
-def only_the_first_send_counts(put: Put) -> None:
-    def of(cls: type[unknown.SendTimes], facts: CallFacts) -> unknown.SendTimes:
-        assert facts.latest.intent is not None
-        return cls(facts.latest.intent.unix_s, facts.latest.intent.unix_s)
-
-    put(unknown.SendTimes, "of", classmethod(of))
 
 
 @plant("I1")

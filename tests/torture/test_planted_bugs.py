@@ -35,7 +35,6 @@ CATCHING = {
     "links_are_renewed_without_a_wait": (0, 1, 5),
     "links_that_come_later_are_dropped": (1, 2, 4),
     "nobody_ever_dies": (1,),
-    "only_the_first_send_counts": (501822,),
     "nothing_is_withdrawn": (1469,),
     "rivals_are_overlooked": (301, 306),
     "tasks_are_not_claimed": (320, 326),
