@@ -165,6 +165,22 @@ def test_a_call_that_brought_all_it_was_paid_for_is_not_topped_up(fate):
     assert missing(_bought("c-1", links="abcd", images=[an_image(n, fate) for n in range(4)])) is None
 
 
+def test_what_a_failed_task_kept_its_charge_for_is_not_asked_for_again_when_a_former_task_brings_too_few():
+    """The former task had read failed, and completed after all once the next one had been bought."""
+    free = {"outcome": "free", "kind": "task", "reason": "no", "credits": "0", "final": False}
+    again = {
+        "a1-settled": a_fact(free),
+        "a2-intent": an_intent(4, variants=[variant.record() for variant in ALL]),
+        "a2-accepted.task-2": a_fact(task="task-2", credits="6.12"),
+        "a2-settled": a_fact({**free, "outcome": "charged", "credits": "6.12", "final": True}),
+    }
+    facts = _bought("c-1", links="ab", images=[an_image(0), an_image(1)], more=again)
+    assert (missing(facts), shortfall(facts)) == (None, None)
+    found = outcomes([facts])
+    assert [found[key].status for key in KEYS] == [Status.ARCHIVED] * 2 + [Status.FAILED] * 2
+    assert found["k4"].reason == "task task-2 for it failed and its charge was kept"
+
+
 def test_a_call_that_brings_nothing_is_asked_for_once_more_and_then_short():
     first = _bought("c-1", links="")
     top_up = missing(first)

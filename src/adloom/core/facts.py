@@ -165,6 +165,11 @@ class Attempt:
         return bool(self.tasks) and self.settled is not None and self.settled.outcome is Decided.RELEASED
 
     @property
+    def was_charged_in_vain(self) -> bool:
+        """Whether its task failed and its charge was kept."""
+        return self.completed is None and self.settled is not None and self.settled.outcome is Decided.CHARGED
+
+    @property
     def was_given_up(self) -> bool:
         """Whether it counted as free, or was released, before its task was completed after all."""
         free = (Decided.FREE, Decided.RELEASED)
@@ -257,6 +262,11 @@ class CallFacts:
     def doubtful(self) -> Attempt | None:
         """The first attempt that may have made a task besides those that are known."""
         return next((attempt for attempt in self.attempts if attempt.in_doubt), None)
+
+    @property
+    def charged_in_vain(self) -> Attempt | None:
+        """The first attempt whose task failed and kept its charge."""
+        return next((attempt for attempt in self.attempts if attempt.was_charged_in_vain), None)
 
     @property
     def task_attempts(self) -> int:

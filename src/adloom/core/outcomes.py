@@ -214,7 +214,7 @@ def shortfall(facts: CallFacts) -> TopUp | None:
         return None
     fruitless = 0 if facts.latest.links else intent.fruitless + 1
     absent = intent.variants[facts.latest.images_paid :]  # what is billed and was never shown is not a shortfall
-    if not absent or fruitless >= FRUITLESS_CALLS:
+    if not absent or fruitless >= FRUITLESS_CALLS or facts.charged_in_vain is not None:
         return None
     return TopUp(facts.call, intent.round + 1, fruitless, absent)
 
@@ -309,5 +309,7 @@ def _unseen(facts: CallFacts, index: int, asked: int, *, goes_on: bool) -> tuple
             Status.FAILED,
             f"billed, never shown: task {attempt.task} shows {shown} of {paid} images that it charged for",
         )
+    if (failed := facts.charged_in_vain) is not None:
+        return Status.FAILED, f"task {failed.task} for it failed and its charge was kept"
     status = Status.OPEN if goes_on or facts.stage is Stage.COMPLETED else Status.SHORT
     return status, f"the API made {paid} of {asked} images"
