@@ -77,15 +77,16 @@ class Completions:
                 recorded(call)
                 if links > shown:
                     fetching, shown = asyncio.create_task(_then(fetching, call, fetch)), links
-        except asyncio.CancelledError:
+        except Unreachable:
+            if fetching is not None:
+                await fetching
+            raise
+        except BaseException:
             if fetching is not None:
                 fetching.cancel()
             raise
-        finally:
-            if fetching is not None:
-                await asyncio.wait({fetching})
         if fetching is not None:
-            fetching.result()
+            await fetching
 
     async def _until_over(self, call: str) -> AsyncIterator[int]:
         """Read a task until its readings are over; how many links it has shown, at first and after each reading."""

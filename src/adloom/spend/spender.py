@@ -58,8 +58,8 @@ class Spender:
     async def buy(self, order: Order) -> None:
         """Buy one order, unless someone else has it or buying stops; the ledger shows which.
 
-        Both are free: an unavailable model is replaced by the next one at once, and a reference that was not fetched in
-        time is tried once more a little later.
+        Two refusals, which cost nothing, are followed up: an unavailable model is replaced by the next one at once, and
+        a reference that was not fetched in time is tried once more a little later.
         """
         try:
             while isinstance(refusal := await self._buy_once(order), ModelUnavailable | ReferenceTooSlow):
