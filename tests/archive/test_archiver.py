@@ -41,20 +41,21 @@ class Room:
         self.backlog = Backlog(self.gate, clock, places=IMAGES_AT_ONCE)
         self.archiver = Archiver(a_world(store, clock, api), EDITION, ledger, self.backlog)
 
-    async def completed(self, *links, n=3, call="c-1", label="mug", keys=None):
+    async def completed(self, *links, n=3, call="c-1", label="mug", keys=None, attempt=1):
         """Record a call of ``n`` variants that was completed with these links."""
         intent = {k: v for k, v in an_intent(n, label=label).items() if k not in ("schema", "time", "writer")}
         keys = keys or [f"{number}" * 64 for number in range(1, n + 1)]
         intent["variants"] = [{"key": key, "number": number, "take": 1} for number, key in enumerate(keys, 1)]
-        await self.ledger.decide(call, "a1-intent", intent)
-        await self.ledger.accept(call, 1, f"task-of-{call}", str(PRICE * n))
+        task = f"task-of-{call}" if attempt == 1 else f"task-{attempt}-of-{call}"
+        await self.ledger.decide(call, f"a{attempt}-intent", intent)
+        await self.ledger.accept(call, attempt, task, str(PRICE * n))
         fields = {
-            "task": f"task-of-{call}",
+            "task": task,
             "links": list(links),
             "reported": len(links),
             "credits": str(PRICE * len(links)),
         }
-        await self.ledger.note(call, "a1-completed", {**fields, "told": True})
+        await self.ledger.note(call, f"a{attempt}-completed", {**fields, "told": True})
 
     async def archive(self, call="c-1"):
         await self.archiver.archive(call)
@@ -187,6 +188,17 @@ async def test_bytes_that_are_no_image_are_kept_once_and_end_nothing_while_the_l
     last = await a_later_room(shared)
     assert (await last.archive())[0].fate is ImageFate.ARCHIVED
     assert room.assets("quarantine") == [evidence]
+
+
+async def test_bytes_that_are_no_image_are_kept_of_each_attempts_task(room):
+    room.api.contents |= {LINKS[0]: [PAGE] * DOWNLOAD_TRIES, LINKS[1]: [OTHER_PAGE] * DOWNLOAD_TRIES}
+    room.api.state_of = lambda task: completed(task, LINKS[1 if task.startswith("task-2") else 0])
+    await room.completed(LINKS[0], n=1)
+    await room.archive()
+    await room.completed(LINKS[1], n=1, attempt=2)
+    await room.archive()
+    kept = {room.store.objects[EDITION.key(evidence)] for evidence in room.assets("quarantine")}
+    assert kept == {PAGE, OTHER_PAGE}
 
 
 async def test_an_image_that_is_damaged_in_run_after_run_keeps_no_later_run_from_buying(room, shared):

@@ -3,8 +3,8 @@
 An asset is ``assets/<job>/<label>-<variant>-<6 hex of its key>.<ext>``, created once and never overwritten, byte for
 byte as received. Images above what was asked for go to ``extras/<call>-<index>.<ext>``. If runs that died, or read
 another ledger, put other bytes there, the name gets 6 hex of its SHA-256. The first paid bytes of a link that are not a
-whole image go to ``quarantine/<call>-<index>-<6 hex of their SHA-256>.bin`` as evidence, and the image is fetched
-again, in this run and later ones, while its link lives.
+whole image go to ``quarantine/<call>-<index>-<6 hex of their SHA-256>.bin`` as evidence (from the second attempt on
+``<call>-a<attempt>-<index>-…``), and the image is fetched again, in this run and later ones, while its link lives.
 
 What a run stored that died before it could say so may be an image of another task for the same variant. So it is
 compared with what the link brings, and taken over by itself only when that link has died.
@@ -245,7 +245,9 @@ def _extra_stem(facts: CallFacts, index: int) -> str:
 
 
 def _evidence_stem(facts: CallFacts, index: int) -> str:
-    return f"quarantine/{facts.call}-{index}-"
+    """What evidence is named after: each attempt has a task of its own."""
+    attempt = facts.latest.number
+    return f"quarantine/{facts.call}-{f'a{attempt}-' if attempt > 1 else ''}{index}-"
 
 
 def _image(  # noqa: PLR0913, PLR0917 - a record's fields
