@@ -121,18 +121,6 @@ async def test_what_is_billed_is_read_until_it_shows_and_fetched_meanwhile(desk,
     assert 5 <= len(waits) <= 20
 
 
-async def test_a_batchs_line_that_shows_what_it_bills_is_compared_with_the_tasks_own_answer_at_once(desk):
-    def state(task):
-        links = ("u1",) if len(desk.api.reads) == 1 else FOUR
-        return Task(task, TaskState.COMPLETED, links, PRICE * len(links), word="completed")
-
-    desk.api.state_of = state
-    facts = await desk.collect()
-    assert (facts.stage, facts.latest.links) == (Stage.COMPLETED, FOUR)
-    assert len(desk.read_at) == 2
-    assert desk.read_at[1] == desk.read_at[0]
-
-
 async def test_links_that_go_away_again_are_kept(desk):
     desk.shows((2 * desk.interval_s, ("u1", "u2")), (8 * desk.interval_s, ()), last=("u3", "u4"))
     assert (await desk.collect()).latest.links == FOUR

@@ -99,10 +99,8 @@ class Completions:
             if verdict is not Verdict.READ_ON:
                 break
             has_evidence = bool(attempt.links) or bool(readings and readings[-1].billed == 0)
-            billed = attempt.completed.billed if attempt.completed else None
-            shows_its_bill = billed is not None and 0 < billed <= len(attempt.links)
-            alone = shows_its_bill or (has_evidence and attempt.completed is not None and billed is None)
-            wait_s = self._wait_s(reads, alone=alone) if readings and not (shows_its_bill and not reads) else 0
+            alone = has_evidence and attempt.completed is not None and attempt.completed.billed is None
+            wait_s = self._wait_s(reads, alone=alone) if readings else 0
             task = await self._reader.look_again(task_id, wait_s, alone=alone)
             reads += 1
             if task is None or task.state is not TaskState.COMPLETED:  # it was completed: this says nothing about it

@@ -1,9 +1,8 @@
 """Decides from the readings of a completed task whether it has shown all the images that it made.
 
 An API can say *completed* before it shows every link, or any. So a reading is believed at once only where it shows all
-that was asked for, or where the task's own GET shows all that is billed: a line of a batch may be a summary. What is
-neither shown nor billed was not made, and may be asked for again; what is billed and not shown is read on, then held,
-and never bought again without a person.
+that was asked for, or all that is billed. What is neither shown nor billed was not made, and may be asked for again;
+what is billed and not shown is read on, then held, and never bought again without a person.
 
 A charge of 0 is also what a reading says before the charge is known. So it is no charge for images that are shown, and
 where none is shown it is a bill once it is read twice.
@@ -122,9 +121,7 @@ def judge(  # noqa: PLR0913 - all that the decision rests on
     shown = joined(known, *(reading.links for reading in readings))
     is_nothing = billed == 0 and not shown
     if len(shown) >= (asked if billed is None else min(asked, billed)) and not is_nothing:
-        is_certain = len(shown) >= asked or any(each.is_own and show_the_same(each.links, shown) for each in readings)
-        if is_certain:
-            return Verdict.FINAL
+        return Verdict.FINAL
     patience_s = READ_ON_INTERVALS * interval_s
     if is_nothing or (billed is None and shown):
         evidence = [reading for reading in readings if reading.billed == 0] if is_nothing else readings
