@@ -1,10 +1,15 @@
-"""What many tests share: a sandbox in this process, and a shop that runs campaigns against it."""
+"""What many tests share.
+
+An empty archive in memory with its clock, which stands still while anybody works; a sandbox in this process, and a shop
+that runs campaigns against it; a real S3 server.
+"""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from support.desk import CliRig, open_desk
+from support.fakes import ManualClock, MemoryStore
 from support.s3_server import S3Server, running_s3_server
 from support.shop import DecoderInPlace, SandboxRig, open_shop
 from xdist.remote import Producer
@@ -33,6 +38,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _turn(item: pytest.Item) -> int:
     folder = item.path.parent.name
     return SLOWEST_FIRST.index(folder) if folder in SLOWEST_FIRST else len(SLOWEST_FIRST)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
 
 
 @pytest.fixture

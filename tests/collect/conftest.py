@@ -12,11 +12,6 @@ from adloom.guards.gate import Gate
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def api(clock: ManualClock) -> ScriptedApi:
     return ScriptedApi(clock)
 

@@ -76,19 +76,19 @@ async def verify_edition(  # noqa: D103 - the command's own help says it
 
     settings = _settings(archive)
     share = _share(sample)
+    lost = None if lost is None else _given(lost)
     store, found = open_target(target, settings, edition)
     ledger = new_ledger(store, found)
     verdict = await verify(store, found, ledger, share=share)
     lines = [str(finding) for finding in verdict.findings]
     mended: tuple[str, ...] = ()
+    rebuilt: list[str] = []
     is_older = any(finding.damage is Damage.OLDER for finding in verdict.findings)
-    if lost is not None:
-        lost = _given(lost)
     if is_older and (mend or lost is not None):  # what can be rebuilt is not lost, and would be bought again
         came_back, lack = await rebuild_ledger(store, found)
-        lines.append(
-            f"rebuilt: {came_back} calls and tasks of the ledger" + (f"; still missing: {lack}" if lack else "")
-        )
+        still = f"; still missing: {lack}" if lack else ""
+        rebuilt.append(f"rebuilt: {came_back} calls and tasks of the ledger{still}")
+        lines += rebuilt
         verdict = await verify(store, found, ledger, share=share)
     if verdict.findings and mend:
         async with PictureDecoder() as decoder:
@@ -102,7 +102,6 @@ async def verify_edition(  # noqa: D103 - the command's own help says it
     elif lost is not None:
         given_up = await give_up(store, found, lost, _person())
         verdict = await verify(store, found, new_ledger(store, found), share=share)
-        rebuilt = [line for line in lines if line.startswith("rebuilt")]
         told = f"declared lost: {given_up}; the money counts as spent"
         lines = [*rebuilt, told, *map(str, verdict.findings)]
     if (delivered := await check_delivery(store, found, share=share)) is not None:

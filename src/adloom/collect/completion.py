@@ -77,16 +77,15 @@ class Completions:
                 recorded(call)
                 if links > shown:
                     fetching, shown = asyncio.create_task(_then(fetching, call, fetch)), links
+            if fetching is not None:
+                await fetching
         except Unreachable:
             if fetching is not None:
                 await fetching
             raise
-        except BaseException:
+        finally:
             if fetching is not None:
-                fetching.cancel()
-            raise
-        if fetching is not None:
-            await fetching
+                fetching.cancel()  # unless it has ended
 
     async def _until_over(self, call: str) -> AsyncIterator[int]:
         """Read a task until its readings are over; how many links it has shown, at first and after each reading."""
