@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -147,20 +147,25 @@ class PrefectServer:
         """What the UI does on Retry (SCHEDULED, AwaitingRetry) and Cancel (CANCELLING)."""
         self.ask(f"flow_runs/{flow_run}/set_state", state={"type": type_, "name": name}, force=False)
 
-    def ended(self, flow_run: str) -> dict[str, Any]:
-        """A flow run once it has ended.
+    def ended(self, flow_run: str, *, but: Container[str] = ()) -> dict[str, Any]:
+        """A flow run as it is read once it has ended, in another type of state than those in ``but``.
 
-        Where the server was too busy for its worker to start it, it is started again, as people do.
+        Where the server was too busy for its worker to start it, or it is in one of those states, it is started again,
+        as people do, until that takes.
         """
-        until(lambda: self._has_ended(flow_run))
-        return dict(self.get(f"flow_runs/{flow_run}"))
+        found: dict[str, Any] = {}
 
-    def _has_ended(self, flow_run: str) -> bool:
-        state = self.get(f"flow_runs/{flow_run}")["state"]
-        if state["name"] == "Crashed" and state["message"].startswith(NOT_STARTED):
-            self.set_state(flow_run, "SCHEDULED", "AwaitingRetry")
-            return False
-        return state["type"] in ENDED
+        def has_ended() -> bool:
+            found.update(self.get(f"flow_runs/{flow_run}"))
+            state = found["state"]
+            is_not_started = state["name"] == "Crashed" and state["message"].startswith(NOT_STARTED)
+            if is_not_started or state["type"] in but:
+                self.set_state(flow_run, "SCHEDULED", "AwaitingRetry")
+                return False
+            return state["type"] in ENDED
+
+        until(has_ended)
+        return found
 
     def flow_run(self, name: str) -> dict[str, Any]:
         [found] = self.ask("flow_runs/filter", flow_runs={"name": {"any_": [name]}})
