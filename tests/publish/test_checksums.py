@@ -168,5 +168,21 @@ async def test_an_edition_that_others_never_leave_alone_does_not_keep_a_run_from
     assert len(written) == READINGS
 
 
+async def test_what_a_run_wrote_that_ended_at_the_moment_when_this_one_began_is_hashed():
+    store, clock = MemoryStore(), ManualClock()
+    mine, other = await a_ledger(store, clock, "run-a"), await a_ledger(store, clock, "run-b")
+    for ledger, ended in ((other, True), (mine, False)):
+        heart = Heartbeat(store, EDITION, clock, ledger.writer, Process("elsewhere", 7, "1"), lambda: 0)
+        await heart.beat(ended=ended)
+
+    def write_late(operation: str, _key: str) -> None:
+        if operation == "replace":
+            store.objects[EDITION.key("extras/1.jpg")] = b"the other run's"
+
+    store.fault = write_late
+    await write_checksums(store, EDITION, mine)
+    assert "extras/1.jpg" in (await read_sums(store, EDITION))[0]
+
+
 def test_damages_have_words():
     assert str(Damage.CHANGED) == "changed"
