@@ -209,8 +209,10 @@ async def test_failed_tasks_are_looked_at_together(street):
     source = FakeSource([a_row(f"r{n}") for n in range(60)])
     await run_all(world, await look_at(world, source))
     street.api.reads.clear()
+    began = street.clock.monotonic()
     await run_all(world, await look_at(world, source))
     assert sorted(len(ids) for _, ids in street.api.reads) == [10, 50]
+    assert street.clock.monotonic() == began  # one reading does, so there is nothing to wait for
 
 
 async def test_what_completes_after_its_next_attempt_is_kept_beside_that_ones_images(street):

@@ -377,6 +377,28 @@ async def test_three_unknowns_close_the_gate(till):
     assert till.stops == [StopReason.OUTAGE]
 
 
+async def test_three_unknowns_that_were_in_flight_at_once_are_an_outage_though_nothing_is_sent_after_them(till):
+    await till.buy(*(an_order(f"warm-{n}") for n in range(4)))
+    till.api.answers, till.api.submit_takes_s = [OutcomeUnknown("reset")] * 3, 1
+    orders = [an_order(f"row-{number}") for number in range(3)]
+    await till.buy(*orders)
+    assert [till.stage(order) for order in orders] == [Stage.UNKNOWN] * 3
+    assert till.stops == [StopReason.OUTAGE]
+
+
+async def test_after_the_first_unknown_those_in_flight_are_waited_for(till):
+    await till.buy(*(an_order(f"warm-{n}") for n in range(4)))
+    began, till.api.submit_takes_s = till.clock.monotonic(), 10
+    slow = asyncio.create_task(till.buy(an_order("slow")))
+    await until(lambda: len(till.api.posts) == 5)
+    till.api.submit_takes_s = 1
+    till.api.answers = [OutcomeUnknown("reset")]
+    await till.buy(an_order("unlucky"))
+    await till.buy(an_order("next"))
+    await slow
+    assert till.api.posts[-1].at == began + 10
+
+
 async def test_after_the_first_unknown_calls_are_sent_one_at_a_time(till):
     till.api.submit_takes_s = 1
     await till.buy(*(an_order(f"warm-{n}") for n in range(4)))

@@ -26,7 +26,7 @@ from support.fakes import (
 
 from adloom.core.callbacks import Secret, inbox
 from adloom.core.campaign import Budget
-from adloom.core.errors import OutcomeUnknown
+from adloom.core.errors import OutcomeUnknown, RequestRefused
 from adloom.core.facts import CallFacts, Stage, fold
 from adloom.core.limits import MODELS
 from adloom.core.planned import Variant
@@ -127,6 +127,24 @@ async def test_three_purchases_that_the_task_list_cannot_tell_stop_the_buying():
     rows = [a_row(f"row-{number}") for number in range(12)]
     result = await run_all(world, await look_at(world, FakeSource(rows)))
     assert (result.exit_code, len(api.posts)) == (7, 3)
+    assert sum(key.endswith("-intent.json") for key in store.objects) == 3  # nothing is even begun
+
+
+async def test_what_another_purchase_has_for_its_answer_is_not_read_once_it_is_over():
+    """Beside an archive of many calls, most are over, bought or refused: their records' names tell."""
+    clock, store = ManualClock(), MemoryStore()
+    api = Listing(clock)
+    api.answers = [RequestRefused("no such size", status=400)]
+    source = FakeSource([a_row(f"row-{number}", variants=2) for number in range(5)])
+    world = a_world(store, clock, api, dedicated_key=True)
+    await run_all(world, await look_at(world, source))
+    over = {key for key in store.objects if "/ledger/c-" in key or key.startswith("tasks/")}
+    api.answers, reads = [OutcomeUnknown("the answer was lost")], []
+    store.fault = lambda operation, key: reads.append(key) if operation == "read" else None
+    more = FakeSource([*source.rows(), a_row("row-6")])
+    assert (await run_all(world, await look_at(world, more))).published.manifest["totals"]["held"] == 0
+    assert reads
+    assert not over & set(reads)
 
 
 async def test_a_campaign_called_like_the_folder_of_claims_is_not_taken_for_claims():
