@@ -201,11 +201,14 @@ def _used(attempt: Attempt, task: Task) -> Decimal | None:
 
 def _bill(attempt: Attempt, task: Task) -> int | None:
     """How many images the task's charge pays for, or it shows, readable or not; None if unknown."""
-    billed = images_billed(_used(attempt, task), _reserved(attempt), attempt.asked)
-    if not task.unreadable:
-        return billed
-    shown = len(joined(attempt.links, task.results)) + task.unreadable
-    return min(max(billed or 0, shown), attempt.asked)
+    used, reserved, shown = _used(attempt, task), _reserved(attempt), len(joined(attempt.links, task.results))
+    billed = images_billed(used, reserved, attempt.asked)
+    if reserved is None and attempt.accepted is not None:
+        at_the_plans_price = images_billed(used, attempt.accepted.credits, attempt.asked) or 0
+        billed = at_the_plans_price if at_the_plans_price > shown else None
+    if task.unreadable:
+        billed = min(max(billed or 0, shown + task.unreadable), attempt.asked)
+    return billed
 
 
 def _is_doubtful(attempt: Attempt, task: Task) -> bool:

@@ -96,7 +96,8 @@ def is_doubtful(used: Decimal | None, reserved: Decimal | None, quoted: Decimal,
     """Whether the only evidence of a shortfall is what the task shows, ``shown`` of ``n`` images.
 
     A purchase whose answer was lost has no ``reserved``, so its charge is not a bill. A charge for exactly what is
-    shown, at the price that the plan ``quoted``, is evidence all the same.
+    shown, at the price that the plan ``quoted``, is evidence all the same. (One for more, at that price, never comes
+    here: ``collect.completion`` takes it for a bill.)
     """
     return reserved is None and images_billed(used, quoted, n) != shown
 

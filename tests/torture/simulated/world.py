@@ -168,7 +168,9 @@ class World:
         call, name = key.rsplit("/", 2)[1:]
         if "-accepted." in name:
             record = json.loads(content)
-            self.tasks[record["task"]].is_answered |= record.get("credits_told") is True
+            intent = json.loads(self.objects[key.replace(name, f"{name.partition('-')[0]}-intent.json")])
+            made = self.tasks[record["task"]]
+            made.is_answered |= record.get("credits_told") is True and intent["idempotency_key"] == made.key
         if not re.fullmatch(r"a\d+-(intent|send-\d+)\.json", name):
             return
         record = json.loads(content)
@@ -390,7 +392,8 @@ class World:
             if self.turns_results:
                 turn = self.readings[task_id] % max(1, len(links))
                 links = links[turn:] + links[:turn]
-            is_believed = made.waver.startswith("half") and not made.is_answered and now >= made.ends + DOUBTFUL_AFTER_S
+            is_no_bill = not made.is_answered and bool((used or 0) % PRICE)
+            is_believed = made.waver.startswith("half") and is_no_bill and now >= made.ends + DOUBTFUL_AFTER_S
             if now < made.steady_from and not self.is_calm and not is_believed:
                 return self._unsteady(made, links, used)
             return Task(task_id, TaskState.COMPLETED, tuple(links), used, "charged" if self.tells_credits else "")
