@@ -51,7 +51,7 @@ MONEY_AND_EVIDENCE = (
 )
 TESTS = (
     *("core", "spend", "guards", "archive", "plan", "publish", "ledger", "collect", "run"),
-    "project/test_waits.py",
+    *("review/test_chained.py", "project/test_waits.py"),
 )
 """Whose tests are asked."""
 PINS = "test_waits"

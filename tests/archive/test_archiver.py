@@ -1,11 +1,13 @@
 import asyncio
 import hashlib
+from dataclasses import replace
 
 import pytest
 from support.fakes import (
     EDITION,
     PRICE,
     Crash,
+    FakeDecoder,
     ManualClock,
     MemoryStore,
     ScriptedApi,
@@ -117,6 +119,24 @@ async def test_images_above_what_was_asked_for_are_kept_apart(room):
     assert [images[index].fate for index in range(3)] == [ImageFate.ARCHIVED, ImageFate.EXTRA, ImageFate.EXTRA]
     assert room.assets("extras") == ["extras/c-1-1.png", "extras/c-1-2.png"]
     assert len(room.assets()) == 1
+
+
+class Thumbnails(FakeDecoder):
+    """Makes a thumbnail of every image but the second."""
+
+    async def decode(self, content):
+        picture = await super().decode(content)
+        return picture and replace(picture, thumbnail=b"" if content == picture_bytes(LINKS[1]) else b"small")
+
+
+async def test_assets_have_thumbnails_and_images_above_what_was_asked_for_have_none(shared):
+    store, clock, api = shared.values()
+    room = Room(store, clock, api, await a_ledger(store, clock))
+    room.archiver = Archiver(a_world(store, clock, api, decoder=Thumbnails()), EDITION, room.ledger, room.backlog)
+    await room.completed(*LINKS, n=2)
+    await room.archive()
+    assert (len(room.assets()), len(room.assets("extras"))) == (2, 1)
+    assert room.assets("thumbs") == ["thumbs/hero/mug-1-111111.jpg"]
 
 
 async def test_an_image_too_many_is_kept_even_where_another_one_has_its_name(room):
@@ -249,6 +269,22 @@ async def test_an_image_that_nobody_could_judge_stays_open_and_its_bytes_are_kep
     room.clock.advance(24 * 3600)
     image = (await (await a_later_room(shared)).archive())[0]
     assert (image.fate, image.key) == (ImageFate.QUARANTINED, evidence)
+
+
+async def test_evidence_that_goes_away_while_it_is_looked_for_leaves_the_image_lost(room, shared):
+    room.api.contents[LINKS[0]] = [PAGE] * 99
+    room.api.state_of = lambda task: completed(task, LINKS[0])
+    await room.completed(LINKS[0], n=1)
+    await room.archive()
+    room.clock.advance(24 * 3600)
+
+    def vanish(operation, key):
+        if operation == "read" and "/quarantine/" in key:
+            room.store.objects.pop(key, None)
+
+    room.store.fault = vanish
+    image = (await (await a_later_room(shared)).archive())[0]
+    assert (image.fate, image.key) == (ImageFate.LOST, "")
 
 
 @pytest.mark.parametrize("content", [LinkExpired("403"), PAGE], ids=["refused", "page"])

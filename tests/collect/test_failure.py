@@ -118,6 +118,8 @@ async def test_nothing_is_bought_while_a_former_task_runs_again(street):
     assert result.exit_code == 7
     (facts,) = await street.facts()
     assert facts.stage is Stage.UNBOUGHT  # what was decided and not sent waits for nothing, and reserves nothing
+    sends = {key.rpartition("/")[2] for key in street.store.objects if "/a2-" in key}
+    assert {"a2-intent.json", "a2-send-2.json"} <= sends  # nobody else can send it meanwhile
     assert result.published.manifest["totals"]["credits_reserved"] == 0
 
 
