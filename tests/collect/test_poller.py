@@ -152,6 +152,20 @@ async def test_reads_that_go_on_failing_are_tried_less_and_less_often(poller, ap
     assert max(waits) >= 5 * INTERVAL_S
 
 
+async def test_the_waits_after_failed_reads_double_from_half_a_second(api, gate, clock):
+    class Highest(Random):
+        def random(self) -> float:
+            return 1.0
+
+    poller = Poller(api=api, gate=gate, clock=clock, random=Highest(), interval_s=0.1)
+    loop = asyncio.create_task(poller.run())
+    api.read_faults = [ReadFailed("503") for _ in range(3)]
+    await poller.watch("t", clock.now())
+    loop.cancel()
+    waits = [later - earlier for (earlier, _), (later, _) in zip(api.reads, api.reads[1:], strict=False)]
+    assert waits == pytest.approx([0.5, 1, 2])
+
+
 async def test_a_servers_advice_is_heeded_between_reads(poller, api, clock):
     api.read_faults = [ReadFailed("429", retry_after_s=42)]
     await poller.watch("t", clock.now())
