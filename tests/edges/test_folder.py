@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,6 +55,41 @@ async def test_a_folder_is_not_made_before_the_first_write(tmp_path: Path):
     await keys(store)
     await store.has_room()
     assert not (tmp_path / "archive").exists()
+
+
+async def test_another_folder_in_the_archives_place_is_an_outage_until_the_archive_is_back(tmp_path: Path):
+    """A disk that is unmounted leaves its mount point, which is empty and can be written to."""
+    root, aside = tmp_path / "archive", tmp_path / "aside"
+    store = FolderStore(root)
+    await store.create("a/one.json", b"content")
+    root.rename(aside)
+    for is_there in (False, True):
+        if is_there:
+            root.mkdir()
+        for action in (
+            lambda: store.create("a/two.json", b"content"),
+            lambda: store.replace("a/one.json", b"content"),
+            lambda: store.read("a/one.json"),
+            lambda: store.open("a/one.json"),
+            lambda: keys(store),
+            store.has_room,
+        ):
+            with pytest.raises(StoreUnavailable, match="is its disk mounted"):
+                await action()
+    assert not list(root.iterdir())
+    root.rmdir()
+    aside.rename(root)
+    assert await store.create("a/two.json", b"content")
+
+
+async def test_an_archive_whose_disk_is_mounted_anew_is_known_again(tmp_path: Path):
+    root, aside = tmp_path / "archive", tmp_path / "aside"
+    store = FolderStore(root)
+    await store.create("a/one.json", b"content")
+    root.rename(aside)
+    shutil.copytree(aside, root)  # as a device or a server that gives out other numbers
+    assert await store.read("a/one.json") == b"content"
+    assert await store.create("a/two.json", b"content")
 
 
 async def test_a_file_where_the_folder_should_be_is_refused_with_a_remedy(tmp_path: Path):

@@ -32,7 +32,7 @@ from support.setbacks import (
 from support.shop import SandboxRig, campaign_text, hurry
 
 from adloom.core.campaign import Budget
-from adloom.core.errors import InputError, PlanRefused
+from adloom.core.errors import InputError, PlanRefused, RecordUnreadable
 from adloom.ledger.edition import Edition, to_json
 from adloom.ledger.ledger import Ledger
 from adloom.plan.rollback import NOTHING, read_past
@@ -202,6 +202,29 @@ async def test_a_loss_that_a_person_accepts_is_recorded_and_stays_spent(twice: S
     restore_the_ledger(twice)  # one that is lost once more is noticed once more
     assert stopped_as_older(await twice.run())
     assert len(twice.sandbox.charges()) == 8
+
+
+async def test_a_run_whose_plan_is_moved_away_stops_buying_and_goes_on_once_it_is_back(
+    shop: SandboxRig, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("adloom.run.monitor.BEAT_EVERY_S", 0.05)
+    shop.sandbox.change(task_seconds=0.3)
+    rows = "[" + ", ".join(f"colour-{number}" for number in range(60)) + "]"
+    shop.write(campaign_text(FEW.replace("[red, blue]", rows), more="limits: {in_flight: 4}\n"))
+    plan, aside = shop.edition() / "plan-r1.json", shop.edition().parent / "aside.json"
+
+    async def move_it() -> None:
+        await until(lambda: len(list(shop.edition().glob("ledger/*/a1-archived-1.json"))) >= 8)
+        plan.rename(aside)
+
+    moving: list[asyncio.Task[None]] = []
+    with pytest.raises(RecordUnreadable):  # it cannot say what the plan has come to either
+        await shop.run(started=lambda _: moving.append(asyncio.create_task(move_it())))
+    await asyncio.gather(*moving)
+    assert shop.bought() < 120
+    aside.rename(plan)
+    assert (await shop.run()).exit_code == 0
+    assert shop.bought() == 120
 
 
 async def test_a_run_whose_ledger_is_deleted_stops_buying_and_hides_nothing(

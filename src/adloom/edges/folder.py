@@ -11,6 +11,9 @@ Whatever reveals purchases is readable by its owner only (0700, 0600): ledger, p
 hold prompts, variables and signed links. Under a folder with the setgid bit, which is shared by a group, the group
 keeps its rights. Images and pages have the modes that the umask gives.
 
+While a process uses the archive, its root stays the folder that it was. A disk that is unmounted leaves an empty folder
+in its place: whoever went on there would find nothing that was bought, and buy it again once the disk is back.
+
 The root may be a link; below it none is followed, and only plain files are read: otherwise the author of a foreign
 archive could make its reader wait on a pipe, or write elsewhere.
 """
@@ -49,6 +52,10 @@ class FolderStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
+        self._identity: tuple[int, int] | None = None
+        """Device and inode of the root, once it exists."""
+        self._written: Path | None = None
+        """A file that this process has written, by which it knows the archive again."""
 
     @property
     def address(self) -> str:
@@ -100,8 +107,15 @@ class FolderStore:
         """Nothing is held open."""
 
     async def _run(self, key: str, action: Callable[[], _Result]) -> _Result:
+        def guarded() -> _Result:
+            self._check_root()
+            done = action()
+            if self._identity is None:  # this may have made it
+                self._check_root()
+            return done
+
         try:
-            return await asyncio.to_thread(action)
+            return await asyncio.to_thread(guarded)
         except OSError as error:
             reason = f"{error.strerror or error} ({self._root / key})"
             if error.errno in _PERMANENT:
@@ -111,6 +125,17 @@ class FolderStore:
             raise StoreUnavailable(
                 f"the archive failed: {reason}", remedy="Fix the disk, then run the same command again."
             ) from error
+
+    def _check_root(self) -> None:
+        """Raises OSError when another folder is in the root's place, unless the same archive has been mounted anew."""
+        try:
+            found = self._root.stat()
+            identity = found.st_dev, found.st_ino
+        except FileNotFoundError:
+            identity = None
+        if self._identity not in (None, identity) and not (self._written and self._written.exists()):
+            raise OSError(errno.ESTALE, "another folder is in the archive's place; is its disk mounted?")
+        self._identity = identity or self._identity
 
     def _path(self, key: str) -> Path:
         parts = key.split("/")
@@ -129,6 +154,7 @@ class FolderStore:
         finally:
             temporary.unlink()
         _sync_folder(path.parent)
+        self._written = path
         return True
 
     def _replace(self, path: Path, content: Content) -> None:
@@ -139,6 +165,7 @@ class FolderStore:
             temporary.unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
+        self._written = path
 
     def _write_temporary(self, path: Path, content: Content) -> Path:
         if link := self._link_above(path):

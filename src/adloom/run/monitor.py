@@ -57,10 +57,14 @@ class RunMonitor:
             log.warning("%s", error.message)
 
     async def check_newer_plan(self) -> None:
-        """Stop buying when a newer revision of the plan exists."""
+        """Stop buying when a newer revision of the plan exists, or this run's is gone, and with it what it bought."""
         mine = self._reserved.revision.number
         newest = await read_newest(self._world.store, self._reserved.assessment.edition)
-        if newest is not None and newest.number > mine:
+        if newest is None or newest.number < mine:
+            message = f"the plan of this run (revision {mine}) is gone from the archive {self._world.store.address}"
+            remedy = "Put back what was moved or deleted there, then run the same command again."
+            self._gate.close(Stop(StopReason.OUTAGE, message, remedy))
+        elif newest.number > mine:
             self._gate.close(Stop.for_newer_plan(newest.number, mine))
 
     async def check_ledger(self) -> None:
