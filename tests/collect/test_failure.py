@@ -123,6 +123,25 @@ async def test_nothing_is_bought_while_a_former_task_runs_again(street):
     assert result.published.manifest["totals"]["credits_reserved"] == 0
 
 
+async def test_nothing_is_bought_while_the_api_does_not_show_a_former_task_until_a_day_is_over(street):
+    """With another key, or for a while after it has failed."""
+    street.says["task-001"] = [(GAP_S + 5, failed("task-001")), (FOREVER, None)]
+    result = await street.run()
+    assert (result.exit_code, len(street.api.posts)) == (7, 1)
+    assert result.published.asked[Status.OPEN] == 2
+    street.clock.advance(DAY_S)
+    result = await street.run()
+    assert (result.exit_code, len(street.api.posts)) == (0, 2)
+
+
+async def test_what_the_api_did_not_show_for_a_while_is_adopted(street):
+    street.says["task-001"] = [(GAP_S + 5, failed("task-001")), (1000, None)]
+    await street.run()
+    street.clock.advance(1000)
+    assert (await street.run()).exit_code == 0
+    assert len(street.api.posts) == 1
+
+
 async def test_the_next_take_waits_for_a_former_task_that_runs_again(street):
     street.says["task-001"] = [(FOREVER, failed("task-001", code="invalid_parameters"))]
     assert (await street.run()).exit_code == 3

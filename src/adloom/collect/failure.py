@@ -77,8 +77,9 @@ class Failures:
     async def came_back(self, call: str, variants: Iterable[str] = ()) -> bool:
         """Read every former task of a call once more, each by itself; whether one of them forbids buying it again.
 
-        So do tasks of other calls that failed within the last day and were for one of these ``variants``, by their
-        keys: an edit may have put these into another call.
+        One that the API does not show does so for a day: another key may not see it. So do tasks of other calls that
+        failed within the last day and were for one of these ``variants``, by their keys: an edit may have put these
+        into another call.
         """
         tasks = {task: (call, attempt) for task, attempt in _failed(self._ledger.facts(call).attempts)}
         if self._by_variant is None:
@@ -90,6 +91,8 @@ class Failures:
             if task is not None and task.state is TaskState.COMPLETED:
                 await self._adopt(owner, task)
                 self._adopted += [owner] if owner != call else []
+            elif task is None and _failed_at(attempt) > self._reader.clock.now() - LINKS_LIVE_S:
+                log.warning("call %s is not bought: the API does not show its former task %s now", call, task_id)
             elif task is not None and (not task.state.is_final or (_was_charged(task) and _is_free(attempt))):
                 log.warning("call %s is not bought: task %s reads %s now", call, task_id, task.word)
             else:
