@@ -1,6 +1,7 @@
 """Only what was rejected is bought again, once, whatever happens."""
 
 import asyncio
+from decimal import Decimal
 from random import Random
 
 import pytest
@@ -153,6 +154,33 @@ async def test_a_next_take_in_any_state_is_not_bought_again(shop: SandboxRig, re
     assert (await reviewer.buy_rejected()).exit_code == 3
     assert [line["status"] for line in shop.lines() if line["take"] == 2] == ["refused", "archived"]
     assert shop.sandbox.state()["posts_received"] == posts
+
+
+@pytest.mark.parametrize(
+    ("decision", "prompts"),
+    [
+        ("rejected,darker", {"mug a\ndarker", "mug b\ndarker"}),
+        ("rejected,brighter", {"mug a\nbrighter", "mug b\nbrighter"}),
+        ("approved,", set()),
+        ("cleared,", set()),
+    ],
+)
+async def test_a_next_take_that_could_not_be_bought_is_what_is_decided_when_it_can(
+    shop: SandboxRig, reviewer: Reviewer, decision: str, prompts: set[str]
+):
+    shop.write(MUGS)
+    await shop.run()
+    await reviewer.decide("a,1,1,rejected,brighter", "b,1,1,rejected,brighter")
+    charges = len(shop.sandbox.charges())
+    shop.sandbox.set_credits(balance=Decimal(0))
+    assert (await reviewer.buy_rejected()).exit_code == 5
+    shop.sandbox.set_credits(balance=Decimal(100))
+    await reviewer.decide(f"a,1,1,{decision}", f"b,1,1,{decision}")
+    assert (await shop.run()).exit_code == 0
+    assert len(shop.sandbox.charges()) == charges
+    assert (await reviewer.buy_rejected()).exit_code == 0
+    assert {charge.prompt for charge in shop.sandbox.charges()[charges:]} == prompts
+    assert {line["take"] for line in shop.lines()} == ({1, 2} if prompts else {1})
 
 
 async def test_a_rejected_second_take_gets_a_third(shop: SandboxRig, reviewer: Reviewer):

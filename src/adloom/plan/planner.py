@@ -203,7 +203,8 @@ class Planner:
         outcome = self.known.get(key)
         if take > 1 and outcome is not None and not outcome.covered:
             former = self.known.get(former_key := variant_key(row_key, number, take - 1))
-            if former is not None and former.covered and former.came_back:  # this take was asked for because it failed
+            if former is not None and former.covered and (former.came_back or former.status is Status.ARCHIVED):
+                # asked for because the former take had failed, or was rejected: what is so today decides
                 key, outcome, take = former_key, former, take - 1
         if outcome is None:
             return Variant(key, number, take)

@@ -157,8 +157,8 @@ class Spender:
     async def _place(self, order: Order) -> tuple[int, int]:
         """The attempt and send to continue with.
 
-        An attempt whose sends were all free continues for the account that it began with, while its references are
-        still at the addresses in its bytes.
+        An attempt whose sends were all free continues for the account that it began with, while its bytes have the
+        words that are wanted now and its references are still at the addresses in them.
         """
         facts = self._ledger.facts(order.call)
         if facts.stage is Stage.WAITING and facts.latest.intent and self._can_go_on(order, facts.latest.intent):
@@ -174,6 +174,6 @@ class Spender:
         return facts.latest.number + 1
 
     def _can_go_on(self, order: Order, intent: Intent) -> bool:
-        urls = json.loads(intent.body).get("image_urls", [])
-        same = intent.account == self._account and intent.model == order.model
-        return same and bool(urls == order.image_urls())
+        sent, wanted = json.loads(intent.body), json.loads(order.body())
+        same = all(sent.get(name) == wanted.get(name) for name in ("model", "prompt", "image_urls"))
+        return same and intent.account == self._account
