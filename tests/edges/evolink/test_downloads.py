@@ -1,7 +1,9 @@
 import asyncio
+import gzip
 import hashlib
 import socket
 import ssl
+import zlib
 
 import pytest
 from aiohttp.abc import AbstractResolver
@@ -213,6 +215,29 @@ async def test_a_dead_link_is_expired(status):
     assert await failure(always(answer(status, b"<html>error code: 1010</html>"))) is LinkExpired
 
 
+@pytest.mark.parametrize(
+    "whole",
+    [
+        answer(200, gzip.compress(IMAGE), content_encoding="gzip"),
+        answer(200, zlib.compress(IMAGE), content_encoding="deflate"),
+        answer(200, IMAGE, content_encoding="gzip"),
+        answer(200, IMAGE, content_encoding="aws-chunked"),
+        answer(203, IMAGE),
+        answer(206, IMAGE, content_range=f"bytes 0-{len(IMAGE) - 1}/{len(IMAGE)}"),
+    ],
+    ids=["gzip", "deflate", "not gzip", "a label of an upload", "by way of a proxy", "all parts"],
+)
+async def test_what_a_host_sends_otherwise_than_asked_for_is_taken_all_the_same(whole):
+    async with raw_server(always(whole)) as server:
+        found = await fetched(server.url + "/a.jpg")
+    assert (found.content, found.sha256) == (IMAGE, hashlib.sha256(IMAGE).hexdigest())
+
+
+async def test_a_compressed_bomb_is_a_failed_try():
+    bomb = gzip.compress(bytes(3_000_000))
+    assert await failure(always(answer(200, bomb, content_encoding="gzip")), image_bytes=2_000_000) is DownloadFailed
+
+
 @pytest.mark.parametrize("status", [201, 204, 206, 304, 400, 401, 418, 429, 500, 502, 503])
 async def test_any_other_status_is_a_failed_try(status):
     assert await failure(always(answer(status, b"" if status in (204, 304) else IMAGE))) is DownloadFailed
@@ -237,7 +262,9 @@ async def test_a_download_cut_at_any_byte_is_a_failed_try(kept_bytes, ending):
         b"garbage\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        answer(200, IMAGE, content_encoding="gzip"),
+        answer(200, gzip.compress(IMAGE)[:-20], content_encoding="gzip"),
+        answer(206, IMAGE, content_range=f"bytes 0-{len(IMAGE) - 1}/{len(IMAGE) + 1}"),
+        answer(206, IMAGE, content_range=f"bytes 1-{len(IMAGE)}/{len(IMAGE) + 1}"),
         answer(200, IMAGE, content_length="-1"),
     ],
 )

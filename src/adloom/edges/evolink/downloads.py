@@ -1,7 +1,7 @@
 """Downloads results from wherever the API says they are: an untrusted link that never sees the key.
 
 ``hops`` says where a link may lead. The image is held in memory, hashed while it arrives, and passed on exactly as
-received: the decoder decides whether it is a picture.
+received: the decoder decides whether it is a picture. Only a content coding that was not asked for is undone.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import mmap
+import re
 import ssl
+import zlib
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,6 +28,8 @@ from adloom.edges.evolink.hops import Hops, NotFollowed
 
 _MIB = 1024 * 1024
 _GONE = (403, 404, 410)  # which of them an expired link answers is written nowhere
+_WHOLE = (200, 203)
+_CODINGS = ("gzip", "x-gzip", "deflate")
 _AGAIN = "It is tried again; the link is good for 24 h after the task's end."
 
 
@@ -133,6 +137,9 @@ class Downloader:
             raise DownloadFailed(f"a download ended at {len(content)} of {length} bytes", remedy=_AGAIN)
         if not content:
             raise DownloadFailed("a download brought no bytes", remedy=_AGAIN)
+        decoded = _decoded(response, content, self._limits.image_bytes)
+        if decoded is not content:
+            content, sha256 = decoded, hashlib.sha256(decoded).hexdigest()
         media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         return Download(content=content, sha256=sha256, media_type=media_type)
 
@@ -169,10 +176,34 @@ def _check_answer(response: httpx.Response) -> None:
     status = response.status_code
     if status in _GONE:
         raise LinkExpired(f"a result link is dead (HTTP {status})", remedy="Its task is read once for a fresh one.")
-    if status != 200:  # noqa: PLR2004 - HTTP's own number
+    if status not in _WHOLE and not _is_whole_range(response):
         raise DownloadFailed(f"a download was answered with HTTP {status}", remedy=_AGAIN)
-    if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-        raise DownloadFailed("a download arrived compressed although no compression was requested", remedy=_AGAIN)
+
+
+def _is_whole_range(response: httpx.Response) -> bool:
+    """Whether an answer with a part, which nobody asked for, has all parts."""
+    told = re.fullmatch(r"bytes 0-(\d{1,15})/(\d{1,15})", response.headers.get("content-range", "").strip())
+    is_part = response.status_code == httpx.codes.PARTIAL_CONTENT
+    return is_part and told is not None and int(told[1]) + 1 == int(told[2])
+
+
+def _decoded(response: httpx.Response, content: bytes, most_bytes: int) -> bytes:
+    """The content without a coding that nobody requested: stores send what they keep compressed as it is.
+
+    What is labelled as coded and is not comes as it is. Raises DownloadFailed.
+    """
+    if response.headers.get("content-encoding", "").strip().lower() not in _CODINGS:
+        return content
+    coding = zlib.decompressobj(zlib.MAX_WBITS | 32)  # with the header of gzip or of zlib
+    try:
+        decoded = coding.decompress(content, most_bytes + 1)
+    except zlib.error:
+        return content
+    if len(decoded) > most_bytes:
+        raise DownloadFailed(f"a result is larger than {most_bytes // _MIB} MiB once it is unpacked", remedy=_AGAIN)
+    if not coding.eof:
+        raise DownloadFailed("a download arrived compressed and cut", remedy=_AGAIN)
+    return decoded
 
 
 def _length(response: httpx.Response) -> int | None:
