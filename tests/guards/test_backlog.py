@@ -1,10 +1,12 @@
 """Which finished image is fetched next, and when purchases wait for that."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 from support.fakes import FakeSource, ManualClock, MemoryStore, ScriptedApi, a_row, a_world, look_at, run_all, settle
 
+from adloom.archive.fetch import DOWNLOAD_TRIES
 from adloom.core.campaign import Pace
 from adloom.core.errors import DownloadFailed
 from adloom.guards import backlog as backlog_module
@@ -103,6 +105,23 @@ async def test_a_run_whose_images_cannot_be_fetched_does_not_buy_them_all():
     assert result.exit_code == 7
     assert LEFT_IMAGES <= len(api.posts) < 2 * LEFT_IMAGES
     assert "could not be downloaded" in result.stops[0].message
+
+
+async def test_a_later_run_tries_what_is_left_once_and_counts_each_image_once():
+    clock = ManualClock()
+    api, tries = ScriptedApi(clock), Counter()
+
+    async def download(url):
+        tries[url] += 1
+        await asyncio.sleep(0)
+        raise DownloadFailed("reset")
+
+    api.download = download
+    world, source = a_world(MemoryStore(), clock, api), FakeSource([a_row("row-1"), a_row("row-2")])
+    for run in (1, 2):
+        result = await run_all(world, await look_at(world, source))
+        assert [stop.message for stop in result.stops] == ["2 paid images could not be downloaded"]
+        assert set(tries.values()) == {run * DOWNLOAD_TRIES}
 
 
 async def test_images_that_were_damaged_last_time_too_are_told_and_stop_no_purchase(dock):

@@ -257,8 +257,11 @@ class Run:
     async def batches(self) -> AsyncIterator[Batch]:
         """The work in batches of about equal size: what was begun comes first, then what is still to buy."""
         size = batch_size(self.revision.calls)
-        begun = await self._queue.unfinished()
-        await self.fulfil([order for order in begun if self._queue.is_ready(order)])  # links die: before any purchase
+        begun: list[Order] = []
+        ready: list[Order] = []
+        for order in await self._queue.unfinished():
+            (ready if self._queue.is_ready(order) else begun).append(order)
+        await self.fulfil(ready)  # links die: before any purchase
         for start in range(0, len(begun), size):
             yield tuple(begun[start : start + size])
         async for batch in in_batches(self._queue.unbought(), size):
