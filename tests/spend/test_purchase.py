@@ -1,4 +1,5 @@
 import asyncio
+import gc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -19,6 +20,7 @@ from support.fakes import (
     a_row,
     a_world,
     accepted,
+    settle,
     until,
 )
 
@@ -850,6 +852,21 @@ async def test_when_the_runs_time_is_over_the_task_is_told_and_not_waited_with_f
     told = [record.getMessage() for record in caplog.records if "--adopt" in record.getMessage()]
     assert told == [f"write it down: `adloom resolve … {an_order().call} --adopt task-001` adopts it later"]
     assert len(till.api.posts) == 1
+
+
+async def test_a_run_that_is_stopped_while_the_archive_takes_nothing_leaves_no_error_that_nobody_heard(till):
+    _takes_no_acceptance(till)
+    unheard = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unheard.append(context))
+    buying = asyncio.create_task(till.buy(an_order()))
+    await until(till.gate.closed.is_set)
+    buying.cancel()
+    await asyncio.gather(buying, return_exceptions=True)
+    till.gate.over.set()
+    await till.clock.sleep(600)
+    await settle()
+    gc.collect()
+    assert unheard == []
 
 
 async def test_a_purchase_whose_run_was_stopped_while_it_waited_is_no_conflict(till):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from functools import partial
 
@@ -176,9 +177,9 @@ class Sender:
             await self._record_refusal(order, attempt, send, error)
             return error
         except asyncio.CancelledError:
-            await asyncio.shield(self._record_unknown(order, attempt, send, "the run was stopped while it waited"))
+            await _to_its_end(self._record_unknown(order, attempt, send, "the run was stopped while it waited"))
             raise
-        await asyncio.shield(self._record_accepted(order, attempt, accepted))
+        await _to_its_end(self._record_accepted(order, attempt, accepted))
         return None
 
     async def resend(self, order: Order) -> None:
@@ -334,8 +335,15 @@ async def repeat(ledger: Ledger, api: ImageApi, clock: Clock, call: str) -> Acce
     except ApiError as error:
         await ledger.note(call, f"a{attempt.number}-refused-{send}", _refused(error))
         raise
-    await asyncio.shield(_record_repeat(ledger, call, attempt, accepted))
+    await _to_its_end(_record_repeat(ledger, call, attempt, accepted))
     return accepted
+
+
+async def _to_its_end(record: Coroutine[None, None, None]) -> None:
+    """Write something down also while the run is being cancelled. Nobody waits to hear of a failure then."""
+    writing = asyncio.create_task(record)
+    writing.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.shield(writing)
 
 
 async def _record_repeat(ledger: Ledger, call: str, attempt: Attempt, accepted: Accepted) -> None:
