@@ -865,6 +865,7 @@ async def test_a_run_that_is_stopped_while_the_archive_takes_nothing_leaves_no_e
     till.gate.over.set()
     await till.clock.sleep(600)
     await settle()
+    del buying
     gc.collect()
     assert unheard == []
 
