@@ -179,6 +179,19 @@ async def test_what_cannot_be_fetched_this_time_is_left_for_a_later_run(room, sh
     assert later.ledger.facts("c-1").stage is Stage.ARCHIVED
 
 
+async def test_an_asset_that_a_dead_run_left_behind_gets_its_thumbnail(shared):
+    store, clock, api = shared.values()
+    dead = Room(store, clock, api, await a_ledger(store, clock))
+    await dead.completed(LINKS[0], n=1)
+    store.objects[EDITION.key("assets/hero/mug-1-111111.png")] = picture_bytes(LINKS[0])  # and its record is lost
+    clock.advance(24 * 3600)
+    later = await a_later_room(shared)
+    later.archiver = Archiver(a_world(store, clock, api, decoder=Thumbnails()), EDITION, later.ledger, later.backlog)
+    assert (await later.archive())[0].fate is ImageFate.ARCHIVED
+    assert later.assets("thumbs") == ["thumbs/hero/mug-1-111111.jpg"]
+    assert api.downloads == []
+
+
 async def test_nothing_is_noted_when_no_image_could_be_fetched(room):
     room.api.contents = {link: [DownloadFailed("reset")] * DOWNLOAD_TRIES for link in LINKS}
     await room.completed(*LINKS)

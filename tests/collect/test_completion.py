@@ -239,6 +239,20 @@ async def test_where_an_answer_was_lost_a_charge_at_the_plans_price_for_what_is_
     assert second - first == max(5, 3 * desk.interval_s)
 
 
+async def test_a_charge_that_was_told_once_is_what_a_task_cost_though_later_readings_do_not_tell_it(desk):
+    def state(task):
+        used = PRICE * 3 if len(desk.api.reads) == 1 else None
+        return Task(task, TaskState.COMPLETED, ("u1", "u2"), used, word="completed")
+
+    desk.api.state_of = state
+    facts = await desk.collect()
+    assert (facts.stage, facts.latest.images_paid) == (Stage.UNSHOWN, 3)
+    desk.clock.advance(LINKS_LIVE_S)
+    facts = await desk.collect()
+    assert (facts.stage, facts.latest.images_paid) == (Stage.COMPLETED, 3)
+    assert money_of(facts).charged == PRICE * 3
+
+
 async def test_a_second_reading_is_not_made_in_company(desk):
     desk.shows(last=("u1", "u2"), credits_used=None)
     shown = desk.api.state_of

@@ -166,6 +166,22 @@ async def test_the_waits_after_failed_reads_double_from_half_a_second(api, gate,
     assert waits == pytest.approx([0.5, 1, 2])
 
 
+async def test_when_a_scout_fails_another_task_of_its_kind_goes_ahead(poller, api, clock):
+    """Nobody of another kind does: that has scouts of its own."""
+    other = ("another model", "2K", 5)
+    api.state_of = lambda task: (
+        Task(task, TaskState.FAILED, word="failed") if task == "f0" else ends_after(100, clock)(task)
+    )
+    watching = [asyncio.create_task(poller.watch(f"f{n}", clock.now(), KIND)) for n in range(5)]
+    watching += [asyncio.create_task(poller.watch(f"a{n}", clock.now(), other)) for n in range(5)]
+    await until(lambda: clock.elapsed >= 2.5 * INTERVAL_S)
+    seen = {task for _, ids in api.reads for task in ids}
+    assert seen == {"f0", "f1", "f2", "f3", "a0", "a1", "a2"}
+    for task in watching:
+        task.cancel()
+    await asyncio.gather(*watching, return_exceptions=True)
+
+
 async def test_a_servers_advice_is_heeded_between_reads(poller, api, clock):
     api.read_faults = [ReadFailed("429", retry_after_s=42)]
     await poller.watch("t", clock.now())

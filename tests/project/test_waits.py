@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from adloom.archive import rescue
 from adloom.archive.fetch import DOWNLOAD_TRIES
 from adloom.collect import failure, poller
 from adloom.core import results
@@ -47,6 +48,7 @@ def test_a_run_waits_as_long_as_the_pages_say(intervals: float, seconds: float):
         pytest.param(unknown.LEAST_TO_STOP, 3, id="purchases without an answer until buying stops"),
         pytest.param(unknown.SHARE_TO_STOP, Decimal("0.01"), id="or this share of all calls"),
         pytest.param(fulfilment.WAITS_FOR_A_FORMER_TASK, 3, id="new attempts that a former task puts off"),
+        pytest.param(rescue.LISTED_S, 30 * 3600, id="how far back tasks are looked for that no ledger knows"),
         pytest.param(DOWNLOAD_TRIES, 8, id="tries of one download in one run"),
         pytest.param(backlog.BACKLOG_IMAGES, 500, id="finished images that may wait to be fetched"),
         pytest.param(backlog.LINKS_WAIT_S, 2 * 3600, id="seconds of a link's 24 hours after which buying waits"),

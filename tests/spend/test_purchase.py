@@ -563,6 +563,14 @@ async def test_a_reference_that_was_too_slow_in_one_run_is_tried_once_more_by_th
     assert (later.stage(order), later.stops, len(later.api.posts)) == (Stage.REFUSED, [], 3)
 
 
+async def test_a_reference_that_was_too_slow_is_tried_once_more_a_little_later(till):
+    order = an_order()
+    till.api.answers = [SLOW]
+    await till.buy(order)
+    first, second = till.api.posts
+    assert (till.stage(order), second.at > first.at) == (Stage.ACCEPTED, True)
+
+
 GONE = ModelUnavailable("the model is gone", status=404, remedy="later")
 
 

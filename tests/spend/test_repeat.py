@@ -71,6 +71,14 @@ async def ledger(store: MemoryStore, clock: ManualClock) -> Ledger:
     return ledger
 
 
+async def test_a_purchase_that_has_no_answer_is_not_repeated(store, clock, api):
+    ledger = await ledger_of(store, clock, "probe")
+    await ledger.decide(CALL, "a1-intent", bought([Variant("k1", 1, 1)]))
+    with pytest.raises(InputError, match="has no answer to repeat"):
+        await repeat(ledger, api, clock, CALL)
+    assert api.posts == []
+
+
 @pytest.mark.parametrize("end", [LOST, Crash()], ids=["no answer", "no process"])
 async def test_a_repeated_purchase_without_an_answer_is_held_with_its_money(store, clock, api, ledger, end):
     api.answers = [end]
