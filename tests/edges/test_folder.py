@@ -82,10 +82,14 @@ async def test_another_folder_in_the_archives_place_is_an_outage_until_the_archi
     assert await store.create("a/two.json", b"content")
 
 
-async def test_an_archive_whose_disk_is_mounted_anew_is_known_again(tmp_path: Path):
+@pytest.mark.parametrize("writes", [True, False])
+async def test_an_archive_whose_disk_is_mounted_anew_is_known_again(tmp_path: Path, *, writes: bool):
     root, aside = tmp_path / "archive", tmp_path / "aside"
     store = FolderStore(root)
     await store.create("a/one.json", b"content")
+    if not writes:
+        store = FolderStore(root)
+        assert await store.read("a/one.json") == b"content"
     root.rename(aside)
     shutil.copytree(aside, root)  # as a device or a server that gives out other numbers
     assert await store.read("a/one.json") == b"content"

@@ -54,8 +54,8 @@ class FolderStore:
         self._root = root.absolute()
         self._identity: tuple[int, int] | None = None
         """Device and inode of the root, once it exists."""
-        self._written: Path | None = None
-        """A file that this process has written, by which it knows the archive again."""
+        self._landmark: Path | None = None
+        """Something that lies in it, by which it is known again when its disk was mounted anew."""
 
     @property
     def address(self) -> str:
@@ -133,9 +133,11 @@ class FolderStore:
             identity = found.st_dev, found.st_ino
         except FileNotFoundError:
             identity = None
-        if self._identity not in (None, identity) and not (self._written and self._written.exists()):
+        if self._identity not in (None, identity) and not (self._landmark and self._landmark.exists()):
             raise OSError(errno.ESTALE, "another folder is in the archive's place; is its disk mounted?")
         self._identity = identity or self._identity
+        if self._landmark is None and identity is not None:
+            self._landmark = next(self._root.iterdir(), None)
 
     def _path(self, key: str) -> Path:
         parts = key.split("/")
@@ -154,7 +156,7 @@ class FolderStore:
         finally:
             temporary.unlink()
         _sync_folder(path.parent)
-        self._written = path
+        self._landmark = path
         return True
 
     def _replace(self, path: Path, content: Content) -> None:
@@ -165,7 +167,7 @@ class FolderStore:
             temporary.unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
-        self._written = path
+        self._landmark = path
 
     def _write_temporary(self, path: Path, content: Content) -> Path:
         if link := self._link_above(path):
