@@ -304,6 +304,21 @@ async def test_a_zombie_whose_call_was_released_meanwhile_does_not_send(till):
     assert till.api.posts == []
 
 
+async def test_a_zombie_whose_purchase_another_run_sends_again_meanwhile_does_not_send(till):
+    order = an_order()
+
+    def take_over(operation, key):
+        if operation == "created" and key.endswith("a1-intent.json"):
+            folder, stamp = key.removesuffix("a1-intent.json"), {"writer": "run-b", "written": 9}
+            unknown = a_fact(reason="taken over", conflict=False, **stamp)
+            till.store.objects[f"{folder}a1-unknown-1.json"] = to_json(unknown)
+            till.store.objects[f"{folder}a1-send-2.json"] = to_json(a_fact(outcome="bought", **stamp))
+
+    till.store.fault = take_over
+    await till.buy(order)
+    assert till.api.posts == []
+
+
 async def test_a_released_call_whose_task_turned_up_after_all_is_not_bought_again(till, shared):
     order = an_order()
     till.api.answers = [OutcomeUnknown("reset")]
