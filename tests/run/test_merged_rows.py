@@ -1,9 +1,14 @@
 """Rows with the same request under ``duplicates: merge``: one purchase, and every row has its images."""
 
+from dataclasses import replace
+
 import pytest
 from support.shop import SandboxRig, campaign_text
 
+from adloom.core.errors import InputError
 from adloom.core.selection import Selection
+from adloom.targets import open_store
+from adloom.wiring import assessment_of, execute
 
 HEAD = "duplicates: merge\n"
 ROWS = "id,prompt,variants,sku\na,a cup,2,001\nb,a jug,1,002\nc,a cup,3,003\nd,a cup,1,004\n"
@@ -51,6 +56,25 @@ async def test_jobs_share_images_whichever_stands_first(shop: SandboxRig):
     assert (await shop.run()).exit_code == 0
     assert (shop.bought(), shop.sandbox.state()["posts_received"]) == (5, posts)
     assert all(line["key"] for line in shop.lines())
+
+
+async def test_images_that_another_run_has_just_bought_for_another_job_are_not_bought_again(shop: SandboxRig):
+    """Between what a run saw first and its plan, a person may take long to say yes."""
+    (shop.folder / "rows.csv").write_text(ROWS.replace("variants,", "variants,size,").replace(",0", ",1:1,0"))
+    before = "  - {id: vase, prompt: a vase}\n"
+    shop.write(campaign_text(before, more=HEAD))
+    await shop.run()
+    turned = shop.folder / "turned.yaml"
+    turned.write_text(campaign_text("".join((before, *JOBS[::-1])), more=HEAD))
+    request = replace(shop.request(), source=str(turned))
+    store = open_store(shop.settings.archive)
+    late = await assessment_of(request, shop.settings, store, to_run=True)
+    shop.write(campaign_text("".join((before, *JOBS)), more=HEAD))
+    assert (await shop.run()).exit_code == 0
+    with pytest.raises(InputError, match="another run has just bought some of their images"):
+        await execute(shop.settings, store, late)
+    again = await execute(shop.settings, store, await assessment_of(request, shop.settings, store, to_run=True))
+    assert (again.exit_code, shop.bought()) == (0, 6)
 
 
 async def test_the_lines_cost_together_what_was_charged(shop: SandboxRig):

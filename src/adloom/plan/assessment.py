@@ -250,8 +250,8 @@ async def _assess(
     found = _Found(ledger, past)
     del past  # 30 MB of 100,000 calls, with what is compared with it
     known = outcomes_in_short(found.calls())
-    if choice is None:  # the first look: what it saw decides which sizes fit, also when others buy meanwhile
-        source.knows(known.__contains__)
+    source.knows(known.__contains__)  # where others buy meanwhile: sizes that fit, and whose shared images are
+    if choice is None:
         chains = await refer(source, ledger, known, wish.refresh)
         choice = choose(wish.selection, source.rows)
     surveyed = survey(source, known, wish.only, choice, decisions)
