@@ -3,12 +3,14 @@
 from decimal import Decimal
 
 import pytest
-from support.fakes import PRICE, ManualClock, MemoryStore, ScriptedApi, a_ledger, bought, completed
+from support.fakes import EDITION, PRICE, ManualClock, MemoryStore, ScriptedApi, a_ledger, bought, completed
 
+from adloom.core.callbacks import inbox
 from adloom.core.errors import InputError
 from adloom.core.facts import Stage
 from adloom.core.outcomes import Status, outcomes
 from adloom.core.planned import Variant
+from adloom.ledger.edition import to_json
 from adloom.ledger.ledger import Ledger
 from adloom.spend.held import RELEASE_AFTER_S, adopt, held_calls, release
 
@@ -46,6 +48,30 @@ async def test_a_purchase_that_went_well_is_not_held(ledger, clock):
     assert held_calls(ledger, clock.now()) == []
     with pytest.raises(InputError, match="is not held"):
         await release(ledger, clock, "c-1", "no task", "me")
+
+
+async def test_a_purchase_whose_task_a_callback_has_named_is_not_released(ledger, store, clock):
+    await _lose(ledger, "c-1")
+    clock.advance(RELEASE_AFTER_S)
+    store.objects[f"{inbox(EDITION.prefix, 'c-1', 1)}t-1.json"] = b"{}"
+    with pytest.raises(InputError, match="a callback has named task t-1"):
+        await release(ledger, clock, "c-1", "the console shows none", "me")
+    store.objects["tasks/t-1.json"] = to_json({"edition": EDITION.prefix, "call": "c-2", "attempt": 1})
+    await release(ledger, clock, "c-1", "that task is another call's", "me")
+    assert ledger.facts("c-1").stage is Stage.UNBOUGHT
+
+
+async def test_a_release_is_taken_back_while_nothing_was_bought_instead(ledger, store, clock, api):
+    for call in ("c-1", "c-2"):
+        await _lose(ledger, call)
+    clock.advance(RELEASE_AFTER_S)
+    for call in ("c-1", "c-2"):
+        await release(ledger, clock, call, "the console shows none", "me")
+    await adopt(ledger, store, api, "c-1", "t-1", "me")
+    assert (ledger.facts("c-1").stage, ledger.facts("c-1").latest.tasks) == (Stage.ACCEPTED, ("t-1",))
+    await ledger.decide("c-2", "a2-intent", bought([Variant("c-2-k1", 1, 1)]))
+    with pytest.raises(InputError, match="is not held"):
+        await adopt(ledger, store, api, "c-2", "t-2", "me")
 
 
 async def test_what_was_held_while_it_was_unknown_is_held_again_when_its_task_does_not_end(ledger, store, clock):

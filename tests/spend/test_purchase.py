@@ -26,6 +26,7 @@ from support.fakes import (
 
 from adloom.collect.collector import Collector
 from adloom.collect.poller import Poller
+from adloom.core.callbacks import inbox
 from adloom.core.campaign import Pace
 from adloom.core.errors import (
     AccountStopped,
@@ -53,6 +54,7 @@ from adloom.guards.prices import PriceWatch
 from adloom.ledger.capabilities import Capabilities
 from adloom.ledger.edition import to_json, utc
 from adloom.ledger.ledger import Ledger
+from adloom.spend.held import adopt
 from adloom.spend.purchase import Buyer, Sender
 from adloom.spend.spender import Spender
 from adloom.spend.unknown import EvidenceSources, UnknownPurchases
@@ -329,6 +331,20 @@ async def test_a_released_call_whose_task_turned_up_after_all_is_not_bought_agai
     await till.ledger.accept(order.call, 1, "late", "3.06")
     await later.buy(order)
     assert len(till.api.posts) == 1
+
+
+async def test_a_released_call_is_not_bought_again_once_a_callback_has_named_its_task(till, shared, caplog):
+    order = an_order()
+    till.api.answers = [OutcomeUnknown("reset")]
+    await till.buy(order)
+    await till.ledger.decide(order.call, "a1-settled", {"outcome": "released", "kind": "", "reason": "a person"})
+    till.store.objects[f"{inbox(EDITION.prefix, order.call, 1)}late.json"] = b"{}"
+    later = await SpendRig(**shared, writer="run-b").open()
+    await later.buy(order)
+    assert len(till.api.posts) == 1
+    assert f"`adloom resolve … {order.call} --adopt late` adopts it" in caplog.text
+    await adopt(later.ledger, later.store, later.api, order.call, "late", "somebody")
+    assert later.stage(order) is Stage.ACCEPTED
 
 
 async def test_a_released_call_is_bought_again_under_a_new_key(till, shared):

@@ -89,6 +89,11 @@ async def is_claimed_for(store: Store, mine: Claimant, name: str) -> bool:
     return await store.read(_claim_key(name)) is not None and await _claimant_of(store, name) == mine
 
 
+async def is_free_for(store: Store, mine: Claimant, name: str) -> bool:
+    """Whether nobody but this attempt has claimed the task of this name."""
+    return await store.read(_claim_key(name)) is None or await _claimant_of(store, name) == mine
+
+
 async def hold(ledger: Ledger, call: str, attempt: int, task_id: str) -> bool:
     """Claim a task that an attempt has accepted; to be asked before anything that the task made is used.
 

@@ -105,8 +105,8 @@ def refuse_change(source: CampaignSource, before: str, now: str) -> None:
     """Raises InputError when a campaign's rows, by their hashes, are not those that were looked at."""
     if before != now:
         raise InputError(
-            f"{source.campaign.source}: its rows changed while the run was starting, or another run has just bought some "
-            "of their images; nothing was sent",
+            f"{source.campaign.source}: its rows changed while the run was starting, or another run has just bought "
+            "some of their images; nothing was sent",
             remedy="Run the same command again when the campaign's files are no longer being written.",
         )
 

@@ -2,7 +2,8 @@
 
 *Adopt* names the task that a purchase made: the task is evidence like any other, and the next run collects it.
 *Release* declares that it made none: the reserve comes back and the next run may buy it again. A release is a decision:
-it is refused before 15 minutes have passed since the last send, when a late answer may still bring a task.
+it is refused before 15 minutes have passed since the last send, when a late answer may still bring a task, and where a
+callback has named one. As long as nothing was bought instead, adopting a task takes it back.
 
 A purchase that has a task and may have made another one is settled in the same two ways; it is not bought again.
 """
@@ -13,11 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from adloom.core.callbacks import inbox
 from adloom.core.errors import InputError
-from adloom.core.facts import Attempt, CallFacts, Stage, money_of
+from adloom.core.facts import Attempt, CallFacts, Stage, money_of, task_name
 from adloom.core.outcomes import DOUBT
 from adloom.core.records import Decided, RefusalKind
-from adloom.ledger.claims import claim_task
+from adloom.ledger.claims import claim_task, is_free_for
 from adloom.ledger.edition import utc
 from adloom.ledger.ledger import Ledger
 from adloom.ports import Clock, ImageApi, Store
@@ -95,7 +97,8 @@ async def adopt(ledger: Ledger, store: Store, api: ImageApi, call: str, task: st
 
     Raises InputError when the call is not held, the API does not know the task, or another call has it.
     """
-    attempt, is_in_doubt = _to_settle(ledger, call)
+    released = _released(ledger.facts(call))
+    attempt, is_in_doubt = (released, False) if released else _to_settle(ledger, call)
     if ledger.facts(call).stage is Stage.UNSHOWN and not is_in_doubt:
         raise InputError(
             f"call {call} has the completed task {attempt.task}", remedy="Run the campaign to read it again."
@@ -114,7 +117,8 @@ async def adopt(ledger: Ledger, store: Store, api: ImageApi, call: str, task: st
 async def release(ledger: Ledger, clock: Clock, call: str, reason: str, by: str) -> None:
     """Record a person's statement that a held purchase created no task.
 
-    Raises InputError when the call is not held, has a task, or was sent less than 15 minutes ago.
+    Raises InputError when the call is not held, has a task, a callback has named one, or it was sent less than 15
+    minutes ago.
     """
     attempt, is_in_doubt = _to_settle(ledger, call)
     if attempt.tasks and not is_in_doubt:
@@ -125,6 +129,11 @@ async def release(ledger: Ledger, clock: Clock, call: str, reason: str, by: str)
     if waited_s < RELEASE_AFTER_S:
         allowed = utc(clock.now() + RELEASE_AFTER_S - waited_s)
         raise InputError(f"call {call} was sent {waited_s:.0f} s ago", remedy=f"It can be released from {allowed} on.")
+    if told := await told_by_callbacks(ledger, call, attempt):
+        raise InputError(
+            f"a callback has named task {told[0]} for call {call}",
+            remedy=f"Run the campaign, which collects what that has made, or use --adopt {told[0]}.",
+        )
     if is_in_doubt:
         for send in attempt.in_doubt:
             refused = {"kind": RefusalKind.PERSON, "reason": reason, "by": by}
@@ -144,3 +153,28 @@ def _to_settle(ledger: Ledger, call: str) -> tuple[Attempt, bool]:
     if (doubtful := facts.doubtful) is not None:
         return doubtful, True
     raise InputError(f"call {call[:80]!r} is not held", remedy="`adloom resolve TARGET` lists the held calls.")
+
+
+def _released(facts: CallFacts) -> Attempt | None:
+    """The attempt that a person has released, unless another one was bought since."""
+    bought = [attempt for attempt in facts.attempts if attempt.intent is not None and not attempt.withdrawn]
+    return bought[-1] if bought and _is_released(bought[-1]) else None
+
+
+def _is_released(attempt: Attempt) -> bool:
+    is_released = attempt.settled is not None and attempt.settled.outcome is Decided.RELEASED
+    return is_released and not attempt.tasks
+
+
+async def told_by_callbacks(ledger: Ledger, call: str, attempt: Attempt) -> list[str]:
+    """The tasks that callbacks have named for an attempt, without those that it has or another purchase has claimed."""
+    prefix, mine = inbox(ledger.edition.prefix, call, attempt.number), (ledger.edition.prefix, call, attempt.number)
+    told = [listed.key.removeprefix(prefix).removesuffix(".json") async for listed in ledger.store.list(prefix)]
+    new = [task for task in sorted(told) if task not in attempt.tasks]
+    return [task for task in new if await is_free_for(ledger.store, mine, task_name(task))]
+
+
+async def told_of_released(ledger: Ledger, call: str) -> list[str]:
+    """The tasks that callbacks have named for purchases of a call that were released."""
+    released = [attempt for attempt in ledger.facts(call).attempts if _is_released(attempt)]
+    return [task for attempt in released for task in await told_by_callbacks(ledger, call, attempt)]

@@ -46,6 +46,7 @@ from adloom.ledger.claims import hold
 from adloom.ledger.index import OLDER, Opening
 from adloom.ledger.ledger import Ledger
 from adloom.ports import Clock, ImageApi
+from adloom.spend.held import told_of_released
 from adloom.world import World
 
 log = logging.getLogger(__name__)
@@ -200,7 +201,16 @@ class Sender:
         return bool(decision["outcome"] == Decided.WITHDRAWN)
 
     async def _is_forbidden(self, order: Order) -> bool:
-        """Whether a failed task that was for one of these variants now reads differently, or cannot be read."""
+        """Whether a failed task that was for one of these variants now reads differently, or cannot be read.
+
+        So does a task that a callback has named for a purchase that a person released.
+        """
+        for task in await told_of_released(self._ledger, order.call):
+            log.error(
+                "call %s is not bought: a callback has named task %s for the purchase that was released; "
+                "`adloom resolve … %s --adopt %s` adopts it", order.call, task, order.call, task,
+            )  # fmt: skip
+            return True
         try:
             return await self._failures.came_back(order.call, order.keys_of_all_takes())
         except Unreachable:
