@@ -6,6 +6,7 @@ The command line and the Prefect flow both come through here; the only differenc
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,11 +19,11 @@ from adloom.campaign.references.check import check_references
 from adloom.campaign.references.reader import hosted_form, read_file
 from adloom.core.channel import Channel
 from adloom.core.counting import counted
-from adloom.core.errors import AdloomError, CampaignInvalid, Problem
+from adloom.core.errors import AdloomError, CampaignInvalid, Problem, SettingInvalid
 from adloom.core.exits import EXIT_OK, StopReason
 from adloom.core.limits import PROFILES, STRICT
 from adloom.core.order import Order
-from adloom.deliver.edition import Delivered, DeliverRequest, deliver_edition
+from adloom.deliver.edition import FOLDER, Delivered, DeliverRequest, deliver_edition
 from adloom.deliver.masters import settings_of
 from adloom.edges.evolink.client import EvoLink
 from adloom.edges.evolink.files import EvoLinkFiles
@@ -390,6 +391,13 @@ async def channels_of_target(target: str, settings: Settings) -> Mapping[str, Ch
         await store.aclose()
 
 
+def _is_among_records(place: Store, store: Store, edition: Edition) -> bool:
+    """Whether a delivery would lie in an edition's own folder, where what it does not know is damage."""
+    at, root = (one.address if "://" in one.address else os.path.realpath(one.address) for one in (place, store))
+    inside = f"{at}/".removeprefix(f"{root}/")
+    return inside != f"{at}/" and inside.startswith(edition.prefix) and not inside.startswith(edition.key(FOLDER))
+
+
 async def deliver_target(
     target: str,
     settings: Settings,
@@ -401,6 +409,11 @@ async def deliver_target(
     """Deliver the edition that a person points at: ``open_target`` says how. Raises as ``deliver_edition`` does."""
     store, found = open_target(target, settings, edition)
     place = open_store(to) if to else None
+    if place is not None and _is_among_records(place, store, found):
+        raise SettingInvalid(
+            f"--to {to} is inside the edition {found.prefix}, among its own records",
+            remedy="Deliver to a folder outside of it, or leave --to out: then everything goes to its delivery/.",
+        )
     try:
         source = campaign_at(target, settings)
         done = await deliver_edition(new_ledger(store, found), source, request, place, progress=progress)

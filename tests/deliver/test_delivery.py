@@ -157,6 +157,16 @@ def test_a_delivery_that_is_killed_goes_on_where_it_was(desk: CliRig):
             assert hashlib.sha256((folder / str(line["key"])).read_bytes()).hexdigest() == line["sha256"]
 
 
+@pytest.mark.parametrize("place", ["ledger", "assets", "", "link"])
+def test_nothing_is_delivered_among_an_editions_own_records(desk: CliRig, place: str):
+    (desk.folder / "link").symlink_to(desk.edition / "plan")
+    folder = desk.folder / "link" if place == "link" else desk.edition / place
+    before = sorted(desk.edition.rglob("*"))
+    done = desk.run("deliver", str(desk.edition), *CHANNELS, "--to", str(folder))
+    assert (done.returncode, "among its own records" in done.stderr) == (2, True)
+    assert sorted(desk.edition.rglob("*")) == before
+
+
 def test_names_follow_a_template_and_two_of_one_name_are_refused_before_anything_is_written(desk: CliRig):
     arguments = ("deliver", str(desk.edition), "--channel", "meta-feed-square", "--to", str(desk.folder / "out"))
     done = desk.run(*arguments, "--name", "{{ job }}-{{ variant }}")
