@@ -203,7 +203,7 @@ def _bill(attempt: Attempt, task: Task) -> int | None:
     """How many images the task's charge pays for, or it shows, readable or not; None if unknown."""
     used, reserved, shown = _used(attempt, task), _reserved(attempt), len(joined(attempt.links, task.results))
     billed = images_billed(used, reserved, attempt.asked)
-    if reserved is None and attempt.accepted is not None:
+    if attempt.accepted is not None and attempt.accepted.credits_told is None:  # nobody has heard the answer
         at_the_plans_price = images_billed(used, attempt.accepted.credits, attempt.asked) or 0
         billed = at_the_plans_price if at_the_plans_price > shown else None
     if task.unreadable:
