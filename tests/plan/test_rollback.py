@@ -204,13 +204,18 @@ async def test_a_loss_that_a_person_accepts_is_recorded_and_stays_spent(twice: S
     assert len(twice.sandbox.charges()) == 8
 
 
-async def test_a_run_whose_plan_is_moved_away_stops_buying_and_goes_on_once_it_is_back(
-    shop: SandboxRig, monkeypatch: pytest.MonkeyPatch
-):
+def _write_sixty_calls(shop: SandboxRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A campaign that takes a while, whose run looks at its archive all the time."""
     monkeypatch.setattr("adloom.run.monitor.BEAT_EVERY_S", 0.05)
     shop.sandbox.change(task_seconds=0.3)
     rows = "[" + ", ".join(f"colour-{number}" for number in range(60)) + "]"
     shop.write(campaign_text(FEW.replace("[red, blue]", rows), more="limits: {in_flight: 4}\n"))
+
+
+async def test_a_run_whose_plan_is_moved_away_stops_buying_and_goes_on_once_it_is_back(
+    shop: SandboxRig, monkeypatch: pytest.MonkeyPatch
+):
+    _write_sixty_calls(shop, monkeypatch)
     plan, aside = shop.edition() / "plan-r1.json", shop.edition().parent / "aside.json"
 
     async def move_it() -> None:
@@ -231,10 +236,7 @@ async def test_a_run_whose_plan_is_moved_away_stops_buying_and_goes_on_once_it_i
 async def test_a_run_whose_ledger_is_deleted_stops_buying_and_hides_nothing(
     shop: SandboxRig, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("adloom.run.monitor.BEAT_EVERY_S", 0.05)
-    shop.sandbox.change(task_seconds=0.3)
-    rows = "[" + ", ".join(f"colour-{number}" for number in range(60)) + "]"
-    shop.write(campaign_text(FEW.replace("[red, blue]", rows), more="limits: {in_flight: 4}\n"))
+    _write_sixty_calls(shop, monkeypatch)
 
     async def delete_it() -> None:
         await until(lambda: len(list(shop.edition().glob("ledger/*/a1-archived-1.json"))) >= 8)
