@@ -197,7 +197,7 @@ async def test_without_a_bill_a_shortfall_is_believed_at_a_second_reading_of_the
     assert second - first >= max(5, 3 * desk.interval_s)
 
 
-@pytest.mark.parametrize("used", [PRICE * 4, PRICE * 3, PRICE * 4 * 2])
+@pytest.mark.parametrize("used", [PRICE * 4, PRICE * 3])
 async def test_where_an_answer_was_lost_a_charge_at_the_plans_price_for_more_than_is_shown_is_no_shortfall(
     desk_of_a_lost_answer, used
 ):
@@ -205,13 +205,13 @@ async def test_where_an_answer_was_lost_a_charge_at_the_plans_price_for_more_tha
     desk.shows(last=("u1", "u2"), credits_used=used)
     facts = await desk.collect()
     assert (facts.stage, facts.latest.images_paid, bool(facts.latest.held)) == (
-        Stage.UNSHOWN, min(used // PRICE, 4), True,
+        Stage.UNSHOWN, used // PRICE, True,
     )  # fmt: skip
     desk.shows(credits_used=used)
     assert (await desk.collect()).latest.links == FOUR
 
 
-@pytest.mark.parametrize("used", [PRICE, PRICE * 3 / 2, None])
+@pytest.mark.parametrize("used", [PRICE, PRICE * 3 / 2, PRICE * 4 * 2, None])
 async def test_where_an_answer_was_lost_a_shortfall_that_no_charge_confirms_is_believed_after_five_minutes(
     desk_of_a_lost_answer, used
 ):

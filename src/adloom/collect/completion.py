@@ -15,6 +15,7 @@ from typing import Protocol
 from adloom.core.backoff import poll_wait_s
 from adloom.core.facts import Attempt
 from adloom.core.links import joined, others
+from adloom.core.pricing import is_dearer
 from adloom.core.records import Decided
 from adloom.core.results import (
     Reading,
@@ -204,8 +205,9 @@ def _bill(attempt: Attempt, task: Task) -> int | None:
     used, reserved, shown = _used(attempt, task), _reserved(attempt), len(joined(attempt.links, task.results))
     billed = images_billed(used, reserved, attempt.asked)
     if attempt.accepted is not None and attempt.accepted.credits_told is None:  # nobody has heard the answer
-        at_the_plans_price = images_billed(used, attempt.accepted.credits, attempt.asked) or 0
-        billed = at_the_plans_price if at_the_plans_price > shown else None
+        quoted = attempt.accepted.credits
+        at_the_plans_price = images_billed(used, quoted, attempt.asked) or 0
+        billed = at_the_plans_price if at_the_plans_price > shown and not is_dearer(quoted, used or quoted) else None
     if task.unreadable:
         billed = min(max(billed or 0, shown + task.unreadable), attempt.asked)
     return billed

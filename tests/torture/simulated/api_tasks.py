@@ -15,7 +15,7 @@ FAILS_AT_MOST_S = 8
 BELIEVED_AFTER_S = 8
 """A completed task that shows half of its images, and no bill, for no longer than this loses none of them."""
 DOUBTFUL_AFTER_S = 250
-"""The same where the ledger does not know what was reserved, and the charge is no multiple of the plan's price."""
+"""The same where the ledger does not know what was reserved, and the charge is not at the plan's price."""
 TOKEN = re.compile(r"<<(tok-\d+-\d+)>>")
 LINK = re.compile(r"https://results\.example/([^/?]+)(?:/(\d+))?\?(?:sig|expires)=(\d+)-(\d+)(?:(?:-|&image=)(\d+))?")
 PHRASE = re.compile(r"(?:Generate (\d+) different images: )?<<")

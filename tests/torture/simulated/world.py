@@ -392,7 +392,8 @@ class World:
             if self.turns_results:
                 turn = self.readings[task_id] % max(1, len(links))
                 links = links[turn:] + links[:turn]
-            is_no_bill = not made.is_answered and bool((used or 0) % PRICE)
+            is_other_price = bool((used or 0) % PRICE) or (used or 0) > PRICE * made.n
+            is_no_bill = not made.is_answered and is_other_price
             is_believed = made.waver.startswith("half") and is_no_bill and now >= made.ends + DOUBTFUL_AFTER_S
             if now < made.steady_from and not self.is_calm and not is_believed:
                 return self._unsteady(made, links, used)
