@@ -409,12 +409,12 @@ async def deliver_target(
     """Deliver the edition that a person points at: ``open_target`` says how. Raises as ``deliver_edition`` does."""
     store, found = open_target(target, settings, edition)
     place = open_store(to) if to else None
-    if place is not None and _is_among_records(place, store, found):
-        raise SettingInvalid(
-            f"--to {to} is inside the edition {found.prefix}, among its own records",
-            remedy="Deliver to a folder outside of it, or leave --to out: then everything goes to its delivery/.",
-        )
     try:
+        if place is not None and _is_among_records(place, store, found):
+            raise SettingInvalid(
+                f"--to {to} is inside the edition {found.prefix}, among its own records",
+                remedy="Deliver to a folder outside of it, or leave --to out: then everything goes to its delivery/.",
+            )
         source = campaign_at(target, settings)
         done = await deliver_edition(new_ledger(store, found), source, request, place, progress=progress)
         if place is None:

@@ -10,6 +10,7 @@ from adloom.core.results import (
     READ_ON_INTERVALS,
     Reading,
     Verdict,
+    billed_beyond,
     ended_as,
     images_billed,
     judge,
@@ -35,6 +36,22 @@ def judged(*readings, asked=4, billed=None, known="", ended_ago_s=None, interval
         now_s=now_s,
         ended_ago_s=now_s if ended_ago_s is None else ended_ago_s,
     )
+
+
+@pytest.mark.parametrize(
+    ("used", "shown", "billed"),
+    [
+        ("6.12", 2, 4),
+        ("4.59", 2, 3),
+        ("3.06", 2, None),
+        ("1.53", 2, None),
+        ("2.30", 1, None),
+        ("12.24", 2, None),
+        (None, 2, None),
+    ],
+)
+def test_a_charge_at_the_plans_price_for_more_than_is_shown_pays_for_these(used, shown, billed):
+    assert billed_beyond(shown, used and Decimal(used), Decimal("6.12"), 4) == billed
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from typing import Protocol
 from adloom.core.backoff import poll_wait_s
 from adloom.core.facts import Attempt
 from adloom.core.links import joined, others
-from adloom.core.pricing import is_dearer
 from adloom.core.records import Decided
 from adloom.core.results import (
     Reading,
     Verdict,
+    billed_beyond,
     images_billed,
     is_doubtful,
     judge,
@@ -202,12 +202,11 @@ def _used(attempt: Attempt, task: Task) -> Decimal | None:
 
 def _bill(attempt: Attempt, task: Task) -> int | None:
     """How many images the task's charge pays for, or it shows, readable or not; None if unknown."""
-    used, reserved, shown = _used(attempt, task), _reserved(attempt), len(joined(attempt.links, task.results))
-    billed = images_billed(used, reserved, attempt.asked)
+    used, shown = _used(attempt, task), len(joined(attempt.links, task.results))
     if attempt.accepted is not None and attempt.accepted.credits_told is None:  # nobody has heard the answer
-        quoted = attempt.accepted.credits
-        at_the_plans_price = images_billed(used, quoted, attempt.asked) or 0
-        billed = at_the_plans_price if at_the_plans_price > shown and not is_dearer(quoted, used or quoted) else None
+        billed = billed_beyond(shown, used, attempt.accepted.credits, attempt.asked)
+    else:
+        billed = images_billed(used, _reserved(attempt), attempt.asked)
     if task.unreadable:
         billed = min(max(billed or 0, shown + task.unreadable), attempt.asked)
     return billed

@@ -17,6 +17,7 @@ from enum import StrEnum
 
 from adloom.core.limits import LINKS_LIVE_S
 from adloom.core.links import joined, show_the_same
+from adloom.core.pricing import is_dearer
 from adloom.core.task import Task, TaskState
 
 SECOND_READING_S = 5.0
@@ -92,12 +93,22 @@ def images_billed(used: Decimal | None, reserved: Decimal | None, n: int, extras
     return min(whole, n) if is_bill else None
 
 
+def billed_beyond(shown: int, used: Decimal | None, quoted: Decimal, n: int) -> int | None:
+    """How many images a charge pays for at the price that the plan ``quoted``, if these are more than are ``shown``.
+
+    It is the bill of a purchase whose answer nobody has heard. None otherwise, and for a charge above the quote.
+    """
+    if used is None or is_dearer(quoted, used):
+        return None
+    billed = images_billed(used, quoted, n) or 0
+    return billed if billed > shown else None
+
+
 def is_doubtful(used: Decimal | None, reserved: Decimal | None, quoted: Decimal, n: int, shown: int) -> bool:
     """Whether the only evidence of a shortfall is what the task shows, ``shown`` of ``n`` images.
 
-    A purchase whose answer was lost has no ``reserved``, so its charge is not a bill. A charge for exactly what is
-    shown, at the price that the plan ``quoted``, is evidence all the same. (One for more, at that price, never comes
-    here: ``collect.completion`` takes it for a bill.)
+    A purchase whose answer was lost has no ``reserved``, so its charge is a bill only for more than is shown, see
+    ``billed_beyond``. One for exactly what is shown, at the price that the plan ``quoted``, is evidence all the same.
     """
     return reserved is None and images_billed(used, quoted, n) != shown
 

@@ -137,7 +137,8 @@ class FolderStore:
             raise OSError(errno.ESTALE, "another folder is in the archive's place; is its disk mounted?")
         self._identity = identity or self._identity
         if self._landmark is None and identity is not None:
-            self._landmark = next(self._root.iterdir(), None)
+            lasting = (each for each in self._root.iterdir() if not each.name.startswith("."))  # no temporary file
+            self._landmark = next(lasting, None)
 
     def _path(self, key: str) -> Path:
         parts = key.split("/")

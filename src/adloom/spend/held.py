@@ -168,7 +168,8 @@ def _is_released(attempt: Attempt) -> bool:
 
 async def told_by_callbacks(ledger: Ledger, call: str, attempt: Attempt) -> list[str]:
     """The tasks that callbacks have named for an attempt, without those that it has or another purchase has claimed."""
-    prefix, mine = inbox(ledger.edition.prefix, call, attempt.number), (ledger.edition.prefix, call, attempt.number)
+    mine = (ledger.edition.prefix, call, attempt.number)
+    prefix = inbox(*mine)
     told = [listed.key.removeprefix(prefix).removesuffix(".json") async for listed in ledger.store.list(prefix)]
     new = [task for task in sorted(told) if task not in attempt.tasks]
     return [task for task in new if await is_free_for(ledger.store, mine, task_name(task))]

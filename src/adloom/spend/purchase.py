@@ -205,10 +205,10 @@ class Sender:
 
         So does a task that a callback has named for a purchase that a person released.
         """
-        for task in await told_of_released(self._ledger, order.call):
+        if told := await told_of_released(self._ledger, order.call):
             log.error(
                 "call %s is not bought: a callback has named task %s for the purchase that was released; "
-                "`adloom resolve … %s --adopt %s` adopts it", order.call, task, order.call, task,
+                "`adloom resolve … %s --adopt %s` adopts it", order.call, told[0], order.call, told[0],
             )  # fmt: skip
             return True
         try:
