@@ -287,6 +287,23 @@ async def test_a_task_that_a_callback_names_must_fit_the_purchase(tasks: list[Ta
     assert len(api.posts) == 1
 
 
+@pytest.mark.parametrize("callback_url", ["https://hooks.example/x", None])
+async def test_a_callback_in_the_archive_counts_for_a_later_run_without_the_secret(callback_url):
+    """It was received where the secret is; this run is on another machine, or the address has left the file since."""
+    clock, store = ManualClock(SENT), MemoryStore()
+    api = ScriptedApi(clock)
+    api.answers = [OutcomeUnknown("the answer was lost")]
+    source = FakeSource([a_row()], callback_url="https://hooks.example/x")
+    call = next(Planner({}, {}).plan(source.rows())).calls[0].id
+    world = a_world(store, clock, api, callback_secret=SECRET)
+    assert (await run_all(world, await look_at(world, source))).exit_code == 6
+    api.states = {"task-1": made("task-1")}
+    store.objects |= told(call, "task-1")
+    later = a_world(store, clock, api)
+    result = await run_all(later, await look_at(later, FakeSource([a_row()], callback_url=callback_url)))
+    assert (result.exit_code, len(api.posts)) == (0, 1)
+
+
 HALF_A_DAY_S = 12 * 3600
 """Half of 24 h, the shortest time for which services that remember keys usually do."""
 

@@ -3,7 +3,8 @@
 From its first unknown purchase on, a run sends one purchase at a time, and tries these steps for each before the next:
 
 1. a callback: the API called the address that only this attempt has, a receiver recorded which task, and the API knows
-   that task (``ADLOOM_CALLBACK_SECRET`` and the campaign's ``callback_url``);
+   that task. A receiver needs ``ADLOOM_CALLBACK_SECRET`` and the campaign's ``callback_url``, a run that reads what it
+   recorded needs neither;
 2. the same key and the same bytes again, only where ``doctor --probe`` has proven that the API then answers with the
    first task (``capabilities.json`` at the archive's root, for this account, at most 30 days old), and only within 12 h
    of the first send: half of the shortest retention that such keys usually have. An answer that does not look like the
@@ -205,16 +206,20 @@ class UnknownPurchases:
                 self._give_up(order)
 
     async def keep_trying(self, interval_s: float) -> None:
-        """Continue for a while after the run's other calls; what is still open is recorded as held."""
+        """Continue for a while after the run's other calls; what is still open is recorded as held.
+
+        Once at least, whatever evidence there is: a callback may have come to the archive while another run waited.
+        """
         for _ in range(PURSUED_INTERVALS):
-            now = self._clock.now()
-            facts = [self._ledger.facts(order.call) for order in self._open]
-            if self._gate.is_interrupted or not any(self._sources.any_for(f, self._api.account, now) for f in facts):
+            if self._gate.is_interrupted:
                 break
             async with self._one_at_a_time:
                 await self.try_settle()
-            if self._open:
-                await self._clock.sleep(interval_s)
+            now = self._clock.now()
+            facts = [self._ledger.facts(order.call) for order in self._open]
+            if not any(self._sources.any_for(each, self._api.account, now) for each in facts):
+                break
+            await self._clock.sleep(interval_s)
         for order in self._open:
             number = self._ledger.facts(order.call).latest.number
             await self._ledger.note_held(order.call, number, "nothing could tell whether it was bought")
