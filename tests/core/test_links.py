@@ -53,6 +53,15 @@ def test_one_link_of_a_shared_path_is_not_taken_for_the_other():
     assert renewals(SHARED[0], SHARED[:1], [f"{link}9" for link in SHARED]) == (f"{SHARED[0]}9",)
 
 
+def test_where_links_share_a_path_a_bare_word_tells_them_apart():
+    known, shown = (
+        [f"https://r.example/get?{image}&sig={number}{image}" for image in order]
+        for number, order in enumerate([("cup", "mug"), ("mug", "cup")])
+    )
+    assert renewals(known[0], known, shown) == (shown[1],)
+    assert not are_alike(known[0], known)
+
+
 def test_links_that_differ_in_their_signature_alone_are_all_candidates():
     known = ["https://r.example/get?sig=a", "https://r.example/get?sig=b"]
     shown = ["https://r.example/get?sig=c", "https://r.example/get?sig=d"]
