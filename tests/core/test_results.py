@@ -46,6 +46,9 @@ def judged(*readings, asked=4, billed=None, known="", ended_ago_s=None, interval
         ("3.06", 2, None),
         ("1.53", 2, None),
         ("2.30", 1, None),
+        ("2.30", 0, None),
+        ("1.53", 0, 1),
+        ("0", 0, None),
         ("12.24", 2, None),
         (None, 2, None),
     ],
@@ -60,8 +63,12 @@ def test_a_charge_at_the_plans_price_for_more_than_is_shown_pays_for_these(used,
         ("12.24", "12.24", 8, 8),
         ("6.12", "12.24", 8, 4),
         ("0", "12.24", 8, 0),
+        ("1.53", "12.24", 8, 1),
         ("0.18", "12.24", 8, None),  # another currency
+        ("0.10", "12.24", 8, None),  # nor is it a bill for nothing
         ("6.20", "12.24", 8, 4),
+        ("4.1", "8", 8, 4),
+        ("4.11", "8", 8, None),
         ("6.90", "12.24", 8, None),  # half an image more: something else is charged for
         ("97.92", "12.24", 8, 8),  # n² was charged
         ("1.53", "0", 1, None),
@@ -79,7 +86,7 @@ def test_what_a_charge_holds_beside_images_is_no_image():
     assert images_billed(Decimal("3.366"), Decimal("6.12"), 4, extras=Decimal("0.306")) == 2
 
 
-@pytest.mark.parametrize(("links", "billed"), [("abcd", None), ("abcde", 4), ("ab", 2), ("abc", 2)])
+@pytest.mark.parametrize(("links", "billed"), [("abcd", None), ("abcde", 4), ("ab", 2), ("abc", 2), ("ab", 0)])
 def test_one_reading_is_final_that_shows_all_that_was_asked_for_or_billed(links, billed):
     assert judged((0, links, False), billed=billed) is Verdict.FINAL
 
@@ -188,6 +195,9 @@ def test_however_old_a_task_is_a_shortfall_without_a_bill_is_read_twice():
 def test_links_that_keep_changing_are_held_in_the_end():
     flicker = [(9.0 * k, "ab" if k % 2 else "cd"[: k % 3], True) for k in range(40)]
     assert judged(*flicker, asked=5) is Verdict.HELD
+    first, late, last = ((at_s, links, True) for at_s, links in ((0, "ab"), (PATIENCE_S - 1, "cd"), (PATIENCE_S, "d")))
+    assert judged(first, late, asked=5) is Verdict.READ_ON
+    assert judged(first, late, last, asked=5) is Verdict.HELD
 
 
 @given(
