@@ -108,6 +108,15 @@ CASES = {
     "waiting": ({"a1-refused-1": a_fact(kind="throttled", reason="429")}, "open", True),
     "running": ({"a1-accepted.t": a_fact(task="t", credits="1")}, "open", True),
     "stuck": ({"a1-accepted.t": a_fact(task="t", credits="1"), "a1-held": a_fact(reason="stuck")}, "held", True),
+    "failed once": (
+        {"a1-accepted.t": a_fact(task="t", credits="1"), "a1-failed": a_fact(reason="broken")}, "open", True,
+    ),
+    "failed once and stuck": (
+        {
+            "a1-accepted.t": a_fact(task="t", credits="1"), "a1-failed": a_fact(reason="broken"),
+            "a1-held": a_fact(reason="not settled", time=9),
+        }, "held", True,
+    ),
     "unknown": ({"a1-unknown-1": a_fact(reason="no answer")}, "held", True),
     "refused": ({"a1-settled": a_fact(outcome="free", kind="request", final=True, reason="bad size")}, "refused", True),
     "moderated": ({"a1-settled": a_fact(outcome="free", kind="moderation", final=True, reason="no")}, "refused", True),
@@ -133,9 +142,11 @@ def test_a_call_without_images_says_what_became_of_all_its_variants(case):
     assert set(found) == set(KEYS)
 
 
-@pytest.mark.parametrize("case", ["stuck", "unknown", "refused", "moderated", "failed", "failed and paid"])
+@pytest.mark.parametrize("case", sorted(set(CASES) - {"withdrawn"}))
 def test_whatever_is_no_image_has_a_reason(case):
-    assert all(outcome.reason for outcome in outcomes([_open("c-1", CASES[case][0])]).values())
+    found = outcomes([_open("c-1", CASES[case][0])])
+    assert all(outcome.reason for outcome in found.values())
+    assert not any(outcome.came_back or outcome.credits for outcome in found.values())
 
 
 def test_a_call_that_was_only_withdrawn_says_nothing():
@@ -314,6 +325,16 @@ def test_what_a_completed_task_has_not_shown_is_open_then_held_and_nobody_may_as
     assert _statuses(call) == ["archived", "open", status, status]
     assert all(outcome.covered for outcome in outcomes([call]).values())
     assert "shows 2 of 4 images; 3 images are billed" in outcomes([call])["k4"].reason
+
+
+def test_what_a_completed_task_has_not_shown_without_a_bill_is_said_to_have_none():
+    call = _bought("c-1", links="ab", shown={"billed": None, "final": False})
+    assert "shows 2 of 4 images; its charge is not known" in outcomes([call])["k4"].reason
+
+
+def test_a_task_that_completed_after_it_had_read_failed_came_back():
+    assert outcomes([_bought("c-1", links="abcd", more={"a1-failed": a_fact(reason="broken")})])["k1"].came_back
+    assert not outcomes([_bought("c-1", links="abcd")])["k1"].came_back
 
 
 def test_what_was_billed_and_never_shown_has_failed_and_only_what_was_not_made_is_asked_for():
