@@ -352,6 +352,13 @@ def test_only_attempts_that_came_to_a_task_count_for_the_limit():
     assert fold("c-1", facts).task_attempts == 1
 
 
+def test_of_two_answers_of_one_moment_every_reader_counts_the_same_task():
+    found = {f"a1-accepted.task-{number}": accepted(f"task-{number}", f"1.{number}", time=5) for number in (2, 1)}
+    state = fold("c-1", {"a1-intent": INTENT, **found})
+    assert state.latest.task == "task-1"
+    assert money_of(state) == Money(reserved=Decimal("1.1") + Decimal("3.06"))
+
+
 def test_the_first_word_on_an_image_stands():
     state = fold("c-1", {"a1-archived-2": EVERYTHING["a1-archived-2"], "a1-archived-1": EVERYTHING["a1-archived-1"]})
     assert [(image.index, image.fate) for image in state.latest.images] == [(n, ImageFate.ARCHIVED) for n in range(3)]
@@ -376,6 +383,21 @@ def test_facts_of_a_newer_or_foreign_kind_are_refused_rather_than_guessed_at(fac
     assert "version" in caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("name", "record"),
+    [
+        ("a1-settled", a_fact(credits="0")),
+        ("a1-accepted.task-1", accepted(credits_="a lot")),
+        ("a1-completed", a_fact(task="task-1", links=None, reported=0, credits="0")),
+        ("a1-held", {**UNKNOWN, "time": "yesterday"}),
+    ],
+)
+def test_a_fact_that_cannot_be_read_is_named_rather_than_left_out(name, record):
+    with pytest.raises(RecordUnreadable, match=re.escape(f"ledger/c-1/{name} is not what")) as caught:
+        fold("c-1", {"a1-intent": INTENT, name: record})
+    assert "backup" in caught.value.remedy
+
+
 @pytest.mark.parametrize("task", ["task-unified-1757165031-uyujaw3d", "A_b-9"])
 def test_a_safe_task_id_is_its_own_name(task):
     assert task_name(task) == task
@@ -385,6 +407,10 @@ def test_a_safe_task_id_is_its_own_name(task):
 def test_any_other_task_id_is_named_by_its_hash(task):
     assert task_name(task).startswith("h-")
     assert fold("c-1", {f"a1-accepted.{task_name(task)}": accepted(task)}).latest.tasks == (task,)
+
+
+def test_the_name_of_a_task_stays_what_it_was_when_it_was_written_down():
+    assert task_name("a b") == "h-541e27fe8b978a09c9f563ba3c0e1938"
 
 
 def test_different_tasks_have_different_names():
@@ -406,6 +432,8 @@ def test_an_image_is_not_believed_to_be_gone_before_its_link_has_had_24_hours(fa
 def test_an_attempt_whose_intent_is_lost_asked_for_nothing_and_was_quoted_nothing():
     latest = fold("c", {"a1-accepted.task-1": accepted()}).latest
     assert (latest.asked, latest.quoted) == (0, 0)
+    two = {f"a1-accepted.{task}": accepted(task) for task in ("task-1", "task-2")}
+    assert money_of(fold("c", two)) == Money()
 
 
 @pytest.mark.parametrize(
@@ -493,4 +521,6 @@ def test_the_part_of_a_charge_for_which_a_task_has_shown_nothing_is_at_risk(link
 def test_a_purchase_that_was_withdrawn_by_no_plan_names_none():
     withdrawn = {"a1-intent": a_fact(outcome="withdrawn", reason="stopped")}
     assert fold("c-1", withdrawn).withdrawn_by == 0
+    assert fold("c-1", {"a1-intent": INTENT}).withdrawn_by == 0
+    assert fold("c-1", {}).withdrawn_by == 0
     assert fold("c-1", {"a1-intent": a_fact(outcome="withdrawn", reason="", revision=3)}).withdrawn_by == 3
