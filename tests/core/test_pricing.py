@@ -3,11 +3,20 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.fakes import MODEL, few
+from support.fakes import MODEL, a_row, few
 
 from adloom.core.campaign import Budget
 from adloom.core.errors import SettingInvalid
-from adloom.core.pricing import cap_credits, has_moved, is_dearer, is_same_price, price_per_image, usd
+from adloom.core.pricing import (
+    cap_credits,
+    has_moved,
+    is_dearer,
+    is_same_price,
+    kind_of,
+    price_of,
+    price_per_image,
+    usd,
+)
 
 
 def test_the_table_tells_the_price_of_an_image():
@@ -23,6 +32,12 @@ def test_a_model_without_a_price_is_refused_with_the_words_that_mend_it():
     with pytest.raises(SettingInvalid) as caught:
         price_per_image("doubao-seedream-9.0", "2K", {MODEL: Decimal(1)})
     assert "prices: {doubao-seedream-9.0:" in caught.value.remedy
+
+
+@pytest.mark.parametrize("size", ["1:1", "2048x2048"])
+def test_a_model_that_no_table_knows_costs_what_the_campaign_says_and_nothing_beside_it(size):
+    row = a_row(model="doubao-seedream-9.0", size=size)
+    assert price_of(kind_of(row), {"doubao-seedream-9.0": Decimal(2)}) == 2
 
 
 @pytest.mark.parametrize(
@@ -88,3 +103,8 @@ def test_more_than_five_percent_above_is_dearer_and_as_much_below_another_price(
 def test_a_sum_that_the_api_rounds_is_the_same_price():
     assert is_same_price(Decimal("1.53"), Decimal("1.535"))
     assert not is_same_price(Decimal("1.53"), Decimal("1.54"))
+
+
+def test_what_costs_nothing_costs_the_same_as_long_as_it_costs_nothing():
+    assert is_same_price(Decimal(0), Decimal(0))
+    assert not is_same_price(Decimal(0), Decimal("0.01"))
