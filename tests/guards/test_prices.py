@@ -14,11 +14,13 @@ from support.fakes import (
     ScriptedApi,
     a_row,
     a_world,
+    accepted,
     look_at,
     run_all,
 )
 
 from adloom.core.campaign import Budget, Pace
+from adloom.core.errors import RequestRefused
 from adloom.core.exits import StopReason
 from adloom.core.task import Task, TaskState
 
@@ -135,6 +137,20 @@ async def test_where_reserves_are_not_trusted_each_charge_as_planned_lets_twice_
     assert [together[at] for at in sorted(together)] == [1, 1, 2, 2]
 
 
+async def test_after_a_run_without_such_a_charge_answers_are_trusted_as_before():
+    """Its last purchase was refused, and tells nothing of what is charged."""
+    clock, store = ManualClock(), MemoryStore()
+    api = Billing(clock, [PRICE])
+    api.answers = [accepted("task-001"), RequestRefused("no", status=400)]
+    for rows, exit_code in ((ROWS[:2], 3), (ROWS, 3)):
+        world = a_world(store, clock, api)
+        result = await run_all(world, await look_at(world, FakeSource(rows, budget=Budget(images=100), pace=Pace(6))))
+        assert result.exit_code == exit_code
+    at = [post.at for post in api.posts]
+    assert len(at) == 6
+    assert at[-1] - at[2] < TAKES_S
+
+
 @pytest.mark.parametrize("answers", [1, 2])
 async def test_when_the_first_purchase_fails_the_next_one_goes_alone(answers):
     clock = ManualClock()
@@ -163,3 +179,16 @@ async def test_a_bill_for_what_was_asked_and_one_for_what_was_made_tell_the_same
     result = await run_all(world, await look_at(world, FakeSource([a_row(variants=4)], budget=Budget(images=100))))
     assert [stop for stop in result.stops if stop.reason is StopReason.PRICE] == []
     assert (result.exit_code, len(api.posts)) == (0, 2)
+
+
+async def test_a_dearer_purchase_that_makes_half_of_its_images_leaves_the_budget_of_the_others_to_the_next():
+    clock, dearer = ManualClock(), Decimal("1.58")
+    api = Billing(clock, [])
+    api.reserved_per_image = dearer
+    few, rest = ("https://r.example/1", "https://r.example/2"), ("https://r.example/3", "https://r.example/4")
+    tasks = {"task-001": Task("task-001", TaskState.COMPLETED, few, dearer * 2, word="completed")}
+    api.state_of = lambda task: tasks.get(task, Task(task, TaskState.COMPLETED, rest, dearer * 2, word="completed"))
+    source = FakeSource([a_row(variants=4)], budget=Budget(credits=dearer * 4))
+    world = a_world(MemoryStore(), clock, api)
+    result = await run_all(world, await look_at(world, source))
+    assert (result.exit_code, result.stops, len(api.posts)) == (0, (), 2)
