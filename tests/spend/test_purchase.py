@@ -3,6 +3,7 @@ import gc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from itertools import pairwise
 from random import Random
 
@@ -30,6 +31,7 @@ from adloom.core.callbacks import inbox
 from adloom.core.campaign import Pace
 from adloom.core.errors import (
     AccountStopped,
+    FileRefused,
     ModelUnavailable,
     ModerationRefused,
     NotSent,
@@ -174,6 +176,17 @@ async def test_the_intent_is_durable_before_the_post_leaves(till):
     till.api.answers = [lambda _: seen.append(facts_of(till, order)) or accepted("t")]
     await till.buy(order)
     assert seen == [{"a1-intent"}]
+
+
+TOO_LARGE = FileRefused("the file is too large", remedy="Make it smaller.")
+
+
+@pytest.mark.parametrize("begin", [Spender.buy, partial(Spender.give_up, refusal=TOO_LARGE)], ids=["buy", "give up"])
+async def test_that_the_edition_may_owe_something_is_on_record_before_the_first_intent(till, begin):
+    await begin(till.spender, an_order())
+    index, intent = till.store.writes[:2]
+    assert index.startswith("index/open/")
+    assert intent.endswith("a1-intent.json")
 
 
 async def test_nothing_is_sent_when_the_intent_cannot_be_written(till):
