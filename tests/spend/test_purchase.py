@@ -237,6 +237,7 @@ async def test_a_call_that_a_newer_plan_has_withdrawn_is_not_bought_with_another
         await till.buy(order)
     assert till.api.posts == []
     assert [stop.reason for stop in till.gate.stops] == [StopReason.NEWER_PLAN]
+    assert facts_of(till, order) == {"a1-intent"}
 
 
 async def test_two_runs_buy_each_call_once(till, other):
@@ -317,6 +318,7 @@ async def test_a_zombie_whose_call_was_released_meanwhile_does_not_send(till):
     till.store.fault = release
     await till.buy(order)
     assert till.api.posts == []
+    assert facts_of(till, order) == {"a1-intent", "a1-settled", "a1-refused-1"}
 
 
 async def test_a_zombie_whose_purchase_another_run_sends_again_meanwhile_does_not_send(till):
@@ -358,6 +360,25 @@ async def test_a_released_call_is_not_bought_again_once_a_callback_has_named_its
     assert f"`adloom resolve … {order.call} --adopt late` adopts it" in caplog.text
     await adopt(later.ledger, later.store, later.api, order.call, "late", "somebody")
     assert later.stage(order) is Stage.ACCEPTED
+
+
+async def test_what_another_run_sends_again_while_a_callback_forbids_it_here_does_not_look_unbought(till, shared):
+    order = an_order()
+    till.api.answers = [OutcomeUnknown("reset")]
+    await till.buy(order)
+    await till.ledger.decide(order.call, "a1-settled", {"outcome": "released", "kind": "", "reason": "a person"})
+    till.store.objects[f"{inbox(EDITION.prefix, order.call, 1)}late.json"] = b"{}"
+
+    def send_again(operation, key):
+        if operation == "created" and key.endswith("a2-refused-1.json"):
+            sent = key.replace("refused-1", "send-2")
+            till.store.objects[sent] = to_json(a_fact(outcome="bought", writer="run-c", written=1))
+
+    till.store.fault = send_again
+    later = await SpendRig(**shared, writer="run-b").open()
+    await later.buy(order)
+    assert facts_of(later, order) >= {"a2-intent", "a2-refused-1", "a2-send-2"}
+    assert later.stage(order) is Stage.SENDING
 
 
 async def test_a_released_call_is_bought_again_under_a_new_key(till, shared):
