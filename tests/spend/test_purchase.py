@@ -549,6 +549,23 @@ async def test_a_call_that_hears_nothing_but_429_for_an_hour_ends_the_buying(til
     assert till.reserved() == 0
 
 
+@pytest.mark.parametrize(
+    ("answers", "left", "moved"),
+    [
+        ([NotSent("refused")] * 5, False, False),
+        ([RequestRefused("no", status=400)], True, False),
+        ([RequestRefused("no", status=400), accepted("t")], True, True),
+        ([OutcomeUnknown("reset")], True, True),
+        ([OutcomeUnknown("reset"), RequestRefused("no", status=400)], True, True),
+    ],
+)
+async def test_it_is_told_whether_a_request_left_and_whether_money_may_have_moved(till, answers, left, moved):
+    till.api.answers = list(answers)
+    while till.api.answers:
+        await till.buy(an_order(f"row-{len(till.api.answers)}"))
+    assert till.sender.sent.told() == {"request_left": left, "money_may_have_moved": moved}
+
+
 async def test_a_connection_that_never_comes_is_an_outage_and_provably_free(till, shared):
     order = an_order()
     till.api.answers = [NotSent("refused", remedy="Look at the network.")] * 5
