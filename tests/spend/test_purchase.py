@@ -627,6 +627,7 @@ async def test_a_refused_request_is_settled_as_free_and_the_others_go_on(till, e
     assert (refused["status"], refused["code"], refused["request_id"], refused["reason"]) == (
         400, "invalid_parameters", "r-1", "no",
     )  # fmt: skip
+    assert till.ledger.records(bad.call)["a1-settled"]["record"]["final"] is True
 
 
 SLOW = ReferenceTooSlow("Timeout while downloading url", status=400)
@@ -761,6 +762,7 @@ async def test_a_stopped_account_ends_the_buying_and_leaves_the_call_free(till, 
     await till.buy(an_order("next"))
     assert len(till.api.posts) == 1
     assert till.stops == [StopReason.ACCOUNT]
+    assert till.ledger.records(order.call)["a1-settled"]["record"]["final"] is False
     assert till.stage(order) is Stage.UNBOUGHT
     assert till.reserved() == 0
     later = await SpendRig(**shared, writer="run-b").open()
