@@ -874,6 +874,22 @@ async def test_while_no_reserve_was_read_the_next_one_goes_alone_too(till):
     assert sorted(post.at for post in till.api.posts) == [0, 5, 10, 15, 15]
 
 
+async def test_the_next_ones_go_as_soon_as_an_answer_has_told_the_price_also_before_that_is_on_record(till):
+    first, recorded, create = an_order("first"), asyncio.Event(), till.store.create
+
+    async def create_late(key, *given, **more):
+        if f"{first.call}/a1-accepted" in key:
+            await recorded.wait()
+        return await create(key, *given, **more)
+
+    till.store.create = create_late
+    buying = asyncio.create_task(till.buy(first, an_order("second")))
+    async with asyncio.timeout(5):
+        await until(lambda: len(till.api.posts) == 2)
+    recorded.set()
+    await buying
+
+
 @pytest.mark.parametrize(("per_image", "goes_on"), [("1.53", True), ("1.60", True), ("1.62", False), ("1.40", True)])
 async def test_a_price_that_moved_closes_the_gate_after_the_first_call(till, per_image, goes_on):
     till.api.reserved_per_image = Decimal(per_image)
@@ -884,14 +900,14 @@ async def test_a_price_that_moved_closes_the_gate_after_the_first_call(till, per
         assert f"prices: {{{MODEL}: {{1K: {per_image}}}}}" in till.gate.stops[0].remedy
 
 
-async def test_a_small_rise_that_passes_the_budget_closes_the_gate(shared):
+@pytest.mark.parametrize(("cap", "stops", "posts"), [("98.49", [StopReason.BUDGET], 1), ("98.5", [], 5)])
+async def test_a_small_rise_that_passes_the_budget_closes_the_gate(shared, cap, stops, posts):
     orders = [an_order(f"row-{n}") for n in range(5)]
     left = {orders[0].kind: 10}
-    till = await SpendRig(**shared, writer="run-a", cap=Decimal("98.4"), planned=Decimal(98), left=left).open()
+    till = await SpendRig(**shared, writer="run-a", cap=Decimal(cap), planned=Decimal(98), left=left).open()
     till.api.reserved_per_image = Decimal("1.58")
     await till.buy(*orders)
-    assert till.stops == [StopReason.BUDGET]
-    assert len(till.api.posts) == 1
+    assert (till.stops, len(till.api.posts)) == (stops, posts)
 
 
 async def test_what_was_paid_for_is_recorded_even_when_its_price_moved(till):
