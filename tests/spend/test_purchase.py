@@ -999,3 +999,155 @@ async def test_a_price_that_stopped_the_buying_stops_the_sending_again_too(till)
     till.gate.close(Stop(StopReason.PRICE, "dearer"))
     await till.sender.resend(order)
     assert len(till.api.posts) == 1
+
+
+async def test_a_purchase_that_is_sent_again_and_lost_again_is_unknown_still(till):
+    till.api.answers = [OutcomeUnknown("reset"), OutcomeUnknown("reset again")]
+    order = an_order()
+    await till.buy(order)
+    await till.sender.resend(order)
+    assert len({post.key for post in till.api.posts}) == 1
+    assert facts_of(till, order) == {"a1-intent", "a1-unknown-1", "a1-send-2", "a1-unknown-2"}
+    assert till.stage(order) is Stage.UNKNOWN
+
+
+async def test_a_purchase_that_lacks_a_file_is_free_and_over_without_a_post(till):
+    order = an_order()
+    await till.spender.give_up(order, TOO_LARGE)
+    assert facts_of(till, order) == {"a1-intent", "a1-refused-1", "a1-send-2", "a1-settled"}
+    assert (till.api.posts, till.stage(order), till.reserved()) == ([], Stage.REFUSED, 0)
+    reasons = [end.reason for end in outcomes([till.ledger.facts(order.call)]).values()]
+    assert reasons == ["the file is too large. Make it smaller."] * 2
+
+
+async def test_a_run_that_dies_while_it_records_that_a_file_is_refused_leaves_nothing_at_risk(till, other):
+    order = an_order()
+
+    def die(operation, key):
+        if operation == "create" and key.endswith("a1-send-2.json"):
+            raise Crash
+
+    till.store.fault = die
+    with pytest.raises(Crash):
+        await till.spender.give_up(order, TOO_LARGE)
+    till.store.fault = lambda *_: None
+    await other.ledger.load()
+    assert (other.stage(order), money_of(other.ledger.facts(order.call)).at_risk) == (Stage.WAITING, 0)
+    await other.spender.give_up(order, TOO_LARGE)
+    assert (other.api.posts, other.stage(order)) == ([], Stage.REFUSED)
+
+
+async def test_those_who_were_held_back_after_their_turn_keep_the_campaigns_distance(shared):
+    till = await SpendRig(**shared, writer="run-a", pace=Pace(submits_per_minute=6)).open()
+    holder, first = object(), an_order("first")
+    await till.buy(an_order("warm"))
+
+    def hold(operation, key):
+        if operation == "created" and key.endswith(f"{first.call}/a1-intent.json"):
+            till.gate.hold(holder)
+
+    till.store.fault = hold
+    buying = asyncio.create_task(till.buy(first, an_order("second")))
+    await until(lambda: till.stage(first) is Stage.WAITING)
+    await till.clock.sleep(60)
+    till.gate.lift(holder)
+    await buying
+    times = [post.at for post in till.api.posts]
+    assert len(times) == 3
+    assert min(later - earlier for earlier, later in pairwise(times)) >= 9.99
+
+
+async def test_a_purchase_that_waits_behind_an_unknown_one_when_buying_stops_leaves_no_trace(till):
+    await till.buy(an_order("warm"))
+    till.api.answers = [OutcomeUnknown("reset")]
+    await till.buy(an_order("unlucky"))
+    till.api.submit_takes_s, order = 10, an_order()
+    buying = asyncio.create_task(till.buy(an_order("first"), order))
+    await until(lambda: len(till.api.posts) == 3)
+    till.gate.close(INTERRUPTION)
+    await buying
+    assert (till.stage(order), facts_of(till, order)) == (Stage.UNBOUGHT, set())
+
+
+MOVED = PRICE * 2 * Decimal("1.02")
+
+
+def answer_each(till: SpendRig, answers: dict[str, list[tuple[float, object]]]) -> dict[str, list[float]]:
+    """Answer the purchases of each row in turn, each so long after it was sent; when they were sent, by row."""
+    sent: dict[str, list[float]] = {row: [] for row in answers}
+
+    async def submit(body: bytes, _key: str) -> object:
+        row = next(row for row in answers if row in body.decode())
+        sent[row].append(till.clock.monotonic())
+        takes_s, answer = answers[row].pop(0)
+        await till.clock.sleep(takes_s)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    till.api.submit = submit
+    return sent
+
+
+@pytest.mark.parametrize("second", [accepted("task-b", MOVED), NotSent("no connection")])
+async def test_when_the_price_moves_what_was_refused_goes_again_behind_what_is_out(till, second):
+    await till.buy(*(an_order(f"warm-{n}") for n in range(4)))
+    refused, slow, told = (an_order(name) for name in ("refused", "slow", "told"))
+    answers = {
+        "refused": [(0, NotSent("no connection")), (0, accepted("task-a", MOVED))],
+        "slow": [(10, second), (0, accepted("task-d", MOVED))],
+        "told": [(0, accepted("task-c", MOVED))],
+    }
+    sent = answer_each(till, answers)
+    async with asyncio.timeout(5):
+        await till.buy(refused, slow, told)
+    assert sent["refused"][1] >= 10
+    assert [till.stage(order) for order in (refused, slow, told)] == [Stage.ACCEPTED] * 3
+
+
+async def test_when_the_price_moves_what_was_held_back_goes_behind_what_is_out(till):
+    await till.buy(*(an_order(f"warm-{n}") for n in range(4)))
+    held, slow, told = (an_order(name) for name in ("held", "slow", "told"))
+    answers = {
+        "held": [(0, accepted("task-a", MOVED))],
+        "slow": [(10, accepted("task-b", MOVED))],
+        "told": [(0, accepted("task-c", MOVED))],
+    }
+    sent = answer_each(till, answers)
+    holder, decides, create = object(), asyncio.Event(), till.store.create
+
+    async def create_late(key, *given, **more):
+        if key.endswith(f"{held.call}/a1-intent.json"):
+            await decides.wait()
+        return await create(key, *given, **more)
+
+    till.store.create = create_late
+    buying = asyncio.create_task(till.buy(held, slow, told))
+    await until(lambda: till.stage(told) is Stage.ACCEPTED)
+    till.gate.hold(holder)
+    decides.set()
+    await until(lambda: till.stage(held) is Stage.WAITING)
+    till.gate.lift(holder)
+    await buying
+    (at,) = sent["held"]
+    assert at >= 10
+
+
+async def test_a_purchase_that_another_run_has_made_holds_nobody_back_while_its_task_is_followed(till, other):
+    taken, over = [an_order(f"taken-{n}") for n in range(4)], asyncio.Event()
+    for order in taken:
+        intent = order.intent(edition_token="t", attempt=1, account="a", revision=1)
+        await other.ledger.decide(order.call, "a1-intent", intent)
+
+    async def follow(order: Order) -> None:
+        async with till.throttle.place():
+            await till.spender.buy(order)
+            await over.wait()
+
+    following = [asyncio.create_task(follow(order)) for order in taken]
+    await settle()
+    async with asyncio.timeout(5), till.throttle.place():
+        await till.spender.buy(an_order())
+    assert len(till.api.posts) == 1
+    over.set()
+    await asyncio.gather(*following)
