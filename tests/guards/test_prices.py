@@ -109,6 +109,13 @@ async def test_a_price_that_has_moved_is_found_at_the_first_charge_where_no_answ
     assert len(api.posts) == 1
 
 
+async def test_a_price_that_has_fallen_is_noted_once_where_no_answer_told_it():
+    result, _ = await _run([PRICE * Decimal("0.8")], told_reserve=False)
+    assert (result.exit_code, result.stops) == (0, ())
+    (note,) = result.notes
+    assert note.startswith(f"{MODEL} 1K costs 1.224 credits an image now, the plan says 1.53")
+
+
 async def test_an_api_that_never_tells_a_price_is_bought_from_at_the_tables_price():
     result, api = await _run([None], told_reserve=False)
     assert result.exit_code == 0
@@ -138,17 +145,20 @@ async def test_where_reserves_are_not_trusted_each_charge_as_planned_lets_twice_
 
 
 async def test_after_a_run_without_such_a_charge_answers_are_trusted_as_before():
-    """Its last purchase was refused, and tells nothing of what is charged."""
+    """One of its purchases was refused, and the task of another failed: they tell nothing of what is charged."""
     clock, store = ManualClock(), MemoryStore()
     api = Billing(clock, [PRICE])
-    api.answers = [accepted("task-001"), RequestRefused("no", status=400)]
-    for rows, exit_code in ((ROWS[:2], 3), (ROWS, 3)):
+    api.answers = [accepted("task-001"), RequestRefused("no", status=400), accepted("task-003")]
+    code = "content_policy_violation"
+    failed = Task("task-003", TaskState.FAILED, charge_status="released", error_code=code, word="failed")
+    api.state_of = lambda task: failed if task == "task-003" else api._state(task)
+    for rows in (ROWS[:3], ROWS):
         world = a_world(store, clock, api)
         result = await run_all(world, await look_at(world, FakeSource(rows, budget=Budget(images=100), pace=Pace(6))))
-        assert result.exit_code == exit_code
+        assert (result.exit_code, result.stops) == (3, ())
     at = [post.at for post in api.posts]
     assert len(at) == 6
-    assert at[-1] - at[2] < TAKES_S
+    assert at[-1] - at[3] < TAKES_S
 
 
 @pytest.mark.parametrize("answers", [1, 2])
