@@ -21,14 +21,14 @@ from support.fakes import (
     run_all,
 )
 
-from adloom.core.errors import AccountStopped, InputError, NotSent, OutcomeUnknown
+from adloom.core.errors import AccountStopped, InputError, NotSent, OutcomeUnknown, StoreUnavailable
 from adloom.core.facts import Money, Stage, money_of
 from adloom.core.manifest import Tally, overall_status
 from adloom.core.outcomes import Status, outcomes
 from adloom.core.planned import Variant
 from adloom.core.task import ListedTask, TaskState
 from adloom.ledger.edition import Edition
-from adloom.ledger.index import open_editions
+from adloom.ledger.index import Entry, create_entry, open_editions
 from adloom.ledger.ledger import Ledger
 from adloom.run.closing import close_if_over, is_settled
 from adloom.spend.held import RELEASE_AFTER_S, adopt, held_calls, release
@@ -100,9 +100,14 @@ async def test_a_repeated_purchase_without_an_answer_is_held_with_its_money(stor
 
 
 async def test_what_is_to_be_held_is_on_record_before_it_leaves(store, clock, api, ledger):
+    for what in ("open", "closed"):
+        await create_entry(store, what, Entry(PROBE, "probe"), clock.now())
+    assert PROBE not in await open_editions(store, clock.now())
+
     async def look(body, key):
         facts = (await ledger_of(store, clock)).facts(CALL)
         assert facts.doubtful is not None
+        assert facts.latest.unknown[2].conflict is False
         assert PROBE in await open_editions(store, clock.now())
         return accepted("task-1")
 
@@ -123,6 +128,27 @@ async def test_an_answer_leaves_no_doubt(store, clock, api, ledger, answer):
     assert later.facts(CALL).latest.tasks == (("task-1", "task-2") if answer == "task-2" else ("task-1",))
     assert money_of(later.facts(CALL)) == Money(charged=PRICE, reserved=PRICE if answer == "task-2" else 0)
     assert await close_if_over(later, clock, lambda _: False)
+
+
+async def test_a_second_task_is_claimed_at_once(store, clock, api, ledger):
+    api.answers = [accepted("task-2", PRICE)]
+    await repeat(ledger, api, clock, CALL)
+    assert "tasks/task-2.json" in store.objects
+
+
+@pytest.mark.parametrize(("task", "record"), [("task-1", "a1-refused-2"), ("task-2", "a1-accepted.task-2")])
+async def test_an_answer_that_the_archive_does_not_take_is_told_and_held(
+    store, clock, api, ledger, caplog, task, record
+):
+    def outage(operation, key):
+        if operation == "create" and key.endswith(f"{record}.json"):
+            raise StoreUnavailable("the disk is gone")
+
+    api.answers, store.fault = [accepted(task, PRICE)], outage
+    with pytest.raises(StoreUnavailable):
+        await repeat(ledger, api, clock, CALL)
+    assert f"`adloom resolve … {CALL} --adopt {task}` adopts it later" in caplog.text
+    assert (await ledger_of(store, clock)).facts(CALL).doubtful is not None
 
 
 async def test_an_archive_of_a_version_that_noted_no_outcome_is_read_as_before(ledger, clock):
