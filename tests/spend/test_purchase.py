@@ -26,6 +26,7 @@ from support.fakes import (
 )
 
 from adloom.collect.collector import Collector
+from adloom.collect.completion import Unreachable
 from adloom.collect.poller import Poller
 from adloom.core.callbacks import inbox
 from adloom.core.campaign import Pace
@@ -187,6 +188,14 @@ async def test_that_the_edition_may_owe_something_is_on_record_before_the_first_
     index, intent = till.store.writes[:2]
     assert index.startswith("index/open/")
     assert intent.endswith("a1-intent.json")
+
+
+async def test_an_answer_with_the_task_of_another_purchase_leaves_the_purchase_unknown_at_once(till):
+    first, second = an_order("first"), an_order("second")
+    till.api.answers = [accepted("t"), accepted("t")]
+    await till.buy(first)
+    await till.buy(second)
+    assert [till.stage(order) for order in (first, second)] == [Stage.ACCEPTED, Stage.UNKNOWN]
 
 
 async def test_nothing_is_sent_when_the_intent_cannot_be_written(till):
@@ -362,6 +371,19 @@ async def test_a_released_call_is_not_bought_again_once_a_callback_has_named_its
     assert later.stage(order) is Stage.ACCEPTED
 
 
+async def test_a_purchase_is_not_sent_while_a_former_task_for_its_images_cannot_be_read(till, shared, monkeypatch):
+    async def came_back(*_given):
+        raise Unreachable("503")
+
+    order = an_order()
+    monkeypatch.setattr(till.sender._failures, "came_back", came_back)
+    await till.buy(order)
+    assert (till.api.posts, till.stage(order), till.reserved()) == ([], Stage.UNBOUGHT, 0)
+    later = await SpendRig(**shared, writer="run-b").open()
+    await later.buy(order)
+    assert later.stage(order) is Stage.ACCEPTED
+
+
 async def test_what_another_run_sends_again_while_a_callback_forbids_it_here_does_not_look_unbought(till, shared):
     order = an_order()
     till.api.answers = [OutcomeUnknown("reset")]
@@ -528,6 +550,15 @@ async def test_a_servers_advice_holds_everybody_back(till):
     again = [post.at - start for post in till.api.posts[posts:]]
     assert again[:2] == [0, 0]
     assert min(again[2:]) >= 60
+
+
+async def test_purchases_that_are_accepted_after_a_429_let_more_tasks_run_again(shared):
+    till = await SpendRig(**shared, writer="run-a", pace=Pace(in_flight=4)).open()
+    till.throttle.slow_down(0)
+    for number in range(2):
+        await till.buy(an_order(f"row-{number}"))
+    async with asyncio.timeout(5), till.throttle.place(), till.throttle.place(), till.throttle.place():
+        assert till.throttle.in_flight == 3
 
 
 async def test_calls_that_are_sent_again_keep_the_campaigns_distance(shared):
