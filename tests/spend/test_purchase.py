@@ -1182,3 +1182,31 @@ async def test_a_purchase_that_another_run_has_made_holds_nobody_back_while_its_
     assert len(till.api.posts) == 1
     over.set()
     await asyncio.gather(*following)
+
+
+async def test_a_turn_that_a_moved_price_makes_useless_is_given_back_to_other_qualities(till):
+    await till.buy(*(an_order(f"warm-{n}") for n in range(4)))
+    again, slow, told = [an_order(f"again-{n}") for n in range(4)], an_order("slow"), an_order("told")
+    answers: dict[str, list[tuple[float, object]]] = {
+        order.row.name: [(0, NotSent("no connection")), (0, accepted(f"task-{order.row.name}", MOVED))]
+        for order in again
+    }
+    answers |= {"slow": [(10, accepted("task-b", MOVED))], "told": [(5, accepted("task-c", MOVED))]}
+    began, sent = till.clock.monotonic(), answer_each(till, {**answers, "other": [(0, accepted("task-o", PRICE * 2))]})
+
+    async def buy_in_place(order: Order) -> None:
+        async with till.throttle.place():
+            await till.spender.buy(order)
+
+    buying = [asyncio.create_task(till.buy(slow, told)), *(asyncio.create_task(buy_in_place(order)) for order in again)]
+    await until(lambda: all(till.stage(order) is Stage.WAITING for order in again))
+    holder = object()
+    till.gate.hold(holder)
+    await till.clock.sleep(6)
+    till.gate.lift(holder)
+    for _ in range(5):  # they take their turns
+        await asyncio.sleep(0)
+    await buy_in_place(an_order("other", quality="4K"))
+    assert sent["other"][0] < began + 10
+    await asyncio.gather(*buying)
+    assert min(sent[order.row.name][1] for order in again) >= began + 10
