@@ -1,5 +1,6 @@
 import asyncio
 import hashlib
+import json
 from dataclasses import replace
 
 import pytest
@@ -117,6 +118,7 @@ async def test_images_above_what_was_asked_for_are_kept_apart(room):
     await room.completed(*LINKS, n=1)
     images = await room.archive()
     assert [images[index].fate for index in range(3)] == [ImageFate.ARCHIVED, ImageFate.EXTRA, ImageFate.EXTRA]
+    assert [images[index].number for index in range(3)] == [1, 0, 0]  # extras are no variant's
     assert room.assets("extras") == ["extras/c-1-1.png", "extras/c-1-2.png"]
     assert len(room.assets()) == 1
 
@@ -243,6 +245,17 @@ async def test_an_image_that_is_damaged_in_run_after_run_keeps_no_later_run_from
         run.backlog.leave_for_later = lambda images, known: told.append((images, known))
         await run.archive()
     assert told == [(3, 0), (3, 3)]
+
+
+async def test_images_whose_links_bring_nothing_at_all_count_as_ones_that_nobody_knew_of(room):
+    """So many of them stop buying, however often they were tried before."""
+    room.api.contents = {link: [LinkExpired("403")] * 99 for link in LINKS}
+    room.api.state_of = lambda task: completed(task, *LINKS)
+    await room.completed(*LINKS)
+    told = []
+    room.backlog.leave_for_later = lambda images, known: told.append((images, known))
+    await room.archive()
+    assert told == [(3, 0)]
 
 
 async def test_bytes_that_never_became_an_image_end_it_with_the_evidence_named_when_the_link_has_had_its_time(
@@ -727,6 +740,35 @@ async def test_another_calls_asset_of_the_same_name_is_not_taken_for_an_image_wh
     room.clock.advance(24 * 3600)
     later = await a_later_room(shared)
     assert (await later.archive("c-2"))[0].fate is ImageFate.LOST
+
+
+ASSET = "assets/hero/mug-1-111111.png"
+
+
+@pytest.mark.parametrize(("lost", "fate"), [(ASSET, ImageFate.LOST), ("assets/hero/cup-1-2.png", ImageFate.ARCHIVED)])
+async def test_an_asset_of_a_purchase_that_was_declared_lost_is_not_taken_for_an_image_whose_link_has_died(
+    room, shared, lost, fate
+):
+    room.store.objects[EDITION.key(ASSET)] = picture_bytes("a purchase before")
+    room.store.objects[EDITION.key("loss-1.json")] = json.dumps({"assets": [lost]}).encode()
+    await room.completed(LINKS[0], n=1)
+    room.api.contents[LINKS[0]] = [LinkExpired("410")] * 99
+    room.api.state_of = lambda _: None
+    room.clock.advance(24 * 3600)
+    later = await a_later_room(shared)
+    assert (await later.archive())[0].fate is fate
+
+
+async def test_a_picture_that_dead_runs_left_behind_for_two_variants_fills_one_of_them(room, shared):
+    """They had read the links in another order each. The links are dead by now, so nothing else will come."""
+    for name in (ASSET, "assets/hero/mug-2-222222.png"):
+        room.store.objects[EDITION.key(name)] = picture_bytes(LINKS[0])
+    await room.completed(*LINKS[:2], n=2)
+    room.api.contents = {link: [LinkExpired("410")] * 99 for link in LINKS[:2]}
+    room.api.state_of = lambda _: None
+    room.clock.advance(24 * 3600)
+    images = await (await a_later_room(shared)).archive()
+    assert sorted(image.fate for image in images.values()) == [ImageFate.ARCHIVED, ImageFate.LOST]
 
 
 async def test_an_outage_of_the_store_is_no_loss(room, shared):
