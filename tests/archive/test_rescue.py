@@ -1,6 +1,7 @@
 """Paid images that no variant waits for: fetched like any other, and lost only when their links have had their time."""
 
 import asyncio
+import hashlib
 import json
 
 import pytest
@@ -101,6 +102,16 @@ async def test_a_young_link_of_a_second_task_is_tried_again_and_then_left_for_a_
     assert harbour.clock.elapsed > 10
     images = await harbour.rescue()
     assert [image.fate for image in images.values()] == [ImageFate.EXTRA] * 2
+    pictures = {name for name in harbour.kept("extras") if name.endswith(".png")}
+    assert pictures == {"c-1-task-2-0.png", "c-1-task-2-1.png"}  # the one that was stored before is not stored again
+
+
+async def test_an_image_of_a_second_task_whose_every_name_is_taken_by_other_bytes_is_not_said_to_be_kept(harbour):
+    sha256 = hashlib.sha256(picture_bytes(LINKS[1])).hexdigest()
+    for name in ("1", f"1-{sha256[:16]}"):
+        harbour.store.objects[EDITION.key(f"extras/c-1-task-2-{name}.png")] = b"image of something else"
+    assert await harbour.rescue() == {}
+    assert harbour.ledger.facts("c-1").latest.seconds == {}
 
 
 @pytest.mark.parametrize(
@@ -144,6 +155,36 @@ async def test_the_end_of_a_second_task_is_not_believed_at_its_first_reading(har
     images = await harbour.rescue() or await harbour.rescue()
     assert [image.fate for image in images.values()] == [ImageFate.EXTRA] * 2
     assert money_of(harbour.ledger.facts("c-1")).charged == PRICE * 2
+
+
+async def test_a_second_task_that_is_billed_for_more_than_it_shows_is_read_again_by_a_later_run(harbour):
+    harbour.api.state_of = lambda task: completed(task, LINKS[0], credits_used=PRICE * 2)
+    assert await harbour.rescue() == {}
+    assert harbour.ledger.facts("c-1").latest.seconds == {}
+    harbour.api.state_of = lambda task: completed(task, *LINKS)
+    assert len(await harbour.rescue()) == 2
+
+
+@pytest.mark.parametrize("known_first", [False, True])
+async def test_a_second_task_that_the_api_does_not_know_is_left_for_a_later_run(harbour, known_first):
+    first = [failed("task-2")] if known_first else []
+    harbour.api.state_of = lambda _: first.pop() if first else None
+    assert await harbour.rescue() == {}
+    assert harbour.ledger.facts("c-1").latest.seconds == {}
+    harbour.api.state_of = lambda task: completed(task, *LINKS)
+    assert len(await harbour.rescue()) == 2
+
+
+async def test_a_task_that_was_completed_after_another_was_bought_is_kept_too_and_charged_once(harbour):
+    await harbour.ledger.decide("c-1", "a2-intent", an_intent(2))
+    await harbour.ledger.accept("c-1", 2, "task-3", str(PRICE * 2))
+    fields = {"task": "task-3", "links": [], "reported": 0, "credits": "0", "told": True}
+    await harbour.ledger.note("c-1", "a2-completed", fields)
+    await harbour.rescue()
+    facts = harbour.ledger.facts("c-1")
+    assert {task: len(second.images) for task, second in facts.attempt(1).seconds.items()} == {"task-1": 2, "task-2": 2}
+    assert facts.attempt(2).seconds == {}
+    assert money_of(facts).charged == PRICE * 2  # the second's; the charge of the first is told with its links
 
 
 async def test_a_second_task_that_has_failed_at_two_readings_cost_nothing_and_is_not_read_again(harbour):
