@@ -6,9 +6,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from support.fakes import EDITION, MemoryStore
 from support.s3_server import BUCKET, S3Server, fetch_all
 from support.shop import SandboxRig, campaign_text
 
+from adloom.ledger.claims import SCHEMA, claims_of, is_claimed_for, is_free_for
 from adloom.ledger.edition import Edition
 from adloom.publish.checksums import verify
 from adloom.spend.held import adopt, held_calls
@@ -123,3 +125,54 @@ async def test_an_archive_without_claims_keeps_its_tasks_from_later_purchases(sh
     assert Counter(line["status"] for line in shop.lines()) == {"archived": 2, "held": 2}
     assert (await shop.run()).exit_code == 6
     assert len(shop.sandbox.charges()) == 2
+
+
+MINE = ("test/main/", "c-1", 1)
+
+
+def a_claim(**fields: object) -> bytes:
+    mine = dict(zip(("edition", "call", "attempt"), MINE, strict=True))
+    return json.dumps({"schema": SCHEMA, **mine, **fields}).encode()
+
+
+@pytest.mark.parametrize(
+    ("claim", "is_free", "is_mine"),
+    [
+        pytest.param(None, True, False, id="none"),
+        pytest.param(a_claim(), True, True, id="its own"),
+        pytest.param(a_claim(call="c-2"), False, False, id="another call's"),
+        pytest.param(a_claim(attempt=2), False, False, id="another attempt's"),
+        pytest.param(a_claim(attempt=None), False, False, id="one whose attempt is lost"),
+        pytest.param(json.dumps({"edition": "test/main/", "call": "c-1"}).encode(), False, False, id="one cut short"),
+        pytest.param(b"{", False, False, id="a damaged one"),
+    ],
+)
+async def test_a_task_is_a_purchases_by_its_claim_alone_and_free_while_there_is_none(
+    store: MemoryStore,
+    claim: bytes | None,
+    is_free: bool,  # noqa: FBT001
+    is_mine: bool,  # noqa: FBT001
+):
+    if claim is not None:
+        store.objects["tasks/task-1.json"] = claim
+    assert await is_free_for(store, MINE, "task-1") == is_free
+    assert await is_claimed_for(store, MINE, "task-1") == is_mine
+
+
+async def test_a_damaged_claim_keeps_its_task_from_everybody_and_says_nobodys_name(store: MemoryStore):
+    store.objects |= {"tasks/task-1.json": b"{", "tasks/task-2.json": a_claim()}
+    found = await claims_of(store, [], {"task-1", "task-2", "task-3"})
+    assert found.tasks == {"task-1", "task-2"}
+    assert found.dangling == {"task-2": MINE}
+
+
+@pytest.mark.parametrize("is_claimed", [False, True])
+async def test_a_task_that_an_open_edition_has_accepted_belongs_to_it_and_is_left_to_nobody(
+    store: MemoryStore,
+    is_claimed: bool,  # noqa: FBT001
+):
+    store.objects[EDITION.key("ledger/c-1/a1-accepted.task-1.json")] = b"{}"
+    if is_claimed:
+        store.objects["tasks/task-1.json"] = a_claim()
+    found = await claims_of(store, [EDITION], {"task-1", "task-2"})
+    assert (found.tasks, found.dangling) == ({"task-1"}, {})
