@@ -2,6 +2,7 @@ import asyncio
 import hashlib
 import json
 from dataclasses import replace
+from random import Random
 
 import pytest
 from support.fakes import (
@@ -166,6 +167,21 @@ async def test_a_download_that_fails_is_tried_eight_times(room):
     assert (await room.archive())[0].fate is ImageFate.ARCHIVED
     assert len(room.api.downloads) == DOWNLOAD_TRIES == 8
     assert room.clock.elapsed > 0
+
+
+class LongestWaits(Random):
+    def random(self):
+        return 0.999
+
+
+async def test_the_tries_of_one_download_go_on_for_two_minutes_at_most(shared):
+    store, clock, api = shared.values()
+    room = Room(store, clock, api, await a_ledger(store, clock))
+    room.archiver = Archiver(a_world(store, clock, api, random=LongestWaits()), EDITION, room.ledger, room.backlog)
+    api.contents[LINKS[0]] = [DownloadFailed("reset")] * DOWNLOAD_TRIES
+    await room.completed(LINKS[0], n=1)
+    assert await room.archive() == {}
+    assert 115 < clock.elapsed < 125
 
 
 async def test_what_cannot_be_fetched_this_time_is_left_for_a_later_run(room, shared):
@@ -496,6 +512,15 @@ async def test_links_that_differ_in_their_signature_alone_are_told_apart_by_thei
     await room.completed(*ALIKE)
     images = await room.archive()
     assert {room.store.objects[EDITION.key(image.key)] for image in images.values()} == set(map(of_alike, ALIKE))
+
+
+async def test_a_look_alike_that_is_refused_is_fetched_by_the_link_that_nobody_has_tried(room):
+    renewed = f"{ALIKE[1]}&expires=2"
+    room.api.contents = {ALIKE[0]: [of_alike(ALIKE[0])] * 9, ALIKE[1]: [LinkExpired("403")] * 9}
+    room.api.state_of = lambda task: completed(task, ALIKE[0], renewed)
+    await room.completed(*ALIKE[:2], n=2)
+    assert len(await room.archive()) == 2
+    assert sorted(room.api.downloads) == [*ALIKE[:2], renewed]
 
 
 async def test_a_look_alike_that_is_refused_is_not_asked_for_by_every_other_one(room):

@@ -197,6 +197,16 @@ async def test_a_second_task_that_has_failed_at_two_readings_cost_nothing_and_is
     assert len(harbour.api.reads) == reads == 2
 
 
+async def test_the_second_reading_of_a_second_task_is_about_it_alone(harbour):
+    """In a request for several tasks a line can be a summary."""
+    harbour.api.state_of = failed
+    others = asyncio.gather(*(harbour.poller.look_again("other", number / 4) for number in range(100)))
+    await harbour.rescue()
+    others.cancel()
+    readings = [tasks for _, tasks in harbour.api.reads if "task-2" in tasks]
+    assert (len(readings), readings[-1]) == (2, ("task-2",))
+
+
 async def test_images_that_a_later_reading_shows_in_another_order_are_all_kept(harbour):
     harbour.api.contents[LINKS[1]] = [LinkExpired("403")] * 10
     await harbour.rescue()
