@@ -4,21 +4,38 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.fakes import EDITION, ManualClock, MemoryStore, a_ledger
+from support.fakes import (
+    EDITION,
+    FakeSource,
+    ManualClock,
+    MemoryStore,
+    ScriptedApi,
+    a_ledger,
+    a_row,
+    a_world,
+    look_at,
+    run_all,
+)
 from support.shop import SandboxRig
 from support.verified import an_archive, findings, mend
 from torture import damages
 from torture.simulation import quiet
 
-from adloom.core.errors import AdloomError
+from adloom.core.decision import Decision, Verdict
+from adloom.core.errors import AdloomError, RecordUnreadable, StoreUnavailable
 from adloom.core.process import Process
 from adloom.gallery.chooser.render import Live
 from adloom.gallery.chooser.write import write_review_page
+from adloom.ledger.decisions import write_decision
 from adloom.ledger.heartbeats import Heartbeat
+from adloom.ledger.ledger import Ledger
+from adloom.plan.revision import read_newest
 from adloom.publish.checksums import READINGS, Damage, are_noted, read_sums, verify, write_checksums
+from adloom.publish.manifest import derive
 from adloom.targets import WallClock, new_ledger, open_store, open_target
 
 
@@ -165,7 +182,7 @@ async def test_an_edition_that_others_never_leave_alone_does_not_keep_a_run_from
 
     store.fault = grow
     await write_checksums(store, EDITION, mine)
-    assert len(written) == READINGS
+    assert len(written) == READINGS == 3
 
 
 async def test_what_a_run_wrote_that_ended_at_the_moment_when_this_one_began_is_hashed():
@@ -182,6 +199,163 @@ async def test_what_a_run_wrote_that_ended_at_the_moment_when_this_one_began_is_
     store.fault = write_late
     await write_checksums(store, EDITION, mine)
     assert "extras/1.jpg" in (await read_sums(store, EDITION))[0]
+
+
+@pytest.fixture
+async def whole(store: MemoryStore, clock: ManualClock) -> MemoryStore:
+    """The archive of one finished run with its checksums."""
+    world = a_world(store, clock, ScriptedApi(clock))
+    await run_all(world, await look_at(world, FakeSource([a_row()])))
+    store.objects[EDITION.key("review.html")] = b"a page"
+    await write_checksums(store, EDITION, await a_ledger(store, clock))
+    return store
+
+
+async def told(store: MemoryStore) -> list[str]:
+    """What a verification says."""
+    verdict = await verify(store, EDITION, Ledger(store, EDITION, ManualClock(), "reader"))
+    return [f"{finding}" for finding in verdict.findings]
+
+
+def named(store: MemoryStore, part: str) -> str:
+    """The one object of the edition that has this in its name."""
+    (name,) = [key for key in store.objects if key.startswith(EDITION.prefix) and part in key]
+    return name.removeprefix(EDITION.prefix)
+
+
+DIFFERS = "contradicts the ledger (differs from plan and ledger)"
+RUNNING = b'"running":"2026-11-01 12:00 UTC"'
+OLDER = "ledger/: older than its manifest (missing: "
+
+
+async def test_a_verification_says_of_each_object_what_is_wrong_with_it(whole: MemoryStore):
+    assert await told(whole) == []
+    asset, beat, intent = (named(whole, part) for part in ("assets/", ".probe", "a1-intent"))
+    beat = beat.replace(".probe", "")
+    objects = dict(whole.objects)
+    sums = objects[EDITION.key("checksums.txt")]
+    lines = sums.splitlines(keepends=True)
+    turned = b"".join(reversed(lines[:-1]))
+    said = {
+        (asset, b"other"): [f"{asset}: changed"],
+        (asset, None): [f"{asset}: missing"],
+        ("assets/new.png", b"other"): ["assets/new.png: added"],
+        (beat, b"other"): [f"{beat}: changed"],
+        ("runs/new.json", b"other"): ["runs/new.json: added"],
+        ("review.html", b"other"): ["review.html: changed"],
+        ("assets.csv", RUNNING): [f"assets.csv: {DIFFERS}", "assets.csv: changed"],
+        ("manifest.json", b"{"): [f"manifest.json: {DIFFERS}", "manifest.json: changed"],
+        ("manifest.json", None): [f"manifest.json: {DIFFERS}", "manifest.json: missing"],
+        (intent, b"{"): [f"ledger/: unreadable ({EDITION.key(intent)} is damaged)", f"{intent}: changed"],
+        ("plan-r1.json", None): [
+            "plan-r1.json: missing",
+            f"{OLDER}1 revision of the plan; see --repair and --accept-loss)",
+        ],
+        ("checksums.txt", None): ["checksums.txt: missing (run the campaign again, or `adloom verify --repair`)"],
+        ("checksums.txt", sums[:-9]): ["checksums.txt: changed (checksums.txt does not agree with its own last line)"],
+        ("checksums.txt", turned + f"# {hashlib.sha256(turned).hexdigest()}\n".encode()): [
+            "checksums.txt: changed (checksums.txt was changed after it was written)"
+        ],
+    }
+    for (name, content), expected in said.items():
+        whole.objects = {**objects, EDITION.key(name): content or b""}
+        if content is None:
+            del whole.objects[EDITION.key(name)]
+        assert await told(whole) == expected, name
+
+
+async def test_without_checksums_the_ledger_vouches_for_its_images_and_for_what_follows_from_it(whole: MemoryStore):
+    del whole.objects[EDITION.key("checksums.txt")]
+    asset = named(whole, "assets/")
+    whole.objects |= {EDITION.key(asset): b"other", EDITION.key("manifest.json"): b"{"}
+    assert (await told(whole))[1:] == [f"manifest.json: {DIFFERS}", f"{asset}: changed"]
+
+
+async def test_an_image_that_was_exchanged_together_with_its_checksum_contradicts_the_ledger(whole: MemoryStore):
+    asset = named(whole, "assets/")
+    sums = (await read_sums(whole, EDITION))[0] | {asset: hashlib.sha256(b"other").hexdigest()}
+    text = "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode()
+    whole.objects[EDITION.key("checksums.txt")] = text + f"# {hashlib.sha256(text).hexdigest()}\n".encode()
+    whole.objects[EDITION.key(asset)] = b"other"
+    assert await told(whole) == [f"{asset}: contradicts the ledger (its bytes are not those that were archived)"]
+
+
+async def test_a_ledger_that_somebody_added_to_is_not_its_own_witness(whole: MemoryStore):
+    call = named(whole, "a1-intent").removesuffix("a1-intent.json")
+    whole.objects[EDITION.key(f"{call}a1-held.json")] = whole.objects[EDITION.key(f"{call}a1-settled.json")]
+    assert f"{call}a1-held.json: added" in await told(whole)
+
+
+async def test_a_manifest_tells_of_a_purchase_that_the_ledger_has_lost(whole: MemoryStore):
+    for key in [key for key in whole.objects if "/ledger/" in key]:
+        del whole.objects[key]
+    assert [said for said in await told(whole) if said.startswith(f"{OLDER}1 ")]
+
+
+async def test_a_manifest_that_somebody_changed_tells_of_no_loss(whole: MemoryStore):
+    manifest = EDITION.key("manifest.json")
+    facts = json.loads(whole.objects[manifest])["facts"]
+    whole.objects[manifest] = whole.objects[manifest].replace(f'"facts": {facts}'.encode(), b'"facts": 99')
+    assert await told(whole) == ["manifest.json: changed"]
+
+
+async def decide_later(store: MemoryStore) -> None:
+    """Somebody rejects the image after the run."""
+    (variant,) = json.loads(store.objects[EDITION.key(named(store, "a1-intent"))])["variants"]
+    time = datetime(2026, 11, 1, tzinfo=UTC)
+    rejected = Decision(variant["key"], Verdict.REJECTED, by="ann", time=time, writer="0" * 16)
+    await write_decision(store, EDITION, rejected)
+
+
+async def test_a_decision_that_came_after_the_checksums_is_no_damage(whole: MemoryStore):
+    await decide_later(whole)
+    assert await told(whole) == []
+
+
+async def test_documents_that_were_written_anew_and_not_hashed_yet_contradict_nothing(
+    whole: MemoryStore, clock: ManualClock
+):
+    await decide_later(whole)
+    revision = await read_newest(whole, EDITION)
+    assert revision is not None
+    derived = await derive(whole, EDITION, await a_ledger(whole, clock, "later"), revision)
+    for name, document in derived.files.items():
+        await whole.replace(EDITION.key(name), document.file())
+    await whole.replace(EDITION.key("manifest.json"), json.dumps(derived.manifest).encode())
+    assert await told(whole) == [f"{name}: changed" for name in ("assets.csv", "assets.jsonl", "manifest.json")]
+
+
+async def test_an_object_that_is_no_file_is_unreadable(whole: MemoryStore):
+    names = {named(whole, "assets/"), "assets.csv", "manifest.json"}
+
+    def refuse(operation: str, key: str) -> None:
+        if operation == "read" and key.removeprefix(EDITION.prefix) in names:
+            raise RecordUnreadable(f"{key} is a pipe")
+
+    whole.fault = refuse
+    assert {said for said in await told(whole) if said.endswith(": unreadable")} == {f"{n}: unreadable" for n in names}
+
+
+@pytest.mark.parametrize("name", ["plan-r1.json", "assets.jsonl", "assets.csv", "checksums.txt"])
+async def test_a_store_that_is_away_is_no_damage(whole: MemoryStore, name: str):
+    def be_away(operation: str, key: str) -> None:
+        if operation == "read" and key == EDITION.key(name):
+            raise StoreUnavailable("away")
+
+    whole.fault = be_away
+    with pytest.raises(StoreUnavailable):
+        await told(whole)
+
+
+async def test_a_run_that_was_alone_reads_once_what_it_hashes(whole: MemoryStore, clock: ManualClock):
+    clock.advance(60)
+    ledger = await a_ledger(whole, clock, "later")
+    await Heartbeat(whole, EDITION, clock, "later", Process("elsewhere", 7, "1"), lambda: 0).beat()
+    read: list[str] = []
+    whole.fault = lambda operation, key: read.append(key) if operation == "read" else None
+    await write_checksums(whole, EDITION, ledger)
+    assert read.count(EDITION.key("manifest.json")) == 1
+    assert EDITION.key(named(whole, "assets/")) not in read
 
 
 def test_damages_have_words():
