@@ -514,6 +514,20 @@ async def test_links_that_differ_in_their_signature_alone_are_told_apart_by_thei
     assert {room.store.objects[EDITION.key(image.key)] for image in images.values()} == set(map(of_alike, ALIKE))
 
 
+@pytest.mark.parametrize(("hours", "ends", "left"), [(0, False, 1), (24, True, 0)])
+async def test_an_image_in_whose_place_only_another_ones_comes_is_lost_when_its_link_has_had_its_time_and_not_before(
+    room, caplog, hours, ends, left
+):
+    room.api.contents = {ALIKE[0]: [of_alike(ALIKE[0])] * 99, ALIKE[1]: [LinkExpired("403")] * 99}
+    room.api.state_of = lambda task: completed(task, ALIKE[0])
+    await room.completed(*ALIKE[:2], n=2)
+    room.clock.advance(hours * 3600)
+    images = await room.archive()
+    assert [image.fate for image in images.values()] == [ImageFate.ARCHIVED] + [ImageFate.LOST] * ends
+    assert ("image 2 of call c-1 is lost" in caplog.text) == ends
+    assert room.backlog.left == left
+
+
 async def test_a_look_alike_that_is_refused_is_fetched_by_the_link_that_nobody_has_tried(room):
     renewed = f"{ALIKE[1]}&expires=2"
     room.api.contents = {ALIKE[0]: [of_alike(ALIKE[0])] * 9, ALIKE[1]: [LinkExpired("403")] * 9}
