@@ -132,6 +132,19 @@ async def test_a_newer_revision_leaves_the_top_up_of_a_wanted_call_to_its_chain(
     assert later.ledger.facts(top_up).withdrawn_by == 0
 
 
+async def test_a_call_of_an_older_plan_that_came_back_free_is_withdrawn_by_a_plan_without_it(store, clock):
+    desk = await a_desk(store, clock)
+    bought, *_ = await desk.calls(await desk.freeze(MUG, JUG))
+    await desk.buy(bought)
+    for number in (30, 40):
+        await (await a_desk(store, clock, f"run-{number}")).freeze(replace(MUG, variants=number), JUG)
+    free = {"outcome": "free", "kind": "task", "final": False, "reason": "r"}
+    await desk.ledger.decide(bought.id, "a1-settled", free)
+    await (await a_desk(store, clock, "run-c")).freeze(JUG)
+    decided, mine = await desk.ledger.decide(bought.id, "a2-intent", an_intent_for(bought.variants, model=MUG.model))
+    assert (decided["outcome"], mine) == ("withdrawn", False)
+
+
 async def test_what_is_bought_of_an_older_revision_is_not_planned_again(store, clock):
     desk = await a_desk(store, clock)
     bought, *_ = await desk.calls(await desk.freeze(MUG))
@@ -265,6 +278,15 @@ async def test_a_campaign_that_shares_no_row_with_the_archive_is_refused(store, 
     assert (await desk.freeze(a_row("other"), replace=True)).number == 2
 
 
+async def test_a_campaign_whose_images_are_in_the_archive_is_no_other_one_after_a_replacement(store, clock):
+    desk = await a_desk(store, clock)
+    (call, *_) = await desk.calls(await desk.freeze(MUG))
+    await desk.buy(call)
+    await desk.freeze(a_row("other"), replace=True)
+    again = await desk.freeze(MUG)
+    assert [variant.number for call in await desk.calls(again) for variant in call.variants] == [16, 17, 18, 19, 20]
+
+
 async def test_a_campaign_that_bought_nothing_yet_may_change_as_it_likes(store, clock):
     desk = await a_desk(store, clock)
     await desk.freeze(MUG)
@@ -316,3 +338,30 @@ async def test_of_two_parts_under_one_cap_the_later_takes_back_what_the_former_h
     whole = await second.freeze(MUG, JUG)
     assert [call.id for call in await second.calls(whole)] == [jug.id]
     assert second.ledger.facts(jug.id).next_attempt == 2
+
+
+TWINS = (a_row("left", prompt="a mug", variants=2), a_row("right", prompt="a mug", variants=3))
+"""They share one call, which the second carries."""
+
+
+async def test_a_plan_whose_rows_share_a_call_is_taken_up_after_an_edit_too(store, clock):
+    await (await a_desk(store, clock)).freeze(MUG)
+    desk = await a_desk(store, clock, "run-b")
+    packed = await desk.freeze(*TWINS)
+    assert [len(call.variants) for call in await desk.calls(packed)] == [5]
+    assert await (await a_desk(store, clock, "run-c")).freeze(*TWINS) == packed
+
+
+@pytest.mark.parametrize("name", ["left", "right"])
+async def test_a_part_takes_up_no_plan_whose_calls_buy_for_other_rows_too(store, clock, name):
+    await (await a_desk(store, clock)).freeze(*TWINS)
+    desk = await a_desk(store, clock, "run-b")
+    part = await desk.freeze(*TWINS, choice=choose(Selection(where=f'row == "{name}"'), lambda: TWINS))
+    assert [len(call.variants) for call in await desk.calls(part)] == [2, 3]
+
+
+async def test_a_part_takes_up_a_plan_whose_calls_buy_for_it_alone(store, clock):
+    desk = await a_desk(store, clock)
+    whole = await desk.freeze(*TWINS, JUG)
+    choice = choose(Selection(where='row != "jug"'), lambda: (*TWINS, JUG))
+    assert await desk.freeze(*TWINS, JUG, choice=choice) == whole
