@@ -13,6 +13,7 @@ from adloom.core.delivery import Wanted
 from adloom.core.errors import SettingInvalid
 from adloom.core.limits import IMAGES_PER_CALL, REFERENCES_AND_IMAGES
 from adloom.core.outcomes import Outcome, Status
+from adloom.core.reference import approved_images_of
 from adloom.core.selection import Selection, choose
 from adloom.plan.planner import Planner
 
@@ -301,3 +302,39 @@ def test_a_take_that_was_asked_for_gives_way_only_to_a_former_one_that_completed
         second: Outcome(Status.OPEN, covered=False, call="c-2", attempt=0),
     }
     assert [variant.take for variant in _plan([row], known)[0][0].variants] == [take]
+
+
+@pytest.mark.parametrize(
+    ("other", "overlaps"),
+    [
+        ({"delivery": Wanted(("meta-feed",))}, True),
+        ({"delivery": Wanted(("meta-story",))}, False),
+        ({"delivery": Wanted(("meta-feed",)), "job": "another"}, False),
+        ({"delivery": Wanted(("meta-feed",)), "size": "1:1"}, False),
+    ],
+    ids=["one channel from two sizes", "a channel each", "two jobs", "one size"],
+)
+def test_what_is_saved_is_unknown_only_where_a_job_has_one_channel_from_several_sizes(other, overlaps):
+    square = a_row("square", delivery=Wanted(("meta-feed",)))
+    tall = a_row("tall", **{"size": "9:16", **other})
+    assert _plan([square, tall])[1].saving.overlaps is overlaps
+
+
+def test_what_the_dearest_image_and_call_cost_is_exact_where_a_credit_buys_several():
+    planner = Planner({}, {"cheap": Decimal("0.1")})
+    list(planner.plan([a_row(model="cheap", variants=3)]))
+    assert (planner.totals.dearest, planner.totals.dearest_call) == (Decimal("0.1"), Decimal("0.3"))
+
+
+def test_images_that_an_earlier_row_buys_are_not_bought_once_the_archive_has_some_of_the_row():
+    row = a_row(variants=4, shared=2)
+    keys = [variant.key for variant in _plan([row])[0][0].variants]
+    planned, _ = _plan([row], _bought(keys[3:]))
+    assert _keys(planned) == keys[2:3]
+
+
+def test_a_row_that_waits_for_an_approval_has_its_first_takes_and_no_call():
+    row = a_row(variants=3, references=(approved_images_of("logo"),))
+    (planned,), totals = _plan([row])
+    assert [(variant.number, variant.take) for variant in planned.variants] == [(1, 1), (2, 1), (3, 1)]
+    assert (planned.calls, totals.waiting) == ((), {("hero", "logo"): 3})
