@@ -11,6 +11,7 @@ from support.fakes import a_row, few, references
 
 from adloom.core.campaign import Grouping
 from adloom.core.identity import row_digest, variant_key
+from adloom.core.outcomes import Outcome, Status
 from adloom.core.selection import EVERYTHING
 from adloom.plan.planner import Planner
 
@@ -22,13 +23,13 @@ def _rows(wanted, **settings):
     return [a_row(f"r{number}", prompt=prompt, variants=n, **settings) for number, (prompt, n) in enumerate(wanted)]
 
 
-def _planned(rows, known=None, fallback=()):
-    first = Planner(known or {}, {})
+def _planned(rows, known=None, fallback=(), only=frozenset()):
+    first = Planner(known or {}, {}, only)
     for _ in first.plan(rows):
         pass
     packing = first.packing_of(rows, fallback, EVERYTHING.picker())
     packing.start()
-    planner = Planner(known or {}, {}, packing=packing)
+    planner = Planner(known or {}, {}, only, packing=packing)
     return planner, list(planner.plan(rows))
 
 
@@ -116,3 +117,12 @@ def test_what_may_not_be_sent_together_is_not_packed():
     assert sum(len(row.calls) for row in _planned(several, fallback=("doubao-seedream-5.0-flash",))[1]) == 2
     long = _rows([("m" * 1990, 1), ("m" * 1990, 1)])  # the phrase that asks for two would make it too long
     assert sum(len(row.calls) for row in _planned(long)[1]) == 2
+
+
+def test_next_takes_are_bought_beside_the_call_that_rows_share():
+    rows = _rows([("mug", 2), ("mug", 3)])
+    failed = variant_key(row_digest(rows[0]), 1)
+    known = {failed: Outcome(Status.FAILED, covered=True, call="c-x", attempt=1)}
+    _, planned = _planned(rows, known, only=frozenset({Status.FAILED}))
+    bought = [[[(each.number, each.take) for each in call.variants] for call in row.calls] for row in planned]
+    assert bought == [[[(1, 2)]], [[(2, 1), (1, 1), (2, 1), (3, 1)]]]
