@@ -1,6 +1,7 @@
 """A ledger that went backwards: its own edition knows better, so nothing is bought again. The charge log judges."""
 
 import asyncio
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -9,7 +10,8 @@ from decimal import Decimal
 from itertools import count
 
 import pytest
-from support.fakes import EDITION, PRICE, ManualClock, MemoryStore, until
+from support.fakes import EDITION, PRICE, ManualClock, MemoryStore, a_row, until
+from support.finished import finish
 from support.setbacks import (
     FEW,
     MANY,
@@ -33,9 +35,10 @@ from support.shop import SandboxRig, campaign_text, hurry
 
 from adloom.core.campaign import Budget
 from adloom.core.errors import InputError, PlanRefused
+from adloom.core.identity import asset_stems, row_digest, variant_key
 from adloom.ledger.edition import Edition, to_json
 from adloom.ledger.ledger import Ledger
-from adloom.plan.rollback import NOTHING, read_past
+from adloom.plan.rollback import NOTHING, SCHEMA, Lack, accept_loss, read_past
 from adloom.targets import open_store
 from adloom.wiring import give_up
 
@@ -165,6 +168,87 @@ async def test_a_charge_that_was_corrected_is_no_loss_where_every_fact_is_still_
     assert past is not None
     lack = past.lacking(Ledger(store, EDITION, ManualClock(), "run-a"))
     assert dict(lack.totals) == lost
+
+
+async def _lack(store: MemoryStore) -> Lack:
+    """What an empty ledger is missing of the records beside it."""
+    ledger = Ledger(store, EDITION, ManualClock(), "run-a")
+    past = await read_past(store, EDITION)
+    await ledger.load()
+    return past.lacking(ledger)
+
+
+@pytest.mark.parametrize(("given_up", "lacking"), [({}, 1), ({"totals": {"calls": 1}}, 0)])
+async def test_a_loss_gives_up_no_more_purchases_than_it_names(store: MemoryStore, given_up, lacking):
+    store.objects[EDITION.key("manifest.json")] = to_json({"totals": {"calls": 1}})
+    loss = {"schema": SCHEMA, "totals": {}, "facts": 0, "tasks": ["task-1"], "assets": [], "runs": [], **given_up}
+    store.objects[EDITION.key("loss-1.json")] = to_json(loss)
+    assert (await _lack(store)).totals.get("calls", 0) == lacking
+
+
+async def test_requests_alone_that_a_manifest_of_an_older_version_has_counted_are_no_loss(store: MemoryStore):
+    store.objects[EDITION.key("manifest.json")] = to_json({"totals": {"posts": 2, "images_billed": 1}})
+    assert not await _lack(store)
+
+
+async def test_a_plan_that_is_gone_is_missing_even_if_it_was_the_first(store: MemoryStore):
+    store.objects[EDITION.key("manifest.json")] = to_json({"plan_revision": 1})
+    assert str(await _lack(store)) == "1 revision of the plan"
+
+
+LINES = b'{"call":"c-1","attempt":1,"task":"task-1"}\n{"call":"c-2","attempt":1,"task":null}\n'
+
+
+@pytest.mark.parametrize(
+    ("sha256", "tasks"),
+    [(hashlib.sha256(LINES).hexdigest(), ("c-2", "task-1")), ("0" * 64, ())],
+    ids=["as they were written", "damaged"],
+)
+async def test_lines_name_tasks_and_calls_without_one_unless_they_are_damaged(store: MemoryStore, sha256, tasks):
+    store.objects[EDITION.key("assets.jsonl")] = LINES
+    store.objects[EDITION.key("manifest.json")] = to_json({"files": {"assets.jsonl": {"sha256": sha256}}})
+    assert (await _lack(store)).tasks == tasks
+
+
+@pytest.mark.parametrize(
+    ("damaged", "lacking"),
+    [
+        ((), "3 purchases, 2 tasks"),
+        (("manifest.json",), "2 tasks"),
+        (("assets.jsonl",), "3 purchases"),
+        (("manifest.json", "assets.jsonl"), ""),
+    ],
+)
+async def test_a_damaged_document_has_no_say_and_the_others_keep_theirs(store: MemoryStore, damaged, lacking):
+    files = {"assets.jsonl": {"sha256": hashlib.sha256(LINES).hexdigest()}}
+    store.objects[EDITION.key("assets.jsonl")] = LINES
+    store.objects[EDITION.key("manifest.json")] = to_json({"totals": {"calls": 3}, "files": files})
+    past = (await read_past(store, EDITION)).without(damaged)
+    assert str(past.lacking(Ledger(store, EDITION, ManualClock(), "run-a"))) == lacking
+
+
+async def test_a_manifest_that_cannot_be_read_is_no_sign_of_an_older_ledger(store: MemoryStore):
+    store.objects[EDITION.key("manifest.json")] = b'{"totals": {"calls'
+    assert not await _lack(store)
+
+
+@pytest.mark.parametrize("name", [0, 1, 2], ids=["6 digits", "12 digits", "64 digits"])
+async def test_an_image_is_known_by_any_name_that_it_may_have(store: MemoryStore, clock: ManualClock, name: int):
+    row = a_row("mug")
+    ledger = Ledger(store, EDITION, clock, "run-a")
+    await finish(ledger, row)
+    stem = asset_stems(row.job, row.label, 1, variant_key(row_digest(row), 1))[name]
+    store.objects[EDITION.key(f"{stem}.jpg")] = b"image"
+    assert not (await read_past(store, EDITION)).lacking(ledger)
+
+
+async def test_of_two_people_who_accept_a_loss_at_once_the_later_is_told(store: MemoryStore, clock: ManualClock):
+    lack = replace(NOTHING, tasks=("task-1",))
+    ledgers = [Ledger(store, EDITION, clock, f"run-{each}") for each in ("a", "b")]
+    await accept_loss(ledgers[0], clock, lack, reason="the disk died", by="mei")
+    with pytest.raises(InputError, match="somebody else has just accepted a loss"):
+        await accept_loss(ledgers[1], clock, lack, reason="the disk died", by="li")
+    assert json.loads(store.objects[EDITION.key("loss-1.json")])["by"] == "mei"
 
 
 def facts_told(shop: SandboxRig) -> int:
