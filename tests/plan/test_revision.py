@@ -21,7 +21,7 @@ from adloom.core.errors import RecordUnreadable
 from adloom.ledger.edition import to_json
 from adloom.plan import revision as revision_module
 from adloom.plan.planner import Planner
-from adloom.plan.revision import newest_plan, planned_from_json, planned_rows, row_line, row_to_json
+from adloom.plan.revision import newest_plan, planned_from_json, planned_rows, row_line, row_to_json, write_shards
 
 
 async def test_the_newest_plan_is_the_one_with_the_highest_number(store):
@@ -46,6 +46,32 @@ async def test_a_frozen_row_comes_back_as_it_was(store, clock):
     planned = [planned async for planned in planned_rows(store, EDITION, revision)]
     assert [p.row for p in planned] == [row, MUG]
     assert planned == list(Planner({}, {}).plan([row, MUG]))
+
+
+async def test_what_a_call_buys_for_another_row_comes_back_as_it_was(store, clock):
+    rows = [a_row(name, prompt="a mug", variants=2) for name in ("left", "right")]
+    desk = await a_desk(store, clock)
+    (call,) = await desk.calls(await desk.freeze(*rows))
+    assert [(each.number, each.take, each.owner) for each in call.variants] == [
+        (1, 1, ("hero", "left")),
+        (2, 1, ("hero", "left")),
+        (1, 1, None),
+        (2, 1, None),
+    ]
+
+
+async def test_what_only_some_rows_have_comes_back_too(store, clock):
+    row = a_row(
+        "tea", variants=3, shared=1, options=(("watermark", "true"),), delivery=Wanted(("meta-story",)),
+    )  # fmt: skip
+    desk = await a_desk(store, clock)
+    revision = await desk.freeze(row, MUG)
+    assert [planned.row async for planned in planned_rows(store, EDITION, revision)] == [row, MUG]
+
+
+async def test_a_file_of_the_plan_has_five_hundred_rows_at_most(store):
+    planned = Planner({}, {}).plan(a_row(f"r{number}") for number in range(501))
+    assert [shard.rows async for shard in write_shards(store, EDITION, planned)] == [500, 1]
 
 
 @pytest.mark.parametrize("damage", [None, b"{}\n"])
