@@ -24,6 +24,7 @@ from support.fakes import (
 )
 
 from adloom.collect.collector import Collector
+from adloom.collect.completion import Unreachable
 from adloom.collect.poller import Poller
 from adloom.core.errors import ReadFailed, StoreUnavailable
 from adloom.core.facts import Stage, money_of
@@ -121,6 +122,14 @@ async def test_what_is_billed_is_read_until_it_shows_and_fetched_meanwhile(desk,
     assert 5 <= len(waits) <= 20
 
 
+async def test_the_readings_of_what_is_billed_begin_an_interval_apart_and_slow_down_by_half_each_time(desk):
+    desk.shows((20 * desk.interval_s, ()))
+    await desk.collect()
+    waits = [later - earlier for earlier, later in zip(desk.read_at, desk.read_at[1:], strict=False)]
+    paces = [wait / desk.interval_s for wait in waits]
+    assert paces == pytest.approx([min(5, 1.5**number) for number in range(len(paces))], rel=0.21)
+
+
 async def test_links_that_go_away_again_are_kept(desk):
     desk.shows((2 * desk.interval_s, ("u1", "u2")), (8 * desk.interval_s, ()), last=("u3", "u4"))
     assert (await desk.collect()).latest.links == FOUR
@@ -152,8 +161,9 @@ async def test_a_later_run_looks_once_at_what_is_held_and_fetches_what_has_come(
     await desk.collect()
     desk.clock.advance(3600)
     reads = len(desk.api.reads)
+    since = desk.clock.monotonic()
     assert (await desk.collect()).stage is Stage.UNSHOWN
-    assert len(desk.api.reads) == reads + 1
+    assert desk.read_at[reads:] == [since]
     desk.shows()
     facts = await desk.collect()
     assert (facts.stage, facts.latest.links) == (Stage.COMPLETED, FOUR)
@@ -182,10 +192,39 @@ async def test_however_old_a_task_is_a_charge_of_nothing_is_read_twice(desk):
     assert desk.read_at[-1] - desk.read_at[0] >= max(5, 3 * desk.interval_s)
 
 
+async def test_a_charge_of_nothing_that_is_told_at_once_is_one_at_the_second_reading_of_the_task_alone(desk):
+    desk.shows(last=(), credits_used=Decimal(0))
+    async with desk.run():
+        await desk.collector.collect("c-1", desk.clock.now())
+        assert money_of(desk.ledger.facts("c-1")).charged == PRICE * 4
+    facts = await desk.collect()
+    assert (facts.stage, facts.latest.images_paid, money_of(facts).charged) == (Stage.ARCHIVED, 0, 0)
+    assert desk.read_at[-1] - desk.read_at[0] >= max(5, 3 * desk.interval_s)
+
+
+async def test_a_charge_of_nothing_that_only_summaries_tell_is_no_shortfall(desk):
+    """A reading of the task alone tells its charge; before and after it, the lines of batches tell none."""
+
+    def state(task):
+        return Task(task, TaskState.COMPLETED, (), PRICE * (3 if len(desk.api.reads) == 2 else 0), word="completed")
+
+    desk.api.state_of = state
+    facts = await desk.collect()
+    assert (facts.stage, facts.latest.images_paid, facts.latest.is_held) == (Stage.UNSHOWN, 3, True)
+    assert money_of(facts).at_risk == PRICE * 3
+
+
 async def test_a_result_that_cannot_be_read_is_no_shortfall(desk):
     desk.api.state_of = lambda task: replace(completed(task, "u1", "u2"), credits_used=None, unreadable=2)
     facts = await desk.collect()
     assert (facts.stage, facts.latest.links, facts.latest.images_paid) == (Stage.UNSHOWN, ("u1", "u2"), 4)
+
+
+async def test_results_that_cannot_be_read_are_billed_even_where_the_charge_is_nothing(desk):
+    shown = replace(completed("t", "u1"), credits_used=Decimal(0), charge_status="charged", unreadable=2)
+    desk.api.state_of = lambda _: shown
+    facts = await desk.collect()
+    assert (facts.stage, facts.latest.links, facts.latest.images_paid) == (Stage.UNSHOWN, ("u1",), 3)
 
 
 @pytest.mark.parametrize("used", [None, PRICE * 4 + PRICE / 2])
@@ -397,6 +436,68 @@ async def test_a_charge_that_is_told_after_the_links_is_written_down_while_these
     assert list(heard_at) == [PRICE * 4, PRICE * 40]
     assert heard_at[PRICE * 40] - heard_at[PRICE * 4] < 100 * desk.interval_s
     assert desk.fetched == ["whole"]
+
+
+async def test_a_task_is_settled_with_the_charge_that_it_tells_last_and_not_before_it_shows_all(desk):
+    def state(task):
+        is_first = len(desk.api.reads) == 1
+        return Task(task, TaskState.COMPLETED, ("u1",) if is_first else FOUR, None if is_first else PRICE * 3)
+
+    desk.api.state_of = state
+    async with desk.run():
+        await desk.collector.collect("c-1", desk.clock.now())
+        assert desk.ledger.facts("c-1").latest.settled is None
+    assert (await desk.collect()).latest.settled.credits == PRICE * 3
+
+
+async def test_images_that_another_run_sees_after_a_bill_of_nothing_are_kept_and_their_charge_is_estimated(desk):
+    desk.shows(last=(), credits_used=Decimal(0))
+    async with desk.run():
+        other = Collector(await a_ledger(desk.store, desk.clock, "run-b"), desk.collector._poller)
+        await desk.collector.collect("c-1", desk.clock.now())
+        await desk.collector.read_on("c-1", desk.fetch)
+        assert desk.ledger.facts("c-1").stage is Stage.ARCHIVED
+        desk.shows(credits_used=None)
+        await other.collect("c-1", desk.clock.now())
+    facts = (await a_ledger(desk.store, desk.clock)).facts("c-1")
+    assert (facts.stage, facts.latest.links) == (Stage.COMPLETED, FOUR)
+    latest = facts.latest.completions[max(facts.latest.completions)]
+    assert (latest.credits, latest.told) == (PRICE * 4, False)
+
+
+async def test_an_api_that_goes_away_for_good_keeps_nobody_from_fetching_what_it_has_shown(desk):
+    desk.shows(last=("u1",))
+
+    async def fetch(_call):
+        await desk.clock.sleep(1000 * desk.interval_s)
+        desk.fetched.append("whole")
+
+    async with desk.run():
+        await desk.collector.collect("c-1", desk.clock.now())
+        desk.api.read_faults = [ReadFailed("503")] * 10_000
+        with pytest.raises(Unreachable):
+            await desk.collector.read_on("c-1", fetch)
+    assert desk.fetched == ["whole"]
+    assert desk.ledger.facts("c-1").latest.held is None
+
+
+async def test_nothing_is_fetched_any_more_once_a_task_is_no_longer_read_on(desk):
+    desk.shows(last=("u1",))
+    begun = asyncio.Event()
+
+    async def fetch(_call):
+        begun.set()
+        await desk.clock.sleep(10)
+        desk.fetched.append("whole")
+
+    async with desk.run():
+        await desk.collector.collect("c-1", desk.clock.now())
+        reading = asyncio.create_task(desk.collector.read_on("c-1", fetch))
+        await begun.wait()
+        reading.cancel()
+        await desk.clock.sleep(20)
+    assert reading.cancelled()
+    assert desk.fetched == []
 
 
 @pytest.mark.parametrize("is_first_broken", [True, False])
