@@ -1,16 +1,20 @@
 """One call's task from its acceptance to a fact: completed, failed or held."""
 
+import asyncio
 from decimal import Decimal
 
 import pytest
 from support.fakes import PRICE, MemoryStore, a_ledger, an_intent, completed
-from support.polling import failed
+from support.polling import INTERVAL_S, failed
 
 from adloom.collect.collector import Collector
 from adloom.collect.completion import Unreachable
 from adloom.core.errors import ReadFailed
 from adloom.core.facts import Stage, money_of
+from adloom.core.results import second_reading_after_s
 from adloom.core.task import Task, TaskState
+
+GAP_S = second_reading_after_s(INTERVAL_S)
 
 
 class CliRig:
@@ -148,6 +152,63 @@ async def test_nothing_is_written_while_the_task_cannot_be_read(desk, api):
         await desk.collect()
     assert desk.ledger.facts("c-1").stage is Stage.ACCEPTED
     assert desk.ledger.facts("c-1").latest.held is None
+
+
+async def test_a_failure_counts_at_a_second_reading_of_the_task_alone(desk, api, poller):
+    api.state_of = lambda task: Task(task, TaskState.PROCESSING)
+    api.states["t"] = failed("t", charge_status="released")
+    watching = [asyncio.create_task(poller.watch(f"other{n}", desk.clock.now())) for n in range(120)]
+    await desk.collect()
+    for task in watching:
+        task.cancel()
+    first, *others = (ids for _, ids in api.reads if "t" in ids)
+    assert len(first) > 1
+    assert others == [("t",)]
+
+
+@pytest.mark.parametrize("waited_s", [0, GAP_S - 0.5])
+async def test_a_failed_task_is_read_again_as_soon_as_its_failure_may_count(desk, api, waited_s):
+    api.states["t"] = failed("t", charge_status="released")
+    await desk.collector.collect("c-1", desk.clock.now())
+    desk.clock.advance(waited_s)
+    await desk.collector.read_on("c-1", desk.fetch)
+    first, second = (at for at, _ in api.reads)
+    assert second - first == GAP_S
+
+
+async def test_a_failure_that_a_former_run_has_read_is_read_at_once_and_then_a_second_time(desk, api, poller):
+    api.states["t"] = failed("t", charge_status="released")
+    await desk.collector.collect("c-1", desk.clock.now())
+    desk.clock.advance(1000)
+    api.reads.clear()
+    began = desk.clock.monotonic()
+    await Collector(desk.ledger, poller).read_on("c-1", desk.fetch)
+    assert [at - began for at, _ in api.reads] == [0, GAP_S]
+
+
+@pytest.mark.parametrize("meanwhile", [None, Task("t", TaskState.PROCESSING)], ids=["unknown", "running for ever"])
+async def test_a_failed_task_that_was_held_meanwhile_is_read_twice_anew(desk, api, meanwhile):
+    api.states["t"] = failed("t", charge_status="released")
+    await desk.collector.collect("c-1", desk.clock.now())
+    api.states["t"] = meanwhile
+    await desk.collector.read_on("c-1", desk.fetch)
+    assert desk.ledger.facts("c-1").latest.is_held
+    api.states["t"] = failed("t", charge_status="released")
+    api.reads.clear()
+    began = desk.clock.monotonic()
+    await desk.collector.read_on("c-1", desk.fetch)
+    assert [at - began for at, _ in api.reads] == [0, GAP_S]
+    assert desk.ledger.facts("c-1").stage is Stage.UNBOUGHT
+
+
+async def test_a_charge_that_does_not_come_back_is_looked_for_less_and_less_often(desk, api):
+    api.states["t"] = failed("t", charge_status="reserved")
+    await desk.collect()
+    _, second, *later = (at for at, _ in api.reads)
+    waits = [one - before for before, one in zip([second, *later], later, strict=False)]
+    paces = [min(5, 1.5**number) for number in range(1, len(waits) + 1)]
+    assert [wait / INTERVAL_S for wait in waits] == pytest.approx(paces, rel=0.21)
+    assert len(waits) > 3
 
 
 async def test_a_third_transient_failure_is_final(desk, api):

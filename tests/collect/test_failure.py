@@ -1,9 +1,11 @@
 """Failed tasks, read again before they count: on a clock that is moved."""
 
 import asyncio
+import json
 
 import pytest
 from support.fakes import (
+    EDITION,
     PRICE,
     FakeSource,
     ManualClock,
@@ -18,9 +20,11 @@ from support.fakes import (
 )
 
 from adloom.collect.failure import RELEASE_INTERVALS, SILENT_INTERVALS
+from adloom.core.campaign import Grouping
 from adloom.core.facts import Stage
 from adloom.core.outcomes import Status
 from adloom.core.task import Task, TaskState
+from adloom.ledger.edition import utc
 from adloom.run.run import Result, Run
 from adloom.world import DEFAULT_INTERVAL_S
 
@@ -157,8 +161,29 @@ async def test_the_next_take_waits_for_a_former_task_that_runs_again(street):
 async def test_the_next_take_of_a_failed_task_whose_charge_is_counted_is_bought(street):
     street.says["task-001"] = [(FOREVER, failed("task-001", "charged", code="content_policy_violation"))]
     assert (await street.run()).exit_code == 3
+    began = street.clock.monotonic()
     result = await street.run(only=frozenset({Status.FAILED}))
     assert (result.exit_code, len(street.api.posts)) == (0, 2)
+    assert street.api.posts[1].at == began  # one look at the former task does, and needs no wait
+
+
+async def test_no_next_take_is_bought_where_the_former_task_reads_completed_by_itself_alone(street):
+    """In a batch it is still told to have failed; its images are fetched at the end of the same run."""
+    world = a_world(street.store, street.clock, street.api)
+    apart = FakeSource([a_row(variants=2, grouping=Grouping.INDEPENDENT)])
+    together = FakeSource([a_row(variants=2)])
+    street.api.state_of = lambda task: failed(task, code="invalid_parameters")
+    assert (await run_all(world, await look_at(world, apart))).exit_code == 3
+    assert len(street.api.posts) == 2
+
+    def state(task):
+        if len(street.api.reads[-1][1]) == 1:
+            return completed(task, f"https://results.example/{task}/0")
+        return failed(task, code="invalid_parameters")
+
+    street.api.state_of = state
+    await run_all(world, await look_at(world, together, only=frozenset({Status.FAILED})))
+    assert (len(street.api.posts), len(street.store.names("assets/"))) == (2, 2)
 
 
 async def test_nothing_is_bought_once_a_former_task_was_charged_after_all(street):
@@ -222,6 +247,16 @@ async def test_after_a_day_nobody_looks_at_a_failed_task_any_more(street):
     street.clock.advance(DAY_S + 1)
     await street.run()
     assert len(street.api.reads) == reads
+
+
+@pytest.mark.parametrize("code", ["invalid_parameters", None])
+async def test_the_last_heartbeat_of_a_run_tells_until_when_its_failed_tasks_are_to_be_read(street, code):
+    street.says["task-001"] = [(FOREVER, failed("task-001", code=code))] if code else []
+    await street.run()
+    (run,) = (name for name in street.store.names("runs/") if not name.endswith(".probe"))
+    heartbeat = json.loads(street.store.objects[EDITION.key(f"runs/{run}.json")])
+    (facts,) = await street.facts()
+    assert heartbeat.get("failed_until") == (utc(facts.latest.failed.unix_s + DAY_S) if code else None)
 
 
 async def test_failed_tasks_are_looked_at_together(street):
