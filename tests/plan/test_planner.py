@@ -11,10 +11,11 @@ from adloom.core.campaign import Grouping
 from adloom.core.decision import Decision, Verdict
 from adloom.core.delivery import Wanted
 from adloom.core.errors import SettingInvalid
+from adloom.core.identity import row_digest, variant_key
 from adloom.core.limits import IMAGES_PER_CALL, REFERENCES_AND_IMAGES
 from adloom.core.outcomes import Outcome, Status
 from adloom.core.reference import approved_images_of
-from adloom.core.selection import Selection, choose
+from adloom.core.selection import EVERYTHING, Selection, choose
 from adloom.plan.planner import Planner
 
 
@@ -102,6 +103,25 @@ def test_more_variants_buy_only_the_new_ones(given_rows, more):
     for row, old in zip(planned, given_rows, strict=True):
         numbers = [variant.number for call in row.calls for variant in call.variants]
         assert numbers == list(range(old.variants + 1, old.variants + more + 1))
+
+
+@pytest.mark.parametrize("known", [{}, _bought(["of another row"])], ids=["new", "known"])
+def test_a_row_buys_none_of_the_variants_that_a_row_before_it_buys_as_well(known):
+    (planned,), _ = _plan([a_row(variants=3, shared=2)], known)
+    assert [[variant.number for variant in call.variants] for call in planned.calls] == [[3]]
+
+
+def test_a_next_take_is_bought_apart_where_the_first_takes_of_its_row_are_packed_with_others():
+    given_rows = [a_row(name, prompt="mug", variants=2) for name in ("r1", "r2")]
+    known = _bought([variant_key(row_digest(given_rows[0]), 1)], Status.FAILED)
+    only = frozenset({Status.FAILED})
+    counted = Planner(known, {}, only)
+    assert len(list(counted.plan(given_rows))) == 2
+    packing = counted.packing_of(given_rows, (), EVERYTHING.picker())
+    packing.start()
+    planned = Planner(known, {}, only, packing=packing).plan(given_rows)
+    calls = [[(variant.number, variant.take) for variant in call.variants] for row in planned for call in row.calls]
+    assert calls == [[(1, 2)], [(2, 1), (1, 1), (2, 1)]]
 
 
 @few
