@@ -28,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import connection
@@ -94,7 +94,7 @@ _COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change: what stands from ``start`` to ``end`` (bytes of the file) becomes ``text``."""
+    """One change: what stands from ``start`` to ``end`` (bytes of the file) becomes ``text``; ``code`` is its line."""
 
     file: str
     line: int
@@ -103,11 +103,21 @@ class Mutant:
     end: int
     before: str
     text: str
+    code: str = ""
 
     @property
     def change(self) -> str:
         """What changes, without the line's number, which moves with every edit."""
         return f"{self.file} {self.kind}: {_short(self.before)} -> {_short(self.text)}"
+
+    @property
+    def place(self) -> str:
+        """The same with the text of its line, where others of its file change the same."""
+        return f"{self.change} in {self.code}"
+
+    def is_among(self, known: Collection[str]) -> bool:
+        """Whether it is one of the changes that are known to make no difference."""
+        return self.change in known or self.place in known
 
     def __str__(self) -> str:
         return f"{self.change}   (line {self.line})"
@@ -116,14 +126,16 @@ class Mutant:
 def mutants_of(file: str) -> Iterator[Mutant]:
     """Every mutant of a file under ``src/adloom``."""
     source = (SOURCES / file).read_bytes()
+    lines = source.splitlines(keepends=True)
     starts = [0]
-    for line in source.splitlines(keepends=True):
+    for line in lines:
         starts.append(starts[-1] + len(line))
     for node in _changeable(_tree(file)):
         for kind, text in _changes(node):
             start = starts[node.lineno - 1] + node.col_offset
             end = starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
-            yield Mutant(file, node.lineno, kind, start, end, source[start:end].decode(), text)
+            code = lines[node.lineno - 1].decode().strip()
+            yield Mutant(file, node.lineno, kind, start, end, source[start:end].decode(), text, code)
 
 
 @cache
@@ -190,12 +202,8 @@ def _short(text: str) -> str:
 
 def lines_of(mutant: Mutant) -> dict[str, set[int]]:
     """The lines whose execution shows a mutant, by file: its own, or those that name the constant that it changes."""
-    enclosing = [
-        node
-        for node in ast.walk(_tree(mutant.file))
-        if isinstance(node, ast.stmt) and node.lineno <= mutant.line <= (node.end_lineno or node.lineno)
-    ]
-    inside = [node for node in enclosing if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    enclosing = _enclosing(mutant)
+    inside = _functions_around(mutant)
     innermost = max(enclosing, key=lambda node: (node.lineno, node.col_offset))
     if innermost in inside:  # a default of a parameter: the first line that a call executes
         return {mutant.file: {statement.lineno for statement in innermost.body}}  # type: ignore[attr-defined]
@@ -203,6 +211,18 @@ def lines_of(mutant: Mutant) -> dict[str, set[int]]:
         return {mutant.file: {innermost.lineno, *range(mutant.line, mutant.line + mutant.before.count("\n") + 1)}}
     names = {node.id for node in ast.walk(innermost) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     return _naming(names) if names else {}
+
+
+def _enclosing(mutant: Mutant) -> list[ast.stmt]:
+    return [
+        node
+        for node in ast.walk(_tree(mutant.file))
+        if isinstance(node, ast.stmt) and node.lineno <= mutant.line <= (node.end_lineno or node.lineno)
+    ]
+
+
+def _functions_around(mutant: Mutant) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in _enclosing(mutant) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
 def _naming(names: set[str]) -> dict[str, set[int]]:
@@ -221,7 +241,7 @@ def tests_for(mutant: Mutant, tests: Sequence[Seen]) -> list[str]:
     name = f"test_{Path(mutant.file).stem}"
     able = [test for test in tests if any(numbers & test.lines.get(file, set()) for file, numbers in lines.items())]
     able = able or [test for test in tests if name in test.test]
-    if mutant.line not in lines.get(mutant.file, ()):  # a constant of its file
+    if not _functions_around(mutant):  # a constant of its file
         able += [test for test in tests if PINS in test.test and test not in able]
     chosen, seconds = [], 0.0
     for test in sorted(able, key=lambda test: (not (name in test.test or PINS in test.test), test.cpu_s)):
@@ -381,8 +401,8 @@ def _report(chosen: Sequence[Mutant], tests: Sequence[Seen], until: float, worke
     made: Counter[str] = Counter()
     survivors: list[Mutant] = []
     harmless = _equivalent()
-    alike = [mutant for mutant in chosen if mutant.change in harmless]
-    chosen = [mutant for mutant in chosen if mutant.change not in harmless]
+    alike = [mutant for mutant in chosen if mutant.is_among(harmless)]
+    chosen = [mutant for mutant in chosen if not mutant.is_among(harmless)]
     for mutant, noticed_by in try_all(chosen, tests, workers, until):
         made[mutant.file] += 1
         if not noticed_by:
@@ -401,7 +421,10 @@ def _report(chosen: Sequence[Mutant], tests: Sequence[Seen], until: float, worke
 
 
 def _equivalent() -> set[str]:
-    """The changes that a reader found to make no difference: a line each, its reason in the line before."""
+    """The changes that a reader found to make no difference: a line each, its reason in the line before.
+
+    A line names every such change of a file, or with `` in `` and the text of a line behind it those of that line.
+    """
     return {line.strip() for line in EQUIVALENT.read_text(encoding="utf-8").splitlines() if not line.startswith("#")}
 
 

@@ -47,6 +47,7 @@ def test_tests_of_the_files_name_come_first_then_the_quickest_as_far_as_time_rea
 
 def test_a_mutant_that_makes_no_difference_has_its_reason():
     lines = mutants.EQUIVALENT.read_text().splitlines()
-    known = {each.change for name in mutants.MONEY_AND_EVIDENCE for each in mutants.mutants_of(f"{name}.py")}
+    every = [each for name in mutants.MONEY_AND_EVIDENCE for each in mutants.mutants_of(f"{name}.py")]
+    known = {each.change for each in every} | {each.place for each in every}
     assert [line for line in lines if not line.startswith("#") and line not in known] == []
     assert all(lines[number - 1].startswith("#") for number, line in enumerate(lines) if not line.startswith("#"))
