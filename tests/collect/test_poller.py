@@ -65,6 +65,23 @@ async def test_a_later_task_of_a_kind_is_read_when_most_of_its_kind_had_ended(po
     assert len(api.reads) <= 2
 
 
+async def test_the_first_reading_follows_the_tasks_as_they_get_quicker(poller, api, clock):
+    """Each reading costs a request, each second too late leaves a finished image waiting."""
+    first_reading_s = []
+    for number in range(60):
+        began, api.reads = clock.elapsed, []
+        api.state_of = ends_after(5 if number else 30, clock)
+        await poller.watch(f"t{number}", clock.now(), KIND)
+        first_reading_s.append(api.reads[0][0] - began)
+    assert first_reading_s[-1] < first_reading_s[1] - 5
+
+
+async def test_where_a_task_had_ended_by_its_first_reading_the_next_is_read_at_half_that_age(poller, api, clock):
+    await poller.watch("t1", clock.now(), KIND)
+    await poller.watch("t2", clock.now(), KIND)
+    assert [at for at, _ in api.reads] == [INTERVAL_S, 1.5 * INTERVAL_S]
+
+
 async def lateness_s(*, is_scarce: bool) -> float:
     """How long after their ends tasks of 12 to 30 s are seen to have ended, on average, with 20 places."""
     clock, took = ManualClock(), Random(2)
@@ -107,7 +124,7 @@ async def test_where_no_scout_ends_the_others_are_read_all_the_same(poller, api,
         scout.cancel()
 
 
-@pytest.mark.parametrize("heard_at_s", [1, 2])
+@pytest.mark.parametrize("heard_at_s", [0.5, 1, 2])
 async def test_who_hears_of_an_end_reads_at_once_and_believes_the_reading_alone(poller, api, clock, heard_at_s):
     api.state_of = ends_after(2, clock)
     watching = asyncio.create_task(poller.watch("t", clock.now(), KIND))
@@ -118,6 +135,38 @@ async def test_who_hears_of_an_end_reads_at_once_and_believes_the_reading_alone(
     assert (await watching).state is TaskState.COMPLETED
     assert api.reads[0][0] == heard_at_s
     assert clock.elapsed >= 2
+
+
+async def test_the_one_task_that_was_heard_of_is_read_before_all_others(poller, api, clock):
+    watching = [asyncio.create_task(poller.watch(f"t{n}", clock.now(), KIND)) for n in range(6)]
+    await asyncio.sleep(0)
+    clock.advance(1)
+    poller.hear("t5")
+    await asyncio.gather(*watching)
+    assert api.reads[0] == (1, ("t5",))
+
+
+async def test_a_callback_does_not_hurry_the_second_reading_of_a_task(poller, api, clock):
+    """Money depends on it, so it must not come right after the first."""
+    reading = asyncio.create_task(poller.look_again("t", 9, alone=True))
+    await asyncio.sleep(0)
+    clock.advance(1)
+    poller.hear("t")
+    await reading
+    assert api.reads == [(9, ("t",))]
+
+
+async def test_two_that_ask_for_one_task_at_the_same_moment_both_hear_of_it(poller, api, clock):
+    """The call that it was made for, and another one for the same images, before it buys them again."""
+    again = [poller.look_again("t", INTERVAL_S) for _ in range(2)]
+    told = await asyncio.gather(poller.watch("t", clock.now(), KIND), *again)
+    assert [task.state for task in told] == [TaskState.COMPLETED] * 3
+
+
+async def test_what_is_due_within_a_quarter_of_an_interval_is_read_in_the_same_request(poller, api, clock):
+    due_s = {"a": 3.0, "b": 3.0 + INTERVAL_S / 4, "c": 3.0 + INTERVAL_S / 2}
+    await asyncio.gather(*(poller.look_again(task, wait_s) for task, wait_s in due_s.items()))
+    assert api.reads == [(3.0, ("a", "b")), (4.5, ("c",))]
 
 
 async def test_many_tasks_are_read_together_fifty_at_a_time(poller, api, clock):
@@ -152,18 +201,18 @@ async def test_reads_that_go_on_failing_are_tried_less_and_less_often(poller, ap
     assert max(waits) >= 5 * INTERVAL_S
 
 
-async def test_the_waits_after_failed_reads_double_from_half_a_second(api, gate, clock):
+async def test_the_waits_after_failed_reads_double_from_half_a_second_and_begin_anew_after_a_good_one(api, gate, clock):
     class Highest(Random):
         def random(self) -> float:
             return 1.0
 
     poller = Poller(api=api, gate=gate, clock=clock, random=Highest(), interval_s=0.1)
-    loop = asyncio.create_task(poller.run())
-    api.read_faults = [ReadFailed("503") for _ in range(3)]
-    await poller.watch("t", clock.now())
-    loop.cancel()
-    waits = [later - earlier for (earlier, _), (later, _) in zip(api.reads, api.reads[1:], strict=False)]
-    assert waits == pytest.approx([0.5, 1, 2])
+    async with running(poller):
+        for task in ("t1", "t2"):
+            api.reads, api.read_faults = [], [ReadFailed("503") for _ in range(3)]
+            await poller.watch(task, clock.now())
+            waits = [later - earlier for (earlier, _), (later, _) in zip(api.reads, api.reads[1:], strict=False)]
+            assert waits == pytest.approx([0.5, 1, 2])
 
 
 async def test_when_a_scout_fails_another_task_of_its_kind_goes_ahead(poller, api, clock):
@@ -211,6 +260,14 @@ async def test_after_long_silence_the_api_counts_as_out_of_reach(poller, api, ga
     assert {type(end) for end in ended} == {Unreachable}
     assert [(stop.reason, stop.remedy) for stop in gate.stops] == [(reason, error.remedy)]
     assert PATIENCE_INTERVALS * INTERVAL_S <= clock.elapsed < 2 * PATIENCE_INTERVALS * INTERVAL_S
+
+
+async def test_what_is_asked_after_an_outage_is_waited_for_like_anything_else(poller, api, clock):
+    api.read_faults = [ReadFailed("503")] * 10_000
+    watching = [asyncio.create_task(poller.watch(f"t{n}", clock.now())) for n in range(60)]
+    await asyncio.gather(*watching, return_exceptions=True)
+    api.read_faults = [ReadFailed("503")]
+    assert (await poller.watch("new", clock.now())).state is TaskState.COMPLETED
 
 
 async def test_one_good_read_starts_the_patience_anew(poller, api, gate, clock):
