@@ -15,6 +15,7 @@ from adloom.core.results import second_reading_after_s
 from adloom.core.task import Task, TaskState
 
 GAP_S = second_reading_after_s(INTERVAL_S)
+STAMP = ("schema", "time", "writer")
 
 
 class CliRig:
@@ -39,9 +40,7 @@ class CliRig:
 @pytest.fixture
 async def desk(poller, clock):
     ledger = await a_ledger(MemoryStore(), clock)
-    await ledger.decide(
-        "c-1", "a1-intent", {k: v for k, v in an_intent(3).items() if k not in ("schema", "time", "writer")}
-    )
+    await ledger.decide("c-1", "a1-intent", {k: v for k, v in an_intent(3).items() if k not in STAMP})
     await ledger.accept("c-1", 1, "t", "4.59")
     return CliRig(ledger, poller, clock)
 
@@ -132,6 +131,49 @@ async def test_a_task_that_cannot_be_followed_is_held_with_its_reserve(desk, api
     assert money_of(facts).reserved == Decimal("4.59")
 
 
+def in_turn(*tasks: Task | None):
+    """A task that says one thing after the other, the last of them from then on."""
+    left = list(tasks)
+    return lambda _: left.pop(0) if len(left) > 1 else left[0]
+
+
+RUNS = Task("t", TaskState.PROCESSING, word="processing")
+
+
+@pytest.mark.parametrize("then", [(completed("t", "u1", credits_used=3 * PRICE),), (failed("t", "unsaid"), RUNS)])
+async def test_a_failed_task_that_runs_again_is_read_until_it_shows_all_that_it_is_billed_for(desk, api, then):
+    api.state_of = in_turn(failed("t"), RUNS, RUNS, *then, completed("t", "u1", "u2", "u3", credits_used=3 * PRICE))
+    facts = await desk.collect()
+    assert (facts.stage, facts.latest.links) == (Stage.COMPLETED, ("u1", "u2", "u3"))
+
+
+async def test_a_failed_task_that_runs_again_and_does_not_end_is_held_once_it_has_had_its_time(desk, api):
+    def state(_task: str) -> Task:
+        assert desk.clock.elapsed < 3 * 3600
+        return failed("t") if desk.clock.elapsed < 5 else RUNS
+
+    api.state_of = state
+    facts = await desk.collect()
+    assert facts.stage is Stage.FAILING
+    assert "has not ended" in facts.latest.held.reason
+
+
+async def test_tasks_of_one_model_quality_and_number_of_images_tell_when_the_next_one_is_to_be_read(desk, api):
+    """However many references they have."""
+    api.state_of = lambda task: completed(task, "u1", "u2", "u3") if desk.clock.elapsed >= 10 else RUNS
+    await desk.collect()
+    first_reading_s = {}
+    for call, images, changes in [("c-2", 3, {"references": 4}), ("c-3", 2, {}), ("c-4", 3, {"quality": "2K"})]:
+        intent = {**an_intent(images), **changes}
+        await desk.ledger.decide(call, "a1-intent", {k: v for k, v in intent.items() if k not in STAMP})
+        await desk.ledger.accept(call, 1, call, str(images * PRICE))
+        began = desk.clock.elapsed
+        await desk.collector.collect(call, desk.clock.now())
+        first_reading_s[call] = api.reads[-1][0] - began
+    assert first_reading_s["c-2"] > 2 * INTERVAL_S
+    assert first_reading_s["c-3"] == first_reading_s["c-4"] == INTERVAL_S
+
+
 async def test_a_held_task_that_ends_after_all_is_collected(desk, api):
     api.state_of = lambda _: None
     await desk.collect()
@@ -216,7 +258,7 @@ async def test_a_third_transient_failure_is_final(desk, api):
         await desk.ledger.decide(
             "c-1", f"a{attempt - 1}-settled", {"outcome": "free", "kind": "task", "final": False, "reason": "r"}
         )
-        intent = {k: v for k, v in an_intent(3).items() if k not in ("schema", "time", "writer")}
+        intent = {k: v for k, v in an_intent(3).items() if k not in STAMP}
         await desk.ledger.decide("c-1", f"a{attempt}-intent", intent)
         await desk.ledger.accept("c-1", attempt, f"t{attempt}", str(3 * PRICE))
     api.states["t3"] = failed("t3", charge_status="released")
