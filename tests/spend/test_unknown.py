@@ -1,5 +1,6 @@
 """What an unknown purchase is settled by, over a store and an API in memory."""
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime
 
@@ -26,16 +27,19 @@ from support.fakes import (
 
 from adloom.core.callbacks import Secret, inbox
 from adloom.core.campaign import Budget
-from adloom.core.errors import OutcomeUnknown, RequestRefused
+from adloom.core.errors import OutcomeUnknown, ReadFailed, RequestRefused
 from adloom.core.facts import CallFacts, Stage, fold
 from adloom.core.limits import MODELS
+from adloom.core.order import Order
 from adloom.core.planned import Variant
 from adloom.core.task import ListedTask, Task, TaskState
+from adloom.guards.gate import Gate
 from adloom.ledger.capabilities import Capabilities, read_capabilities, record_capability
 from adloom.ledger.edition import to_json, utc
 from adloom.plan.planner import Planner
+from adloom.run.run import Run
 from adloom.spend.held import RELEASE_AFTER_S, release
-from adloom.spend.unknown import LATE_S, EvidenceSources, SendTimes
+from adloom.spend.unknown import LATE_S, EvidenceSources, SendTimes, UnknownPurchases
 
 ANOTHER_MODEL = next(name for name in MODELS if name != MODEL)
 
@@ -43,9 +47,33 @@ ANOTHER_MODEL = next(name for name in MODELS if name != MODEL)
 class Listing(ScriptedApi):
     """An API that shows its tasks: one was made by the purchase whose answer was lost."""
 
+    listed_after_s = 0
+
     async def list_tasks(self, created_after):
         made = int(self.clock.now())
-        return [ListedTask("task-lost", TaskState.PROCESSING, MODEL, made)] if created_after <= made else []
+        is_listed = self.clock.elapsed >= self.listed_after_s and created_after <= made
+        return [ListedTask("task-lost", TaskState.PROCESSING, MODEL, made)] if is_listed else []
+
+
+class ListedLate(ScriptedApi):
+    """An API that shows a task only to those that ask for a second time."""
+
+    def __init__(self, clock):
+        super().__init__(clock)
+        self.lost = {}
+
+    def lose(self, _post):
+        self.lost[f"task-lost-{len(self.lost)}"] = 0
+        return OutcomeUnknown("the answer was lost")
+
+    async def list_tasks(self, _created_after):
+        shown = [task for task, times in self.lost.items() if times]
+        self.lost = {task: times + 1 for task, times in self.lost.items()}
+        return [ListedTask(task, TaskState.PROCESSING, MODEL, int(self.clock.now())) for task in shown]
+
+
+class AnotherKey(Listing):
+    account = "another fingerprint"
 
 
 @pytest.mark.parametrize(("claimed_by", "exit_code"), [(None, 0), ("itself", 0), ("another", 6)])
@@ -80,6 +108,83 @@ async def test_a_listed_task_that_the_api_does_not_show_or_shows_as_another_is_n
     clock.advance(RELEASE_AFTER_S)
     await release(ledger, clock, call, "the console shows none", by="somebody")
     assert ledger.facts(call).stage is Stage.UNBOUGHT
+
+
+async def test_a_listed_task_that_cannot_be_read_now_is_left_for_a_later_run():
+    clock, store = ManualClock(), MemoryStore()
+    api = Listing(clock)
+    api.answers, api.read_faults = [OutcomeUnknown("the answer was lost")], [ReadFailed("503")] * 1000
+    world, source = a_world(store, clock, api, dedicated_key=True), FakeSource([a_row()])
+    assert (await run_all(world, await look_at(world, source))).exit_code == 6
+    assert "tasks/task-lost.json" not in store.objects
+    api.read_faults = []
+    assert (await run_all(world, await look_at(world, source))).exit_code == 0
+
+
+async def test_a_task_in_the_list_of_another_key_is_not_taken_for_the_purchase():
+    clock, store = ManualClock(), MemoryStore()
+    api = Listing(clock)
+    api.answers = [OutcomeUnknown("the answer was lost")]
+    source = FakeSource([a_row()])
+    world = a_world(store, clock, api)
+    await run_all(world, await look_at(world, source))
+    world = a_world(store, clock, AnotherKey(clock), dedicated_key=True)
+    assert (await run_all(world, await look_at(world, source))).exit_code == 6
+    assert "tasks/task-lost.json" not in store.objects
+
+
+async def test_a_run_looks_for_a_task_for_a_minute_after_its_last_purchase():
+    clock, store = ManualClock(), MemoryStore()
+    api = Listing(clock)
+    api.answers, api.listed_after_s = [OutcomeUnknown("the answer was lost")], 50
+    world = a_world(store, clock, api, dedicated_key=True)
+    assert (await run_all(world, await look_at(world, FakeSource([a_row()])))).exit_code == 0
+
+
+async def test_where_nothing_can_tell_a_run_does_not_wait_for_the_task_of_a_lost_answer():
+    clock, store = ManualClock(), MemoryStore()
+    api = ScriptedApi(clock)
+    api.answers = [OutcomeUnknown("the answer was lost")]
+    world = a_world(store, clock, api)
+    assert (await run_all(world, await look_at(world, FakeSource([a_row()])))).exit_code == 6
+    assert clock.elapsed == 0
+
+
+async def test_an_interrupted_run_does_not_go_on_looking_for_a_task():
+    clock, store = ManualClock(), MemoryStore()
+    api = Listing(clock)
+    api.answers, api.listed_after_s = [OutcomeUnknown("the answer was lost")], 10**6
+    world = a_world(store, clock, api, dedicated_key=True)
+    run = await Run.start(world, await look_at(world, FakeSource([a_row()])))
+    await run.work()
+    run.interrupt()
+    assert (await run.finish()).exit_code == 130
+    assert clock.elapsed == 0
+
+
+async def test_purchases_whose_tasks_turned_up_are_no_reason_to_stop():
+    clock, store = ManualClock(), MemoryStore()
+    api = ListedLate(clock)
+    rows = [a_row(f"row-{number}") for number in range(10)]
+    api.answers = [api.lose if number % 2 else accepted(f"task-{number}") for number in range(10)]
+    world = a_world(store, clock, api, dedicated_key=True)
+    result = await run_all(world, await look_at(world, FakeSource(rows), in_flight=1))
+    assert (result.exit_code, result.published.manifest["totals"]["archived"]) == (0, 10)
+    assert len(api.lost) == 5
+
+
+async def test_unknown_purchases_of_an_earlier_run_say_nothing_of_the_apis_present_state():
+    clock, store = ManualClock(), MemoryStore()
+    api = Listing(clock)
+    api.answers, api.listed_after_s = [OutcomeUnknown("the answer was lost")] * 2, 10**6
+    first = [a_row("a"), a_row("b")]
+    world = a_world(store, clock, api)
+    assert (await run_all(world, await look_at(world, FakeSource(first)))).exit_code == 6
+    api.answers = [OutcomeUnknown("the answer was lost")]
+    world = a_world(store, clock, api, dedicated_key=True)
+    result = await run_all(world, await look_at(world, FakeSource([*first, a_row("c"), a_row("d")]), in_flight=1))
+    assert (result.exit_code, result.published.manifest["totals"]["archived"]) == (6, 1)
+    assert len(api.posts) == 4
 
 
 async def test_a_later_run_finds_the_task_of_a_purchase_that_an_earlier_one_held():
@@ -204,6 +309,19 @@ async def test_a_purchase_whose_answer_nobody_has_claimed_yet_may_have_made_the_
     assert result.published.manifest["totals"]["held"] == (exit_code == 6)
 
 
+async def test_a_purchase_that_was_refused_each_time_has_made_no_task():
+    """It waits for its next turn in another run, and has no end yet."""
+    clock, store = ManualClock(), MemoryStore()
+    api = Listing(clock)
+    api.answers = [OutcomeUnknown("the answer was lost")]
+    fact = {"schema": "adloom.fact/1", "time": utc(clock.now()), "writer": "another", "written": 1}
+    ledger = "other/main/ledger/c-rival"
+    store.objects[f"{ledger}/a1-intent.json"] = to_json({**fact, **bought([Variant("k1", 1, 1)], account=api.account)})
+    store.objects[f"{ledger}/a1-refused-1.json"] = to_json({**fact, "kind": "throttled", "reason": "429"})
+    world = a_world(store, clock, api, dedicated_key=True)
+    assert (await run_all(world, await look_at(world, FakeSource([a_row()])))).exit_code == 0
+
+
 @pytest.mark.parametrize(("sent_again_s", "exit_code"), [(None, 0), (2000, 0), (2600, 6), (3600, 6)])
 async def test_a_purchase_whose_key_was_sent_again_lately_may_have_made_the_task(sent_again_s, exit_code):
     """However long ago its intent is: here an hour."""
@@ -304,6 +422,22 @@ async def test_a_callback_in_the_archive_counts_for_a_later_run_without_the_secr
     assert (result.exit_code, len(api.posts)) == (0, 1)
 
 
+@pytest.mark.parametrize(("claimed_by", "exit_code"), [("itself", 0), ("another", 6)])
+async def test_a_task_that_a_callback_names_and_somebody_claimed_before_is_its_claimants(claimed_by, exit_code):
+    """Its own claim is that of a run that died before it adopted the task."""
+    clock, store = ManualClock(), MemoryStore()
+    api = ScriptedApi(clock)
+    api.answers = [OutcomeUnknown("the answer was lost")]
+    source = FakeSource([a_row()], callback_url="https://hooks.example/x")
+    call = next(Planner({}, {}).plan(source.rows())).calls[0].id
+    claim = {"edition": EDITION.prefix, "call": call, "attempt": 1, "writer": "run-dead"}
+    store.objects["tasks/task-1.json"] = to_json(claim if claimed_by == "itself" else {**claim, "call": "c-another"})
+    store.objects |= told(call, "task-1")
+    world = a_world(store, clock, api, callback_secret=SECRET)
+    assert (await run_all(world, await look_at(world, source))).exit_code == exit_code
+    assert len(api.posts) == 1
+
+
 HALF_A_DAY_S = 12 * 3600
 """Half of 24 h, the shortest time for which services that remember keys usually do."""
 
@@ -399,3 +533,31 @@ async def test_an_answer_that_another_run_had_is_no_word_about_keys():
     assert (await run_all(world, await look_at(world, FakeSource([a_row()])))).exit_code == 0
     assert len(api.posts) == 1
     assert (await read_capabilities(store)).replays_keys(api.account, clock.now())
+
+
+class Unheard:
+    """Sends purchases again, and hears nothing."""
+
+    async def resend(self, order):
+        """Nobody answers."""
+
+
+async def test_a_purchase_that_nobody_answers_again_lets_a_run_buy_one_at_a_time(store, clock):
+    """From its first unknown purchase on, whichever run sent it first."""
+    api, ledger, variants = ScriptedApi(clock), await a_ledger(store, clock), (Variant("k1", 1, 1),)
+    await ledger.decide("c-1", "a1-intent", bought(variants))
+    await ledger.note("c-1", "a1-unknown-1", {"reason": "lost", "conflict": False})
+    proven = Capabilities({api.account: {"replays_keys": True, "probed": utc(clock.now())}})
+    world, sources = a_world(store, clock, api), EvidenceSources(proven, dedicated_key=False)
+    unknowns = UnknownPurchases(world, ledger, Gate(), sender=Unheard(), sources=sources, calls=9)
+    unknowns.inherit(Order("c-1", a_row(), variants, PRICE))
+    await unknowns.try_settle()
+    sends = []
+
+    async def send():
+        async with unknowns.turn():
+            sends.append(clock.elapsed)
+            await clock.sleep(1)
+
+    await asyncio.wait_for(asyncio.gather(send(), send(), send()), 5)
+    assert sends == [0, 1, 2]
