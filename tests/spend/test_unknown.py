@@ -467,7 +467,8 @@ def unknown_call(*, sends: int = 1, conflict: bool = False) -> CallFacts:
 )
 def test_a_key_is_sent_again_for_half_a_day_and_less_and_less_often(age_s, sends, conflict, may):
     sent = datetime.fromisoformat("2026-11-01T00:00:00+00:00").timestamp()
-    proven = Capabilities({"fingerprint": {"replays_keys": True, "probed": utc(sent - 24 * 3600)}})
+    probed = {"replays_keys": True, "probed": utc(sent - 24 * 3600)}
+    proven = Capabilities({"fingerprint": probed, "another key": probed})
     facts = unknown_call(sends=sends, conflict=conflict)
     assert EvidenceSources(proven, dedicated_key=False).may_resend(facts, "fingerprint", sent + age_s) is may
     assert not EvidenceSources(proven, dedicated_key=False).may_resend(facts, "another key", sent + age_s)
