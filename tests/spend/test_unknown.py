@@ -141,6 +141,16 @@ async def test_a_run_looks_for_a_task_for_a_minute_after_its_last_purchase():
     assert (await run_all(world, await look_at(world, FakeSource([a_row()])))).exit_code == 0
 
 
+async def test_once_the_task_has_turned_up_the_purchase_is_neither_looked_for_nor_held():
+    clock, store = ManualClock(), MemoryStore()
+    api = Listing(clock)
+    api.answers = [OutcomeUnknown("the answer was lost")]
+    world = a_world(store, clock, api, dedicated_key=True)
+    assert (await run_all(world, await look_at(world, FakeSource([a_row()])))).exit_code == 0
+    assert clock.elapsed < 30
+    assert not [name for name in store.names("ledger/") if "-held" in name]
+
+
 async def test_where_nothing_can_tell_a_run_does_not_wait_for_the_task_of_a_lost_answer():
     clock, store = ManualClock(), MemoryStore()
     api = ScriptedApi(clock)
