@@ -1,6 +1,7 @@
 """Tasks that say that they are completed and do not show all their images yet, against the sandbox's charge log."""
 
 import asyncio
+from decimal import Decimal
 
 import pytest
 from support.shop import Hurried, SandboxRig, campaign_text, hurry, one_row
@@ -63,6 +64,25 @@ async def test_a_line_of_a_batch_without_results_is_not_believed(shop: SandboxRi
     result = await run_at(shop, 0.2, late_results_s=600, late_results_in="batch")
     assert result.exit_code == 0
     assert shop.bought() == result.published.manifest["totals"]["archived"] == 8
+
+
+@pytest.mark.parametrize("n", [2, 4])
+async def test_a_line_of_a_batch_that_shows_and_bills_a_part_buys_no_image_twice(shop: SandboxRig, n: int):
+    shop.write(campaign_text("".join(f"  - {{id: r{i}, prompt: 'mug {i}', variants: {n}}}\n" for i in range(4))))
+    lasting = {"late_results_s": 600, "late_results_in": "batch"}
+    result = await run_at(shop, 0.2, late_results="partial", late_results_billed=True, **lasting)
+    assert result.exit_code == 0
+    assert (len(shop.sandbox.charges()), shop.bought()) == (4, 4 * n)
+    assert result.published.manifest["totals"]["archived"] == 4 * n
+    assert Decimal(str(result.published.manifest["totals"]["credits_charged"])) == Decimal("1.53") * 4 * n
+
+
+async def test_a_reserve_of_nothing_is_none_and_what_was_bought_counts_at_the_plans_price(shop: SandboxRig):
+    shop.write(single_images(4))
+    shop.sandbox.change(show_reserve=False, show_credits_used=False, show_billing=False)
+    result = await shop.run()
+    assert (result.exit_code, shop.bought()) == (0, 4)
+    assert Decimal(str(result.published.manifest["totals"]["credits_charged"])) == Decimal("1.53") * 4
 
 
 async def test_a_charge_that_is_told_late_buys_no_image_twice(shop: SandboxRig):

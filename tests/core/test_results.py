@@ -86,9 +86,20 @@ def test_what_a_charge_holds_beside_images_is_no_image():
     assert images_billed(Decimal("3.366"), Decimal("6.12"), 4, extras=Decimal("0.306")) == 2
 
 
-@pytest.mark.parametrize(("links", "billed"), [("abcd", None), ("abcde", 4), ("ab", 2), ("abc", 2), ("ab", 0)])
-def test_one_reading_is_final_that_shows_all_that_was_asked_for_or_billed(links, billed):
+@pytest.mark.parametrize(("links", "billed"), [("abcd", None), ("abcde", 4), ("abcd", 2)])
+def test_one_reading_is_final_that_shows_all_that_was_asked_for(links, billed):
     assert judged((0, links, False), billed=billed) is Verdict.FINAL
+
+
+@pytest.mark.parametrize(("links", "billed"), [("ab", 2), ("abc", 2), ("ab", 0)])
+def test_one_reading_is_final_that_shows_all_that_is_billed_if_it_is_about_the_task_alone(links, billed):
+    """A line of a batch may be a summary: the first links, and the charge for these."""
+    assert judged((0, links, True), billed=billed) is Verdict.FINAL
+    assert judged((0, links, False), billed=billed) is Verdict.READ_ON
+    assert judged((0, links, False), (0, links, True), billed=billed) is Verdict.FINAL
+    assert judged((0, links, False), (0, "", True), billed=billed) is Verdict.READ_ON
+    assert judged((0, links, False), (PATIENCE_S - 1, "", True), billed=billed) is Verdict.READ_ON
+    assert judged((0, links, False), (PATIENCE_S, "", True), billed=billed) is Verdict.FINAL
 
 
 @pytest.mark.parametrize(("links", "billed"), [("ab", None), ("", None), ("", 4), ("ab", 4), ("abc", 4)])

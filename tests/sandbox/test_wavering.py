@@ -38,6 +38,15 @@ async def test_results_can_be_late_in_one_kind_of_answer_alone(visit, where, in_
     assert len((await in_batch(visitor, task_id))["results"]) == in_line
 
 
+async def test_a_line_of_a_batch_can_be_a_summary_that_tells_the_charge_for_what_it_shows(visit):
+    lasting = {"late_results_rate": 1, "late_results_s": 100, "late_results": "partial"}
+    visitor = await visit(**lasting, late_results_in="batch", late_results_billed=True)
+    task_id = await visitor.buy(**FOUR)
+    line, alone = await in_batch(visitor, task_id), await visitor.task(task_id)
+    assert (len(line["results"]), line["usage"]) == (2, {"credits_used": 3.06})
+    assert (len(alone["results"]), alone["usage"]) == (4, {"credits_used": 6.12})
+
+
 async def test_the_charge_can_be_told_late(visit):
     visitor = await visit(late_usage_s=100)
     task_id = await visitor.buy(**FOUR)

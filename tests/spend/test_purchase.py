@@ -949,9 +949,11 @@ async def test_what_was_paid_for_is_recorded_even_when_its_price_moved(till):
     assert till.reserved() == 18
 
 
-async def test_without_a_told_reserve_the_quote_is_reserved(till):
+@pytest.mark.parametrize("told", [None, Decimal(0)])
+async def test_without_a_told_reserve_the_quote_is_reserved(till, told):
+    """A reserve of 0 for what costs something is a placeholder."""
     till.api.reserved_per_image = None
-    till.api.answers = [accepted("t")]
+    till.api.answers = [accepted("t", told)]
     order = an_order()
     await till.buy(order)
     assert till.reserved() == order.credits

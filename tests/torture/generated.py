@@ -86,13 +86,13 @@ again contradicts it later; adloom flags both then and leaves the tasks where th
 POST_ANSWERS = (
     "plain", "bare", "slow", "throttled", "throttled-advised", "not-sent", "lost", "never-arrived", "html-502-taken",
     "html-502", "json-500-taken", "broken-200-taken", "no-id-taken", "status-102-taken", "outcome-unknown", "refused",
-    "account", "false-id",
+    "account", "false-id", "zero-reserve",
 )  # fmt: skip
 ENDS = ("made", "short", "none", "surplus", "failed", "failed-charged", "cancelled")
 LIES = ("none", "empty", "null", "missing", "partial", "failed", "processing", "not-found", "strange-word", "zero")
 SHAPES = ("strings", "objects", "result_data", "reversed", "repeated", "no-usage", "cost", "billing")
 FETCHES = ("image", "404", "403", "410", "503", "page", "nothing", "cut")
-BATCHES = ("open", "closed", "no-links", "part")
+BATCHES = ("open", "closed", "no-links", "part", "summary")
 
 
 @dataclass
@@ -150,7 +150,8 @@ class Provider(World):
         lie = self.choose(LIES, "lie")
         shapes = self.choose(((), *((shape,) for shape in SHAPES), ("no-usage", "reversed")), "shapes")
         is_billed = self.tells_credits and "no-usage" not in shapes
-        believed = lie in ("failed", "zero") or (lie == "partial" and not is_billed)
+        is_other_price = self.how not in RESERVE_TOLD and self.price != PRICE  # a part may pay for a part at the plan's
+        believed = lie in ("failed", "zero") or (lie == "partial" and (is_other_price or not is_billed))
         lengths = (SHORT_LIE_S, 60.0) if lie == "partial" and self.how not in RESERVE_TOLD else LENGTHS_S
         length = SHORT_LIE_S if believed else self.choose(lengths, "length of the lie")
         return Script(lie, length, shapes, () if self.is_calm else self.data.draw(_FETCHES, label="fetches"))
@@ -234,7 +235,7 @@ class Provider(World):
             heard = any(f"-accepted.{told['id']}." in key for key in self.objects)
             self.told_unheard_id = self.told_unheard_id or (told["id"] != made.id and not heard)
         if how != "bare":
-            told["usage"] = {"credits_reserved": float(made.price * made.n)}
+            told["usage"] = {"credits_reserved": float(made.price * made.n) * (how != "zero-reserve")}
         headers = {"idempotency-replayed": "true"} if replayed else {}
         return httpx.Response(200, json=told, headers=headers)
 
@@ -246,7 +247,15 @@ class Provider(World):
             shown = [{name: value for name, value in task.items() if not name.startswith("result")} for task in shown]
         if self.batch == "part" and not self.is_calm:
             shown = shown[: len(shown) // 2]
+        if self.batch == "summary" and not self.is_calm:
+            shown = [self._summary(task) for task in shown]
         return _ok({"data": shown})
+
+    def _summary(self, task: dict[str, Any]) -> dict[str, Any]:
+        """A line with the first link of a task alone, and the charge for that one."""
+        few = {name: value[:1] for name, value in task.items() if name.startswith("result") and value}
+        bill = {"usage": {"credits_used": float(self.tasks[task["id"]].price)}} if few and self.tells_credits else {}
+        return {**task, **few, **bill}
 
     def _answer_list(self, page: int) -> httpx.Response:
         if not self.list_open:

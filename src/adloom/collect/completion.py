@@ -98,9 +98,12 @@ class Completions:
             yield len(attempt.links)
             if verdict is not Verdict.READ_ON:
                 break
+            billed = attempt.completed.billed if attempt.completed else None
             has_evidence = bool(attempt.links) or bool(readings and readings[-1].billed == 0)
-            alone = has_evidence and attempt.completed is not None and attempt.completed.billed is None
-            wait_s = self._wait_s(reads, alone=alone) if readings else 0
+            is_billed = billed is not None and billed <= len(attempt.links)  # one answer about it alone confirms that
+            alone = has_evidence and attempt.completed is not None and (billed is None or is_billed)
+            is_due = not readings or (is_billed and not reads)
+            wait_s = 0 if is_due else self._wait_s(reads, alone=alone)
             task = await self._reader.look_again(task_id, wait_s, alone=alone)
             reads += 1
             if task is None or task.state is not TaskState.COMPLETED:  # it was completed: this says nothing about it

@@ -1,8 +1,9 @@
 """Decides from the readings of a completed task whether it has shown all the images that it made.
 
 An API can say *completed* before it shows every link, or any. So a reading is believed at once only where it shows all
-that was asked for, or all that is billed. What is neither shown nor billed was not made, and may be asked for again;
-what is billed and not shown is read on, then held, and never bought again without a person.
+that was asked for, or, in an answer about this task alone, all that is billed: a line of a batch can be a summary, with
+the first link and the charge for that. What is neither shown nor billed was not made, and may be asked for again; what
+is billed and not shown is read on, then held, and never bought again without a person.
 
 A charge of 0 is also what a reading says before the charge is known. So it is no charge for images that are shown, and
 where none is shown it is a bill once it is read twice.
@@ -132,9 +133,10 @@ def judge(  # noqa: PLR0913 - all that the decision rests on
     """
     shown = joined(known, *(reading.links for reading in readings))
     is_nothing = billed == 0 and not shown
-    if len(shown) >= (asked if billed is None else min(asked, billed)) and not is_nothing:
-        return Verdict.FINAL
     patience_s = READ_ON_INTERVALS * interval_s
+    if len(shown) >= (asked if billed is None else min(asked, billed)) and not is_nothing:
+        is_told = len(shown) >= asked or any(r.is_own and show_the_same(r.links, shown) for r in readings)
+        return Verdict.FINAL if is_told or now_s - readings[0].at_s >= patience_s else Verdict.READ_ON
     if is_nothing or (billed is None and shown):
         evidence = [reading for reading in readings if reading.billed == 0] if is_nothing else readings
         if _is_confirmed(evidence, shown, patience_s if doubtful else second_reading_after_s(interval_s)):

@@ -99,6 +99,7 @@ class SandboxSettings(BaseModel):
     daily_limit_credits: Decimal | None = None
     credits_lag_s: Seconds = 0
     cancelled_is_charged: bool = True
+    show_reserve: bool = True  # else purchases are answered with a reserve of 0
     show_credits_used: bool = True
     show_billing: bool = True
     user_group: str = "default"
@@ -145,6 +146,7 @@ class SandboxSettings(BaseModel):
     late_results_readings: int = Field(default=0, ge=0)  # and to so many readings (a line of a batch is one too)
     late_results: Literal["empty", "null", "missing", "partial"] = "empty"  # partial: the first half of them
     late_results_in: Literal["all", "task", "batch"] = "all"  # in the answers to a GET, or to a batch read, alone
+    late_results_billed: bool = False  # with the charge for what they show, not for all
     late_usage_s: Seconds = 0  # a completed task does not report its charge for this long,
     late_usage: Literal["missing", "zero"] = "missing"  # or reports one of 0 until then
     failed_first_rate: Rate = 0  # share of completed tasks that first read failed,

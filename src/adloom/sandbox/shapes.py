@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from adloom.sandbox.answers import number
+from adloom.sandbox.billing import ZERO
 from adloom.sandbox.dice import SeededRandom
 from adloom.sandbox.outcomes import Ending
 from adloom.sandbox.settings import SandboxSettings
@@ -82,7 +83,7 @@ def accepted(task: SandboxTask, settings: SandboxSettings) -> dict[str, object]:
         "type": "image",
         "usage": {
             "billing_rule": "per_call",
-            "credits_reserved": number(task.reserved),
+            "credits_reserved": number(task.reserved if settings.show_reserve else ZERO),
             "user_group": settings.user_group,
         },
     }

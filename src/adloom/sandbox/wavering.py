@@ -7,8 +7,10 @@ charge log is correct from the task's end on.
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Literal
 
+from adloom.sandbox.answers import number
 from adloom.sandbox.billing import ZERO
 from adloom.sandbox.dice import SeededRandom
 from adloom.sandbox.settings import SandboxSettings
@@ -48,8 +50,17 @@ def with_late_parts(
     early = now < task.ends_at + settings.late_results_s or task.readings <= settings.late_results_readings
     here = settings.late_results_in in {"all", read_by}
     if early and here and dice.hits(settings.late_results_rate, "late results", task.ordinal):
-        return _with_few_results(content, settings)
+        few = _with_few_results(content, settings)
+        return _billed_as_shown(few, task) if settings.late_results_billed else few
     return content
+
+
+def _billed_as_shown(content: dict[str, object], task: SandboxTask) -> dict[str, object]:
+    """The reading of a task with the charge for the results that it shows."""
+    links = content.get("results")
+    share = Decimal(len(links) if isinstance(links, list) else 0) / max(1, task.links)
+    told = {name: value for name, value in content.items() if name != "billing"}
+    return {**told, "usage": {"credits_used": number(task.charged * share)}}
 
 
 def _with_few_results(content: dict[str, object], settings: SandboxSettings) -> dict[str, object]:

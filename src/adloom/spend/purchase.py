@@ -217,7 +217,8 @@ class Sender:
             return True
 
     async def _record_accepted(self, order: Order, attempt: int, accepted: Accepted) -> None:
-        reserved = accepted.credits_reserved
+        # a reserve of 0 for what costs something is a placeholder, as such a charge is
+        reserved = accepted.credits_reserved if accepted.credits_reserved or not order.credits else None
         fields = {
             "credits_told": reserved is not None,
             "model": accepted.model,

@@ -203,7 +203,7 @@ class SimApi:
         if kind == "slow":
             await asyncio.sleep(world.random.choice((3, 30)))
             await self._process.here()
-        reserve = made.price * made.n if world.tells_reserve else None
+        reserve = made.price * made.n if world.tells_reserve else world.untold_reserve
         return Accepted(world.answered(made), MODEL, reserve, replayed, "")
 
     async def tasks(self, task_ids: Sequence[str]) -> Mapping[str, Task]:
@@ -219,6 +219,8 @@ class SimApi:
                 error.read = {task_id: task for task_id in half if (task := world.read(task_id)) is not None}
             raise error
         found = {task_id: task for task_id in task_ids if (task := world.read(task_id)) is not None}
+        if len(task_ids) > 1 and world.summarises and not world.is_calm:
+            found = {task_id: world.summary(task) for task_id, task in found.items()}
         await self._process.leave("tasks")
         for task_id, task in found.items():
             mine = self._process.name in world.sent_by.get(world.tasks[task_id].key, ())

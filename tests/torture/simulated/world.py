@@ -14,6 +14,7 @@ import re
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from random import Random
 
@@ -93,10 +94,10 @@ class World:
         self.steadiness = Random(f"wavering of {seed}")
         """Apart as well: how often and how the ends of tasks waver."""
         self.unsteady = self.steadiness.choice((0.3, 1.0)) if self.steadiness.random() < wavering_share else 0.0
+        self.summarises, self.untold_reserve = _summaries(seed)
         self.prices = Random(f"prices of {seed}")
         """Apart from all else, as above."""
-        self.price_wavers = self.prices.random() < 0.1
-        self.overcharges = self.prices.random() < 0.1
+        self.price_wavers, self.overcharges = (self.prices.random() < 0.1 for _ in range(2))
         self.log: list[str] | None = None
 
     # --- what everybody needs
@@ -410,6 +411,14 @@ class World:
         status = "charged" if made.charge_mode == "kept" else "reserved" if made.charge(now) else "released"
         return Task(task_id, state, (), None, status, codes[made.outcome])
 
+    def summary(self, task: Task) -> Task:
+        """A line of a batch for a task: the first of its links, and the charge for that one."""
+        if task.state is not TaskState.COMPLETED or len(set(task.results)) < 2:
+            return task
+        self.note("summary in a batch")
+        used = task.credits_used and self.tasks[task.task_id].price
+        return replace(task, results=task.results[:1], credits_used=used)
+
     def _unsteady(self, made: Made, links: list[str], used: Decimal | None) -> Task:
         """How a completed task reads while it wavers."""
         kind = made.waver
@@ -435,6 +444,14 @@ class World:
             made.listed_from = min(made.listed_from, now)
             if made.outcome == "stuck":
                 made.ends = now
+
+
+def _summaries(seed: int) -> tuple[bool, Decimal | None]:
+    """Whether a line of a batch shows the first link of a task alone and the charge for it, and what an answer says in
+    place of a reserve where the API tells none.
+    """
+    random = Random(f"summaries of {seed}")  # apart from all else, as above
+    return random.random() < 0.3 and random.random() < wavering_share, random.choice((None, Decimal(0)))
 
 
 class Process:
