@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.setbacks import (
+    FEW,
     delete_a_call,
     delete_the_ledger,
     findings,
@@ -58,6 +59,26 @@ async def test_calls_whose_images_are_archived_come_back_whole(
     assert result.exit_code == 0
     assert result.published.manifest["totals"]["credits_charged"] == pytest.approx(15.3)
     assert len(twice.sandbox.charges()) == 5
+
+
+async def test_an_accepted_call_comes_back_of_which_a_killed_run_has_left_all_but_the_intent(
+    shop: SandboxRig, monkeypatch: pytest.MonkeyPatch
+):
+    hurry(monkeypatch, 10)
+    shop = shop.with_settings(poll_interval_s=0.2)
+    shop.sandbox.change(task_seconds=600)
+    shop.write(campaign_text(FEW))
+    await shop.run(started=once_sent(shop, 2))
+    for name in ("manifest.json", "assets.jsonl", "assets.csv", "checksums.txt"):
+        (shop.edition() / name).unlink()
+    for beat in (shop.edition() / "runs").glob("*[0-9a-f].json"):
+        beat.write_bytes(b"{}")  # its last word was before the first purchase
+    next(iter(sorted((shop.edition() / "ledger").glob("c-*/a1-intent.json")))).unlink()
+    shop.sandbox.finish()
+    assert stopped_as_older(await shop.run())
+    assert (await mend(shop))[1] == ""
+    assert (await shop.run()).exit_code == 0
+    assert len(shop.sandbox.charges()) == 2
 
 
 def told_by(path: Path) -> dict[str, object]:

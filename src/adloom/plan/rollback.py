@@ -152,7 +152,7 @@ class Past:
             for call, task in (each.groups() for each in found)
             if call not in known.calls or (task and task not in known.tasks)
         }
-        return tuple(sorted(lacking - lost))
+        return tuple(sorted((lacking | known.without_intent) - lost))
 
     def _assets(self, known: Heard, lost: set[str]) -> tuple[str, ...]:
         return tuple(key for key, beginning in _named(self.assets) if beginning in known.missing and key not in lost)
@@ -246,6 +246,8 @@ class Heard:
         self.tasks: set[str] = set()
         self.missing = beginnings
         """The beginnings of variants' keys in the names of assets for which no purchase has been seen so far."""
+        self.without_intent: set[str] = set()
+        """The calls that something answered, and whose intents are lost."""
         self._tally = Tally()
 
     def add(self, facts: CallFacts | Ended) -> None:
@@ -259,6 +261,8 @@ class Heard:
             return
         if facts.intent is not None:
             self.calls.add(facts.call)
+        elif any(attempt.tasks or attempt.unknown for attempt in facts.attempts):
+            self.without_intent.add(facts.call)
         for attempt in facts.attempts:
             self.tasks.update(attempt.tasks, (attempt.task,), (disowned.task for disowned in attempt.disowned))
             for variant in attempt.intent.variants if attempt.intent else ():

@@ -64,6 +64,7 @@ class Rebuilder:
         revision = await read_revision(self._store, self._edition, self._past.plan_revision) or newest
         await self._find_in_lines(revision)
         planned = await self._planned(newest)
+        self._find_in_ledger(planned)
         await self._find_in_claims(planned)
         await self._find_in_assets(planned)
         parents = self._parents()
@@ -117,6 +118,17 @@ class Rebuilder:
             async for planned in planned_rows(self._store, self._edition, revision):
                 found |= {call.id: (planned.row, call.variants) for call in planned.calls}
         return found
+
+    def _find_in_ledger(self, planned: Mapping[str, tuple[Row, tuple[Variant, ...]]]) -> None:
+        """The planned calls of which everything but the intent is there."""
+        for call in self._ledger.calls():
+            attempts = self._ledger.facts(call).attempts
+            if self._is_lost(call) and call in planned and any(each.tasks or each.unknown for each in attempts):
+                lost = self._lost.get(call) or self._add_planned(call, planned[call])
+                lost.attempt = max(lost.attempt, *(each.number for each in attempts))
+                for each in attempts:
+                    if each.tasks:
+                        lost.tasks.setdefault(each.number, each.tasks[0])
 
     async def _find_in_claims(self, planned: Mapping[str, tuple[Row, tuple[Variant, ...]]]) -> None:
         async for listed in self._store.list("tasks/"):
