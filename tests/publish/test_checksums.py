@@ -139,6 +139,17 @@ async def test_the_heartbeat_of_a_run_that_goes_on_is_no_damage_but_a_changed_on
     assert await findings(shop) == ["runs/later.json"]
 
 
+async def test_what_a_refused_run_tested_the_archive_with_is_no_damage_but_anything_else_of_that_name_is(
+    shop: SandboxRig,
+):
+    folder = await an_archive(shop)
+    path = folder / "runs" / "later.probe.json"
+    path.write_bytes(b"1\n")
+    assert await findings(shop) == []
+    path.write_bytes(b"2\n")
+    assert await findings(shop) == ["runs/later.probe.json"]
+
+
 async def test_the_page_that_a_run_writes_meanwhile_is_no_damage(shop: SandboxRig):
     folder = await an_archive(shop)
     store, edition = open_target(str(folder), shop.settings)

@@ -220,6 +220,17 @@ async def test_a_run_whose_plan_was_replaced_before_it_bought_does_not_claim_to_
     assert result.exit_code == 7
 
 
+async def test_a_run_of_an_older_plan_that_ends_last_leaves_the_manifest_of_the_newest(store, clock, api):
+    old, new = a_world(store, clock, api), a_world(store, clock, api)
+    rows = [a_row(variants=2), a_row("jug", variants=1)]
+    run = await Run.start(old, await look_at(old, FakeSource(rows)))
+    await run_all(new, await look_at(new, FakeSource(rows[:1])))
+    await run.work()
+    await run.finish()
+    assert json.loads(store.objects["test/main/manifest.json"])["plan_revision"] == 2
+    assert await _statuses(store, clock) == {"archived": 2}
+
+
 @pytest.mark.parametrize("seed", range(6))
 async def test_two_runs_of_differing_campaigns_at_once_buy_no_image_twice(store, clock, seed):
     api, chance = Book(clock, Random(seed)), Random(seed)

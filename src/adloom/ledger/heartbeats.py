@@ -58,6 +58,11 @@ def run_of(name: str) -> str:
     return token if name == f"runs/{token}.json" and not token.endswith(".probe") else ""
 
 
+def is_probe(name: str, content: bytes) -> bool:
+    """Whether an object of an edition is what a run leaves behind when it tests its store, see ``plan.reserve``."""
+    return name.startswith("runs/") and name.endswith(".probe.json") and content == b"1\n"
+
+
 def read_heartbeat(content: bytes, token: str) -> dict[str, Any] | None:
     """A run's heartbeat; None when the bytes are not what that run wrote."""
     try:

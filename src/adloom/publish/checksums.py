@@ -22,7 +22,7 @@ from adloom.gallery.chooser.write import NAME as REVIEW_PAGE
 from adloom.gallery.chooser.write import tells_of_a_run
 from adloom.ledger.decisions import holds_decision
 from adloom.ledger.edition import Edition, parse_json
-from adloom.ledger.heartbeats import read_heartbeat, run_of
+from adloom.ledger.heartbeats import is_probe, read_heartbeat, run_of
 from adloom.ledger.ledger import Ledger
 from adloom.plan.revision import read_newest
 from adloom.plan.rollback import Lack, read_past
@@ -190,6 +190,8 @@ def _hold(name: str, content: bytes | None, expected: Mapping[str, str]) -> list
     if name == REVIEW_PAGE and tells_of_a_run(content):
         return []
     if name not in expected:
+        if is_probe(name, content):  # of a run that was refused, or has only begun
+            return []
         return [] if holds_decision(name, content) else [Finding(name, Damage.ADDED)]
     return [] if hashlib.sha256(content).hexdigest() == expected[name] else [Finding(name, Damage.CHANGED)]
 

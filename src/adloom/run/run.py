@@ -39,6 +39,7 @@ from adloom.ledger.ledger import Ledger
 from adloom.plan.assessment import Assessment, Share, reassess
 from adloom.plan.orders import OrderQueue
 from adloom.plan.reserve import Reservation, older, over_budget, reserve, unconfirmed, unusable_references
+from adloom.plan.revision import read_newest
 from adloom.publish.manifest import Published, publish, unpublished
 from adloom.publish.seals import seal_finished
 from adloom.run.batches import (
@@ -287,10 +288,17 @@ class Run:
         if self._assessment.lack:  # the edition's earlier records know more
             return self._result(await unpublished(*what), stops)
         published = await publish(*what)
+        await self._publish_for_newer_plan()
         if not self.gate.is_interrupted:  # whoever stops a run waits for its end; the next one seals
             await self._seal()
         await self._close()
         return self._result(published, stops)
+
+    async def _publish_for_newer_plan(self) -> None:
+        """Leave what follows from the newest plan: the run that made it may have published before this one ended."""
+        newest = await read_newest(self._world.store, self.edition)
+        if newest is not None and newest.number > self.revision.number:
+            await publish(self._world.store, self.edition, self.ledger, newest)
 
     async def _seal(self) -> None:
         """Seals only save later runs some reading, so the manifest is written first, and a failure ends nothing."""
