@@ -80,6 +80,12 @@ def test_a_server_with_another_secret_is_told(folder: Path, answering: list[int]
         up(folder)
 
 
+def test_a_server_in_trouble_is_not_taken_for_one_with_another_secret(folder: Path, answering: list[int]):
+    answering[:] = [401, 503]
+    with pytest.raises(StartFailed, match=r"the running server answers with 503; see .*server\.log, or try again"):
+        up(folder)
+
+
 def test_what_is_kept_is_its_owners_alone_and_only_the_worker_has_the_keys(
     folder: Path, answering: list[int], monkeypatch: pytest.MonkeyPatch
 ):

@@ -185,8 +185,12 @@ def _start_server(home: Home, environment: Mapping[str, str]) -> None:
         raise StartFailed(f"the Prefect server did not start; see {home.log('server')}")
     if _status(f"{api}/admin/version") == OK:
         raise StartFailed("the running server asks for no secret; run make down first")
-    if _status(f"{api}/admin/version", environment[SECRET]) != OK:
+    status = _status(f"{api}/admin/version", environment[SECRET])
+    if status in REFUSED:
         raise StartFailed("the running server has another secret; run make down first")
+    if status != OK:
+        answer = f"answers with {status}" if status else f"did not answer within {ANSWERS_WITHIN_S} s"
+        raise StartFailed(f"the running server {answer}; see {home.log('server')}, or try again")
 
 
 def _worker_environment(home: Home, environment: Mapping[str, str]) -> tuple[dict[str, str], str]:
@@ -262,6 +266,7 @@ def _status(address: str, secret: str = "") -> int:
 
 
 OK = 200
+REFUSED = (401, 403)
 ANSWERS_WITHIN_S = 5
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
