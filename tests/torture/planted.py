@@ -576,6 +576,12 @@ def the_bill_is_ignored(put: Put) -> None:
 
 
 @plant("I1")
+def a_line_of_a_batch_is_about_its_task_alone(put: Put) -> None:
+    original = completion.Completions._reading
+    put(completion.Completions, "_reading", lambda *of, **_: original(*of, is_own=True))
+
+
+@plant("I1")
 def two_readings_that_show_nothing_are_a_shortfall(put: Put) -> None:
     original = completion.judge
 

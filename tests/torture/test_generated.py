@@ -12,6 +12,8 @@ MUST_HAPPEN = (
     "purchase false-id",
     "purchase html-502-taken",
     "purchase plain",
+    "purchase zero-reserve",
+    "summary in a batch",
     "unknown",
     "variant archived",
     "variant held",
@@ -20,6 +22,6 @@ MUST_HAPPEN = (
 
 def test_no_answer_that_the_facts_permit_makes_a_run_buy_twice_or_lose_an_image():
     with quiet():
-        tally = play(40, first_seed=8)
+        tally = play(40, first_seed=10)
     assert tally.failures == []
     assert [what for what in MUST_HAPPEN if not tally.counts[what]] == []
