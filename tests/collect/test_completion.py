@@ -130,6 +130,23 @@ async def test_the_readings_of_what_is_billed_begin_an_interval_apart_and_slow_d
     assert paces == pytest.approx([min(5, 1.5**number) for number in range(len(paces))], rel=0.21)
 
 
+@pytest.mark.parametrize("used", [None, PRICE])
+async def test_a_charge_for_fewer_images_than_are_shown_is_no_bill(desk, used):
+    """The first line of a batch is a summary; then the task shows half of its images, and tells no charge for them."""
+
+    def state(task):
+        seconds = desk.clock.monotonic() - desk.api.reads[0][0]
+        links, credits_used = (FOUR, PRICE * 4) if seconds >= 2 * desk.interval_s else (("u1", "u2"), used)
+        if len(desk.api.reads) == 1:
+            links, credits_used = ("u1",), PRICE
+        return Task(task, TaskState.COMPLETED, links, credits_used, word="completed")
+
+    desk.api.state_of = state
+    facts = await desk.collect()
+    assert (facts.stage, facts.latest.links) == (Stage.COMPLETED, FOUR)
+    assert (facts.latest.completed.credits, facts.latest.completed.told) == (PRICE * 4, True)
+
+
 async def test_links_that_go_away_again_are_kept(desk):
     desk.shows((2 * desk.interval_s, ("u1", "u2")), (8 * desk.interval_s, ()), last=("u3", "u4"))
     assert (await desk.collect()).latest.links == FOUR

@@ -24,8 +24,8 @@ PATIENCE_S = READ_ON_INTERVALS * INTERVAL_S
 
 
 def judged(*readings, asked=4, billed=None, known="", ended_ago_s=None, interval_s=INTERVAL_S):
-    """The verdict on readings given as (time, links, whether it was about this task alone)."""
-    taken = [Reading(at_s, tuple(links), is_own) for at_s, links, is_own in readings]
+    """The verdict on readings given as (time, links, whether it was about this task alone[, how many it bills])."""
+    taken = [Reading(at_s, tuple(links), *more) for at_s, links, *more in readings]
     now_s = taken[-1].at_s
     return judge(
         taken,
@@ -94,12 +94,15 @@ def test_one_reading_is_final_that_shows_all_that_was_asked_for(links, billed):
 @pytest.mark.parametrize(("links", "billed"), [("ab", 2), ("abc", 2), ("ab", 0)])
 def test_one_reading_is_final_that_shows_all_that_is_billed_if_it_is_about_the_task_alone(links, billed):
     """A line of a batch may be a summary: the first links, and the charge for these."""
-    assert judged((0, links, True), billed=billed) is Verdict.FINAL
-    assert judged((0, links, False), billed=billed) is Verdict.READ_ON
-    assert judged((0, links, False), (0, links, True), billed=billed) is Verdict.FINAL
-    assert judged((0, links, False), (0, "", True), billed=billed) is Verdict.READ_ON
-    assert judged((0, links, False), (PATIENCE_S - 1, "", True), billed=billed) is Verdict.READ_ON
-    assert judged((0, links, False), (PATIENCE_S, "", True), billed=billed) is Verdict.FINAL
+    told, untold = (0, links, True, billed), (0, links, True, None)
+    assert judged(told, billed=billed) is Verdict.FINAL
+    assert judged((0, links, False, billed), billed=billed) is Verdict.READ_ON
+    assert judged((0, links, False, billed), told, billed=billed) is Verdict.FINAL
+    assert judged((0, links, False, billed), untold, billed=billed) is Verdict.READ_ON
+    assert judged((0, links, False, billed), (9, links, True, None), billed=billed) is Verdict.FINAL
+    assert judged((0, links, False, billed), (9, links, False, billed), billed=billed) is Verdict.READ_ON
+    assert judged((0, links, False, billed), (0, "", True, None), billed=billed) is Verdict.READ_ON
+    assert judged((0, links, False, billed), (PATIENCE_S, "", True, None), billed=billed) is Verdict.HELD
 
 
 @pytest.mark.parametrize(("links", "billed"), [("ab", None), ("", None), ("", 4), ("ab", 4), ("abc", 4)])

@@ -21,6 +21,7 @@ from support.fakes import (
     a_row,
     a_world,
     accepted,
+    completed,
     settle,
     until,
 )
@@ -382,6 +383,27 @@ async def test_a_purchase_is_not_sent_while_a_former_task_for_its_images_cannot_
     later = await SpendRig(**shared, writer="run-b").open()
     await later.buy(order)
     assert later.stage(order) is Stage.ACCEPTED
+
+
+async def test_the_charge_of_a_former_task_that_completed_after_all_stops_the_buying_at_once(shared, monkeypatch):
+    till = await SpendRig(**shared, writer="run-a", planned=PRICE * 2, cap=PRICE * 20).open()
+    order = an_order()
+    await till.buy(order)
+    await till.ledger.note(order.call, "a1-failed", {"task": "task-001", "code": "", "reason": "oops"})
+    await till.ledger.decide(
+        order.call, "a1-settled", {"outcome": "free", "kind": "task", "reason": "", "final": False}
+    )
+
+    async def look_again(task_id, *_wait, **_how):
+        return completed(task_id, "u1", "u2", credits_used=PRICE * 20)
+
+    monkeypatch.setattr(till.sender._failures._reader, "look_again", look_again)
+    await till.buy(order)
+    (stop,) = till.gate.stops
+    assert (stop.reason, len(till.api.posts)) == (StopReason.PRICE, 1)
+    assert "30.60 credits were charged" in stop.message
+    till.sender._prices.read_charge(order.call, till.ledger.facts(order.call).attempt(1))
+    assert list(till.gate.stops) == [stop]  # what it charged above its reserve counts once
 
 
 async def test_what_another_run_sends_again_while_a_callback_forbids_it_here_does_not_look_unbought(till, shared):

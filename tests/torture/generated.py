@@ -254,10 +254,11 @@ class Provider(World):
     def _summary(self, task: dict[str, Any]) -> dict[str, Any]:
         """A line with the first link of a task alone, and the charge for that one."""
         few = {name: value[:1] for name, value in task.items() if name.startswith("result") and value}
-        if not few:
+        made = self.tasks[task["id"]]
+        if not few or len(made.images) > made.n:  # nobody waits for a surplus
             return task
         self.note("summary in a batch")
-        bill = {"usage": {"credits_used": float(self.tasks[task["id"]].price)}} if self.tells_credits else {}
+        bill = {"usage": {"credits_used": float(made.price)}} if self.tells_credits else {}
         return {**task, **few, **bill}
 
     def _answer_list(self, page: int) -> httpx.Response:

@@ -98,12 +98,11 @@ class Completions:
             yield len(attempt.links)
             if verdict is not Verdict.READ_ON:
                 break
-            billed = attempt.completed.billed if attempt.completed else None
-            has_evidence = bool(attempt.links) or bool(readings and readings[-1].billed == 0)
-            is_billed = billed is not None and billed <= len(attempt.links)  # one answer about it alone confirms that
-            alone = has_evidence and attempt.completed is not None and (billed is None or is_billed)
-            is_due = not readings or (is_billed and not reads)
-            wait_s = 0 if is_due else self._wait_s(reads, alone=alone)
+            billed = readings[-1].billed if readings else None
+            has_evidence = bool(attempt.links) or billed == 0
+            alone = has_evidence and attempt.completed is not None and attempt.completed.billed is None
+            is_bill = billed and not reads  # of what a batch has shown: one answer about the task alone confirms it
+            wait_s = 0 if not readings or (alone and is_bill) else self._wait_s(reads, alone=alone)
             task = await self._reader.look_again(task_id, wait_s, alone=alone)
             reads += 1
             if task is None or task.state is not TaskState.COMPLETED:  # it was completed: this says nothing about it
@@ -125,7 +124,8 @@ class Completions:
         return poll_wait_s(reads, 0, self._reader.interval_s, self._reader.random.random())
 
     def _reading(self, attempt: Attempt, task: Task, *, is_own: bool) -> Reading:
-        return Reading(self._reader.clock.monotonic(), task.results, is_own, _bill(attempt, task))
+        told = told_charge(task, shows=_shows(attempt, task))
+        return Reading(self._reader.clock.monotonic(), task.results, is_own, _bill(attempt, task, told))
 
     async def _heed(self, call: str, task: Task) -> Verdict:
         """Judge a call by its readings, of which this is the last, and write down what it adds to the ledger."""
@@ -135,7 +135,7 @@ class Completions:
             self._readings[task.task_id],
             known=attempt.links,
             asked=attempt.asked,
-            billed=_bill(attempt, task),
+            billed=_bill(attempt, task, _used(attempt, task)),
             interval_s=self._reader.interval_s,
             now_s=self._reader.clock.monotonic(),
             ended_ago_s=now - first.unix_s if first else 0,
@@ -176,10 +176,12 @@ def _adds(attempt: Attempt, task: Task, verdict: Verdict) -> bool:
 
 def _fields(attempt: Attempt, task: Task, verdict: Verdict) -> dict[str, object]:
     """The ``completed`` record of a reading."""
-    asked, billed, used = attempt.asked, _bill(attempt, task), _used(attempt, task)
+    asked, used = attempt.asked, _used(attempt, task)
+    billed = _bill(attempt, task, used)
     shown = len(joined(attempt.links, task.results))
-    if used == 0 and verdict is not Verdict.FINAL:  # nothing has confirmed it
-        billed, used = billed or None, None
+    is_unconfirmed = verdict not in _OVER and billed is not None and billed <= shown
+    if is_unconfirmed or (used == 0 and verdict is not Verdict.FINAL):
+        billed, used = billed if billed and billed > shown else None, None
     if verdict is Verdict.NEVER_SHOWN and billed is None:
         billed = asked
     charged = estimate(attempt, shown if verdict is Verdict.FINAL else asked) if used is None else used
@@ -194,25 +196,47 @@ def _fields(attempt: Attempt, task: Task, verdict: Verdict) -> dict[str, object]
     }
 
 
+def _shows(attempt: Attempt, task: Task) -> bool:
+    return bool(attempt.links or task.results or task.unreadable)
+
+
 def _used(attempt: Attempt, task: Task) -> Decimal | None:
-    """What the task was charged, according to this reading or an earlier one."""
-    shows, known = bool(attempt.links or task.results or task.unreadable), attempt.completed
+    """What the task was charged, according to this reading or, where it tells no bill, to an earlier one."""
+    shows, known = _shows(attempt, task), attempt.completed
     told = told_charge(task, shows=shows)
-    if told is None and known is not None and known.told and (known.credits or not shows):
-        return known.credits
-    return told
+    if known is None or not known.told or not (known.credits or not shows):
+        return told
+    if told is not None and not _is_short(attempt, task, told):
+        return told
+    return told if _is_short(attempt, task, known.credits) else known.credits
 
 
-def _bill(attempt: Attempt, task: Task) -> int | None:
-    """How many images the task's charge pays for, or it shows, readable or not; None if unknown."""
-    used, shown = _used(attempt, task), len(joined(attempt.links, task.results))
+def _is_short(attempt: Attempt, task: Task, used: Decimal) -> bool:
+    """Whether a charge pays for fewer images than are shown.
+
+    It is no bill then: a line of a batch can be a summary, with the charge for one image.
+    """
+    paid = images_billed(used, _reserved(attempt), attempt.asked)
+    return paid is not None and paid < _shown(attempt, task)
+
+
+def _bill(attempt: Attempt, task: Task, used: Decimal | None) -> int | None:
+    """How many images a charge pays for, or the task shows, readable or not; None if unknown."""
+    shown = _shown(attempt, task)
     if attempt.accepted is not None and attempt.accepted.credits_told is None:  # nobody has heard the answer
         billed = billed_beyond(shown, used, attempt.accepted.credits, attempt.asked)
+    elif used is None or _is_short(attempt, task, used):
+        billed = None
     else:
         billed = images_billed(used, _reserved(attempt), attempt.asked)
     if task.unreadable:
         billed = min(max(billed or 0, shown + task.unreadable), attempt.asked)
     return billed
+
+
+def _shown(attempt: Attempt, task: Task) -> int:
+    """How many of the images that were asked for a task has shown so far."""
+    return min(len(joined(attempt.links, task.results)), attempt.asked)
 
 
 def _is_doubtful(attempt: Attempt, task: Task) -> bool:

@@ -41,7 +41,8 @@ class Failures:
         self._since: dict[str, float] = {}
         """When the failure of a call's task was first read, by call."""
         self._by_variant: dict[str, list[tuple[str, str, Attempt]]] | None = None
-        self._adopted: list[str] = []
+        self.adopted: list[str] = []
+        """Other calls than the one that was to be bought whose failed tasks completed after all."""
 
     async def begin(self, call: str, task: Task) -> None:
         """Record the first reading that shows a task failed: evidence only, nothing is decided yet."""
@@ -90,7 +91,7 @@ class Failures:
         for (task_id, (owner, attempt)), task in zip(tasks.items(), found, strict=True):
             if task is not None and task.state is TaskState.COMPLETED:
                 await self._adopt(owner, task)
-                self._adopted += [owner] if owner != call else []
+                self.adopted += [owner] if owner != call else []
             elif task is None and _failed_at(attempt) > self._reader.clock.now() - LINKS_LIVE_S:
                 log.warning("call %s is not bought: the API does not show its former task %s now", call, task_id)
             elif task is not None and (not task.state.is_final or (_was_charged(task) and _is_free(attempt))):
@@ -104,7 +105,7 @@ class Failures:
         """Read every task that failed within the last day; the calls with one that completed after all."""
         tasks = list(self.recent())
         found = await asyncio.gather(*(self._reader.look_again(task, 0) for task in tasks))
-        return await self.adopt_completed(found) + self._adopted
+        return await self.adopt_completed(found) + self.adopted
 
     async def adopt_completed(self, tasks: Iterable[Task | None]) -> list[str]:
         """Adopt those of the ``recent`` tasks that read completed; their calls."""

@@ -51,7 +51,7 @@ class Reading:
     """One reading of a completed task: its links, at a time in seconds.
 
     ``is_own`` is true for an answer that was about this task alone: a line of a batch can be a summary. ``billed`` is
-    how many images it was charged for, None if that is not told.
+    how many images it was charged for, None if this answer does not tell.
     """
 
     at_s: float
@@ -134,9 +134,12 @@ def judge(  # noqa: PLR0913 - all that the decision rests on
     shown = joined(known, *(reading.links for reading in readings))
     is_nothing = billed == 0 and not shown
     patience_s = READ_ON_INTERVALS * interval_s
-    if len(shown) >= (asked if billed is None else min(asked, billed)) and not is_nothing:
-        is_told = len(shown) >= asked or any(r.is_own and show_the_same(r.links, shown) for r in readings)
-        return Verdict.FINAL if is_told or now_s - readings[0].at_s >= patience_s else Verdict.READ_ON
+    if len(shown) >= asked:
+        return Verdict.FINAL
+    if billed is not None and len(shown) >= billed and not is_nothing:
+        bills = any(each.is_own and each.billed == billed and show_the_same(each.links, shown) for each in readings)
+        if bills or _is_confirmed(readings, shown, second_reading_after_s(interval_s)):
+            return Verdict.FINAL
     if is_nothing or (billed is None and shown):
         evidence = [reading for reading in readings if reading.billed == 0] if is_nothing else readings
         if _is_confirmed(evidence, shown, patience_s if doubtful else second_reading_after_s(interval_s)):

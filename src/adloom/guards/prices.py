@@ -104,6 +104,8 @@ class PriceWatch:
         """The kind of each purchase whose price is known only when its task ends."""
         self._tells: set[str] = set()
         """Purchases of this run whose charge tells what an image costs now; one of an earlier run tells of its time."""
+        self._read: set[str] = set()
+        """The tasks whose charges were read."""
         self._out: dict[str, Decimal] = {}
         """What is reserved for each purchase of this run whose charge was not read."""
         self.notes: tuple[str, ...] = ()
@@ -167,10 +169,13 @@ class PriceWatch:
             self._stop_for_cap(kind, price)
 
     def read_charge(self, call: str, attempt: Attempt) -> None:
-        """Note what a finished task was charged, if the API reported it."""
+        """Note what a completed task was charged, once the API reports it or the task has shown all: once a task."""
         intent, completed, accepted = attempt.intent, attempt.completed, attempt.accepted
-        if intent is None or completed is None or accepted is None:
+        if intent is None or completed is None or accepted is None or attempt.task in self._read:
             return
+        if not (completed.told or attempt.shows_all):
+            return
+        self._read.add(attempt.task)
         self._out.pop(call, None)
         charged = completed.credits
         above = _above_reserve(attempt)

@@ -86,7 +86,6 @@ class Fulfilment:
         self._adoptions: set[asyncio.Task[None]] = set()
         self._aside: set[asyncio.Task[None]] = set()
         self._read_on_now: set[str] = set()
-        self._charges_read: set[str] = set()
         self._waits: Counter[tuple[str, int]] = Counter()
         self.surprised = False
         self.counts = Counts()
@@ -239,12 +238,7 @@ class Fulfilment:
         self._note_charge(call)
 
     def _note_charge(self, call: str) -> None:
-        """Tell the price watch the charge of a task once that is known or final."""
-        attempt = self._ledger.facts(call).latest
-        told = attempt.completed is not None and (attempt.completed.told or attempt.shows_all)
-        if told and attempt.task not in self._charges_read:
-            self._charges_read.add(attempt.task)
-            self._steps.prices.read_charge(call, attempt)
+        self._steps.prices.read_charge(call, self._ledger.facts(call).latest)
 
     async def _collect(self, order: Order) -> None:
         """Follow a call to the end of its task, unless another live run is working on it."""

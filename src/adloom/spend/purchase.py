@@ -212,9 +212,13 @@ class Sender:
             )  # fmt: skip
             return True
         try:
-            return await self._failures.came_back(order.call, order.keys_of_all_takes())
+            forbidden = await self._failures.came_back(order.call, order.keys_of_all_takes())
         except Unreachable:
             return True
+        for call in (order.call, *self._failures.adopted) if forbidden else ():
+            for each in self._ledger.facts(call).attempts:
+                self._prices.read_charge(call, each)
+        return forbidden
 
     async def _record_accepted(self, order: Order, attempt: int, accepted: Accepted) -> None:
         # a reserve of 0 for what costs something is a placeholder, as such a charge is

@@ -223,8 +223,9 @@ class SimApi:
             found = {task_id: world.summary(task) for task_id, task in found.items()}
         await self._process.leave("tasks")
         for task_id, task in found.items():
-            mine = self._process.name in world.sent_by.get(world.tasks[task_id].key, ())
-            if mine and task.credits_used and world.tasks[task_id].overcharge > 1:
+            made = world.tasks[task_id]
+            mine = self._process.name in world.sent_by.get(made.key, ())
+            if mine and made.overcharge > 1 and (task.credits_used or 0) > made.price:  # no summary
                 self._process.bets.overcharged(world.loop.time())
         return found
 

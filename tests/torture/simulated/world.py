@@ -412,11 +412,12 @@ class World:
         return Task(task_id, state, (), None, status, codes[made.outcome])
 
     def summary(self, task: Task) -> Task:
-        """A line of a batch for a task: the first of its links, and the charge for that one."""
-        if task.state is not TaskState.COMPLETED or len(set(task.results)) < 2:
+        """A line of a batch for a task: the first of its links, and the charge for that one. Surplus is left whole."""
+        made = self.tasks[task.task_id]
+        if task.state is not TaskState.COMPLETED or len(set(task.results)) < 2 or len(made.images) > made.n:
             return task
         self.note("summary in a batch")
-        used = task.credits_used and self.tasks[task.task_id].price
+        used = task.credits_used and made.price
         return replace(task, results=task.results[:1], credits_used=used)
 
     def _unsteady(self, made: Made, links: list[str], used: Decimal | None) -> Task:
