@@ -63,6 +63,7 @@ STEADY = {
     "late_results_rate": 0, "late_results_s": 0, "late_results": "empty", "late_usage_s": 0, "failed_first_rate": 0,
     "failed_first_s": 0, "renewed_link_life_s": 0, "reverse_later_results": False,
     "young_link_tries": 0, "young_link_s": 0, "young_picture_tries": 0, "young_picture_s": 0,
+    "late_results_in": "all", "late_results_billed": False,
 }  # fmt: skip
 """The sandbox's switches for all that wavers, off. What tells a task's links apart stays as it is for its life."""
 
@@ -111,6 +112,8 @@ def wavering(chance: random.Random) -> dict[str, object]:
         "young_picture_tries": chance.choice((0, 0, 2)),
         "young_picture_s": chance.choice((0, 0, 1)),
         "young_picture_damage": chance.choice(("html", "empty", "corrupt", "truncated")),
+        "late_results_in": (where := chance.choice(("all", "all", "batch"))),
+        "late_results_billed": where == "batch",  # a line of a batch is a summary then
     }
 
 
