@@ -147,6 +147,21 @@ async def test_a_charge_for_fewer_images_than_are_shown_is_no_bill(desk, used):
     assert (facts.latest.completed.credits, facts.latest.completed.told) == (PRICE * 4, True)
 
 
+async def test_a_line_of_a_batch_does_not_lower_what_the_task_itself_has_billed(desk):
+    """Every other answer is a summary; the others show one image for a while and tell the charge for all four."""
+
+    def state(task):
+        late = desk.clock.monotonic() - desk.api.reads[0][0] >= 30 * desk.interval_s
+        links, credits_used = (FOUR, PRICE * 4) if late else (("u1",), PRICE * 4)
+        if len(desk.api.reads) % 2 and not late:
+            credits_used = PRICE
+        return Task(task, TaskState.COMPLETED, links, credits_used, word="completed")
+
+    desk.api.state_of = state
+    facts = await desk.collect()
+    assert (facts.stage, facts.latest.links) == (Stage.COMPLETED, FOUR)
+
+
 async def test_links_that_go_away_again_are_kept(desk):
     desk.shows((2 * desk.interval_s, ("u1", "u2")), (8 * desk.interval_s, ()), last=("u3", "u4"))
     assert (await desk.collect()).latest.links == FOUR

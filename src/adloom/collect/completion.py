@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
 from decimal import Decimal
 from random import Random
 from typing import Protocol
@@ -62,8 +63,9 @@ class Completions:
 
     async def begin(self, call: str, task: Task) -> None:
         """Record what the first reading of a completed task shows."""
-        self._readings[task.task_id] = [self._reading(self._attempt(call, task.task_id), task, is_own=False)]
-        if await self._heed(call, task) is Verdict.FINAL:
+        attempt = self._attempt(call, task.task_id)
+        self._readings[task.task_id] = [self._reading(attempt, task, is_own=False)]
+        if await self._heed(call, _without_lower_charge(attempt, task)) is Verdict.FINAL:
             del self._readings[task.task_id]
 
     async def read_on(self, call: str, fetch: Fetch, recorded: Recorded) -> None:
@@ -100,15 +102,16 @@ class Completions:
                 break
             billed = readings[-1].billed if readings else None
             has_evidence = bool(attempt.links) or billed == 0
-            alone = has_evidence and attempt.completed is not None and attempt.completed.billed is None
-            is_bill = billed and not reads  # of what a batch has shown: one answer about the task alone confirms it
-            wait_s = 0 if not readings or (alone and is_bill) else self._wait_s(reads, alone=alone)
+            is_billed = billed is not None and 0 < billed <= len(attempt.links)  # so says a line of a batch
+            is_known = attempt.completed is not None and attempt.completed.billed is not None
+            alone = has_evidence and attempt.completed is not None and (is_billed or not is_known)
+            wait_s = 0 if not readings or (is_billed and not reads) else self._wait_s(reads, alone=alone)
             task = await self._reader.look_again(task_id, wait_s, alone=alone)
             reads += 1
             if task is None or task.state is not TaskState.COMPLETED:  # it was completed: this says nothing about it
                 task = Task(task_id, TaskState.COMPLETED)
             readings.append(self._reading(attempt, task, is_own=alone))
-            verdict = await self._heed(call, task)
+            verdict = await self._heed(call, task if alone else _without_lower_charge(attempt, task))
         del self._readings[task_id]
         if verdict is Verdict.HELD:
             reason = f"task {task_id} is completed and does not show all that it may have made"
@@ -194,6 +197,13 @@ def _fields(attempt: Attempt, task: Task, verdict: Verdict) -> dict[str, object]
         "billed": billed,
         "final": verdict in _OVER or attempt.shows_all,
     }
+
+
+def _without_lower_charge(attempt: Attempt, task: Task) -> Task:
+    """A line of a batch; without its charge, if a higher one is known: it can be a summary."""
+    known, told = attempt.completed, told_charge(task, shows=_shows(attempt, task))
+    is_lower = known is not None and known.told and told is not None and told < known.credits
+    return replace(task, credits_used=None) if is_lower else task
 
 
 def _shows(attempt: Attempt, task: Task) -> bool:

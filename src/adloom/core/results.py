@@ -137,8 +137,9 @@ def judge(  # noqa: PLR0913 - all that the decision rests on
     if len(shown) >= asked:
         return Verdict.FINAL
     if billed is not None and len(shown) >= billed and not is_nothing:
-        bills = any(each.is_own and each.billed == billed and show_the_same(each.links, shown) for each in readings)
-        if bills or _is_confirmed(readings, shown, second_reading_after_s(interval_s)):
+        agreed = [each for each in readings if each.billed in (None, billed) and show_the_same(each.links, shown)]
+        bills = any(each.is_own and each.billed == billed for each in agreed)
+        if bills or _is_confirmed(agreed, shown, second_reading_after_s(interval_s)):
             return Verdict.FINAL
     if is_nothing or (billed is None and shown):
         evidence = [reading for reading in readings if reading.billed == 0] if is_nothing else readings
