@@ -172,7 +172,7 @@ def _adds(attempt: Attempt, task: Task, verdict: Verdict) -> bool:
     known = attempt.completed
     if known is None:
         return True
-    is_charge_new = not known.told and not attempt.shows_all and bool(_used(attempt, task))
+    is_charge_new = not known.told and not attempt.shows_all and bool(_fields(attempt, task, verdict)["told"])
     is_over = verdict in _OVER and not attempt.shows_all
     return known.task == task.task_id and (bool(others(attempt.links, task.results)) or is_charge_new or is_over)
 
@@ -182,8 +182,8 @@ def _fields(attempt: Attempt, task: Task, verdict: Verdict) -> dict[str, object]
     asked, used = attempt.asked, _used(attempt, task)
     billed = _bill(attempt, task, used)
     shown = len(joined(attempt.links, task.results))
-    is_unconfirmed = verdict not in _OVER and billed is not None and billed <= shown
-    if is_unconfirmed or (used == 0 and verdict is not Verdict.FINAL):
+    is_part = used is not None and (_is_short(attempt, task, used) or (billed is not None and billed <= shown))
+    if (is_part and verdict not in _OVER) or (used == 0 and verdict is not Verdict.FINAL):
         billed, used = billed if billed and billed > shown else None, None
     if verdict is Verdict.NEVER_SHOWN and billed is None:
         billed = asked
