@@ -162,6 +162,17 @@ async def test_a_line_of_a_batch_does_not_lower_what_the_task_itself_has_billed(
     assert (facts.stage, facts.latest.links) == (Stage.COMPLETED, FOUR)
 
 
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_charge_that_is_told_with_a_part_of_the_images_does_not_count_yet(told):
+    """Until it does, the budget counts what was reserved."""
+    desk = await a_desk(3.0, credits_told=told)
+    desk.shows((100, ("u1",)), last=("u1",), credits_used=PRICE)
+    async with desk.run():
+        await desk.collector.collect("c-1", desk.clock.now())
+        completed_ = desk.ledger.facts("c-1").latest.completed
+    assert (completed_.told, completed_.credits, completed_.billed) == (False, PRICE * 4, None)
+
+
 async def test_links_that_go_away_again_are_kept(desk):
     desk.shows((2 * desk.interval_s, ("u1", "u2")), (8 * desk.interval_s, ()), last=("u3", "u4"))
     assert (await desk.collect()).latest.links == FOUR

@@ -199,6 +199,7 @@ def test_what_is_billed_is_read_on_for_a_hundred_intervals_and_then_held():
 def test_a_day_after_its_end_what_a_task_has_not_shown_is_lost():
     assert judged((0, "ab", True), billed=4, ended_ago_s=LINKS_LIVE_S - 1) is Verdict.HELD
     assert judged((0, "ab", True), billed=4, ended_ago_s=LINKS_LIVE_S) is Verdict.NEVER_SHOWN
+    assert judged((0, "ab", False), billed=4, ended_ago_s=LINKS_LIVE_S) is Verdict.READ_ON
     assert judged((0, "", True), ended_ago_s=LINKS_LIVE_S) is Verdict.NEVER_SHOWN
 
 

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from adloom.core.backoff import poll_wait_s
 from adloom.core.facts import Attempt
+from adloom.core.limits import LINKS_LIVE_S
 from adloom.core.links import joined, others
 from adloom.core.records import Decided
 from adloom.core.results import (
@@ -105,6 +106,7 @@ class Completions:
             is_billed = billed is not None and 0 < billed <= len(attempt.links)  # so says a line of a batch
             is_known = attempt.completed is not None and attempt.completed.billed is not None
             alone = has_evidence and attempt.completed is not None and (is_billed or not is_known)
+            alone = alone or self._ended_ago_s(attempt) >= LINKS_LIVE_S  # it may be the last look
             wait_s = 0 if not readings or (is_billed and not reads) else self._wait_s(reads, alone=alone)
             task = await self._reader.look_again(task_id, wait_s, alone=alone)
             reads += 1
@@ -133,7 +135,6 @@ class Completions:
     async def _heed(self, call: str, task: Task) -> Verdict:
         """Judge a call by its readings, of which this is the last, and write down what it adds to the ledger."""
         attempt = self._attempt(call, task.task_id)
-        first, now = attempt.completed, self._reader.clock.now()
         verdict = judge(
             self._readings[task.task_id],
             known=attempt.links,
@@ -141,11 +142,15 @@ class Completions:
             billed=_bill(attempt, task, _used(attempt, task)),
             interval_s=self._reader.interval_s,
             now_s=self._reader.clock.monotonic(),
-            ended_ago_s=now - first.unix_s if first else 0,
+            ended_ago_s=self._ended_ago_s(attempt),
             doubtful=_is_doubtful(attempt, task),
         )
         await self._record(call, task, verdict)
         return verdict
+
+    def _ended_ago_s(self, attempt: Attempt) -> float:
+        """How long ago anybody first read that its task is completed."""
+        return self._reader.clock.now() - attempt.completed.unix_s if attempt.completed else 0
 
     async def _record(self, call: str, task: Task, verdict: Verdict) -> None:
         while _adds(attempt := self._attempt(call, task.task_id), task, verdict):
@@ -182,7 +187,8 @@ def _fields(attempt: Attempt, task: Task, verdict: Verdict) -> dict[str, object]
     asked, used = attempt.asked, _used(attempt, task)
     billed = _bill(attempt, task, used)
     shown = len(joined(attempt.links, task.results))
-    is_part = used is not None and (_is_short(attempt, task, used) or (billed is not None and billed <= shown))
+    assert attempt.accepted is not None  # noqa: S101 - there is no task without an accepted fact
+    is_part = used is not None and used < attempt.accepted.credits and not (billed is not None and billed > shown)
     if (is_part and verdict not in _OVER) or (used == 0 and verdict is not Verdict.FINAL):
         billed, used = billed if billed and billed > shown else None, None
     if verdict is Verdict.NEVER_SHOWN and billed is None:

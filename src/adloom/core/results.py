@@ -148,7 +148,7 @@ def judge(  # noqa: PLR0913 - all that the decision rests on
         if now_s - readings[0].at_s < patience_s:
             return Verdict.READ_ON
     if ended_ago_s >= LINKS_LIVE_S:
-        return Verdict.NEVER_SHOWN
+        return Verdict.NEVER_SHOWN if any(reading.is_own for reading in readings) else Verdict.READ_ON
     return Verdict.HELD if ended_ago_s >= patience_s else Verdict.READ_ON
 
 
