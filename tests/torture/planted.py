@@ -605,7 +605,7 @@ def links_that_come_later_are_dropped(put: Put) -> None:
 
 @plant("I2")
 def what_is_not_shown_in_five_minutes_is_given_up(put: Put) -> None:
-    for module in (results, facts_module):
+    for module in (results, facts_module, completion):
         put(module, "LINKS_LIVE_S", results.READ_ON_INTERVALS * 3)
 
 
