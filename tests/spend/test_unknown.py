@@ -271,6 +271,14 @@ async def test_a_campaign_called_like_the_folder_of_claims_is_not_taken_for_clai
     assert (await run_all(world, await look_at(world, FakeSource([a_row()])))).exit_code == 0
 
 
+def of_a_rival(api: ScriptedApi, records: dict[str, dict[str, object]], *, ago_s: float = 0) -> dict[str, bytes]:
+    """A purchase of another edition: its intent, made so long ago, and what else is recorded of it, by name."""
+    fact = {"schema": "adloom.fact/1", "time": utc(api.clock.now() - ago_s), "writer": "another", "written": 1}
+    intent = bought([Variant("k1", 1, 1)], account=api.account)
+    facts = {"a1-intent": intent, **records}
+    return {f"other/main/ledger/c-rival/{name}.json": to_json({**fact, **fields}) for name, fields in facts.items()}
+
+
 class AnsweredMeanwhile(MemoryStore):
     """An archive in which a rival's answer is written down right after somebody listed all of it."""
 
@@ -289,11 +297,8 @@ async def test_the_task_of_a_rival_whose_answer_is_written_meanwhile_is_left_to_
     clock, store = ManualClock(), AnsweredMeanwhile()
     api = Listing(clock)
     api.answers = [OutcomeUnknown("the answer was lost")]
-    fact = {"schema": "adloom.fact/1", "time": utc(clock.now()), "writer": "another", "written": 1}
-    ledger = "other/main/ledger/c-rival"
-    intent = bought([Variant("k1", 1, 1)], account=api.account)
-    store.objects[f"{ledger}/a1-intent.json"] = to_json({**fact, **intent})
-    store.answer = {f"{ledger}/a1-accepted.task-lost.json": to_json({**fact, "task": "task-lost", "credits": "1.53"})}
+    store.objects |= of_a_rival(api, {})
+    store.answer = of_a_rival(api, {"a1-accepted.task-lost": {"task": "task-lost", "credits": "1.53"}})
     world = a_world(store, clock, api, dedicated_key=True)
     result = await run_all(world, await look_at(world, FakeSource([a_row()])))
     assert result.published.manifest["totals"]["held"] == 1
@@ -305,11 +310,7 @@ async def test_a_purchase_whose_answer_nobody_has_claimed_yet_may_have_made_the_
     clock, store = ManualClock(), MemoryStore()
     api = Listing(clock)
     api.answers = [OutcomeUnknown("the answer was lost")]
-    fact = {"schema": "adloom.fact/1", "time": utc(clock.now()), "writer": "another", "written": 1}
-    ledger = "other/main/ledger/c-rival"
-    store.objects[f"{ledger}/a1-intent.json"] = to_json({**fact, **bought([Variant("k1", 1, 1)], account=api.account)})
-    told = {**fact, "task": "task-told", "credits": "1.53"}
-    store.objects[f"{ledger}/a1-accepted.task-told.json"] = to_json(told)
+    store.objects |= of_a_rival(api, {"a1-accepted.task-told": {"task": "task-told", "credits": "1.53"}})
     if claimed_by:
         claim = {"edition": "other/main/", "call": f"c-{claimed_by}", "attempt": 1, "writer": "another"}
         store.objects["tasks/task-told.json"] = to_json(claim)
@@ -324,10 +325,7 @@ async def test_a_purchase_that_was_refused_each_time_has_made_no_task():
     clock, store = ManualClock(), MemoryStore()
     api = Listing(clock)
     api.answers = [OutcomeUnknown("the answer was lost")]
-    fact = {"schema": "adloom.fact/1", "time": utc(clock.now()), "writer": "another", "written": 1}
-    ledger = "other/main/ledger/c-rival"
-    store.objects[f"{ledger}/a1-intent.json"] = to_json({**fact, **bought([Variant("k1", 1, 1)], account=api.account)})
-    store.objects[f"{ledger}/a1-refused-1.json"] = to_json({**fact, "kind": "throttled", "reason": "429"})
+    store.objects |= of_a_rival(api, {"a1-refused-1": {"kind": "throttled", "reason": "429"}})
     world = a_world(store, clock, api, dedicated_key=True)
     assert (await run_all(world, await look_at(world, FakeSource([a_row()])))).exit_code == 0
 
@@ -338,13 +336,10 @@ async def test_a_purchase_whose_key_was_sent_again_lately_may_have_made_the_task
     clock, store = ManualClock(), MemoryStore()
     api = Listing(clock)
     api.answers = [OutcomeUnknown("the answer was lost")]
-    fact = {"schema": "adloom.fact/1", "time": utc(clock.now() - 3600), "writer": "another", "written": 1}
-    ledger = "other/main/ledger/c-rival"
-    store.objects[f"{ledger}/a1-intent.json"] = to_json({**fact, **bought([Variant("k1", 1, 1)], account=api.account)})
-    store.objects[f"{ledger}/a1-unknown-1.json"] = to_json({**fact, "reason": "lost", "conflict": False})
+    records = {"a1-unknown-1": {"reason": "lost", "conflict": False}}
     if sent_again_s is not None:
-        again = {**fact, "time": utc(clock.now() - 3600 + sent_again_s)}
-        store.objects[f"{ledger}/a1-send-2.json"] = to_json({**again, "outcome": "bought"})
+        records["a1-send-2"] = {"outcome": "bought", "time": utc(clock.now() - 3600 + sent_again_s)}
+    store.objects |= of_a_rival(api, records, ago_s=3600)
     world = a_world(store, clock, api, dedicated_key=True)
     result = await run_all(world, await look_at(world, FakeSource([a_row()])))
     assert result.exit_code == exit_code
