@@ -1066,6 +1066,20 @@ async def test_a_purchase_that_is_sent_again_and_lost_again_is_unknown_still(til
     assert till.stage(order) is Stage.UNKNOWN
 
 
+async def test_a_purchase_that_settles_another_one_before_its_own_keeps_its_place_for_itself(till):
+    """Else the run takes the other's task for its own, and waits for that one's end before it sends again."""
+    lost = an_order("lost")
+    till.api.answers = [OutcomeUnknown("reset"), accepted("task-lost")]
+    await till.buy(lost)
+    async with asyncio.timeout(5), till.throttle.place():
+        await till.throttle.turn()
+        await till.sender.resend(lost)
+        till.throttle.slow_down(100)
+        await till.throttle.turn()
+    assert till.stage(lost) is Stage.ACCEPTED
+    assert till.clock.elapsed < 200
+
+
 async def test_a_purchase_that_lacks_a_file_is_free_and_over_without_a_post(till):
     order = an_order()
     await till.spender.give_up(order, TOO_LARGE)

@@ -8,8 +8,8 @@ raise them back to the campaign's own number.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from enum import Enum, auto
 
@@ -89,6 +89,16 @@ class Throttle:
             self._ceilings.end()
         self._take_back(place)
         self._answered.set()
+
+    @staticmethod
+    @contextmanager
+    def without_place() -> Iterator[None]:
+        """What the current task sends meanwhile is not the purchase that its place is for, so that stays as it is."""
+        mine = _MINE.set(None)
+        try:
+            yield
+        finally:
+            _MINE.reset(mine)
 
     def give_back(self) -> None:
         """Whoever has the turn does not submit, or nobody knows what came of it: others need not wait for an answer."""

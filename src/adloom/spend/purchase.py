@@ -192,7 +192,8 @@ class Sender:
             return
         latest = self._ledger.facts(order.call).latest
         if await self.decide_to_send(order, latest.number, latest.sends + 1):
-            await self.send(order, latest.number, latest.sends + 1)
+            with self._throttle.without_place():  # a purchase that waits for its own turn may be the one that asks
+                await self.send(order, latest.number, latest.sends + 1)
 
     async def withdraw(self, order: Order, attempt: int, send: int, reason: str = "stopped") -> bool:
         """Decide that an attempt is not sent (again), so that no other run does; whether that is what holds now."""
