@@ -81,6 +81,10 @@ async def room(shared):
     return Room(**shared, ledger=await a_ledger(shared["store"], shared["clock"], "run-a"))
 
 
+def sha256_of(content):
+    return hashlib.sha256(content).hexdigest()
+
+
 async def a_later_room(shared):
     return Room(**shared, ledger=await a_ledger(shared["store"], shared["clock"], "run-b"))
 
@@ -502,6 +506,32 @@ def alike(generation, *order):
 
 def of_alike(url):
     return b"image " + url[-1:].encode()
+
+
+async def test_two_ledgers_that_became_one_and_had_the_links_in_another_order_cost_no_picture(room, shared):
+    """A run went on with a restored ledger; then a backup brought the other one's records back over its own."""
+    shared["api"].state_of = lambda task: completed(task, *LINKS)
+    first, second, third = LINKS
+
+    async def archive(room, *, without=()):
+        room.api.contents = {link: [DownloadFailed("reset")] * DOWNLOAD_TRIES for link in without}
+        return await room.archive()
+
+    await room.completed(*LINKS)
+    await archive(room, without=(second, third))
+    backup = {key: content for key, content in room.store.objects.items() if "/ledger/" in key}
+    for key in backup:
+        del room.store.objects[key]
+    restored = await a_later_room(shared)
+    await restored.completed(second, first, third)
+    await archive(restored, without=(first, third))
+    await archive(restored)
+    room.store.objects |= backup
+    merged = await a_later_room(shared)
+    assert merged.ledger.facts("c-1").stage is Stage.COMPLETED
+    images = await archive(merged)
+    assert [image.sha256 for image in images.values()] == [sha256_of(picture_bytes(link)) for link in LINKS]
+    assert (await a_later_room(shared)).ledger.facts("c-1").stage is Stage.ARCHIVED
 
 
 async def test_links_that_differ_in_their_signature_alone_are_told_apart_by_their_bytes(room):

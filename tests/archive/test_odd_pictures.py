@@ -78,13 +78,13 @@ async def test_an_image_of_another_size_is_flagged_and_kept(shop: SandboxRig):
 
 def test_what_was_seen_of_images_stands_beside_what_older_versions_read():
     plain = Image(0, 1, ImageFate.ARCHIVED, "assets/a.jpg")
-    flagged = Image(1, 2, ImageFate.ARCHIVED, "assets/b.webp", flags=("animated",), likeness="0f" * 32)
+    flagged = Image(1, 2, ImageFate.ARCHIVED, "assets/b.webp", flags=("animated",), likeness="0f" * 32, link="1a" * 6)
     record = json.loads(json.dumps(images_record([plain, flagged])))
     assert images_of(record) == (plain, flagged)
-    known = {field.name for field in fields(Image)} - {"flags", "likeness", "provenance"}
+    known = {field.name for field in fields(Image)} - {"flags", "likeness", "provenance", "link"}
     assert all(set(entry) == known for entry in record["images"])
     assert set(images_record([plain])) == {"images"}
-    assert images_of({"images": record["images"]}) == (plain, replace(flagged, flags=(), likeness=""))
+    assert images_of({"images": record["images"]}) == (plain, replace(flagged, flags=(), likeness="", link=""))
 
 
 async def test_notes_that_strangers_wrote_into_an_image_keep_nobody_from_seeing_it(

@@ -62,6 +62,17 @@ CHANGES: dict[str, Callable[[Records], object]] = {
 }
 
 
+def test_equal_bytes_in_two_places_are_looked_at_more_closely(records: Records):
+    """One of them may have been fetched for the other's place: ``core.facts`` tells."""
+    first = records["a1-archived-1"]["images"][0]
+    records["a1-intent"]["variants"].append({"key": "k", "number": 2, "take": 1})
+    records["a1-completed"].update(links=["https://r.example/0", "https://r.example/1"], reported=2, billed=2)
+    records["a1-archived-1"]["images"].append({**first, "index": 1, "sha256": "1" * 64})
+    assert ended_of("c-1", records) is not None
+    records["a1-archived-1"]["images"][1]["sha256"] = first["sha256"]
+    assert ended_of("c-1", records) is None
+
+
 def test_a_call_that_went_well_needs_no_folding(records: Records):
     ended, facts = ended_of("c-1", records), fold("c-1", records)
     assert ended is not None

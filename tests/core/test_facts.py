@@ -8,6 +8,7 @@ from support.fakes import a_fact, an_image, an_intent, few
 
 from adloom.core.errors import RecordUnreadable
 from adloom.core.facts import Money, Stage, fold, money_of, task_name
+from adloom.core.links import mark
 from adloom.core.records import ImageFate, Intent
 
 INTENT = an_intent(2)
@@ -363,6 +364,29 @@ def test_the_first_word_on_an_image_stands():
     state = fold("c-1", {"a1-archived-2": EVERYTHING["a1-archived-2"], "a1-archived-1": EVERYTHING["a1-archived-1"]})
     assert [(image.index, image.fate) for image in state.latest.images] == [(n, ImageFate.ARCHIVED) for n in range(3)]
     assert state.latest.archived_facts == 2
+
+
+def _of_link(index, sha256, link="", fate="archived"):
+    """One image of a record, its bytes, and the link that stood at its index."""
+    return {**an_image(index, fate), "sha256": sha256}, {str(index): {"link": mark(link)}} if link else {}
+
+
+@pytest.mark.parametrize(
+    ("later", "counts"),
+    [
+        ([_of_link(1, "b", "u1")], "ab"),
+        ([_of_link(1, "a", "u0")], "a"),  # fetched for the other place, where that link was then
+        ([_of_link(1, "a", "u1")], "aa"),  # equal pictures
+        ([_of_link(1, "a")], "aa"),  # of a version that did not say
+        ([_of_link(1, "a", "u0"), _of_link(1, "b", "u1")], "ab"),
+        ([_of_link(1, "c", "u0")], "ac"),  # any picture of the task may fill any place
+    ],
+)
+def test_bytes_that_came_for_another_place_count_once(later, counts):
+    records = [_of_link(0, "a", "u0"), *later]
+    facts = {f"a1-archived-{n}": archived(image) | {"seen": seen} for n, (image, seen) in enumerate(records, 1)}
+    state = fold("c-1", {"a1-intent": INTENT, "a1-completed": completed("u0", "u1"), **facts})
+    assert [image.sha256 for image in state.latest.images] == list(counts)
 
 
 @pytest.mark.parametrize(

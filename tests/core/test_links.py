@@ -1,13 +1,14 @@
 """Which links of a later reading lead to the images of an earlier one."""
 
 import random
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.fakes import few
 
-from adloom.core.links import are_alike, joined, others, renewals, show_the_same, unsigned
+from adloom.core.links import are_alike, joined, mark, others, renewals, show_the_same, unsigned
 
 CUP, MUG = "https://r.example/images/cup.jpg", "https://r.example/images/mug.jpg"
 
@@ -153,3 +154,11 @@ def test_links_are_told_apart_without_what_signs_them_as_they_were_with_it(made:
     assert list(map(unsigned, links)) == list(made)
     assert show_the_same(list(made), links)
     assert joined(list(made), links) == tuple(made)
+
+
+def test_the_mark_of_a_link_outlives_its_host_and_its_signature():
+    made = mark("https://one.example/a/1.png?size=2&sig=x")
+    assert made == mark("https://two.example/a/1.png?Expires=9&size=2")
+    assert re.fullmatch("[0-9a-f]{12}", made)
+    others = ("https://one.example/a/2.png?size=2", "https://one.example/a/1.png?size=3", "https://one.example/a/1.png")
+    assert made not in {mark(link) for link in others}

@@ -27,7 +27,7 @@ from adloom.core.facts import CallFacts
 from adloom.core.fit import is_wrong_size
 from adloom.core.identity import asset_stems, thumb_key
 from adloom.core.limits import LINKS_LIVE_S
-from adloom.core.links import others
+from adloom.core.links import mark, others
 from adloom.core.planned import Variant
 from adloom.core.records import Image, ImageFate, Intent, images_record
 from adloom.core.task import Download, Picture
@@ -125,6 +125,7 @@ class Archiver:
             stems = asset_stems(job, label, number, variant.key)
         completed = facts.latest.completed
         assert completed is not None  # noqa: S101 - links come from this fact
+        made = partial(_image, intent, index, number, fate, mark(link))
         inherited = completed.writer != self._ledger.writer
         ended = completed.unix_s
         share = self._memory.share()
@@ -141,7 +142,7 @@ class Archiver:
             if existing is None or not siblings.note(index, existing[1]):
                 return None
             await self._show(existing[0], existing[-1])
-            return _image(intent, index, number, fate, *existing)
+            return made(*existing)
 
         async with self._backlog.place(ended), share:
             try:
@@ -152,7 +153,7 @@ class Archiver:
                 keys = [f"{stem}.{picture.extension}" for stem in names]
                 key = await self._put(keys, download, picture.media_type, facts, variant)
                 await self._show(key, picture)
-                return _image(intent, index, number, fate, key, download.sha256, len(download.content), picture)
+                return made(key, download.sha256, len(download.content), picture)
             except LinkExpired as error:
                 return await left_behind() or await self._given_up(facts, index, number, error)
             except DownloadFailed as error:
@@ -251,7 +252,15 @@ def _evidence_stem(facts: CallFacts, index: int) -> str:
 
 
 def _image(  # noqa: PLR0913, PLR0917 - a record's fields
-    intent: Intent, index: int, number: int, fate: ImageFate, key: str, sha256: str, size_bytes: int, picture: Picture
+    intent: Intent,
+    index: int,
+    number: int,
+    fate: ImageFate,
+    link: str,
+    key: str,
+    sha256: str,
+    size_bytes: int,
+    picture: Picture,
 ) -> Image:
     made, asked = Pixels(picture.width_px, picture.height_px), json.loads(intent.body or "{}")
     is_wrong = is_wrong_size(made, asked.get("size", "auto"), asked.get("quality", ""))
@@ -268,4 +277,5 @@ def _image(  # noqa: PLR0913, PLR0917 - a record's fields
         flags=(*picture.flags, *(("wrong_pixels",) if is_wrong else ())),
         likeness=picture.likeness,
         provenance=picture.provenance,
+        link=link,
     )

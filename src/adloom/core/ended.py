@@ -68,6 +68,7 @@ def _ended(call: str, records: Mapping[str, Record]) -> Ended | None:
         and settled["outcome"] == Decided.CHARGED
         and sorted(image["index"] for image in images) == list(range(asked))
         and all(image["fate"] == ImageFate.ARCHIVED for image in images)
+        and len({image["sha256"] for image in images}) == asked
     )
     credits_ = _decimal(completed["credits"])
     if not is_plain or credits_ > _decimal(accepted["credits"]):

@@ -37,6 +37,7 @@ ledger holds result links.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -46,7 +47,7 @@ from enum import StrEnum
 from adloom.core.errors import RecordUnreadable
 from adloom.core.identity import digest
 from adloom.core.limits import LINKS_LIVE_S
-from adloom.core.links import joined
+from adloom.core.links import joined, mark
 from adloom.core.records import (
     Accepted,
     Archived,
@@ -363,18 +364,36 @@ def _final_images(attempt: Attempt) -> tuple[Image, ...]:
     """The weightiest word on each image, the first of equals.
 
     Former versions gave an image up after a few tries although its link lived on. Such a word is not believed: it is
-    looked for again.
+    looked for again. So is one for bytes that another index has, if they were fetched for another link than the one
+    that is at the index now: two runs knew different readings of the task, and a backup made one ledger of theirs.
     """
+    owners = _owners(attempt)
     final: dict[int, Image] = {}
     for _, archived in sorted(attempt.archived.items()):
         for image in archived.images:
             known = final.get(image.index)
+            if owners and owners.get(image.sha256, image.index) != image.index and _is_misplaced(attempt, image):
+                continue
             if known is not None and known.fate.weight >= image.fate.weight:
                 continue
             if image.fate in _GIVEN_UP and _may_have_lived(attempt, archived):
                 continue
             final[image.index] = image
     return tuple(final[index] for index in sorted(final))
+
+
+def _owners(attempt: Attempt) -> dict[str, int]:
+    """The indexes of images by SHA-256, for an attempt of which two indexes have the same bytes; else nothing."""
+    images = {(image.index, image.sha256): image for each in attempt.archived.values() for image in each.images}
+    shared = Counter(sha256 for _, sha256 in images if sha256)
+    if len(attempt.archived) == 1 or all(count == 1 for count in shared.values()):
+        return {}
+    return {image.sha256: image.index for image in images.values() if not _is_misplaced(attempt, image)}
+
+
+def _is_misplaced(attempt: Attempt, image: Image) -> bool:
+    links = attempt.links
+    return bool(image.link) and image.index < len(links) and mark(links[image.index]) != image.link
 
 
 _GIVEN_UP = (ImageFate.LOST, ImageFate.QUARANTINED)

@@ -14,6 +14,8 @@ from collections.abc import Callable, Collection
 from functools import lru_cache
 from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
+from adloom.core.identity import digest
+
 _SIGNS = re.compile(
     r"(?:x-(?:amz|goog|tos|oss|cos|obs|bce)-|q-(?:sign|ak|key|header|url)).*"
     r"|sig|sign|signature|signed|token|access_?token|auth|auth_key|hmac|policy|key-pair-id|security-?token"
@@ -76,6 +78,12 @@ def unsigned(link: str) -> str:
     base, _, query = link.partition("#")[0].partition("?")
     kept = [each for each in query.split("&") if each and not _SIGNS.fullmatch(unquote_plus(each.partition("=")[0]))]
     return "?".join([base, "&".join(kept)] if kept else [base])
+
+
+def mark(link: str) -> str:
+    """12 hex digits that stay the same while only the host or the signature of a link changes."""
+    path, query = _whole(link)
+    return digest(path, *(f"{name}={value}" for name, value in query))[:12]
 
 
 def _identities(*readings: Collection[str]) -> Callable[[str], _Identity]:

@@ -19,7 +19,7 @@ from adloom.core.pricing import Kind
 Record: TypeAlias = Mapping[str, Any]
 """A record as stored: a JSON object."""
 
-_SEEN = ("flags", "likeness", "provenance")
+_SEEN = ("flags", "likeness", "provenance", "link")
 
 
 class Decided(StrEnum):
@@ -86,6 +86,8 @@ class Image:
     """The hash for finding near duplicates, see ``core.likeness``; empty where unknown."""
     provenance: tuple[str, ...] = ()
     """What the file came with about its making, see ``core.carried``; empty too where nobody looked."""
+    link: str = ""
+    """Which link stood at its index when it was fetched, see ``core.links.mark``; empty where unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,8 +341,9 @@ def images_of(record: Record) -> tuple[Image, ...]:
 
 
 def _image_of(entry: Record, seen: Record) -> Image:
-    words = {name: tuple(seen.get(name, ())) for name in ("flags", "provenance")}
-    return Image(**{**entry, **words, "fate": ImageFate(entry["fate"]), "likeness": seen.get("likeness", "")})
+    words: dict[str, Any] = {name: tuple(seen.get(name, ())) for name in ("flags", "provenance")}
+    words |= {name: seen.get(name, "") for name in ("likeness", "link")}
+    return Image(**{**entry, **words, "fate": ImageFate(entry["fate"])})
 
 
 def images_record(images: Iterable[Image]) -> dict[str, Any]:

@@ -105,8 +105,7 @@ class Checks:
             self.world.seen["lost"] += len(lost)
             absent = {image for image in made.images if image not in stored}  # two may be the same, behind one link
             given_up = sum(image.fate is not ImageFate.ARCHIVED for image in attempt.images)
-            is_mixed = made.form == "signature" or facts.call in self.world.told_twice
-            if is_mixed and len(absent) <= given_up:  # which of them is which, nobody can tell
+            if made.form == "signature" and len(absent) <= given_up:  # which of them is which, nobody can tell
                 continue
             missed = absent - {made.images[index] for index in lost}
             if missed:
