@@ -7,7 +7,7 @@ may show next. Only a task's own call waits for the rest of it. ``core.results``
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from random import Random
@@ -101,13 +101,7 @@ class Completions:
             yield len(attempt.links)
             if verdict is not Verdict.READ_ON:
                 break
-            billed = readings[-1].billed if readings else None
-            has_evidence = bool(attempt.links) or billed == 0
-            is_billed = billed is not None and 0 < billed <= len(attempt.links)  # so says a line of a batch
-            is_known = attempt.completed is not None and attempt.completed.billed is not None
-            alone = has_evidence and attempt.completed is not None and (is_billed or not is_known)
-            alone = alone or self._ended_ago_s(attempt) >= LINKS_LIVE_S  # it may be the last look
-            wait_s = 0 if not readings or (is_billed and not reads) else self._wait_s(reads, alone=alone)
+            wait_s, alone = self._next_look(attempt, readings, reads)
             task = await self._reader.look_again(task_id, wait_s, alone=alone)
             reads += 1
             if task is None or task.state is not TaskState.COMPLETED:  # it was completed: this says nothing about it
@@ -123,10 +117,23 @@ class Completions:
         """The attempt whose task it is."""
         return next(attempt for attempt in self._ledger.facts(call).attempts if task_id in attempt.tasks)
 
-    def _wait_s(self, reads: int, *, alone: bool) -> float:
+    def _next_look(self, attempt: Attempt, readings: Sequence[Reading], reads: int) -> tuple[float, bool]:
+        """After how many seconds to read a task again, and whether alone: a line of a batch can be a summary.
+
+        So it is read where something says that what it shows is all, and where that may be the last look. What a line
+        of a batch bills is asked about at once.
+        """
+        billed = readings[-1].billed if readings else None
+        is_billed = billed is not None and 0 < billed <= len(attempt.links)
+        is_known = attempt.completed is not None and attempt.completed.billed is not None
+        has_evidence = attempt.completed is not None and (bool(attempt.links) or billed == 0)
+        alone = has_evidence and (is_billed or not is_known)
+        alone = alone or self._ended_ago_s(attempt) >= LINKS_LIVE_S
+        if not readings or (is_billed and not reads):
+            return 0, alone
         if alone:
-            return second_reading_after_s(self._reader.interval_s)
-        return poll_wait_s(reads, 0, self._reader.interval_s, self._reader.random.random())
+            return second_reading_after_s(self._reader.interval_s), alone
+        return poll_wait_s(reads, 0, self._reader.interval_s, self._reader.random.random()), alone
 
     def _reading(self, attempt: Attempt, task: Task, *, is_own: bool) -> Reading:
         told = told_charge(task, shows=_shows(attempt, task))
