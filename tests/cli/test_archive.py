@@ -72,6 +72,8 @@ def test_a_release_is_refused_early_needs_a_reason_and_lets_the_call_be_bought_a
     assert "can be released from" in early.stderr
     age(desk, 16 * 60)
     assert desk.run("resolve", str(desk.edition), call, "--release").returncode == 2
+    bare = desk.run("resolve", str(desk.edition), call, "--reason", "not there")
+    assert (bare.returncode, "Add --release" in bare.stderr) == (2, True)
     assert desk.run("resolve", str(desk.edition), call, "--release", "--reason", "not there").returncode == 0
     (settled,) = (desk.edition / "ledger").rglob("a1-settled.json")
     assert json.loads(settled.read_text())["reason"] == "not there"

@@ -184,6 +184,8 @@ async def resolve_calls(  # noqa: D103 - the command's own help says it
         raise SettingInvalid("which call?", remedy="Name it: adloom resolve TARGET CALL --adopt TASK, or --release.")
     if adopt_task and let_go:
         raise SettingInvalid("--adopt and --release cannot be combined", remedy="Choose one of them.")
+    if reason and not let_go:
+        raise SettingInvalid("--reason alone settles nothing", remedy="Add --release if the call is to be released.")
     if call is not None and adopt_task:
         async with EvoLink(settings) as api:
             await adopt(ledger, store, api, call, adopt_task, by=_person())
