@@ -64,14 +64,14 @@ class Rescuer:
                     if is_new and await hold(self._ledger, facts.call, attempt.number, task_id):
                         await self._second_task(facts.call, attempt, task_id)
 
-    async def orphans(self) -> int:
-        """Copy tasks that no ledger of the archive claims; returns how many were copied."""
+    async def orphans(self) -> None:
+        """Copy tasks that no ledger of the archive claims."""
         now = self._clock.now()
         try:
             listed = await self._api.list_tasks(int(now - LISTED_S))
         except (ReadFailed, AccountStopped) as error:
             log.warning("the task list cannot be read, so orphans are not searched for: %s", error.message)
-            return 0
+            return
         made = {one.task_id: one.created_at for one in listed or () if one.state is TaskState.COMPLETED}
         editions = {self._edition, *await open_editions(self._store, now)}
         claimed = (await claims_of(self._store, editions, {task_name(task_id) for task_id in made})).tasks
@@ -79,7 +79,6 @@ class Rescuer:
         tasks = await self._api.tasks(lost) if lost else {}
         for task in tasks.values():
             await self._orphan(task, made[task.task_id])
-        return len(tasks)
 
     async def _second_task(self, call: str, attempt: Attempt, task_id: str) -> None:
         sent = attempt.intent.unix_s if attempt.intent else self._clock.now()

@@ -188,8 +188,8 @@ async def read_past(store: Store, edition: Edition) -> Past:
     return Past(manifest, found, newest.get("revision", 0), max(facts), lines, assets, tuple(opened))
 
 
-async def accept_loss(ledger: Ledger, clock: Clock, lack: Lack, *, reason: str, by: str) -> str:
-    """Record a person's declaration that what a ledger is missing is lost; the key of the record.
+async def accept_loss(ledger: Ledger, clock: Clock, lack: Lack, *, reason: str, by: str) -> None:
+    """Record a person's declaration that what a ledger is missing is lost.
 
     What was charged counts against the budget for good; the images of the lost purchases may be bought again. Raises
     InputError when nothing is missing, or when someone else has settled it meanwhile.
@@ -211,7 +211,6 @@ async def accept_loss(ledger: Ledger, clock: Clock, lack: Lack, *, reason: str, 
     }
     if not await ledger.store.create(key, to_json(record)):
         raise InputError("somebody else has just accepted a loss", remedy="Run `adloom verify` again.")
-    return key
 
 
 def _intact(assets_jsonl: Spool, files: object) -> Spool:
