@@ -236,7 +236,8 @@ def test_a_damaged_record_is_named_and_nothing_is_bought(desk: CliRig, record: s
     done = desk.run("run", campaign, "--yes", "--json")
     assert (done.returncode, len(desk.charges())) == (2, 1)
     answer = answer_of(done)
-    assert f"{path.relative_to(desk.edition.parents[1])} is damaged" in answer["error"]
+    told = answer.get("error") or answer["stops"][0]["message"]
+    assert f"{path.relative_to(desk.edition.parents[1])} is damaged" in told
     assert (answer["request_left"], answer["money_may_have_moved"]) == (False, False)
 
 

@@ -25,7 +25,8 @@ AdloomError                      everything adloom raises on purpose and shows t
 └── StoreError                   the archive could not be read or written
     ├── StoreUnavailable         an outage: buying stops, resumable (exit 7)
     ├── StoreRefused             it will not take our records at all: found before the first purchase (exit 2)
-    └── RecordUnreadable         a record is damaged, or was written by a newer adloom (exit 2)
+    └── RecordUnreadable         a record was written by a newer adloom, or is damaged (exit 2)
+        └── RecordDamaged        it is damaged: a run leaves its call alone
 
 What stops a whole run, such as the budget or a moved price, is a ``core.exits.Stop`` and not an error.
 """
@@ -209,4 +210,8 @@ class StoreRefused(StoreError):
 
 
 class RecordUnreadable(StoreError):
-    """A record is damaged, or was written by a newer version."""
+    """A record was written by a newer version, or is damaged."""
+
+
+class RecordDamaged(RecordUnreadable):
+    """A record is not what it was when it was written."""

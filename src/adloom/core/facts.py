@@ -44,7 +44,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
-from adloom.core.errors import RecordUnreadable
+from adloom.core.errors import RecordDamaged, RecordUnreadable
 from adloom.core.identity import digest
 from adloom.core.limits import LINKS_LIVE_S
 from adloom.core.links import joined, mark
@@ -332,7 +332,8 @@ def _settled_stage(settled: Settled) -> Stage:
 def fold(call: str, facts: Mapping[str, Record]) -> CallFacts:
     """The state of a call from its facts, by name, in any order.
 
-    Raises RecordUnreadable for a record of a newer schema or a name that this version does not know.
+    Raises RecordUnreadable for a record of a newer schema or a name that this version does not know, RecordDamaged for
+    one that lacks what its kind has.
     """
     attempts: dict[int, Attempt] = {}
     for name, record in sorted(facts.items()):  # a listing has no order, and the first record of a kind counts
@@ -351,7 +352,7 @@ def fold(call: str, facts: Mapping[str, Record]) -> CallFacts:
         try:
             _add(attempt, what, int(match["number"] or 1), record)
         except (KeyError, TypeError, ValueError, InvalidOperation) as error:
-            raise RecordUnreadable(
+            raise RecordDamaged(
                 f"ledger/{call}/{name} is not what a fact of its kind looks like: {error!r}",
                 remedy="Run `adloom verify` on the edition; restore this object from a backup.",
             ) from error

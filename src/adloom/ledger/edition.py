@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from adloom.core.errors import RecordUnreadable
+from adloom.core.errors import RecordDamaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +44,15 @@ def parse_json(content: bytes) -> object:
 
 
 def from_json(content: bytes, key: str, parse: Callable[[bytes], object] = parse_json) -> dict[str, Any]:
-    """A stored record. Raises RecordUnreadable when it is not a JSON object."""
+    """A stored record. Raises RecordDamaged when it is not a JSON object."""
     try:
         record = parse(content)
     except ValueError as error:
-        raise RecordUnreadable(
+        raise RecordDamaged(
             f"{key} is damaged", remedy="Run `adloom verify` on the edition; restore this object from a backup."
         ) from error
     if not isinstance(record, dict):
-        raise RecordUnreadable(f"{key} is not a record", remedy="Run `adloom verify` on the edition.")
+        raise RecordDamaged(f"{key} is not a record", remedy="Run `adloom verify` on the edition.")
     return record
 
 

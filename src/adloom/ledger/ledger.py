@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from adloom.core.ended import Ended, ended_of
-from adloom.core.errors import StoreUnavailable
+from adloom.core.errors import RecordDamaged, StoreUnavailable
 from adloom.core.facts import SCHEMA, CallFacts, Stage, fold, task_name
 from adloom.core.records import ImageFate, Record
 from adloom.ledger.edition import Edition, from_json, to_json, utc
@@ -62,6 +62,8 @@ class Ledger:
         """The call and the attempt for which this process has claimed a task, by the task's name."""
         self.losses: tuple[Record, ...] = ()
         """What people declared lost: see ``plan.rollback``."""
+        self.damaged: dict[str, str] = {}
+        """The calls that are set aside, each with the record that is damaged."""
 
     def through(self, store: Store) -> Ledger:
         """The same ledger, what it has read included, which reads and writes through another way to its store.
@@ -84,24 +86,54 @@ class Ledger:
     def edition(self) -> Edition:
         return self._edition
 
-    async def load(self, *, trust_seals: bool = True) -> None:
-        """Read every fact of the edition: those of sealed calls from their seals, if these are to be trusted."""
+    async def load(self, *, trust_seals: bool = True, sets_aside: bool = False) -> None:
+        """Read every fact of the edition: those of sealed calls from their seals, if these are to be trusted.
+
+        Raises RecordDamaged, unless it ``sets_aside`` the calls of which a record is damaged: what is known of the
+        others can be collected, but nothing may be bought.
+        """
         self._records = Records()
-        for known in (self._folded, self._accepted, self._ended, self._sealed):
+        for known in (self._folded, self._accepted, self._ended, self._sealed, self.damaged):
             known.clear()
         if trust_seals:
             await self._load_seals()
-        await self.catch_up()
+        await self.catch_up(sets_aside=sets_aside)
         keys = sorted([listed.key async for listed in self._store.list(self._edition.key("loss-"))])
         self.losses = tuple([(await self._read(key)).record for key in keys])
 
-    async def catch_up(self) -> None:
+    async def catch_up(self, *, sets_aside: bool = False) -> None:
         """Read the facts that this process has not seen. What it has seen is kept, even if the store lost it."""
         async for listed in self._store.list(self._edition.key("ledger/")):
             call, file = listed.key.rsplit("/", 2)[1:]
             name = file.removesuffix(".json")
-            if call not in NOT_CALLS and not self._knows(call, name):
-                self._keep(call, name, await self._read(listed.key))
+            if call in NOT_CALLS or call in self.damaged or self._knows(call, name):
+                continue
+            try:
+                entry = await self._read(listed.key)
+            except RecordDamaged as error:
+                if not sets_aside:
+                    raise
+                self.set_aside(call, error)
+            else:
+                self._keep(call, name, entry)
+
+    def set_odd_ones_aside(self) -> None:
+        """Leave out the calls of which a record lacks what its kind has."""
+        for call in self.calls():
+            try:
+                self.stage(call)
+            except RecordDamaged as error:
+                self.set_aside(call, error)
+
+    def set_aside(self, call: str, error: RecordDamaged) -> None:
+        """Leave out a call of which a record is damaged, as if it had none: what was bought for it is unknown."""
+        self.damaged[call] = error.message
+        self._records.drop(call)
+        for known in (self._folded, self._ended, self._sealed):
+            known.pop(call, None)
+        for task, calls in self._accepted.items():
+            self._accepted[task] = tuple([each for each in calls if each != call])
+        self._ended_of_task = None
 
     async def has_kept(self, call: str) -> bool:
         """Whether the store still has every fact of a call that this process has seen."""
@@ -157,7 +189,7 @@ class Ledger:
         """Read what others have written about a call since, and return its state."""
         async for listed in self._store.list(self._edition.key(f"ledger/{call}/")):
             name = listed.key.rsplit("/", 1)[1].removesuffix(".json")
-            if not self._knows(call, name):
+            if call not in self.damaged and not self._knows(call, name):
                 self._keep(call, name, await self._read(listed.key))
         return self.facts(call)
 
@@ -312,7 +344,8 @@ class Ledger:
     async def _listed_count(self) -> int:
         count = 0
         async for listed in self._store.list(self._edition.key("ledger/")):
-            count += listed.key.rsplit("/", 2)[1] not in NOT_CALLS
+            call = listed.key.rsplit("/", 2)[1]
+            count += call not in NOT_CALLS and call not in self.damaged
         return count
 
 

@@ -73,6 +73,13 @@ class Records:
         self._packed |= dict.fromkeys(counts, begins)
         self._count += sum(counts.values())
 
+    def drop(self, call: str) -> None:
+        """Forget the records of a call."""
+        self._count -= len(self.of(call))
+        self._packed.pop(call, None)
+        self._unpacked.pop(call, None)
+        self._changed.discard(call)
+
     def of(self, call: str) -> Mapping[str, Entry]:
         """The records of a call by name, as they are now: not for keeping."""
         return self._unpack(call) if call in self._packed else {}

@@ -12,7 +12,7 @@ from adloom.core.campaign import Budget, CampaignSource, Pace
 from adloom.core.chain import Chains
 from adloom.core.decision import NOTHING_DECIDED, Decision, Verdict
 from adloom.core.ended import Ended
-from adloom.core.errors import Problem
+from adloom.core.errors import Problem, RecordDamaged
 from adloom.core.facts import CallFacts, Money, Stage, money_of
 from adloom.core.identity import top_up_id
 from adloom.core.origin import SANDBOX, UNKNOWN, Buying, Origin
@@ -246,7 +246,7 @@ async def _assess(
     chains: Chains = {}
     newest = await read_newest(ledger.store, edition)
     past = await read_past(ledger.store, edition)  # before the ledger: what others write meanwhile is not a sign then
-    await ledger.load()
+    await ledger.load(sets_aside=True)
     found = _Found(ledger, past)
     del past  # 30 MB of 100,000 calls, with what is compared with it
     known = outcomes_in_short(found.calls())
@@ -292,7 +292,11 @@ class _Found:
         assert self._past is not None  # noqa: S101 - see above
         heard = self._past.heard()
         for call in sorted(self._ledger.calls()):
-            facts = self._ledger.ended(call) or self._ledger.facts(call)
+            try:
+                facts = self._ledger.ended(call) or self._ledger.facts(call)
+            except RecordDamaged as error:
+                self._ledger.set_aside(call, error)
+                continue
             heard.add(facts)
             if isinstance(facts, Ended):
                 self.committed += Money(charged=facts.credits)

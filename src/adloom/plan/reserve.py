@@ -86,9 +86,12 @@ def older(assessment: Assessment) -> Stop:
     """Why a run buys nothing when its edition has recorded more than the ledger knows."""
     edition = assessment.edition
     message = (
-        f"the ledger of {edition.campaign}/{edition.edition} is older than its manifest, the files next to it or "
-        f"the archive's index; missing: {assessment.lack}; nothing is bought, so that nothing is bought twice"
+        f"the ledger of {edition.campaign}/{edition.edition} {assessment.lack.problem}; "
+        "nothing is bought, so that nothing is bought twice"
     )
+    if assessment.lack.damaged:
+        remedy = "Restore these records from a backup. What the other records say is paid for is collected meanwhile."
+        return Stop(StopReason.OLDER_LEDGER, message, remedy)
     remedy = (
         "If the archive is a stale replica, run again later; if ledger/ or the whole edition was deleted or restored, "
         "bring back its latest state. Otherwise `adloom verify TARGET --repair` rebuilds what it can, and "

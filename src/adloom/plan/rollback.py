@@ -36,6 +36,9 @@ from adloom.ports import Clock, Spool, Store
 
 SCHEMA = "adloom.loss/1"
 
+DAMAGES_SHOWN = 3
+"""Messages name so many damaged records."""
+
 _NAMED = re.compile(r'"call":"([^"]+)","attempt":\d+,"task":(?:"([^"]+)"|null)')
 _ASSET = re.compile(r"-(?P<number>\d+)-(?P<key>[0-9a-f]{6}|[0-9a-f]{12}|[0-9a-f]{64})\.[a-z0-9]+")
 _DIGITS = (6, 12, 64)
@@ -54,14 +57,26 @@ class Lack:
     revisions: int = 0
     runs: tuple[str, ...] = ()
     """Runs that the archive's index names and that have left no heartbeat in the edition's folder."""
+    damaged: tuple[str, ...] = ()
+    """Records that cannot be read, a sentence each: what else is missing may be in the calls that they belong to."""
 
     def __bool__(self) -> bool:
-        return bool(self.totals or self.facts or self.tasks or self.assets or self.revisions or self.runs)
+        return self.damaged != () or bool(
+            self.totals or self.facts or self.tasks or self.assets or self.revisions or self.runs
+        )
 
     @property
     def purchases(self) -> bool:
         """Whether there are purchases that the ledger does not know, or plans that may name some."""
         return bool(self.totals.get("calls") or self.tasks or self.assets or self.revisions or self.runs)
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the ledger, as the rest of a sentence about it."""
+        if self.damaged:
+            more = f"; and {len(self.damaged) - DAMAGES_SHOWN} more" if len(self.damaged) > DAMAGES_SHOWN else ""
+            return f"cannot be read in full: {'; '.join(self.damaged[:DAMAGES_SHOWN])}{more}"
+        return f"is older than its manifest, the files next to it or the archive's index; missing: {self}"
 
     def __str__(self) -> str:
         calls, charged = int(self.totals.get("calls", 0)), self.totals.get("credits_charged")
@@ -132,6 +147,7 @@ class Past:
             assets=self._assets(known, {key for loss in lost for key in loss["assets"]}),
             revisions=max(0, self.plan_revision - self.revision),
             runs=tuple(sorted(set(self.gone) - {run for loss in lost for run in loss.get("runs", ())})),
+            damaged=tuple(sorted(ledger.damaged.values())),
         )
 
     def _totals(self, known: Heard, lost: Sequence[Mapping[str, Any]], *, has_all_facts: bool) -> dict[str, Decimal]:

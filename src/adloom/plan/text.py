@@ -65,7 +65,7 @@ def plan_lines(assessment: Assessment) -> list[str]:
         at_once = dollars(assessment.most_in_flight, assessment.origin)
         lines.append(f"at once   at most {at_once} in flight: a price change can exceed the budget by that much")
     if assessment.lack:
-        lines.append(f"ledger    WARNING, older than its manifest; missing: {assessment.lack}; a run would buy nothing")
+        lines.append(f"ledger    WARNING: it {assessment.lack.problem}; a run would buy nothing")
     lines += [f"warning   {problem}: a run would buy nothing" for problem in assessment.bad_references[:WARNINGS_SHOWN]]
     lines += _fallback_lines(assessment)
     if assessment.clash:
@@ -202,7 +202,7 @@ def plan_summary(assessment: Assessment) -> dict[str, Any]:
         "fits_budget": assessment.fits,
         "delivery": _delivery_summary(assessment),
         "credits_at_once": number(assessment.most_in_flight),
-        "ledger_lacks": str(assessment.lack),
+        "ledger_lacks": assessment.lack.problem if assessment.lack.damaged else str(assessment.lack),
         **origin_data(assessment.origin),
         "fallback": list(assessment.fallback),
         "notes": list(_notes(assessment)),

@@ -56,6 +56,8 @@ async def close_if_over(ledger: Ledger, clock: Clock, is_gone: Callable[[Process
 
 def is_settled(ledger: Ledger, now: float) -> bool:
     """Whether nothing is outstanding: no answer, task or image is waited for, and none can change."""
+    if ledger.damaged:
+        return False
     over = all(facts.stage in _NOTHING_OUT_THERE and not facts.doubtful for facts in ledger.unended())
     return over and failed_until(ledger) <= now
 

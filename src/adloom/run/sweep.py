@@ -128,10 +128,12 @@ async def sweep(world: World, edition: Edition) -> Swept:
             await ledger.load()
             await close_if_over(ledger, world.clock, world.is_gone)
         return Swept(edition)
-    await ledger.load()
+    await ledger.load(sets_aside=True)
+    ledger.set_odd_ones_aside()
     before = _of(ledger, *_UNFINISHED)
     adopted = await _fetch(world, ledger, edition, [facts.call for facts in before])
-    await ledger.load()
+    await ledger.load(sets_aside=True)
+    ledger.set_odd_ones_aside()
     left = _of(ledger, *_UNFINISHED)
     to_download = [facts for facts in left if facts.stage is Stage.COMPLETED]
     now = world.clock.now()
@@ -143,6 +145,7 @@ async def sweep(world: World, edition: Edition) -> Swept:
         to_download=len(to_download),
         near_expiry=sum(1 for facts in to_download if _link_age_s(facts, now) > LINKS_LIVE_S - NEAR_EXPIRY_S),
         unknown=len(held_calls(ledger, now)),
+        broken="; ".join(sorted(ledger.damaged.values())),
     )
 
 
