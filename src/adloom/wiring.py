@@ -19,7 +19,7 @@ from adloom.campaign.references.check import check_references
 from adloom.campaign.references.reader import hosted_form, read_file
 from adloom.core.channel import Channel
 from adloom.core.counting import counted
-from adloom.core.errors import AdloomError, CampaignInvalid, Problem, SettingInvalid
+from adloom.core.errors import AdloomError, CampaignInvalid, PlanRefused, Problem, SettingInvalid
 from adloom.core.exits import EXIT_OK, StopReason
 from adloom.core.limits import PROFILES, STRICT
 from adloom.core.order import Order
@@ -51,6 +51,7 @@ from adloom.review.apply import Applied, apply
 from adloom.review.table import ReviewFile
 from adloom.run.live_page import leave_excerpt, live_page
 from adloom.run.run import Result, Run
+from adloom.run.sweep import sweep
 from adloom.targets import (
     RunRequest,
     WallClock,
@@ -181,7 +182,12 @@ async def execute(
         return await _as_it_is(store, assessment, published)
     campaign = assessment.source.campaign
     async with open_world(settings, store, campaign.source, campaign.profile, assessment.edition) as world:
-        run = await Run.start(world, assessment)
+        try:
+            run = await Run.start(world, assessment)
+        except PlanRefused:
+            if assessment.lack:  # without a plan nothing can be bought; what the ledger knows of is fetched
+                await sweep(world, assessment.edition)
+            raise
         started(run)
         async with live_page(world, run):
             await run.work(lambda orders: fulfil(run, orders))

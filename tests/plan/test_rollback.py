@@ -131,6 +131,45 @@ async def test_what_an_older_ledger_does_know_is_still_collected(shop: SandboxRi
     assert len(shop.sandbox.charges()) == 2
 
 
+async def test_a_ledger_that_is_deleted_in_the_first_seconds_of_an_edition_is_missed(shop: SandboxRig):
+    """Its run was killed before its second regular heartbeat."""
+    shop.write(campaign_text(FEW))
+    shop.sandbox.change(task_seconds=600)
+    running = asyncio.create_task(shop.run())
+    while shop.sandbox.state()["posts_received"] < 1:  # noqa: ASYNC110 - the sandbox counts, it tells nobody
+        await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    posts = shop.sandbox.state()["posts_received"]
+    delete_the_ledger(shop)
+    assert stopped_as_older(await shop.run())
+    assert shop.sandbox.state()["posts_received"] == posts
+
+
+async def test_a_plan_that_is_lost_keeps_no_image_from_being_collected_and_can_be_given_up(
+    twice: SandboxRig, monkeypatch: pytest.MonkeyPatch
+):
+    hurry(monkeypatch, 10)
+    twice.sandbox.change(task_seconds=600)
+    twice.write(campaign_text(MANY + "  - {id: new, prompt: a new mug, variants: 2}\n"))
+    await twice.run(started=once_sent(twice, 6))
+    for plan in twice.edition().glob("plan-r*.json"):
+        plan.unlink()
+    twice.sandbox.finish()
+    for _ in range(2):
+        with pytest.raises(PlanRefused, match="3 revisions of the plan"):
+            await twice.run()
+    assert len(list(twice.edition().glob("assets/**/*.jpg"))) == 12
+    await give_up(open_store(twice.settings.archive), Edition("test", "main"), "the plan was deleted", "mei")
+    assert (await twice.run()).exit_code == 0
+    assert twice.bought() == 12
+    assert [path.name for path in twice.edition().glob("plan-r*.json")] == ["plan-r4.json"]
+    assert await findings(twice) == []
+    (twice.edition() / "plan-r4.json").unlink()  # the next loss is noticed as well
+    with pytest.raises(PlanRefused, match="1 revision of the plan"):
+        await twice.run()
+
+
 async def test_runs_that_race_are_no_sign_of_an_older_ledger(shop: SandboxRig):
     shop.write(campaign_text(MANY))
     results = await asyncio.gather(*(shop.run() for _ in range(4)))

@@ -57,6 +57,7 @@ from adloom.guards.pace import Throttle
 from adloom.guards.prices import PriceWatch
 from adloom.ledger.capabilities import Capabilities
 from adloom.ledger.edition import to_json, utc
+from adloom.ledger.heartbeats import Heartbeat
 from adloom.ledger.ledger import Ledger
 from adloom.spend.held import adopt
 from adloom.spend.purchase import Buyer, Sender
@@ -100,9 +101,10 @@ class SpendRig:
         poller = Poller(api=self.api, gate=self.gate, clock=self.clock, random=world.random, interval_s=3)
         prices = PriceWatch(self.gate, self.cap, Forecast(self.planned, self.left, {}), most=self.pace.in_flight)
         fallback = Fallback(self.models, {NEXT: PRICE}, self.writer)
+        beats = Heartbeat(self.store, EDITION, self.clock, self.writer, world.process, self.ledger.facts_ever)
         self.sender = Sender(
             world, self.ledger, gate=self.gate, throttle=self.throttle, prices=prices,
-            buyer=Buyer("token", 1, self.api.account), fallback=fallback,
+            buyer=Buyer("token", 1, self.api.account), heartbeat=beats, fallback=fallback,
             failures=Collector(self.ledger, poller).failures,
         )  # fmt: skip
         unknowns = UnknownPurchases(

@@ -1,6 +1,6 @@
 """Ownership: the heartbeats of runs, and when an owner counts as dead.
 
-A run replaces ``runs/<token>.json`` every 10 s. It is dead when that stayed unchanged for 60 s of the *observer's*
+A run replaces ``runs/<token>.json`` every 10 s, and before the first purchase of an edition. It is dead when that stayed unchanged for 60 s of the *observer's*
 monotonic clock (no two machines' clocks are compared), at once when this machine shows that its process is gone, or
 when it has recorded its own end.
 
@@ -40,16 +40,32 @@ class Heartbeat:
         self._clock = clock
         self._beats = 0
         self._facts = facts
+        self._counted = 0
+        self._one_at_a_time = asyncio.Lock()
         self._constant = {"schema": SCHEMA, "run": token, "process": asdict(process), "since": utc(clock.now())}
 
     async def beat(self, *, ended: bool = False, failed_until: float = 0) -> None:
         """Show that this run lives, or that it has ended, and until when (Unix time) failed tasks are to be read."""
-        self._beats += 1
-        changing = {"beat": self._beats, "ended": ended, "facts": self._facts(), "time": utc(self._clock.now())}
-        record = {**self._constant, **changing}
-        if failed_until:
-            record["failed_until"] = utc(failed_until)
-        await self._store.replace(self._key, to_json({**record, "sha256": _sha256(record)}))
+        await self._beat(self._store, ended=ended, failed_until=failed_until)
+
+    async def count_first_purchase(self, store: Store) -> None:
+        """Return once a heartbeat counts records, so that a ledger that is deleted after that is missed.
+
+        ``store`` is another way to the same store.
+        """
+        if not self._counted:
+            await self._beat(store)
+
+    async def _beat(self, store: Store, *, ended: bool = False, failed_until: float = 0) -> None:
+        async with self._one_at_a_time:
+            self._beats += 1
+            facts = self._facts()
+            changing = {"beat": self._beats, "ended": ended, "facts": facts, "time": utc(self._clock.now())}
+            record = {**self._constant, **changing}
+            if failed_until:
+                record["failed_until"] = utc(failed_until)
+            await store.replace(self._key, to_json({**record, "sha256": _sha256(record)}))
+            self._counted = facts
 
 
 def run_of(name: str) -> str:

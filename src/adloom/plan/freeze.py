@@ -72,15 +72,16 @@ async def _is_to_be_taken_up(wanted: Wanted, newest: Revision, store: Store, led
 async def _next(
     wanted: Wanted, newest: Revision | None, store: Store, ledger: Ledger, clock: Clock
 ) -> tuple[Revision, bytes]:
-    """The revision after the newest and the bytes of its header; its shards are written."""
+    """The revision after the newest, lost ones included, and the bytes of its header; its shards are written."""
     planner, read = wanted.planner(), hashlib.sha256()
     planned = hashed(planner.plan(wanted.source.rows()), read)
     shards = [shard async for shard in write_shards(store, wanted.edition, planned)]
     refuse_change(wanted.source, wanted.surveyed.rows_sha256, read.hexdigest())
     token = secrets.token_hex(16)
+    lost = [int(loss.get("plan_revision", 0)) for loss in ledger.losses]
     header = header_of(
         wanted, newest, planner, shards,
-        sent=ledger.sent_count(), token=token, time=clock.now(), writer=ledger.writer,
+        number=max(newest.number if newest else 0, *lost, 0) + 1, sent=ledger.sent_count(), token=token, time=clock.now(), writer=ledger.writer,
     )  # fmt: skip
     content = to_json(header)
     return revision_of(header, content), content

@@ -9,8 +9,8 @@ meanwhile can only make the ledger know more than they do.
 
 ``loss-<n>.json``, created once, is a person's declaration that what the ledger is missing is lost: ``schema``
 (``adloom.loss/1``), ``time``, ``writer``, ``by``, ``reason``, the ``totals`` of the manifest that the ledger is
-missing, how many ``facts``, and which ``tasks``, ``assets`` and ``runs`` it does not know. What was charged stays
-charged.
+missing, how many ``facts``, which ``tasks``, ``assets`` and ``runs`` it does not know, and ``plan_revision``, the
+newest revision of the plan that is lost (0 for none). What was charged stays charged.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ class Lack:
     tasks: tuple[str, ...] = ()
     assets: tuple[str, ...] = ()
     revisions: int = 0
+    plan_revision: int = 0
+    """The newest revision of the plan that is missing, 0 for none."""
     runs: tuple[str, ...] = ()
     """Runs that the archive's index names and that have left no heartbeat in the edition's folder."""
     damaged: tuple[str, ...] = ()
@@ -139,13 +141,15 @@ class Past:
     def lack_of(self, known: Heard, ledger: Ledger) -> Lack:
         """What a ledger is missing, once all of its calls have been seen."""
         lost = ledger.losses
+        revision = max(self.revision, *(_count(loss.get("plan_revision")) for loss in lost), 0)
         facts = max(0, max(self.facts, _count(self.manifest.get("facts"))) - ledger.facts_ever())
         return Lack(
             totals=self._totals(known, lost, has_all_facts="facts" in self.manifest and not facts),
             facts=facts,
             tasks=self._tasks(known, {task for loss in lost for task in loss["tasks"]}),
             assets=self._assets(known, {key for loss in lost for key in loss["assets"]}),
-            revisions=max(0, self.plan_revision - self.revision),
+            revisions=max(0, self.plan_revision - revision),
+            plan_revision=self.plan_revision if self.plan_revision > revision else 0,
             runs=tuple(sorted(set(self.gone) - {run for loss in lost for run in loss.get("runs", ())})),
             damaged=tuple(sorted(ledger.damaged.values())),
         )
@@ -224,6 +228,7 @@ async def accept_loss(ledger: Ledger, clock: Clock, lack: Lack, *, reason: str, 
         "tasks": list(lack.tasks),
         "assets": list(lack.assets),
         "runs": list(lack.runs),
+        "plan_revision": lack.plan_revision,
     }
     if not await ledger.store.create(key, to_json(record)):
         raise InputError("somebody else has just accepted a loss", remedy="Run `adloom verify` again.")

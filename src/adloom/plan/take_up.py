@@ -114,12 +114,13 @@ def header_of(  # noqa: PLR0913 - what is in a plan and does not come from the c
     planner: Planner,
     shards: list[Shard],
     *,
+    number: int,
     sent: int,
     token: str,
     time: float,
     writer: str,
 ) -> dict[str, Any]:
-    """The header of the revision after ``newest``, from a planner that has read every row.
+    """The header of revision ``number``, which follows ``newest``, from a planner that has read every row.
 
     ``sent`` counts the calls that may have been bought, ``token`` is that of a first plan.
     """
@@ -130,7 +131,7 @@ def header_of(  # noqa: PLR0913 - what is in a plan and does not come from the c
         "schema": SCHEMA,
         "campaign": wanted.edition.campaign,
         "edition": wanted.edition.edition,
-        "revision": newest.number + 1 if newest else 1,
+        "revision": number,
         "edition_token": newest.edition_token if newest else token,
         **_origin_of(newest, wanted.buying),
         "time": utc(time),

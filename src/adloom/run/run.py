@@ -132,6 +132,7 @@ class Run:
             throttle=self._throttle,
             prices=prices,
             buyer=Buyer(reserved.revision.edition_token, reserved.revision.number, world.api.account),
+            heartbeat=reserved.heartbeat,
             fallback=fallback,
             failures=collector.failures,
         )

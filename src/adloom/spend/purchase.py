@@ -43,6 +43,7 @@ from adloom.guards.gate import Gate
 from adloom.guards.pace import Throttle
 from adloom.guards.prices import PriceWatch
 from adloom.ledger.claims import hold
+from adloom.ledger.heartbeats import Heartbeat
 from adloom.ledger.index import OLDER, Opening
 from adloom.ledger.ledger import Ledger
 from adloom.ports import Clock, ImageApi
@@ -83,15 +84,18 @@ class Sender:
         throttle: Throttle,
         prices: PriceWatch,
         buyer: Buyer,
+        heartbeat: Heartbeat,
         fallback: Fallback,
         failures: Failures,
     ) -> None:
         self._ledger = ledger
         self._api = world.api
+        self._store = world.store
         self._gate = gate
         self._throttle = throttle
         self._prices = prices
         self._buyer = buyer
+        self._heartbeat = heartbeat
         self._fallback = fallback
         self._failures = failures
         self._opening = Opening(world.store, ledger.edition, ledger.writer, world.clock)
@@ -103,7 +107,8 @@ class Sender:
     async def decide_to_send(self, order: Order, attempt: int, send: int) -> bool:
         """Make the intent durable; then check once more whether anyone has recorded anything about the call since.
 
-        Before anything, the archive's index says that this edition may owe something. What a newer plan does not want,
+        Before anything, the archive's index says that this edition may owe something; and before the first purchase is
+        sent, a heartbeat counts its intent. What a newer plan does not want,
         it may have put into another call: that ends the buying for this one.
         """
         if (newer := self._ledger.facts(order.call).withdrawn_by) > self._buyer.revision:
@@ -120,6 +125,7 @@ class Sender:
             else {"outcome": Decided.BOUGHT}
         )
         _, mine = await self._ledger.decide(order.call, name, fields)
+        await self._heartbeat.count_first_purchase(self._store)
         forbidden = mine and await self._is_forbidden(order)
         facts = await self._ledger.refresh(order.call)  # last of all: someone may have recorded something meanwhile
         is_latest = facts.attempts[-1].number == attempt and facts.latest.sends == send
