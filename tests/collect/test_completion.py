@@ -305,6 +305,27 @@ async def test_where_an_answer_was_lost_a_shortfall_that_no_charge_confirms_is_b
     assert READ_ON_INTERVALS <= waited <= READ_ON_INTERVALS + max(5, 3 * desk.interval_s) / desk.interval_s
 
 
+async def test_where_an_answer_was_lost_a_task_that_shows_nothing_and_is_charged_nothing_made_nothing(
+    desk_of_a_lost_answer,
+):
+    desk = desk_of_a_lost_answer
+    desk.shows(last=(), credits_used=Decimal(0))
+    facts = await desk.collect()
+    assert (facts.stage, facts.latest.links, money_of(facts).charged) == (Stage.ARCHIVED, (), 0)
+    assert desk.read_at[-1] - desk.read_at[0] >= READ_ON_INTERVALS * desk.interval_s  # 0 is what comes first, too
+
+
+async def test_where_an_answer_was_lost_a_charge_of_nothing_for_a_while_is_no_shortfall(desk_of_a_lost_answer):
+    desk = desk_of_a_lost_answer
+
+    def state(task):
+        shown = FOUR if desk.clock.monotonic() - desk.api.reads[0][0] > 90 * desk.interval_s else ()
+        return Task(task, TaskState.COMPLETED, shown, PRICE * len(shown), word="completed")
+
+    desk.api.state_of = state
+    assert (await desk.collect()).latest.links == FOUR
+
+
 async def test_what_such_a_task_shows_within_that_time_is_no_shortfall(desk_of_a_lost_answer):
     desk = desk_of_a_lost_answer
     desk.shows((90 * desk.interval_s, ("u1", "u2")))

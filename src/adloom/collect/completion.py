@@ -246,7 +246,10 @@ def _is_short(attempt: Attempt, task: Task, used: Decimal) -> bool:
 def _bill(attempt: Attempt, task: Task, used: Decimal | None) -> int | None:
     """How many images a charge pays for, or the task shows, readable or not; None if unknown."""
     shown = _shown(attempt, task)
-    if attempt.accepted is not None and attempt.accepted.credits_told is None:  # nobody has heard the answer
+    billed: int | None
+    if used is not None and not used and not shown:  # whatever was reserved
+        billed = 0
+    elif attempt.accepted is not None and attempt.accepted.credits_told is None:  # nobody has heard the answer
         billed = billed_beyond(shown, used, attempt.accepted.credits, attempt.asked)
     elif used is None or _is_short(attempt, task, used):
         billed = None

@@ -109,9 +109,10 @@ def is_doubtful(used: Decimal | None, reserved: Decimal | None, quoted: Decimal,
     """Whether the only evidence of a shortfall is what the task shows, ``shown`` of ``n`` images.
 
     A purchase whose answer was lost has no ``reserved``, so its charge is a bill only for more than is shown, see
-    ``billed_beyond``. One for exactly what is shown, at the price that the plan ``quoted``, is evidence all the same.
+    ``billed_beyond``. One for exactly what is shown, at the price that the plan ``quoted``, is evidence all the same;
+    one of 0, which may only mean that no charge is known yet, is not.
     """
-    return reserved is None and images_billed(used, quoted, n) != shown
+    return reserved is None and (not used or images_billed(used, quoted, n) != shown)
 
 
 def judge(  # noqa: PLR0913 - all that the decision rests on
