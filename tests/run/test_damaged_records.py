@@ -99,6 +99,18 @@ async def test_a_sweep_collects_what_the_other_calls_are_owed_and_leaves_the_edi
     assert (killed.bought(), archived(killed)) == (6, 6)
 
 
+async def test_files_that_others_left_in_the_ledger_are_no_records(killed: SandboxRig):
+    ledger = killed.edition() / "ledger"
+    call = next(ledger.glob("c-*"))
+    (ledger / "Thumbs.db").write_bytes(b"\x00")
+    (ledger / "README.txt").write_text("Do not touch!")
+    (call / "a1-intent (conflicted copy).json").write_text("{")
+    (call / "notes.json").write_text("{}")
+    assert (await killed.run()).exit_code == 0
+    assert (killed.bought(), archived(killed)) == (6, 6)
+    assert (await killed.run()).exit_code == 0
+
+
 async def test_a_record_of_a_newer_version_stops_a_run_at_once(killed: SandboxRig):
     damage(killed, "a1-accepted.*", lambda content: content.replace(b"adloom.fact/1", b"adloom.fact/2"))
     with pytest.raises(RecordUnreadable, match="this version knows"):

@@ -1,8 +1,8 @@
 """Ownership: the heartbeats of runs, and when an owner counts as dead.
 
-A run replaces ``runs/<token>.json`` every 10 s, and before the first purchase of an edition. It is dead when that stayed unchanged for 60 s of the *observer's*
-monotonic clock (no two machines' clocks are compared), at once when this machine shows that its process is gone, or
-when it has recorded its own end.
+A run replaces ``runs/<token>.json`` every 10 s, and before the first purchase of an edition. It is dead when that
+stayed unchanged for 60 s of the *observer's* monotonic clock (no two machines' clocks are compared), at once when
+this machine shows that its process is gone, or when it has recorded its own end.
 
 A heartbeat holds ``schema`` (``adloom.run/1``), ``run`` (the token), ``process``, ``since`` and ``time`` (UTC, of the
 first and of this beat), ``beat`` (a count), ``ended``, ``facts`` (how many records the ledger had, as far as this run

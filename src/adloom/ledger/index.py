@@ -23,7 +23,7 @@ from typing import Any
 from adloom.ledger.claims import claim_if_none
 from adloom.ledger.edition import Edition, to_json, utc
 from adloom.ledger.heartbeats import has_failed_tasks
-from adloom.ledger.ledger import NOT_CALLS
+from adloom.ledger.ledger import record_place
 from adloom.ports import Clock, Store
 
 log = logging.getLogger(__name__)
@@ -116,11 +116,13 @@ class _Older:
     def add(self, parts: list[str]) -> None:
         if parts == [_PLAN]:
             self.has_plan = True
-        if len(parts) == 3 and parts[0] == "ledger" and parts[1] not in NOT_CALLS:  # noqa: PLR2004 - ledger/<call>/<fact>
-            self.facts += 1
-            attempt, accepted, task = parts[2].removesuffix(".json").partition("-accepted.")
-            if accepted and attempt[1:].isdigit():
-                self.accepted[task] = (parts[1], int(attempt[1:]))
+        if len(parts) != 3 or parts[0] != "ledger":  # noqa: PLR2004 - ledger/<call>/<fact>
+            return
+        call, name = record_place("/".join(parts))
+        self.facts += bool(name)
+        attempt, accepted, task = name.partition("-accepted.")
+        if accepted and attempt[1:].isdigit():
+            self.accepted[task] = (call, int(attempt[1:]))
 
 
 async def _read_all(store: Store) -> dict[str, _Older]:

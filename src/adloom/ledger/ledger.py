@@ -33,6 +33,9 @@ UPLOADS = "uploads"
 """The folder of the ledger that says where reference files are hosted."""
 NOT_CALLS = frozenset({SEALED, UPLOADS})
 
+_FILE = re.compile(r"a\d+-[\w.-]+\.json")
+"""What the file of a record is called, one of a later version's kinds included."""
+
 FOLDED_CALLS = 1000
 """As many as ``packing`` keeps unpacked."""
 
@@ -104,9 +107,8 @@ class Ledger:
     async def catch_up(self, *, sets_aside: bool = False) -> None:
         """Read the facts that this process has not seen. What it has seen is kept, even if the store lost it."""
         async for listed in self._store.list(self._edition.key("ledger/")):
-            call, file = listed.key.rsplit("/", 2)[1:]
-            name = file.removesuffix(".json")
-            if call in NOT_CALLS or call in self.damaged or self._knows(call, name):
+            call, name = record_place(listed.key)
+            if not name or call in self.damaged or self._knows(call, name):
                 continue
             try:
                 entry = await self._read(listed.key)
@@ -188,8 +190,8 @@ class Ledger:
     async def refresh(self, call: str) -> CallFacts:
         """Read what others have written about a call since, and return its state."""
         async for listed in self._store.list(self._edition.key(f"ledger/{call}/")):
-            name = listed.key.rsplit("/", 1)[1].removesuffix(".json")
-            if call not in self.damaged and not self._knows(call, name):
+            _, name = record_place(listed.key)
+            if name and call not in self.damaged and not self._knows(call, name):
                 self._keep(call, name, await self._read(listed.key))
         return self.facts(call)
 
@@ -344,9 +346,15 @@ class Ledger:
     async def _listed_count(self) -> int:
         count = 0
         async for listed in self._store.list(self._edition.key("ledger/")):
-            call = listed.key.rsplit("/", 2)[1]
-            count += call not in NOT_CALLS and call not in self.damaged
+            call, name = record_place(listed.key)
+            count += bool(name) and call not in self.damaged
         return count
+
+
+def record_place(key: str) -> tuple[str, str]:
+    """The call and the name of a record; an empty name for a file that is none, such as what a file manager leaves."""
+    call, file = key.rsplit("/", 2)[1:]
+    return call, file.removesuffix(".json") if call not in NOT_CALLS and _FILE.fullmatch(file) else ""
 
 
 def _opened(content: bytes, key: str) -> tuple[dict[str, dict[str, dict[str, Any]]], bytes]:

@@ -81,7 +81,8 @@ async def _next(
     lost = [int(loss.get("plan_revision", 0)) for loss in ledger.losses]
     header = header_of(
         wanted, newest, planner, shards,
-        number=max(newest.number if newest else 0, *lost, 0) + 1, sent=ledger.sent_count(), token=token, time=clock.now(), writer=ledger.writer,
+        number=max(newest.number if newest else 0, *lost, 0) + 1,
+        sent=ledger.sent_count(), token=token, time=clock.now(), writer=ledger.writer,
     )  # fmt: skip
     content = to_json(header)
     return revision_of(header, content), content

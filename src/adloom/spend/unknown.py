@@ -37,7 +37,7 @@ from adloom.ledger.capabilities import Capabilities, withdraw_capability
 from adloom.ledger.claims import claim_task, claimant, claims_of, is_claimed_for
 from adloom.ledger.edition import Edition, from_json, utc
 from adloom.ledger.index import open_editions
-from adloom.ledger.ledger import NOT_CALLS, Ledger
+from adloom.ledger.ledger import Ledger, record_place
 from adloom.spend.purchase import Sender
 from adloom.world import DEFAULT_INTERVAL_S, World
 
@@ -362,9 +362,9 @@ class UnknownPurchases:
         for edition in editions:
             facts: dict[str, list[str]] = {}
             async for listed in self._store.list(edition.key("ledger/")):
-                call, file = listed.key.rsplit("/", 2)[1:]
-                if call not in NOT_CALLS:
-                    facts.setdefault(call, []).append(file.removesuffix(".json"))
+                call, name = record_place(listed.key)
+                if name:
+                    facts.setdefault(call, []).append(name)
             found |= {call for call, names in facts.items() if await self._is_rival(edition, call, names, sent)}
         return found
 
