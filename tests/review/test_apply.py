@@ -100,6 +100,7 @@ async def test_an_image_that_there_is_not_yet_cannot_be_decided_on(shop: Sandbox
         ("r.csv", b"job,row,variant,take\n", "r.csv:1: the header does not have decision"),
         ("r.csv", b"job,row,variant,take,decision,decision\n", "r.csv:1: the header has decision twice"),
         ("r.csv", b"job,row,variant,take,decision\na,b,1,1,approved,x\n", "r.csv:2: this line has 6 cells"),
+        ("r.csv", b"job,row,variant,take,decision\nhero,oak\n", "this line does not have variant, take, decision"),
         ("r.csv", b'job,row,variant,take,decision\na,"b,1,1\n', "this is not a CSV"),
         ("r.csv", "job,row,variant,take,decision\na,\xe9".encode("latin-1"), "r.csv:2: this is not UTF-8"),
         ("r.csv", b"job,row,variant,take,decision,time\na,b,1,1,approved,2026-03-02T12:00Z\n", "has not come yet"),

@@ -140,6 +140,9 @@ def _csv_lines(text: str, found: ReviewFile) -> Iterator[tuple[int, Mapping[str,
                 if len(cells) > len(columns):
                     message = f"this line has {len(cells)} cells and the header {len(columns)}"
                     found.problems.append(Problem(found.name, line, 0, message, "as many cells as columns"))
+                elif lacking := [name for name in NEEDED if name in columns[len(cells) :]]:
+                    message = f"this line does not have {', '.join(lacking)}"
+                    found.problems.append(Problem(found.name, line, 0, message, "as many cells as columns"))
                 else:
                     yield line, dict(zip(columns, cells, strict=False))
             line = reader.line_num + 1
