@@ -105,6 +105,8 @@ async def test_an_image_that_there_is_not_yet_cannot_be_decided_on(shop: Sandbox
         ("r.csv", "job,row,variant,take,decision\na,\xe9".encode("latin-1"), "r.csv:2: this is not UTF-8"),
         ("r.csv", b"job,row,variant,take,decision,time\na,b,1,1,approved,2026-03-02T12:00Z\n", "has not come yet"),
         ("r.csv", b"job,row,variant,take,decision,time\na,b,1,1,approved,2026-03-01T12:00\n", "of which zone"),
+        ("r.csv", b"job,row,variant,take,decision,time\na,b,1,1,approved,0206-03-01T12:00Z\n", "before the year 2000"),
+        ("r.csv", b"job,row,variant,take,decision,time\na,b,1,1,approved,0001-01-01T00:00+14:00\n", "before the year"),
         ("r.json", b'[\n{"job": "a"}]', "r.json:2: this decision does not have row, variant, take, decision"),
         ("r.json", b"[\n[]]", "r.json:2: this is not a decision"),
         ("r.json", b'[\n{"job": ]', "r.json:2: this is not JSON"),
@@ -123,6 +125,12 @@ def test_a_spreadsheet_with_semicolons_and_a_mark_is_read(tmp_path: Path):
     (tmp_path / "r.csv").write_text("\ufeffJob;Row;Variant;Take;Decision\r\nmug;a;1;1;Reject\r\n", encoding="utf-8")
     (said,) = read_review(tmp_path / "r.csv", NOW).said
     assert (said.place, said.verdict) == (("mug", "a", 1, 1), "rejected")
+
+
+def test_a_decision_may_be_as_old_as_2000(tmp_path: Path):
+    (tmp_path / "r.csv").write_text("job,row,variant,take,decision,time\nmug,a,1,1,approved,2000-01-01T00:00Z\n")
+    (said,) = read_review(tmp_path / "r.csv", NOW).said
+    assert said.time == datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path):

@@ -2,8 +2,8 @@
 
 The columns are ``job,row,variant,take,decision`` and, optional, ``stars,note,change,by,time``. A missing column changes
 nothing; an empty cell clears the value, except that an empty ``decision`` changes nothing. A line without any decision
-is ignored. ``time`` (ISO 8601 with an offset) is when the person decided; without it the decision is made now. A JSON
-file holds a list of objects with the same fields, or an object with such a list as ``decisions``.
+is ignored. ``time`` (ISO 8601 with an offset, not before 2000) is when the person decided; without it the decision is
+made now. A JSON file holds a list of objects with the same fields, or an object with such a list as ``decisions``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ OPTIONAL = ("stars", "note", "change", "by", "time", "focus")
 COLUMNS = (*NEEDED, *OPTIONAL)
 LARGEST_BYTES = 64 << 20
 CLOCKS_DIFFER = timedelta(minutes=10)
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+"""Our own: an earlier time is a typing error, and a year below 1000 would make a key that cannot be read again."""
 _WORDS = {"approve": "approved", "reject": "rejected", "clear": "cleared"}
 _LIST = re.compile(r'"decisions"\s*:\s*\[')
 
@@ -254,4 +256,6 @@ def _time(text: str, now: datetime) -> tuple[datetime | None, str]:
         return None, f"the time {text[:40]!r} does not say of which zone"
     if time > now + CLOCKS_DIFFER:
         return None, f"the time {text[:40]!r} has not come yet"
+    if time < EARLIEST:
+        return None, f"the time {text[:40]!r} is before the year {EARLIEST.year}"
     return time.astimezone(UTC), ""
