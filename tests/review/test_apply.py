@@ -69,6 +69,16 @@ async def test_json_is_applied_like_csv_and_what_review_shows_can_be_applied_aga
     assert (await reviewed.apply(shown, name="again.json")).added == ()
 
 
+async def test_half_of_a_character_is_found_before_anything_is_written(reviewed: Reviewer):
+    text = """[{"job": "mug", "row": "a", "variant": 1, "take": 1, "decision": "rejected"},
+    {"job": "mug", "row": "b", "variant": 1, "take": 1, "decision": "rejected", "note": "a\\ud800b"},
+    {"job": "mug", "row": "\\udfff", "variant": 1, "take": 1, "decision": "rejected"}]"""
+    with pytest.raises(CampaignInvalid, match="the note has half of a character") as told:
+        await reviewed.apply(text, name="review.json")
+    assert [problem.line for problem in told.value.problems] == [2, 3]
+    assert reviewed.facts() == []
+
+
 async def test_every_problem_is_reported_with_its_line_and_nothing_is_written(reviewed: Reviewer):
     with pytest.raises(CampaignInvalid) as told:
         await reviewed.apply(

@@ -81,6 +81,7 @@ async def test_a_decision_sets_what_it_names_and_leaves_the_rest(
         ({"id": "{image}", "stars": 6}, 400),
         ({"id": "{image}", "note": "x" * 2001}, 400),
         ({"id": "{image}", "note": 5}, 400),
+        ({"id": "{image}", "note": "a\ud800b"}, 400),
         ([], 400),
     ],
 )

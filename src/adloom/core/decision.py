@@ -26,6 +26,7 @@ MOST_CHARACTERS = 2000
 """Of a note or a change: as many as a whole prompt may have."""
 
 _NAME = re.compile(r"decisions/([0-9a-f]{64})/(\d{8}T\d{6}\.\d{6}Z)-([0-9a-f]{16})\.json")
+_HALF = re.compile("[\ud800-\udfff]")
 _COMPACT = "%Y%m%dT%H%M%S.%fZ"
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -117,6 +118,11 @@ def stars_of(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_STARS:
         raise ValueError(f"stars are a whole number from 0 to {MOST_STARS}")
     return value
+
+
+def is_whole(text: str) -> bool:
+    """Whether every character of a text is whole: half of a surrogate pair, which JSON may hold, cannot be stored."""
+    return _HALF.search(text) is None
 
 
 def standing(decisions: Iterable[Decision]) -> dict[str, Decision]:

@@ -21,7 +21,7 @@ from typing import Any
 from aiohttp import web
 
 from adloom.core.crop import focus_of
-from adloom.core.decision import MOST_CHARACTERS, Decision, Verdict, stars_of
+from adloom.core.decision import MOST_CHARACTERS, Decision, Verdict, is_whole, stars_of
 from adloom.core.errors import RecordUnreadable, StoreError
 from adloom.gallery.chooser import Live, render
 from adloom.gallery.chooser.render import ID_DIGITS, decisions_by_id, policy
@@ -185,5 +185,7 @@ def _wish(said: object) -> dict[str, Any]:
         if name in said:
             if not isinstance(said[name], str) or len(said[name]) > MOST_CHARACTERS:
                 raise ValueError(f"the {name} is text of at most {MOST_CHARACTERS} characters")
+            if not is_whole(said[name]):
+                raise ValueError(f"the {name} has half of a character")
             wish[name] = said[name]
     return wish

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from adloom.core.crop import Focus, focus_of
-from adloom.core.decision import MOST_CHARACTERS, MOST_STARS, Decision, Verdict
+from adloom.core.decision import MOST_CHARACTERS, MOST_STARS, Decision, Verdict, is_whole
 from adloom.core.errors import CampaignInvalid, InputError, Problem
 from adloom.gallery.choosing import Place
 
@@ -179,6 +179,9 @@ def _json_lines(text: str, found: ReviewFile) -> Iterator[tuple[int, Mapping[str
             found.problems.append(Problem(found.name, line, 0, "this is not a decision", '{"job": "hero", …}'))
         elif lacking := [name for name in NEEDED if name not in item]:
             found.problems.append(Problem(found.name, line, 0, f"this decision does not have {', '.join(lacking)}"))
+        elif broken := [name for name in COLUMNS if not is_whole(str(item.get(name, "")))]:
+            message = f"the {broken[0]} has half of a character"
+            found.problems.append(Problem(found.name, line, 0, message, "whole characters only"))
         else:
             yield line, {name: "" if value is None else str(value) for name, value in item.items()}
 
