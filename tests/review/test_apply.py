@@ -120,6 +120,8 @@ async def test_an_image_that_there_is_not_yet_cannot_be_decided_on(shop: Sandbox
         ("r.json", b'[\n{"job": "a"}]', "r.json:2: this decision does not have row, variant, take, decision"),
         ("r.json", b"[\n[]]", "r.json:2: this is not a decision"),
         ("r.json", b'[\n{"job": ]', "r.json:2: this is not JSON"),
+        ("r.json", b'[{},\n{"job": "a", "job": "b"}]', "r.json:2: this is not a decision"),
+        ("r.json", b'{"decisions": [], "decisions": []}', "there is no list of decisions"),
         ("r.json", b"{}", "there is no list of decisions"),
     ],
 )
@@ -135,6 +137,24 @@ def test_a_spreadsheet_with_semicolons_and_a_mark_is_read(tmp_path: Path):
     (tmp_path / "r.csv").write_text("\ufeffJob;Row;Variant;Take;Decision\r\nmug;a;1;1;Reject\r\n", encoding="utf-8")
     (said,) = read_review(tmp_path / "r.csv", NOW).said
     assert (said.place, said.verdict) == (("mug", "a", 1, 1), "rejected")
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("[", "]"),
+        (' {\n"decisions" : [', "]}"),
+        ('{"decision\\u0073":[', '\n] , "more": [1, {"decisions": [{}]}] }\n'),
+        ('{"conflicts": [{"decisions": []}],\n"a, b]": "{", "c": {}, "decisions": [', "]}"),
+    ],
+)
+def test_every_item_of_json_is_read_with_its_line(tmp_path: Path, start: str, end: str):
+    items = [f'{{"job": "mug, ]", "row": "{row}", "variant": 1, "take": 1, "decision": "approved"}}' for row in "abc"]
+    (tmp_path / "r.json").write_text(f"{start}\n{items[0]},\n\n{items[1]},{items[2]}{end}")
+    file = read_review(tmp_path / "r.json", NOW)
+    file.refuse_problems()
+    first = start.count("\n") + 2
+    assert [(said.place[1], said.line) for said in file.said] == [("a", first), ("b", first + 2), ("c", first + 2)]
 
 
 def test_a_decision_may_be_as_old_as_2000(tmp_path: Path):

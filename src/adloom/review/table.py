@@ -31,7 +31,9 @@ CLOCKS_DIFFER = timedelta(minutes=10)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """Our own: an earlier time is a typing error, and a year below 1000 would make a key that cannot be read again."""
 _WORDS = {"approve": "approved", "reject": "rejected", "clear": "cleared"}
-_LIST = re.compile(r'"decisions"\s*:\s*\[')
+_LIST = '[{"job": …}, …], or {"decisions": […]} with each name once'
+_ITEM = '{"job": "hero", …} with each name once'
+_BETWEEN = re.compile(r"[\s,:]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,18 +167,18 @@ def _has_columns(columns: list[str], found: ReviewFile) -> bool:
 
 def _json_lines(text: str, found: ReviewFile) -> Iterator[tuple[int, Mapping[str, str]]]:
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_each_name_once)
     except (ValueError, RecursionError) as error:
         line = error.lineno if isinstance(error, json.JSONDecodeError) else 1
         found.problems.append(Problem(found.name, line, 0, "this is not JSON", "a list of decisions"))
         return
     items = content.get("decisions") if isinstance(content, dict) else content
     if not isinstance(items, list):
-        found.problems.append(Problem(found.name, 1, 0, "there is no list of decisions", '[{"job": …}, …]'))
+        found.problems.append(Problem(found.name, 1, 0, "there is no list of decisions", _LIST))
         return
-    for line, item in zip(_lines_of_items(text), items, strict=False):
+    for line, item in zip(_lines_of_items(text), items, strict=True):
         if not isinstance(item, dict) or not all(isinstance(value, str | int | None) for value in item.values()):
-            found.problems.append(Problem(found.name, line, 0, "this is not a decision", '{"job": "hero", …}'))
+            found.problems.append(Problem(found.name, line, 0, "this is not a decision", _ITEM))
         elif lacking := [name for name in NEEDED if name not in item]:
             found.problems.append(Problem(found.name, line, 0, f"this decision does not have {', '.join(lacking)}"))
         elif broken := [name for name in COLUMNS if not is_whole(str(item.get(name, "")))]:
@@ -186,16 +188,42 @@ def _json_lines(text: str, found: ReviewFile) -> Iterator[tuple[int, Mapping[str
             yield line, {name: "" if value is None else str(value) for name, value in item.items()}
 
 
+def _each_name_once(pairs: list[tuple[str, object]]) -> dict[str, object] | None:
+    """An object of a JSON file; None for one that has a name twice, so that nothing of it is lost silently."""
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else None
+
+
 def _lines_of_items(text: str) -> Iterator[int]:
-    """The line on which each item of the list of decisions begins; the text is known to be JSON."""
+    """The line on which each item of the list of decisions begins; the text is known to be JSON with such a list."""
     decoder = json.JSONDecoder()
-    top = re.search(r"\S", text)
-    listed = _LIST.search(text) if top and text[top.start()] == "{" else top
-    at, line, counted = (listed.end() if listed else 0), 1, 0
-    while item := re.compile(r"[\s,]*([^\s,\]])").match(text, at):
-        line, counted = line + text.count("\n", counted, item.start(1)), item.start(1)
+    at, line, counted = _behind(text, _list_of_decisions(text, decoder) + 1), 1, 0
+    while text[at] != "]":
+        line, counted = line + text.count("\n", counted, at), at
         yield line
-        _, at = decoder.raw_decode(text, item.start(1))
+        _, at = decoder.raw_decode(text, at)
+        at = _behind(text, at)
+
+
+def _list_of_decisions(text: str, decoder: json.JSONDecoder) -> int:
+    """Where the list of decisions begins."""
+    at = _behind(text, 0)
+    if text[at] == "[":
+        return at
+    found, at = 0, _behind(text, at + 1)
+    while text[at] != "}":
+        name, at = decoder.raw_decode(text, at)
+        at = _behind(text, at)
+        found = at if name == "decisions" else found
+        _, at = decoder.raw_decode(text, at)
+        at = _behind(text, at)
+    return found
+
+
+def _behind(text: str, at: int) -> int:
+    """Where the next token begins: behind spaces, commas and colons."""
+    space = _BETWEEN.match(text, at)
+    return space.end() if space else at
 
 
 def _said(line: int, cells: Mapping[str, str], found: ReviewFile, now: datetime) -> Said | None:
