@@ -104,6 +104,18 @@ def test_the_head_says_how_much_of_an_image_fit_keeps_unless_a_channel_has_its_o
     assert 'test.yaml:3:7: keep: the text "60" is not a share (0 to 1, such as 0.14)' in problem
 
 
+@pytest.mark.parametrize("share", ["nan", "snan", "inf", "1", "-0.1", "much", "[0.1]"])
+def test_what_is_not_a_share_is_named_with_its_place(tmp_path: Path, share: str):
+    for head in (
+        f"keep: {share}",
+        f"channels: {{shop: {{keep: {share}}}}}",
+        f"channels: {{shop: {{safe: {{top: {share}}}}}}}",
+    ):
+        (problem,) = _problems(tmp_path, f"{HEAD}{head}\n{JOB}")
+        assert problem.startswith("test.yaml:3:")
+        assert "is not a share (0 to 1, such as 0.14)" in problem
+
+
 @pytest.mark.parametrize(
     ("head", "job", "problem"),
     [

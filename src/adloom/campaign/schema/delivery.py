@@ -17,10 +17,10 @@ _LARGEST_BYTES = 100_000_000
 def fraction(value: object) -> object:
     """A share between 0 and 1."""
     try:
-        share = Decimal(value) if isinstance(value, str) else Decimal(-1)
-    except ArithmeticError:
-        share = Decimal(-1)
-    if not 0 <= share < 1:
+        is_share = isinstance(value, str) and 0 <= Decimal(value) < 1
+    except ArithmeticError:  # "nan" too, which is a Decimal, but cannot be compared
+        is_share = False
+    if not is_share:
         raise fault(f"{kind(value)} is not a share", "0 to 1, such as 0.14")
     return value
 
