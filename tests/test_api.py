@@ -57,7 +57,7 @@ def test_without_a_budget_nothing_is_sent(here: CliRig):
     assert here.state()["posts_received"] == 0
 
 
-@pytest.mark.parametrize("usd", [Decimal(0), -1, Decimal("NaN")])
+@pytest.mark.parametrize("usd", [Decimal(0), -1, Decimal("NaN"), Decimal("1e99999999")])
 def test_a_budget_that_is_no_amount_is_refused(usd: Decimal | int):
     with pytest.raises(api.AdloomError, match="not an amount"):
         api.plan("mugs.yaml", budget_usd=usd)

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from decimal import Decimal
 from typing import Any
 
-from adloom.core.campaign import Budget
+from adloom.core.campaign import Budget, is_amount
 from adloom.core.errors import AdloomError, SettingInvalid
 from adloom.plan.assessment import Wish
 from adloom.plan.text import plan_summary
@@ -60,8 +60,8 @@ def _request(
     if budget_usd is None:
         return RunRequest(source, archive, edition, Wish(sandbox=sandbox))
     usd = Decimal(budget_usd)
-    if not usd.is_finite() or usd <= 0:
-        raise SettingInvalid(f"budget_usd: {usd} is not an amount above 0", remedy='Write it like Decimal("12.50").')
+    if not is_amount(usd):
+        raise SettingInvalid(f"budget_usd: {usd} is not an amount", remedy='Write it like Decimal("12.50").')
     return RunRequest(source, archive, edition, Wish(budget=Budget(usd=usd), sandbox=sandbox))
 
 

@@ -12,7 +12,9 @@ from adloom.core.errors import SettingInvalid
 from adloom.core.outcomes import Status
 
 
-@pytest.mark.parametrize(("text", "usd"), [("12.50", "12.50"), ("1", "1"), ("1e2", "100"), (" 3 ", "3")])
+@pytest.mark.parametrize(
+    ("text", "usd"), [("12.50", "12.50"), ("1", "1"), ("1e2", "100"), (" 3 ", "3"), ("999999999", "999999999")]
+)
 def test_a_budget_is_exact(text: str, usd: str):
     assert budget_of(text) == Budget(usd=Decimal(usd))
 
@@ -21,7 +23,7 @@ def test_no_budget_leaves_the_files_own():
     assert budget_of(None) is None
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "ten", "12,50", "$5", "nan", "inf", "1e"])
+@pytest.mark.parametrize("text", ["", "0", "-1", "ten", "12,50", "$5", "nan", "inf", "1e", "1e9", "1e99999999", "1e-9"])
 def test_what_is_not_an_amount_of_money_is_refused(text: str):
     with pytest.raises(SettingInvalid, match="--budget-usd") as refused:
         budget_of(text)

@@ -152,6 +152,7 @@ def test_the_lower_of_two_counts_of_runs_counts(own: str, asked: int, runs: int)
         ("ADLOOM_MAX_USD", "$20", "not a number above 0"),
         ("ADLOOM_MAX_USD", "0", "not a number above 0"),
         ("ADLOOM_MAX_USD", "Infinity", "not a number above 0"),
+        ("ADLOOM_MAX_USD", "1e99999999", "not a number above 0"),
         ("ADLOOM_APPROVE_ABOVE_USD", "-1", "not a number above 0"),
         ("ADLOOM_MAX_RUNS", "1.5", "not a whole number"),
         ("ADLOOM_CAMPAIGN_ROOTS", "https://a.example", "write folders and prefixes"),

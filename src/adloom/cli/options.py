@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adloom.core.campaign import Budget
+from adloom.core.campaign import Budget, is_amount
 from adloom.core.decision import Verdict
 from adloom.core.errors import SettingInvalid
 from adloom.core.outcomes import Status
@@ -83,7 +83,7 @@ def budget_of(usd: str | None) -> Budget | None:
         amount = Decimal(usd)
     except InvalidOperation:
         amount = Decimal(-1)
-    if not amount.is_finite() or amount <= 0:
+    if not is_amount(amount):
         raise SettingInvalid(f"--budget-usd {usd[:40]!r} is not an amount", remedy="Write it like --budget-usd 12.50.")
     return Budget(usd=amount)
 

@@ -91,6 +91,14 @@ class Budget:
     images: int | None = None
 
 
+def is_amount(number: Decimal) -> bool:
+    """Whether a number can be a cap: as small and as large as a campaign file may say it, so that sums stay exact."""
+    return number.is_finite() and _LEAST <= number < _TOO_MUCH
+
+
+_LEAST, _TOO_MUCH = Decimal("0.00000001"), Decimal(1_000_000_000)
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How fast a run may buy. ``submits_per_minute`` None means unlimited."""

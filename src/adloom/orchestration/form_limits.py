@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 
 from adloom.campaign.sources.origin import S3
 from adloom.campaign.sources.roots import is_below
-from adloom.core.campaign import Budget
+from adloom.core.campaign import Budget, is_amount
 from adloom.core.errors import SettingInvalid
 
 CAMPAIGNS = "campaigns"
@@ -96,7 +96,7 @@ def _number(environ: Mapping[str, str], name: str, problems: list[str]) -> Decim
         number = Decimal(text)
     except InvalidOperation:
         number = Decimal(0)
-    if not (number.is_finite() and number > 0):
-        problems.append(f"{name}: not a number above 0; write it like 20")
+    if not is_amount(number):
+        problems.append(f"{name}: not a number above 0 and below a billion; write it like 20")
         return None
     return number
