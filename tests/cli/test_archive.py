@@ -58,6 +58,8 @@ def test_an_adopted_task_is_collected_by_the_next_run(desk: CliRig):
     call = lose_one_answer(desk)
     task = str(desk.charges()[0]["task_id"])
     assert desk.run("resolve", str(desk.edition), call, "--adopt", "task-unified-1-nowhere0").returncode == 2
+    unset = desk.run("resolve", str(desk.edition), call, "--adopt", "")
+    assert (unset.returncode, "--adopt needs a task" in unset.stderr) == (2, True)
     assert desk.run("resolve", str(desk.edition), call, "--adopt", task).returncode == 0
     assert desk.run("verify", str(desk.edition)).returncode == 0
     assert desk.run("run", str(desk.folder / "campaign.yaml")).returncode == 0
@@ -71,7 +73,8 @@ def test_a_release_is_refused_early_needs_a_reason_and_lets_the_call_be_bought_a
     assert early.returncode == 2
     assert "can be released from" in early.stderr
     age(desk, 16 * 60)
-    assert desk.run("resolve", str(desk.edition), call, "--release").returncode == 2
+    for lacking in ((), ("--reason", ""), ("--reason", "   ")):
+        assert desk.run("resolve", str(desk.edition), call, "--release", *lacking).returncode == 2
     bare = desk.run("resolve", str(desk.edition), call, "--reason", "not there")
     assert (bare.returncode, "Add --release" in bare.stderr) == (2, True)
     assert desk.run("resolve", str(desk.edition), call, "--release", "--reason", "not there").returncode == 0

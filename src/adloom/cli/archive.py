@@ -174,25 +174,18 @@ async def resolve_calls(  # noqa: D103 - the command's own help says it
     from adloom.targets import WallClock, new_ledger, open_target  # noqa: PLC0415
     from adloom.wiring import publish_again  # noqa: PLC0415
 
+    reason = _release_reason(call, adopt_task, reason, let_go=let_go)
     settings = _settings(archive)
     store, found = open_target(target, settings, edition)
     ledger = new_ledger(store, found)
     await ledger.load()
     newest = await read_newest(store, found)
     origin = newest.origin if newest else UNKNOWN
-    if (adopt_task or let_go) and call is None:
-        raise SettingInvalid("which call?", remedy="Name it: adloom resolve TARGET CALL --adopt TASK, or --release.")
-    if adopt_task and let_go:
-        raise SettingInvalid("--adopt and --release cannot be combined", remedy="Choose one of them.")
-    if reason and not let_go:
-        raise SettingInvalid("--reason alone settles nothing", remedy="Add --release if the call is to be released.")
     if call is not None and adopt_task:
         async with EvoLink(settings) as api:
             await adopt(ledger, store, api, call, adopt_task, by=_person())
         lines = [f"{call} has the task {adopt_task} now; run the campaign to collect its images"]
-    elif call is not None and let_go:
-        if not reason:
-            raise SettingInvalid("a release needs a reason", remedy='Say why: --reason "the console shows no task".')
+    elif call is not None and reason:
         has_task = bool(call in ledger.calls() and ledger.facts(call).latest.tasks)
         after_release = "what it has stays as it is" if has_task else "the next run may buy it again"
         await release(ledger, WallClock(), call, reason, by=_person())
@@ -207,6 +200,22 @@ async def resolve_calls(  # noqa: D103 - the command's own help says it
     remaining = held_calls(ledger, WallClock().now())
     _say(lines, {"held": [_held_answer(one) for one in remaining], **origin_data(origin)}, as_json=as_json)
     return EXIT_OK
+
+
+def _release_reason(call: str | None, adopt_task: str | None, reason: str | None, *, let_go: bool) -> str:
+    """Why a call is released; empty if none is. Raises SettingInvalid for options that do not belong together."""
+    if (adopt_task is not None or let_go) and call is None:
+        raise SettingInvalid("which call?", remedy="Name it: adloom resolve TARGET CALL --adopt TASK, or --release.")
+    if adopt_task is not None and let_go:
+        raise SettingInvalid("--adopt and --release cannot be combined", remedy="Choose one of them.")
+    if adopt_task is not None and not adopt_task.strip():
+        raise SettingInvalid("--adopt needs a task", remedy="Name the task that this purchase created: --adopt TASK.")
+    if reason is not None and not let_go:
+        raise SettingInvalid("--reason alone settles nothing", remedy="Add --release if the call is to be released.")
+    given = (reason or "").strip()
+    if let_go and not given:
+        raise SettingInvalid("a release needs a reason", remedy='Say why: --reason "the console shows no task".')
+    return given
 
 
 def _held_answer(held: Any) -> dict[str, Any]:  # noqa: ANN401 - imported late
