@@ -35,6 +35,7 @@ _TOO_MANY = f"at most {ROWS_PER_CAMPAIGN:,} rows in a campaign"
 _BLANKS = " \t"  # what pandas treats as a blank line, too
 _ENCODING = 'save it as "CSV UTF-8"'
 _EXCEL_MARK = "sep="
+_MARK = "\ufeff"
 _QUOTES = 'a quoted cell starts and ends with ", and "" is a quote inside it'
 _LINE_ENDS = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
@@ -208,6 +209,10 @@ def _header_is_good(columns: tuple[str, ...], place: Place, report: Report) -> b
         if (control := first_control(name)) >= 0:
             report.add(at, said_of(name[control]), ALLOWED)
             good = False
+        elif _MARK in name:  # one that begins the file is gone by now
+            allowed = "delete the name and type it again"
+            report.add(at, f"the name of column {number} contains an invisible byte order mark", allowed)
+            good = False
         elif not name:
             report.add(at, f"column {number} has no name", "name it in the first line, or remove the column")
             good = False
@@ -271,7 +276,7 @@ class _Lines:
         while content := self._handle.readline(LONGEST_LINE_BYTES + 1):
             text = _decoded(content, offset, number)
             if offset == 0:
-                text = text.removeprefix("\ufeff")
+                text = text.removeprefix(_MARK)
             offset += len(content)
             self.longest_of_line = len(text)
             self.row_begins = self.row_begins or text
