@@ -120,6 +120,45 @@ def test_what_is_gone_or_damaged_is_made_again_and_nothing_else(desk: CliRig):
     assert sum(after[name][0] != before[name][0] for name in after) == 2
 
 
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"former": 5}'])
+def test_a_record_that_is_damaged_is_made_again(desk: CliRig, content: bytes):
+    desk.run("deliver", str(desk.edition), *CHANNELS)
+    folder = desk.edition / "delivery"
+    before = {name: found for name, (_, found) in _stamps(folder).items()}
+    for path in (folder / "delivery.json", folder / "delivery.jsonl"):
+        path.write_bytes(content)
+    verified = desk.run("verify", str(desk.edition))
+    assert verified.returncode == 3
+    assert "`adloom deliver` makes it again" in verified.stdout
+    assert "0 files made, 8 already there" in desk.run("deliver", str(desk.edition), *CHANNELS).stdout
+    assert {name: found for name, (_, found) in _stamps(folder).items()} == before
+    assert desk.run("verify", str(desk.edition)).returncode == 0
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]"])
+def test_files_whose_record_is_damaged_are_made_again(desk: CliRig, content: bytes):
+    desk.run("deliver", str(desk.edition), *CHANNELS)
+    folder = desk.edition / "delivery"
+    before = {name: found for name, (_, found) in _stamps(folder).items()}
+    files = next(folder.glob("records/*.json"))
+    made = sum(line["key"] is not None for line in json.loads(files.read_text())["lines"].values())
+    files.write_bytes(content)
+    assert f"{made} files made, {8 - made} already there" in desk.run("deliver", str(desk.edition), *CHANNELS).stdout
+    assert {name: found for name, (_, found) in _stamps(folder).items()} == before
+
+
+def test_a_repair_does_not_call_a_damaged_delivery_in_order(desk: CliRig):
+    desk.run("deliver", str(desk.edition), *CHANNELS)
+    (desk.edition / "delivery" / "delivery.json").write_bytes(b"{")
+    (desk.edition / "assets.csv").write_bytes(b"nonsense")
+    repaired = desk.run("verify", str(desk.edition), "--repair")
+    assert (repaired.returncode, "in order" in repaired.stdout) == (3, False)
+    assert "repaired: assets.csv" in repaired.stdout
+    (desk.edition / "assets.csv").write_bytes(b"nonsense")
+    desk.run("deliver", str(desk.edition), *CHANNELS)
+    assert "everything is in order now" in desk.run("verify", str(desk.edition), "--repair").stdout
+
+
 def test_a_master_that_is_damaged_refuses_its_files_until_it_is_back(desk: CliRig):
     desk.run("deliver", str(desk.edition), *CHANNELS)
     line = _lines(desk.edition / "delivery")[0]

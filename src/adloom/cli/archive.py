@@ -95,7 +95,7 @@ async def verify_edition(  # noqa: D103 - the command's own help says it
             mended = await repair(store, found, ledger, verdict, _fetcher(settings), decoder)
         verdict = await verify(store, found, new_ledger(store, found), share=share)
         lines += [f"repaired: {key}" for key in mended]
-        lines += ["left:", *map(str, verdict.findings)] if verdict.findings else ["everything is in order now"]
+        lines += ["left:", *map(str, verdict.findings)] if verdict.findings else []
     given_up = ""
     if lost is not None and is_older and not any(finding.damage is Damage.OLDER for finding in verdict.findings):
         lines.append("nothing is missing any more, so nothing was declared lost")
@@ -108,6 +108,8 @@ async def verify_edition(  # noqa: D103 - the command's own help says it
         lines += [str(finding) for finding in delivered.findings]
         findings = (*verdict.findings, *delivered.findings)
         verdict = Verdict(findings, verdict.objects + delivered.objects, verdict.hashed + delivered.hashed)
+    if mended and not verdict.findings:
+        lines.append("everything is in order now")
     count = f"{verdict.objects} objects, {verdict.hashed} hashed, {len(verdict.findings)} damaged or unexpected"
     answer = {
         "objects": verdict.objects,

@@ -45,7 +45,9 @@ async def check_delivery(
     try:
         head, lines, findings = await _record(place)
     except (RecordUnreadable, ValueError, KeyError, TypeError) as error:
-        return Verdict((Finding(f"{FOLDER}delivery.json", Damage.UNREADABLE, str(error)[:200]),), len(present), 0)
+        told = error.message if isinstance(error, RecordUnreadable) else str(error)
+        finding = Finding(f"{FOLDER}delivery.json", Damage.UNREADABLE, f"{told[:200]}; {AGAIN}")
+        return Verdict((finding,), len(present), 0)
     files = {line["key"]: line for line in lines if line["status"] == DELIVERED}
     known = {*files, *_TABLES, "delivery.json", *head.get("former", ())}
     strangers = (name for name in sorted(present - known) if not name.startswith("records/") and "/" in name)

@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import count
@@ -21,7 +22,7 @@ from typing import Any
 from adloom.core.carried import carried
 from adloom.core.channel import Channel
 from adloom.core.delivery import Marking
-from adloom.core.errors import InputError
+from adloom.core.errors import InputError, RecordDamaged
 from adloom.core.identity import digest
 from adloom.core.rendition import (
     DELIVERED,
@@ -287,7 +288,10 @@ async def _read_record(place: Place, master: Master) -> Mapping[str, Mapping[str
     content = await place.store.read(key)
     if content is None:
         return {}
-    record = from_json(content, key)
+    try:
+        record = from_json(content, key)
+    except RecordDamaged:
+        return {}  # the files are made again, and their record with them
     if record.get("schema") != RECORD_SCHEMA:
         raise InputError(f"{key} was written by another version of adloom", remedy="Deliver to a new folder with --to.")
     lines: Mapping[str, Mapping[str, Any]] = record["lines"]
@@ -339,15 +343,23 @@ def _head(delivery: Delivery, result: Result, files: Mapping[str, Mapping[str, A
 
 
 async def _former(place: Place, lines: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """The files of the delivery before this one that are not part of it any more, with their hashes."""
+    """The files of the delivery before this one that are not part of it any more, with their hashes.
+
+    What is damaged in its record names none; all of the record is about to be written again.
+    """
     now = {line["key"] for line in lines if line["key"]}
     before: dict[str, str] = {}
-    if (head := await place.store.read(place.key("delivery.json"))) is not None:
-        before |= from_json(head, "delivery.json").get("former", {})
-    if (content := await place.store.read(place.key("delivery.jsonl"))) is not None:
-        former = (json.loads(line) for line in BytesIO(content))
-        before |= {line["key"]: line["sha256"] for line in former if line["key"] and line["key"] not in now}
+    with suppress(*_DAMAGED):
+        if (head := await place.store.read(place.key("delivery.json"))) is not None:
+            before |= from_json(head, "delivery.json").get("former", {})
+    for content in BytesIO(await place.store.read(place.key("delivery.jsonl")) or b""):
+        with suppress(*_DAMAGED):
+            line = from_json(content, "delivery.jsonl")
+            before |= {line["key"]: line["sha256"]} if line["key"] else {}
     return {key: sha256 for key, sha256 in before.items() if key not in now}
+
+
+_DAMAGED = (RecordDamaged, ValueError, KeyError, TypeError)
 
 
 async def _hash_of(place: Place, name: str) -> str:
