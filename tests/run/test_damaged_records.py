@@ -44,12 +44,14 @@ DAMAGES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 async def killed(shop: SandboxRig) -> SandboxRig:
     """A run that was killed when its three purchases had been accepted."""
     shop.write(THREE_ROWS)
-    shop.sandbox.change(task_seconds=0.5)
+    shop.sandbox.change(task_seconds=600)
     running = asyncio.create_task(shop.run())
     while len(list((shop.edition() / "ledger").glob("*/a1-accepted*"))) < 3:  # noqa: ASYNC110 - another task writes them
         await asyncio.sleep(0)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+    shop.sandbox.finish()
+    shop.sandbox.change(task_seconds=0.03)
     return shop
 
 
