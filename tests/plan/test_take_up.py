@@ -28,7 +28,7 @@ def frozen(of):
     """The revision that a run freezes where there is none."""
     planner = of.planner()
     list(planner.plan(of.source.rows()))
-    header = header_of(of, None, planner, [], sent=0, token="token", time=0.0, writer="run-a")
+    header = header_of(of, None, planner, [], number=1, sent=0, token="token", time=0.0, writer="run-a")
     return revision_of(header, b"")
 
 

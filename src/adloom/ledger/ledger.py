@@ -352,9 +352,13 @@ class Ledger:
 
 
 def record_place(key: str) -> tuple[str, str]:
-    """The call and the name of a record; an empty name for a file that is none, such as what a file manager leaves."""
+    """The call and the name of a record; an empty name for a file that is none, such as what a file manager leaves.
+
+    What is in the place of a call's folder is no stranger's: reading it says that it is none.
+    """
     call, file = key.rsplit("/", 2)[1:]
-    return call, file.removesuffix(".json") if call not in NOT_CALLS and _FILE.fullmatch(file) else ""
+    is_ours = call not in NOT_CALLS and (_FILE.fullmatch(file) or file.startswith("c-"))
+    return call, file.removesuffix(".json") if is_ours else ""
 
 
 def _opened(content: bytes, key: str) -> tuple[dict[str, dict[str, dict[str, Any]]], bytes]:
