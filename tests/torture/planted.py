@@ -521,14 +521,6 @@ def a_plan_follows_any_other(put: Put) -> None:
     put(reserve, "wanted_of", lambda assessment: replace(original(assessment), seen=Everything()))
 
 
-@plant("I12")
-def a_purchase_is_held_once(put: Put) -> None:
-    async def note_held(self: Ledger, call: str, attempt: int, reason: str) -> None:
-        await self.note(call, f"a{attempt}-held", {"reason": reason})
-
-    put(Ledger, "note_held", note_held)
-
-
 @plant("I14")
 def links_are_renewed_without_a_wait(put: Put) -> None:
     async def wait(*_everything: Any, **_more: Any) -> None:

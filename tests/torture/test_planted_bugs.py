@@ -55,7 +55,6 @@ WAVERING = {
     "a_plan_follows_any_other": (780871,),
     "a_dead_runs_asset_is_taken_for_any_task": (860023,),
     "a_line_of_a_batch_is_about_its_task_alone": (2114, 2164, 2169),
-    "a_purchase_is_held_once": (700673, 702455),
     "only_look_alikes_are_told_apart_by_their_bytes": (1333,),
 }
 """The same for plants that are met by seeds in which the ends of all tasks waver."""
