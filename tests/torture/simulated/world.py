@@ -61,8 +61,6 @@ class World:
         self.faults = Faults()
         self.objects: dict[str, bytes] = {}
         self.keys: list[str] = []
-        self.told_twice: set[str] = set()
-        """Calls of which two ledgers that became one had recorded the same links in another order."""
         self.tasks: dict[str, Made] = {}
         self.by_key: dict[str, Made] = {}
         self.seen: Counter[str] = Counter()
@@ -160,8 +158,6 @@ class World:
 
     def show(self, hidden: Mapping[str, bytes]) -> None:
         """Bring back what was hidden; where somebody wrote in its place meanwhile, the first word stands."""
-        replaced = (key for key, content in hidden.items() if self.objects.get(key, content) != content)
-        self.told_twice |= {key.rsplit("/", 2)[1] for key in replaced if key.endswith("-completed.json")}
         self.objects |= hidden
         self.keys = sorted(self.objects)
 
