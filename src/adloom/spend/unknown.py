@@ -168,8 +168,12 @@ class UnknownPurchases:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Permission to send: unrestricted while all is known, one at a time afterwards. Raises GateClosed."""
-        if not self._seen_unknown:
+        """Permission to send: unrestricted while all is known, one at a time afterwards. Raises GateClosed.
+
+        While an unknown purchase may be sent again nobody else sends: it may be the first to arrive, at a price that
+        nobody has read.
+        """
+        if not (self._seen_unknown or self._one_at_a_time.locked()):
             async with self._send():
                 yield
             return
@@ -214,6 +218,7 @@ class UnknownPurchases:
             if self._gate.is_interrupted:
                 break
             async with self._one_at_a_time:
+                await self._quiet.wait()
                 await self.try_settle()
             now = self._clock.now()
             facts = [self._ledger.facts(order.call) for order in self._open]
