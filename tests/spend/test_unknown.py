@@ -567,3 +567,42 @@ async def test_a_purchase_that_nobody_answers_again_lets_a_run_buy_one_at_a_time
 
     await asyncio.wait_for(asyncio.gather(send(), send(), send()), 5)
     assert sends == [0, 1, 2]
+
+
+class AnsweredSlowly:
+    """Sends purchases again, and waits a minute for the answer."""
+
+    def __init__(self, clock):
+        self.clock, self.out, self.most_out = clock, 0, 0
+
+    async def resend(self, _order):
+        await self.send()
+
+    async def send(self):
+        self.out += 1
+        self.most_out = max(self.most_out, self.out)
+        await self.clock.sleep(60)
+        self.out -= 1
+
+
+@pytest.mark.parametrize("purchase_first", [True, False])
+async def test_nobody_else_sends_while_an_unknown_purchase_of_an_earlier_run_is_sent_again(
+    store, clock, purchase_first
+):
+    """It may be the first to arrive, and then two are out at a price that nobody has read."""
+    api, ledger, variants = ScriptedApi(clock), await a_ledger(store, clock), (Variant("k1", 1, 1),)
+    await ledger.decide("c-1", "a1-intent", bought(variants))
+    await ledger.note("c-1", "a1-unknown-1", {"reason": "lost", "conflict": False})
+    proven = Capabilities({api.account: {"replays_keys": True, "probed": utc(clock.now())}})
+    world, sources = a_world(store, clock, api), EvidenceSources(proven, dedicated_key=False)
+    sender = AnsweredSlowly(clock)
+    unknowns = UnknownPurchases(world, ledger, Gate(), sender=sender, sources=sources, calls=9)
+    unknowns.inherit(Order("c-1", a_row(), variants, PRICE))
+
+    async def buy():
+        async with unknowns.turn():
+            await sender.send()
+
+    loops = (buy(), unknowns.keep_trying(3)) if purchase_first else (unknowns.keep_trying(3), buy())
+    await asyncio.wait_for(asyncio.gather(*loops), 5)
+    assert sender.most_out == 1
