@@ -606,3 +606,34 @@ async def test_nobody_else_sends_while_an_unknown_purchase_of_an_earlier_run_is_
     loops = (buy(), unknowns.keep_trying(3)) if purchase_first else (unknowns.keep_trying(3), buy())
     await asyncio.wait_for(asyncio.gather(*loops), 5)
     assert sender.most_out == 1
+
+
+class Counted:
+    """Counts what is sent again, and hears nothing."""
+
+    def __init__(self):
+        self.sent = 0
+
+    async def resend(self, _order):
+        self.sent += 1
+
+
+@pytest.mark.parametrize("former_came_back", [True, False])
+async def test_what_a_former_task_made_after_all_is_not_sent_again(store, clock, former_came_back):
+    """It would be turned down each time, and leave two records each time."""
+    api, ledger, variants = ScriptedApi(clock), await a_ledger(store, clock), (Variant("k1", 1, 1),)
+    await ledger.decide("c-1", "a1-intent", bought(variants))
+    await ledger.accept("c-1", 1, "task-1", str(PRICE))
+    await ledger.decide("c-1", "a1-settled", {"outcome": "free", "kind": "task", "reason": "no", "final": False})
+    if former_came_back:
+        shown = {"task": "task-1", "links": ["l"], "reported": 1, "credits": str(PRICE), "told": True}
+        await ledger.note("c-1", "a1-completed", shown)
+    await ledger.decide("c-1", "a2-intent", bought(variants))
+    await ledger.note("c-1", "a2-unknown-1", {"reason": "lost", "conflict": False})
+    proven = Capabilities({api.account: {"replays_keys": True, "probed": utc(clock.now())}})
+    world, sources = a_world(store, clock, api), EvidenceSources(proven, dedicated_key=False)
+    sender = Counted()
+    unknowns = UnknownPurchases(world, ledger, Gate(), sender=sender, sources=sources, calls=9)
+    unknowns.inherit(Order("c-1", a_row(), variants, PRICE))
+    await unknowns.try_settle()
+    assert sender.sent == (0 if former_came_back else 1)

@@ -255,7 +255,7 @@ class UnknownPurchases:
         if facts.stage is Stage.UNKNOWN:
             await self._heed_callbacks(order, facts)
             facts = self._ledger.facts(order.call)
-        may_resend = self._sources.may_resend(facts, self._api.account, self._clock.now())
+        may_resend = facts.former_are_free and self._sources.may_resend(facts, self._api.account, self._clock.now())
         if facts.stage is Stage.UNKNOWN and may_resend and not order.is_stray:  # it may be the first to arrive
             await self._resend(order)
             facts = self._ledger.facts(order.call)
