@@ -135,11 +135,7 @@ async def test_a_ledger_that_is_deleted_in_the_first_seconds_of_an_edition_is_mi
     """Its run was killed before its second regular heartbeat."""
     shop.write(campaign_text(FEW))
     shop.sandbox.change(task_seconds=600)
-    running = asyncio.create_task(shop.run())
-    while shop.sandbox.state()["posts_received"] < 1:  # noqa: ASYNC110 - the sandbox counts, it tells nobody
-        await asyncio.sleep(0.01)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await shop.run_killed(lambda: shop.sandbox.state()["posts_received"] > 0)
     posts = shop.sandbox.state()["posts_received"]
     delete_the_ledger(shop)
     assert stopped_as_older(await shop.run())

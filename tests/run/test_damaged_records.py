@@ -1,6 +1,5 @@
 """One record is damaged: nothing is bought, its call is left alone, and what the others are owed is still collected."""
 
-import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -45,11 +44,7 @@ async def killed(shop: SandboxRig) -> SandboxRig:
     """A run that was killed when its three purchases had been accepted."""
     shop.write(THREE_ROWS)
     shop.sandbox.change(task_seconds=600)
-    running = asyncio.create_task(shop.run())
-    while len(list((shop.edition() / "ledger").glob("*/a1-accepted*"))) < 3:  # noqa: ASYNC110 - another task writes them
-        await asyncio.sleep(0)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await shop.run_killed(lambda: shop.accepted() == 3)
     shop.sandbox.finish()
     shop.sandbox.change(task_seconds=0.03)
     return shop

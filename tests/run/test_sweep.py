@@ -1,6 +1,5 @@
 """The sweep: it fetches what is paid for and out there, counts what needs a person, and never buys."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -43,11 +42,7 @@ def posts(shop: SandboxRig) -> int:
 async def test_images_of_a_run_that_died_are_fetched_and_nothing_is_bought(shop: SandboxRig):
     shop.write(THREE_ROWS)
     shop.sandbox.change(task_seconds=0.5)
-    running = asyncio.create_task(shop.run())
-    while len(list((shop.edition() / "ledger").glob("*/a1-accepted*"))) < 3:  # noqa: ASYNC110 - another task writes them
-        await asyncio.sleep(0)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await shop.run_killed(lambda: shop.accepted() == 3)
     async with the_world(shop) as world:
         swept = await sweep(world, EDITION)
         assert (swept.fetched, swept.in_flight, swept.unknown) == (3, 0, 0)

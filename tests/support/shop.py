@@ -1,5 +1,6 @@
 """A shop: a sandbox, an archive and campaign files, and the campaigns that tests write."""
 
+import asyncio
 import json
 import warnings
 from collections.abc import AsyncIterator, Callable
@@ -43,6 +44,18 @@ class SandboxRig:
         store = open_store(self.settings.archive)
         assessment = await assessment_of(self.request(**wish), self.settings, store, to_run=True)
         return await execute(self.settings, store, assessment, started=started)
+
+    async def run_killed(self, once: Callable[[], bool]) -> None:
+        """A run that stops dead once something is so."""
+        running = asyncio.create_task(self.run())
+        while not once() and not running.done():  # noqa: ASYNC110 - the sandbox and the ledger tell nobody
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    def accepted(self) -> int:
+        """How many first attempts have an answer in the ledger."""
+        return len(list(self.edition().glob("ledger/*/a1-accepted*")))
 
     def edition(self, campaign: str = "test", edition: str = "main") -> Path:
         return Path(self.settings.archive) / campaign / edition

@@ -357,7 +357,7 @@ def record_place(key: str) -> tuple[str, str]:
     What is in the place of a call's folder is no stranger's: reading it says that it is none.
     """
     call, file = key.rsplit("/", 2)[1:]
-    is_ours = call not in NOT_CALLS and (_FILE.fullmatch(file) or file.startswith("c-"))
+    is_ours = file.startswith("c-") if call == "ledger" else call not in NOT_CALLS and _FILE.fullmatch(file)
     return call, file.removesuffix(".json") if is_ours else ""
 
 

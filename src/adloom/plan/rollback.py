@@ -63,9 +63,7 @@ class Lack:
     """Records that cannot be read, a sentence each: what else is missing may be in the calls that they belong to."""
 
     def __bool__(self) -> bool:
-        return self.damaged != () or bool(
-            self.totals or self.facts or self.tasks or self.assets or self.revisions or self.runs
-        )
+        return self.purchases or bool(self.damaged or self.facts or self.totals)
 
     @property
     def purchases(self) -> bool:

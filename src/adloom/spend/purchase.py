@@ -108,8 +108,8 @@ class Sender:
         """Make the intent durable; then check once more whether anyone has recorded anything about the call since.
 
         Before anything, the archive's index says that this edition may owe something; and before the first purchase is
-        sent, a heartbeat counts its intent. What a newer plan does not want,
-        it may have put into another call: that ends the buying for this one.
+        sent, a heartbeat counts its intent. What a newer plan does not want, it may have put into another call: that
+        ends the buying for this one.
         """
         if (newer := self._ledger.facts(order.call).withdrawn_by) > self._buyer.revision:
             self._gate.close(Stop.for_newer_plan(newer, self._buyer.revision))
