@@ -1,5 +1,6 @@
 """Decisions from files: what they add, what they leave, and what is said of a file that cannot be applied."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -166,3 +167,31 @@ def test_a_decision_may_be_as_old_as_2000(tmp_path: Path):
 def test_a_file_that_is_not_there_is_named(tmp_path: Path):
     with pytest.raises(InputError, match="cannot be read"):
         read_review(tmp_path / "none.csv", NOW)
+
+
+@pytest.mark.parametrize("twins", ["same job", "another job"])
+async def test_rows_that_share_an_image_share_its_decision(twins: str, shop: SandboxRig, reviewer: Reviewer):
+    """Every row has its line in assets.jsonl, so a file made from that has a line for each."""
+    jobs = (
+        "  - {id: mug, prompt: a mug, variants: 2, include: [{id: a}, {id: b}]}\n"
+        if twins == "same job"
+        else "  - {id: mug, prompt: a mug, variants: 2, include: [{id: a}]}\n"
+        "  - {id: cup, prompt: a mug, variants: 2, include: [{id: b}]}\n"
+    )
+    shop.write("duplicates: merge\n" + campaign_text(jobs))
+    await shop.run()
+    lines = [json.loads(line) for line in (shop.edition() / "assets.jsonl").read_text("utf-8").splitlines()]
+    head = "job,row,variant,take,decision\n"
+
+    def said(verdict: str, only: str = "ab") -> str:
+        wanted = [line for line in lines if line["variant"] == 1 and line["row"] in only]
+        return "".join(f"{line['job']},{line['row']},1,1,{verdict}\n" for line in wanted)
+
+    with pytest.raises(CampaignInvalid) as caught:
+        await reviewer.apply(head + said("approved", "a") + said("rejected", "b"))
+    (problem,) = caught.value.problems
+    assert "is the same image as that of line 2, which differs" in problem.message
+    assert len((await reviewer.apply(head + said("rejected", "b"))).added) == 1
+    applied = await reviewer.apply(head + said("approved"))
+    assert (len(applied.added), applied.known, len(reviewer.facts())) == (1, 1, 2)
+    assert [decision["decision"] for decision in review_summary(await reviewer.choosing())["decisions"]] == ["approved"]

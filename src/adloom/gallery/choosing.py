@@ -70,6 +70,8 @@ class Choosing:
     decisions: Decisions
     channels: Mapping[str, Channel] = field(default_factory=dict)
     """The channels that are known here, the campaign's own among them."""
+    shared: Mapping[Place, str] = field(default_factory=dict)
+    """The lines of ``assets.jsonl`` that name an earlier row's image, with that image's key."""
     proposed: Mapping[str, Focus] = field(default_factory=dict)
     """The focus that the last delivery proposed for images whose rows leave it to adloom, by the image's key."""
 
@@ -110,7 +112,7 @@ async def read_choosing(store: Store, edition: Edition, ledger: Ledger) -> Choos
     """
     reading = await Reading.begin(store, edition, ledger)
     found = tuple([each async for each in reading.candidates()])
-    return replace(reading.frame, candidates=found, proposed=await reading.proposed())
+    return replace(reading.frame, candidates=found, shared=reading.shared, proposed=await reading.proposed())
 
 
 @dataclass(slots=True)
@@ -122,6 +124,8 @@ class Reading:
     """Everything but the candidates and what was proposed for them."""
     _revision: Revision
     _known: Outcomes
+    shared: dict[Place, str] = field(default_factory=dict)
+    """As in ``Choosing``, of the rows that were read so far."""
     _proposes: bool = False
 
     @classmethod
@@ -142,6 +146,7 @@ class Reading:
         async for planned in planned_rows(self.store, edition, self._revision):
             if is_shown(planned, self._known, all_fit=self._revision.wanted <= IMAGES_PER_PAGE):
                 self._proposes = self._proposes or planned.row.delivery.focus == AUTO
+                self.shared |= _shared(planned, self._known, standing)
                 for each in _candidates(planned, self._known, standing, self._revision):
                     yield each
 
@@ -182,6 +187,15 @@ def _candidates(
     for variant, line in lines_of_takes(planned, known, standing):
         if variant.number > row.shared:  # the others are an earlier row's
             yield Candidate(variant, line, price, variant.key in latest, row.label, row.prompt, row.delivery)
+
+
+def _shared(
+    planned: PlannedRow, known: Mapping[str, Outcome], standing: Mapping[str, Decision]
+) -> Iterator[tuple[Place, str]]:
+    if planned.row.shared:
+        for variant, line in lines_of_takes(planned, known, standing):
+            if variant.number <= planned.row.shared:
+                yield (line["job"], line["row"], variant.number, variant.take), variant.key
 
 
 async def _proposed(store: Store, edition: Edition) -> dict[str, Focus]:

@@ -42,6 +42,7 @@ async def apply(store: Store, choosing: Choosing, file: ReviewFile, by: str, now
         exported = (key, decision.by, decision.time, decision.said) in known
         if said_already or exported or (key, file.writer) in applied:
             continue
+        applied.add((key, file.writer))
         after = former if said.time is None else None  # a time that the file names is kept: the latest counts
         added.append((candidate, await write_decision(store, choosing.edition, decision, after)))
     return Applied(tuple(added), len(found) - len(added))
@@ -55,7 +56,10 @@ def with_added(choosing: Choosing, applied: Applied) -> Choosing:
 
 def _resolved(choosing: Choosing, file: ReviewFile) -> list[tuple[Said, Candidate]]:
     by_place: dict[Place, Candidate] = {each.place: each for each in choosing.candidates}
-    found = []
+    by_key = {each.variant.key: each for each in choosing.candidates}
+    by_place |= {place: by_key[key] for place, key in choosing.shared.items() if key in by_key}
+    found: list[tuple[Said, Candidate]] = []
+    first: dict[str, Said] = {}
     for said in file.said:
         candidate = by_place.get(said.place)
         job, row, variant, take = said.place
@@ -66,6 +70,9 @@ def _resolved(choosing: Choosing, file: ReviewFile) -> list[tuple[Said, Candidat
         elif not candidate.has_image:
             message = f"{called} has no image to decide on: it is {candidate.line['status']}"
             file.problems.append(Problem(file.name, said.line, 0, message, "decide on archived images only"))
+        elif not said.agrees_with(first.setdefault(candidate.variant.key, said)):
+            message = f"{called} is the same image as that of line {first[candidate.variant.key].line}, which differs"
+            file.problems.append(Problem(file.name, said.line, 0, message, "one decision for rows that share an image"))
         else:
             found.append((said, candidate))
     return found

@@ -14,7 +14,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -54,6 +54,10 @@ class Said:
     @property
     def is_empty(self) -> bool:
         return self.verdict is None and not self.stars and not self.note and not self.change and not self.focus
+
+    def agrees_with(self, other: Said) -> bool:
+        """Whether both decide the same, of whatever line and place."""
+        return replace(self, line=other.line, place=other.place) == other
 
     def over(self, former: Decision | None, variant: str, by: str, now: datetime, writer: str) -> Decision:
         """The current decision with the changes of this line."""
@@ -116,6 +120,7 @@ def read_review(path: Path, now: datetime) -> ReviewFile:
         if said.place in seen:
             message = f"this image has a decision in line {seen[said.place]} already"
             found.problems.append(Problem(found.name, number, 0, message, "one line an image"))
+            continue
         seen[said.place] = number
         found.said.append(said)
     return found
