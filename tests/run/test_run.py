@@ -374,6 +374,21 @@ async def test_a_task_whose_finder_died_after_its_claim_is_still_collected_and_b
     assert len(shop.sandbox.charges()) == 1
 
 
+async def test_what_a_removed_row_has_bought_is_money_but_no_progress(shop: SandboxRig):
+    rows = campaign_text("  - {id: cup, prompt: 'a {{ n }} cup', matrix: {n: [red, blue]}}\n")
+    shop.write(rows)
+    shop.sandbox.script(route="submit", fault="drop", after=True)
+    assert (await shop.run()).exit_code == 6
+    (lost,) = (line["row"] for line in shop.lines() if line["status"] == "held")
+    shop = shop.with_settings(dedicated_key=True)
+    shop.write(rows.replace("[red, blue]", "[blue]" if "red" in lost else "[red]"))
+    runs: list[Run] = []
+    assert (await shop.run(started=runs.append)).exit_code == 0
+    progress = runs[0].progress()
+    assert (progress.archived, progress.ended, progress.wanted) == (1, 1, 1)
+    assert progress.charged == sum(charge.charged for charge in shop.sandbox.charges())
+
+
 async def test_a_second_task_of_one_attempt_is_kept_and_its_charge_shown(shop: SandboxRig):
     shop.write(one_row(2))
     await shop.run()

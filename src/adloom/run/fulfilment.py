@@ -83,6 +83,7 @@ class Fulfilment:
         self._others: list[Order] = []
         self._waited_long = False
         self._under_way: set[str] = set()
+        self._strays: set[str] = set()
         self._adoptions: set[asyncio.Task[None]] = set()
         self._aside: set[asyncio.Task[None]] = set()
         self._read_on_now: set[str] = set()
@@ -183,6 +184,8 @@ class Fulfilment:
 
     async def _advance(self, order: Order) -> None:
         """Bring one call to its end, or as far as possible now."""
+        if order.is_stray:
+            self._strays.add(order.call)
         if self._ledger.facts(order.call).stage in (Stage.UNBOUGHT, Stage.WAITING):
             if order.is_stray:
                 return
@@ -302,4 +305,4 @@ class Fulfilment:
         return any(stands_for(self._ledger.facts(call), lacking) for call in set(self._ledger.calls()) - chain)
 
     def _count(self, call: str) -> None:
-        self.counts.update(self._ledger.facts(call))
+        self.counts.update(self._ledger.facts(call), is_stray=call in self._strays)

@@ -53,8 +53,8 @@ class Counts:
     def calls(self) -> int:
         return len(self._by_call)
 
-    def update(self, facts: CallFacts | Ended) -> None:
-        """Count a call, replacing its former state."""
+    def update(self, facts: CallFacts | Ended, *, is_stray: bool = False) -> None:
+        """Count a call, replacing its former state. Of a stray only the money counts: nobody waits for its images."""
         if isinstance(facts, Ended):
             archived = ended = len(facts.variants)
             money = Money(charged=facts.credits)
@@ -62,8 +62,10 @@ class Counts:
             ends = [outcome.status for outcome in outcomes([facts]).values()]
             archived, ended = ends.count(Status.ARCHIVED), sum(1 for end in ends if end is not Status.OPEN)
             money = money_of(facts)
-        counted = (money, archived, ended)
         old_money, old_archived, old_ended = self._by_call.get(facts.call, (Money(), 0, 0))
+        if is_stray:
+            archived, ended = old_archived, old_ended
+        counted = (money, archived, ended)
         self._by_call[facts.call] = self._alike.setdefault(counted, counted)
         self.archived += archived - old_archived
         self.ended += ended - old_ended

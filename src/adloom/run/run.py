@@ -280,7 +280,8 @@ class Run:
         await while_time_is_left(self.gate, self._see_to_the_rest())
         await self._fulfilment.leave_the_rest()
         self._backlog.close_for_what_is_left()
-        if self._fulfilment.counts.ended < self.revision.wanted:  # a newer plan may have withdrawn the rest since
+        ended = self._fulfilment.counts.ended - self._former_ended
+        if ended < self.revision.wanted:  # a newer plan may have withdrawn the rest since
             await self._monitor.final_check()
         await self._monitor.end(self._background)
         choice = replace(self._assessment.choice, retakes_only=bool(self._assessment.wish.only))
