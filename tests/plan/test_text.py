@@ -1,5 +1,6 @@
 """A plan as people and programs read it: the price, what it leaves out, and why a run would buy nothing."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -71,6 +72,15 @@ async def test_what_is_bought_already_is_shown_and_costs_nothing_again(store: Me
     assert "to buy    0 images in 0 calls" in lines
     assert "already   1 archived" in lines
     assert (summary["images"], summary["already"]["archived"], summary["credits_committed"]) == (0, 1, 1.53)
+
+
+async def test_a_budget_that_was_exceeded_is_not_called_enough(store: MemoryStore, clock: ManualClock):
+    world, source = a_world(store, clock, ScriptedApi(clock)), FakeSource([a_row("mug", variants=1)])
+    await run_all(world, await look_at(world, source))
+    assessment = replace(await look_at(world, source), cap=Decimal(1))
+    assert "budget    $0.01 (1 credit): exceeded by $0.01 (0.53 credits); there is nothing left to buy" in plan_lines(
+        assessment
+    )
 
 
 async def test_the_forecast_is_by_places_or_by_submits_whichever_takes_longer(store, clock):

@@ -23,7 +23,8 @@ WARNINGS_SHOWN = 10
 
 def dollars(credits_: Decimal, origin: Origin = UNKNOWN) -> str:
     """An amount for a person: dollars to the cent, the credits, and a prefix if it is not real money."""
-    return f"{origin.word}${usd(credits_):.2f} ({credits_.normalize():f} credits)"
+    unit = "credit" if credits_ == 1 else "credits"
+    return f"{origin.word}${usd(credits_):.2f} ({credits_.normalize():f} {unit})"
 
 
 def duration(seconds: float) -> str:
@@ -153,10 +154,12 @@ def _selection_lines(assessment: Assessment) -> list[str]:
 def _budget_line(assessment: Assessment) -> str:
     if assessment.cap is None:
         return "budget    none: a run needs one (`budget: {usd: 12.00}` in the file, or --budget-usd)"
-    cap = dollars(assessment.cap, assessment.origin)
+    cap, more = dollars(assessment.cap, assessment.origin), assessment.committed.committed - assessment.cap
+    if assessment.fits and more > 0:
+        return f"budget    {cap}: exceeded by {dollars(more, assessment.origin)}; there is nothing left to buy"
     if assessment.fits:
         return f"budget    {cap}: enough"
-    lacking = dollars(assessment.committed.committed + assessment.to_buy - assessment.cap, assessment.origin)
+    lacking = dollars(more + assessment.to_buy, assessment.origin)
     return f"budget    {cap}: WARNING, {lacking} short; a run would buy nothing"
 
 
