@@ -1,22 +1,40 @@
 import pytest
 
 from adloom.core.records import RefusalKind
-from adloom.core.triage import MODERATION_CODES, TRANSIENT_CODES, failed_task, is_slow_reference
+from adloom.core.triage import (
+    MODEL_UNAVAILABLE_CODES,
+    MODERATION_CODES,
+    TRANSIENT_CODES,
+    Verdict,
+    failed_task,
+    is_slow_reference,
+)
+
+
+def judged(code: str, attempts: int = 1, message: str = "") -> Verdict:
+    """The verdict on a call whose tasks were all of one model."""
+    return failed_task(code, message, attempts=attempts, of_model=attempts)
 
 
 @pytest.mark.parametrize("code", sorted(TRANSIENT_CODES))
 def test_a_transient_failure_is_tried_twice_more(code):
-    assert [failed_task(code, attempts).final for attempts in (1, 2, 3, 4)] == [False, False, True, True]
-    assert failed_task(code, 1).kind is RefusalKind.TASK
+    assert [judged(code, attempts).final for attempts in (1, 2, 3, 4)] == [False, False, True, True]
+    assert judged(code).kind is RefusalKind.TASK
+
+
+@pytest.mark.parametrize("code", sorted(TRANSIENT_CODES))
+def test_only_a_failure_that_speaks_of_the_model_counts_for_its_model_alone(code):
+    assert failed_task(code, "", attempts=5, of_model=2).final is (code not in MODEL_UNAVAILABLE_CODES)
+    assert failed_task(code, "", attempts=5, of_model=3).final
 
 
 def test_no_content_is_tried_once_more():
-    assert [failed_task("generation_failed_no_content", attempts).final for attempts in (1, 2)] == [False, True]
+    assert [judged("generation_failed_no_content", attempts).final for attempts in (1, 2)] == [False, True]
 
 
 @pytest.mark.parametrize("code", sorted(MODERATION_CODES))
 def test_refused_content_is_never_sent_again(code):
-    verdict = failed_task(code, 1)
+    verdict = judged(code)
     assert verdict.final
     assert verdict.kind is RefusalKind.MODERATION
 
@@ -25,14 +43,14 @@ def test_refused_content_is_never_sent_again(code):
     "code", ["invalid_parameters", "image_processing_error", "", "something_new", "SERVICE_ERROR "]
 )
 def test_every_other_failure_is_final(code):
-    assert failed_task(code, 1).final
-    assert failed_task(code, 1).kind is RefusalKind.TASK
+    assert judged(code).final
+    assert judged(code).kind is RefusalKind.TASK
 
 
 def test_a_reference_that_was_not_fetched_in_time_is_tried_once_more():
     told = "Timeout while downloading url"
-    assert [failed_task("image_processing_error", attempts, told).final for attempts in (1, 2)] == [False, True]
-    assert failed_task("content_policy_violation", 1, told).final
+    assert [judged("image_processing_error", attempts, told).final for attempts in (1, 2)] == [False, True]
+    assert judged("content_policy_violation", 1, told).final
 
 
 @pytest.mark.parametrize(

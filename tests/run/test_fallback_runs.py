@@ -46,6 +46,30 @@ async def test_the_list_is_gone_through_in_its_order(shop: SandboxRig):
     assert _paid(shop) == [(LAST, 2)] * 3
 
 
+async def test_every_model_of_the_list_is_asked_before_a_call_whose_tasks_say_unavailable_is_given_up(
+    shop: SandboxRig,
+):
+    """Three failed tasks end a call, and this list is longer than that."""
+    job = "  - {id: mug, prompt: a mug, quality: 2K, grouping: independent}\n"
+    flash = "doubao-seedream-5.0-flash"
+    shop.write(campaign_text(job, more=f"fallback: [{NEXT}, {LAST}, {flash}]\n"))
+    shop.sandbox.change(unavailable_models=(OWN, NEXT, LAST), unavailable_at="task")
+    assert (await shop.run()).exit_code == 0
+    assert [charge.model for charge in shop.sandbox.charges()] == [OWN, NEXT, LAST, flash]
+    assert _paid(shop) == [(flash, 1)]
+
+
+@pytest.mark.parametrize(("fallback", "tasks"), [((), [OWN] * 3), ((NEXT,), [OWN, NEXT, OWN, NEXT, OWN])])
+async def test_the_third_task_of_one_model_that_says_unavailable_ends_the_call(
+    shop: SandboxRig, fallback: tuple[str, ...], tasks: list[str]
+):
+    _write(shop, *fallback)
+    shop.sandbox.change(unavailable_models=(OWN, NEXT), unavailable_at="task")
+    result = await shop.run(selection=Selection(first=1))
+    assert (result.exit_code, shop.bought()) == (3, 0)
+    assert [charge.model for charge in shop.sandbox.charges()] == tasks
+
+
 @pytest.mark.parametrize("fallback", [(), (NEXT,)])
 async def test_when_no_model_is_left_the_run_stops_with_everything_open_and_a_later_one_begins_again(
     shop: SandboxRig, fallback: tuple[str, ...]

@@ -153,7 +153,12 @@ class Failures:
     async def _settle(self, call: str, task: Task) -> None:
         facts = self._ledger.facts(call)
         attempt = facts.latest
-        verdict = failed_task(task.error_code, facts.task_attempts, task.error_message)
+        verdict = failed_task(
+            task.error_code,
+            task.error_message,
+            attempts=facts.task_attempts,
+            of_model=facts.task_attempts_of_model,
+        )
         final = verdict.final or task.state is TaskState.CANCELLED
         if _was_charged(task):
             charged = estimate(attempt, attempt.asked) if task.credits_used is None else task.credits_used

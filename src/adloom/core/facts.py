@@ -275,6 +275,12 @@ class CallFacts:
         return sum(1 for attempt in self.attempts if attempt.tasks)
 
     @property
+    def task_attempts_of_model(self) -> int:
+        """The same of the model that the latest attempt asked for."""
+        asked = [attempt.intent.model for attempt in self.attempts if attempt.tasks and attempt.intent]
+        return asked.count(self.latest.intent.model) if self.latest.intent else self.task_attempts
+
+    @property
     def withdrawn_by(self) -> int:
         """The newest revision of the plan that does not want it, 0 for none."""
         return max((attempt.withdrawn_by for attempt in self.attempts), default=0)

@@ -70,10 +70,16 @@ def is_slow_reference(message: str) -> bool:
     return _SLOW_REFERENCE.search(message) is not None
 
 
-def failed_task(code: str, attempts: int, message: str = "") -> Verdict:
-    """Judge a task that failed. ``attempts`` counts the call's tasks so far; an unknown code is final."""
+def failed_task(code: str, message: str, *, attempts: int, of_model: int) -> Verdict:
+    """Judge a task that failed; an unknown code is final.
+
+    ``attempts`` counts the call's tasks so far, ``of_model`` those of the same model: a failure that speaks of the
+    model leaves the call to the next one.
+    """
     if code in MODERATION_CODES:
         return Verdict(RefusalKind.MODERATION, final=True)
+    if code in MODEL_UNAVAILABLE_CODES:
+        return Verdict(RefusalKind.TASK, final=of_model >= TASK_ATTEMPTS)
     if code in TRANSIENT_CODES:
         return Verdict(RefusalKind.TASK, final=attempts >= TASK_ATTEMPTS)
     if code == "generation_failed_no_content":
