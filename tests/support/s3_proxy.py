@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 Fault = str
-"""What goes wrong. ``<status> <code>``: answer that instead.
+"""What goes wrong. ``<status> <code>``: answer that instead; ``<status> page``: as a gateway would.
 
 ``lose``: do it, answer nothing. ``cut``: do nothing, answer nothing. ``break``: do it, end in the middle of the answer.
 """
@@ -55,6 +55,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif fault in {None, "lose", "break"}:
             self._forward(body, fault)
+        elif fault.endswith(" page"):
+            self._answer(int(fault.split()[0]), [("Content-Type", "text/html")], b"<html><h1>Not here</h1></html>")
         else:
             status, code = fault.split()
             text = f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()

@@ -15,9 +15,11 @@ from adloom.edges.s3.errors import Where, has_expired, is_missing, is_taken, may
 WHERE = Where("s3://bucket/archive", "bucket", "PutObject camp/main/manifest.json")
 
 
-def _answer(code: str, status: int = 400, message: str = "signed with s3cr3t") -> ClientError:
+def _answer(
+    code: str, status: int = 400, message: str = "signed with s3cr3t", operation: str = "PutObject"
+) -> ClientError:
     metadata = {"HTTPStatusCode": status}
-    return ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata}, "PutObject")
+    return ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata}, operation)
 
 
 @pytest.mark.parametrize(
@@ -82,3 +84,13 @@ def test_missing_taken_and_expired_are_told_apart():
     assert [is_missing(error) for error in (missing, no_bucket, taken)] == [True, False, False]
     assert [is_taken(error) for error in (missing, no_bucket, taken)] == [False, False, True]
     assert [has_expired(error) for error in (_answer("ExpiredToken"), _answer("AccessDenied", 403))] == [True, False]
+
+
+@pytest.mark.parametrize("code", ["", "404"])
+def test_a_404_without_a_code_is_a_gateways_and_says_nothing_of_the_object(code: str):
+    """botocore reads no code from well-formed HTML, and puts the status in its place for any other text."""
+    error = _answer(code, 404, operation="GetObject")
+    assert not is_missing(error)
+    assert may_pass(error)
+    assert "AWS_ENDPOINT_URL_S3" in translated(error, WHERE).remedy
+    assert is_missing(_answer(code, 404, operation="HeadObject"))

@@ -105,6 +105,13 @@ async def test_an_answer_that_breaks_off_is_read_again(proxy: Proxy, store: S3St
     assert await store.read("long.json") == b"x" * 500_000
 
 
+async def test_a_gateways_404_does_not_make_an_object_missing(proxy: Proxy, store: S3Store):
+    await store.create("there.json", b"1")
+    proxy.fail_next("404 page", method="GET", times=2)
+    assert await store.read("there.json") == b"1"
+    assert await store.read("nowhere.json") is None
+
+
 async def test_an_outage_that_lasts_is_said_with_what_to_do(proxy: Proxy, at_s3: None, prefix: str):
     store = S3Store(f"s3://{BUCKET}/{prefix}", patience_s=0.5)
     await store.create("a.json", b"1")

@@ -57,7 +57,8 @@ def status_of(error: Failure) -> int:
 
 def may_pass(error: Failure) -> bool:
     """Whether the same request may succeed later: no answer, an overloaded server, a conflict."""
-    return isinstance(error, _NETWORK) or code_of(error) in _PASSING or _is_status_that_passes(status_of(error))
+    is_answer = code_of(error) in _PASSING or _is_status_that_passes(status_of(error))
+    return isinstance(error, _NETWORK) or is_answer or _is_404_of_another(error)
 
 
 def _is_status_that_passes(status: int) -> bool:
@@ -71,7 +72,19 @@ def has_expired(error: Failure) -> bool:
 
 def is_missing(error: Failure) -> bool:
     """Whether the object does not exist (in a bucket that does)."""
-    return status_of(error) == 404 and code_of(error) != "NoSuchBucket"  # noqa: PLR2004
+    is_404 = status_of(error) == 404  # noqa: PLR2004
+    return is_404 and code_of(error) != "NoSuchBucket" and not _is_404_of_another(error)
+
+
+def _is_404_of_another(error: Failure) -> bool:
+    """Whether a gateway in front of the store says 404, as some do while the store restarts: it knows no object.
+
+    S3 gives each refusal a code of its own. A HEAD has no body, so it never has one.
+    """
+    if status_of(error) != 404 or not isinstance(error, ClientError):  # noqa: PLR2004
+        return False
+    code = code_of(error)
+    return error.operation_name != "HeadObject" and (not code or code.isdigit())  # botocore puts the status there
 
 
 def is_taken(error: Failure) -> bool:
@@ -85,12 +98,18 @@ def translated(error: Failure, where: Where) -> StoreError:
         return _outage(error, where, _CERTIFICATE if isinstance(error, SSLError) else _NETWORK_DOWN)
     if not isinstance(error, ClientError):  # no credentials, no such profile, no region, a name that is none
         return _refused(error, where, "Check the AWS_* variables and ~/.aws: `aws sts get-caller-identity` must work.")
+    if _is_404_of_another(error):
+        return _outage(error, where, _GATEWAY)
     if may_pass(error):
         return _outage(error, where, "Run the same command again when the store has recovered.")
     return _refused(error, where, _remedy(error, where))
 
 
 _CERTIFICATE = "Check the endpoint's certificate; AWS_CA_BUNDLE names your own certificate authority."
+_GATEWAY = (
+    "That answer is not S3's own. Run the same command again when the store has recovered, or correct "
+    "AWS_ENDPOINT_URL_S3."
+)
 _NETWORK_DOWN = "Check the network and AWS_ENDPOINT_URL_S3, then run the same command again."
 
 
