@@ -11,6 +11,11 @@ import pytest
 from support.desk import CliRig, ended
 from support.shop import one_row
 
+from adloom.cli.archive import examine
+from adloom.core.check import Check
+from adloom.edges.health import Reach
+from adloom.targets import WallClock
+
 
 def answer_of(done: object) -> dict[str, object]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
@@ -104,6 +109,26 @@ def test_doctor_says_what_works_and_what_to_do(desk: CliRig):
     assert done.returncode == 2
     assert "EVOLINK_API_KEY is not set" in done.stdout
     assert "FAIL prefect" in done.stdout
+
+
+async def test_an_archive_that_is_slow_makes_no_clock_wrong(monkeypatch, tmp_path, capsys):
+    began, waited = time.time(), []
+
+    async def slow(store, token):
+        waited.append(token)
+        return Check("archive", works=True, found="it takes its time")
+
+    async def answers(base_url):
+        return Reach(reached=True, time=began)
+
+    monkeypatch.setenv("ADLOOM_ARCHIVE", str(tmp_path))
+    monkeypatch.delenv("EVOLINK_API_KEY", raising=False)
+    monkeypatch.setattr("adloom.run.doctor.check_archive", slow)
+    monkeypatch.setattr("adloom.edges.health.reach", answers)
+    monkeypatch.setattr(WallClock, "now", lambda _: began + 100 * len(waited))
+    await examine(None, [], buy=False, yes=False, as_json=True)
+    checks = json.loads(capsys.readouterr().out.splitlines()[-1])["checks"]
+    assert [check["works"] for check in checks if check["name"] == "clock"] == [True]
 
 
 def test_a_probe_buys_at_most_two_images_and_records_what_it_saw(desk: CliRig):

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from support.fakes import ManualClock, MemoryStore, ScriptedApi
 
-from adloom.core.errors import AccountStopped, StoreUnavailable
+from adloom.core.errors import AccountStopped, StoreRefused, StoreUnavailable
 from adloom.core.origin import SANDBOX, UNKNOWN, Origin
 from adloom.core.task import Credits
 from adloom.plan.planner import Planner
@@ -25,7 +25,28 @@ async def test_an_archive_that_creates_twice_is_found_out_whatever_it_keeps(stor
 
     store.create = create
     check = await check_archive(store, "token")
-    assert (check.works, "creates the same object twice" in check.found, bool(check.remedy)) == (False, True, True)
+    assert (check.works, "does not create objects only once" in check.found, bool(check.remedy)) == (False, True, True)
+
+
+async def test_an_archive_that_lists_nothing_or_must_not_be_listed_does_not_work(store: MemoryStore):
+    """Every other command lists."""
+
+    async def nothing(prefix):
+        return
+        yield
+
+    listing = store.list
+    store.list = nothing
+    assert "does not list what was just written" in (await check_archive(store, "one")).found
+    store.list = listing
+
+    def denied(operation, key):
+        if operation == "list":
+            raise StoreRefused("ListObjectsV2: AccessDenied", remedy="Allow s3:ListBucket.")
+
+    store.fault = denied
+    check = await check_archive(store, "two")
+    assert (check.works, check.remedy) == (False, "Allow s3:ListBucket.")
 
 
 async def test_a_full_archive_and_one_that_is_away_are_told_apart(store: MemoryStore):

@@ -242,7 +242,7 @@ async def examine(archive: str | None, sent: list[Sent], *, buy: bool, yes: bool
 
     settings = _settings(archive)
     store = open_store(settings.archive)
-    api_server = await reach(settings.base_url)
+    api_server, now = await reach(settings.base_url), WallClock().now()
     checks = [await check_archive(store, secrets.token_hex(8)), check_api(settings.origin, reached=api_server.reached)]
     if settings.api_key is None:
         checks.append(
@@ -253,7 +253,7 @@ async def examine(archive: str | None, sent: list[Sent], *, buy: bool, yes: bool
     else:
         async with EvoLink(settings) as api:
             checks.append(await check_account(api, settings.origin))
-    checks.append(check_clock(WallClock().now(), api_server.time, reached=api_server.reached))
+    checks.append(check_clock(now, api_server.time, reached=api_server.reached))
     checks.append(await prefect_health(os.environ))
     code = EXIT_OK if all(check.works for check in checks) else EXIT_INPUT
     if buy and code == EXIT_OK and await _agreed_to_probe(yes=yes, as_json=as_json):

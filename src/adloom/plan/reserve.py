@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from adloom.core.errors import PlanRefused, SettingInvalid, StoreRefused
+from adloom.core.errors import PlanRefused, SettingInvalid
 from adloom.core.exits import Stop, StopReason
 from adloom.core.pricing import usd
-from adloom.ledger.edition import Edition, utc
+from adloom.ledger.create_once import prove_create_once
+from adloom.ledger.edition import utc
 from adloom.ledger.heartbeats import Heartbeat
 from adloom.ledger.index import Entry, create_entry
 from adloom.plan.assessment import Assessment, reassess
@@ -16,7 +17,6 @@ from adloom.plan.chains import record
 from adloom.plan.freeze import PlanOutdated, freeze, take_up
 from adloom.plan.revision import Revision
 from adloom.plan.take_up import Wanted
-from adloom.ports import Store
 from adloom.world import World
 
 PROBLEMS_SHOWN = 3
@@ -37,7 +37,7 @@ async def reserve(world: World, assessment: Assessment) -> Reservation:
     A run that may not buy freezes no new plan if there is one: that would stop the runs that buy from it.
 
     Raises SettingInvalid without a budget, InputError for a reference file that has changed since it was planned,
-    StoreRefused for an archive that cannot be used, PlanRefused.
+    StoreRefused for an archive that cannot be used, StoreUnavailable, PlanRefused.
     """
     if assessment.cap is None:
         raise SettingInvalid(
@@ -47,7 +47,7 @@ async def reserve(world: World, assessment: Assessment) -> Reservation:
     if world.files is not None and assessment.may_buy:
         await world.files.check(assessment.surveyed.files)
     ledger, edition = assessment.ledger, assessment.edition
-    await _probe(world.store, edition, ledger.writer)
+    await prove_create_once(world.store, edition.key(f"runs/{ledger.writer}.probe.json"))
     heartbeat = Heartbeat(world.store, edition, world.clock, ledger.writer, world.process, ledger.facts_ever)
     await heartbeat.beat()
     if await ledger.grew():  # a person may have taken long to say yes
@@ -141,14 +141,3 @@ async def _freeze(world: World, assessment: Assessment) -> Revision | None:
         return await freeze(wanted_of(assessment), world.store, assessment.ledger, world.clock)
     except PlanOutdated:
         return None
-
-
-async def _probe(store: Store, edition: Edition, token: str) -> None:
-    """Refuse a store that cannot be written or does not honour create-once."""
-    key = edition.key(f"runs/{token}.probe.json")
-    first, second = [await store.create(key, content) for content in (b"1\n", b"2\n")]
-    if not first or second or await store.read(key) != b"1\n":
-        raise StoreRefused(
-            f"the archive {store.address} does not create objects only once: two runs could buy the same image",
-            remedy="Use a folder on a local disk, or an S3 store that supports If-None-Match.",
-        )

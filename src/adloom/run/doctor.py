@@ -27,6 +27,7 @@ from adloom.core.exits import EXIT_ACCOUNT, EXIT_HELD, EXIT_INPUT, EXIT_OUTAGE
 from adloom.core.identity import explicit_identity
 from adloom.core.limits import DEFAULT_MODEL, MODELS, STRICT
 from adloom.core.origin import Origin
+from adloom.ledger.create_once import prove_create_once
 from adloom.ledger.ledger import Ledger
 from adloom.ports import ImageApi, Store
 
@@ -40,17 +41,17 @@ CLOCK_MAY_BE_OFF_S = 60
 
 
 async def check_archive(store: Store, token: str) -> Check:
-    """Whether the archive can be written, keeps create-once and has room."""
+    """Whether the archive can be written, read and listed, keeps create-once and has room."""
     key = f"{PROBE_CAMPAIGN}/create-once/{token}.json"
     try:
-        created = [await store.create(key, content) for content in (b"1\n", b"2\n")]
-        kept = created == [True, False] and await store.read(key) == b"1\n"
+        await prove_create_once(store, key)
+        listed = [found.key async for found in store.list(key)]
         has_room = await store.has_room()
     except AdloomError as error:
         return Check("archive", works=False, found=error.message, remedy=error.remedy)
-    if not kept:
-        remedy = "use a folder on a local disk, or an S3 store that supports If-None-Match"
-        return Check("archive", works=False, found=f"{store.address} creates the same object twice", remedy=remedy)
+    if listed != [key]:
+        found = f"{store.address} does not list what was just written"
+        return Check("archive", works=False, found=found, remedy="use a store whose lists are up to date")
     if not has_room:
         return Check("archive", works=False, found=f"{store.address} is nearly full", remedy="free some space")
     return Check("archive", works=True, found=f"{store.address} is writable and creates an object only once")
