@@ -3,15 +3,19 @@
 import json
 import socket
 import subprocess
+from types import SimpleNamespace
 
 import pytest
+import typer
 from support.desk import CliRig
 from support.shop import one_row
 
 import adloom.run
 from adloom.cli.ending import end
-from adloom.core.errors import StoreRefused
-from adloom.core.exits import Sent
+from adloom.cli.run import watched
+from adloom.core.errors import StoreRefused, StoreUnavailable
+from adloom.core.exits import Sent, Stop, StopReason
+from adloom.guards.gate import Gate
 
 NOTHING, FREE, MAYBE = (False, False), (True, False), (True, True)
 
@@ -93,3 +97,24 @@ def test_what_nobody_expected_ends_with_an_answer_too(capsys, error: BaseExcepti
     answer = json.loads(capsys.readouterr().out)
     assert answer["exit_code"] == exit_code
     assert (answer["request_left"], answer["money_may_have_moved"]) == MAYBE
+
+
+@pytest.mark.parametrize(("is_interrupted", "exit_code"), [(True, 130), (False, 7)])
+def test_a_run_that_somebody_stopped_is_interrupted_even_if_its_archive_is_away(capsys, is_interrupted, exit_code):
+    async def work(started):
+        run = SimpleNamespace(gate=Gate(), sent=Sent(1, 1))
+        started(run)
+        if is_interrupted:
+            run.gate.close(Stop(StopReason.INTERRUPTED, "interrupted", "Run the same command again to continue."))
+        raise StoreUnavailable("the archive is away", remedy="Start it.")
+
+    sent: list[Sent] = []
+    with pytest.raises(typer.Exit) as caught:
+        end(lambda: watched(work, sent), as_json=True, sent=sent)
+    answer = json.loads(capsys.readouterr().out)
+    assert caught.value.exit_code == answer["exit_code"] == exit_code
+    assert (answer["error"], answer["remedy"], answer["money_may_have_moved"]) == (
+        "the archive is away",
+        "Start it.",
+        True,
+    )

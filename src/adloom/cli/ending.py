@@ -16,7 +16,14 @@ from types import FrameType
 
 import typer
 
-from adloom.core.errors import AdloomError, InputError, RecordUnreadable, StoreRefused, StoreUnavailable
+from adloom.core.errors import (
+    AdloomError,
+    InputError,
+    RecordUnreadable,
+    RunInterrupted,
+    StoreRefused,
+    StoreUnavailable,
+)
 from adloom.core.exits import (
     EXIT_INPUT,
     EXIT_INTERRUPTED,
@@ -87,6 +94,8 @@ def _terminable() -> Iterator[None]:
 
 def exit_code_of(error: AdloomError) -> int:
     """The exit code of an error that ends a command."""
+    if isinstance(error, RunInterrupted):
+        return EXIT_INTERRUPTED
     if isinstance(error, InputError | StoreRefused | RecordUnreadable):
         return EXIT_INPUT
     return EXIT_OUTAGE if isinstance(error, StoreUnavailable) else EXIT_UNEXPECTED

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from adloom.cli.asking import agrees
-from adloom.core.errors import InputError
+from adloom.core.errors import InputError, RunInterrupted, StoreRefused, StoreUnavailable
 from adloom.core.exits import EXIT_INTERRUPTED, Sent
 
 if TYPE_CHECKING:
@@ -49,13 +49,13 @@ async def run_campaign(
         if through_prefect:
             from adloom.orchestration.in_process import run_through_prefect  # noqa: PLC0415
 
-            result = await _watched(partial(run_through_prefect, request, settings, store, assessment), sent)
+            result = await watched(partial(run_through_prefect, request, settings, store, assessment), sent)
         else:
             from adloom.wiring import execute  # noqa: PLC0415
 
             note = "Running directly, without Prefect (set PREFECT_API_URL or use --prefect for a flow run)."
             typer.echo(note, err=True)
-            result = await _watched(partial(execute, settings, store, assessment), sent)
+            result = await watched(partial(execute, settings, store, assessment), sent)
     typer.echo("\n".join(result_lines(result)), err=as_json)
     if as_json:
         typer.echo(json.dumps(result_summary(result), ensure_ascii=False))
@@ -85,18 +85,25 @@ async def _agreed(assessment: Assessment, *, yes: bool, as_json: bool) -> Assess
     return replace(assessment, wish=replace(assessment.wish, agreed=False))
 
 
-async def _watched(work: Callable[..., Awaitable[Result]], sent: list[Sent]) -> Result:
+async def watched(work: Callable[..., Awaitable[Result]], sent: list[Sent]) -> Result:
+    """Show a run's progress, and let signals stop it. Raises what ``work`` raises, or RunInterrupted."""
     from adloom.cli.text import watch  # noqa: PLC0415
 
+    runs: list[Run] = []
     watching: list[asyncio.Task[None]] = []
 
     def started(run: Run) -> None:
+        runs.append(run)
         sent.append(run.sent)
         _interrupt_on_signals(run)
         watching.append(asyncio.create_task(watch(run)))
 
     try:
         return await work(started=started)
+    except (StoreUnavailable, StoreRefused) as error:
+        if any(run.gate.is_interrupted for run in runs):
+            raise RunInterrupted(error.message, remedy=error.remedy) from error
+        raise
     finally:
         for task in watching:
             task.cancel()

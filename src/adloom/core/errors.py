@@ -209,6 +209,10 @@ class StoreRefused(StoreError):
     """The archive cannot be used as it is: wrong place, no permission, or a store without create-once."""
 
 
+class RunInterrupted(AdloomError):
+    """A person stopped a run, and the archive was out of reach when it was to say how it ended."""
+
+
 class RecordUnreadable(StoreError):
     """A record was written by a newer version, or is damaged."""
 
