@@ -69,12 +69,13 @@ async def test_a_task_that_could_not_be_written_down_at_once_is_written_when_the
     assert any("task-001" in warning for warning in warnings)
 
 
-async def test_a_task_is_kept_in_mind_for_longer_than_the_store_is_waited_for(store, clock, api):
+async def test_a_task_is_kept_in_mind_for_longer_than_the_store_is_waited_for(store, clock, api, caplog):
     world = a_world(store, clock, api)
     fail_for(store, clock, 3 * PATIENCE_INTERVALS * INTERVAL_S, "-accepted.")
     result = await run_all(world, await look_at(world, FakeSource([a_row(), a_row("jug")])))
     assert result.exit_code == 7
     assert len(api.posts) == 1
+    assert any("Leave this run running" in record.getMessage() for record in caplog.records)
     assert result.published.manifest["totals"]["archived"] == 1
     assert (await run_all(world, await look_at(world, FakeSource([a_row(), a_row("jug")])))).exit_code == 0
     assert len(api.posts) == 2

@@ -340,7 +340,7 @@ class Ledger:
     async def _read(self, key: str) -> Entry:
         content = await self._store.read(key)
         if content is None:
-            raise StoreUnavailable(f"{key} is listed but cannot be read", remedy="Run the same command again.")
+            raise StoreUnavailable(f"{key} exists but cannot be read", remedy="Run the same command again.")
         return Entry(from_json(content, key), hashlib.sha256(content).hexdigest())
 
     async def _listed_count(self) -> int:

@@ -255,9 +255,17 @@ class Sender:
 
     def _stop_for_archive(self, call: str, task_id: str, error: BaseException) -> None:
         """Stop buying: only this process knows of the task, and keeps trying to record it."""
-        log.warning("call %s created task %s, and the archive does not accept that: %s", call, task_id, error)
-        if isinstance(error, StoreUnavailable):
-            self._gate.close(Stop.because(StopReason.OUTAGE, error))
+        if not isinstance(error, StoreUnavailable):
+            log.warning("call %s created task %s, and the archive does not accept that: %s", call, task_id, error)
+            return
+        log.warning(
+            "call %s created task %s, and the archive does not accept that: %s. "
+            "Leave this run running: only it knows the task, and it keeps trying",
+            call,
+            task_id,
+            error.message,
+        )
+        self._gate.close(Stop.because(StopReason.OUTAGE, error))
 
     async def _record_unknown(
         self, order: Order, attempt: int, send: int, reason: str, *, conflict: bool = False
