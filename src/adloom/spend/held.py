@@ -123,7 +123,9 @@ async def release(ledger: Ledger, clock: Clock, call: str, reason: str, by: str)
     attempt, is_in_doubt = _to_settle(ledger, call)
     if attempt.tasks and not is_in_doubt:
         raise InputError(
-            f"call {call} has the task {attempt.tasks[0]}: it was bought", remedy="Run the campaign to collect it."
+            f"call {call} has the task {attempt.tasks[0]}: it was bought",
+            remedy="Run the campaign to collect it. If no run can, ask EvoLink about that task; rows with another id "
+            "buy its images again.",
         )
     waited_s = clock.now() - _last_sent(attempt)
     if waited_s < RELEASE_AFTER_S:
