@@ -9,7 +9,7 @@ from support.reviewer import Reviewer
 from support.shop import SandboxRig, campaign_text
 
 from adloom.core.errors import CampaignInvalid, InputError
-from adloom.review.summary import review_lines, review_summary
+from adloom.review.summary import overruled_lines, review_lines, review_summary
 from adloom.review.table import read_review
 
 MUGS = campaign_text("  - {id: mug, prompt: 'mug {{ n }}', variants: 2, rows: mugs.csv}\n")
@@ -28,7 +28,11 @@ async def test_the_same_file_twice_adds_nothing_even_when_somebody_decided_betwe
     assert len((await reviewed.apply(text)).added) == 2
     assert (await reviewed.apply(text)).added == ()
     await reviewed.decide("a,1,1,approved,", by="bob")
-    assert (await reviewed.apply(text)).added == ()
+    again = await reviewed.apply(text)
+    assert (again.added, [standing.by for _, standing in again.overruled]) == ((), ["bob"])
+    assert overruled_lines(again.overruled) == [
+        "  mug/a, variant 1: not applied again, bob has approved it since: change the line to decide again"
+    ]
     assert len(reviewed.facts()) == 3
 
 
@@ -167,6 +171,30 @@ def test_a_decision_may_be_as_old_as_2000(tmp_path: Path):
 def test_a_file_that_is_not_there_is_named(tmp_path: Path):
     with pytest.raises(InputError, match="cannot be read"):
         read_review(tmp_path / "none.csv", NOW)
+
+
+async def test_a_sheet_that_is_older_than_a_decision_brings_nothing_of_the_former_one_back(reviewed: Reviewer):
+    """Every row of an exported sheet has the decision that stood then; the team fills in one and applies them all."""
+    await reviewed.apply("job,row,variant,take,decision\nmug,a,1,1,approved\n", by="ann")
+    (ann,) = review_summary(await reviewed.choosing())["decisions"]
+    await reviewed.apply("job,row,variant,take,decision,note\nmug,a,1,1,rejected,legal says no\n", by="bob")
+    head = "job;row;variant;take;decision;stars;note;change;by;decided_at;time\n"
+    sheet = f"{head}mug;a;1;1;approved;;;;ann;{ann['time']};9 am\nmug;b;1;1;approved;;;;;;10 am\n"
+    applied = await reviewed.apply(sheet, by="carl")
+    assert (len(applied.added), applied.known) == (1, 1)
+    now = {each["row"]: each for each in review_summary(await reviewed.choosing())["decisions"]}
+    assert (now["a"]["decision"], now["a"]["by"], now["a"]["note"]) == ("rejected", "bob", "legal says no")
+    assert (now["b"]["decision"], now["b"]["by"]) == ("approved", "carl")
+
+
+async def test_who_changes_a_row_of_a_sheet_has_decided_it_now(reviewed: Reviewer):
+    await reviewed.apply("job,row,variant,take,decision,note\nmug,a,1,1,approved,fine\n", by="ann")
+    (ann,) = review_summary(await reviewed.choosing())["decisions"]
+    head = "job,row,variant,take,decision,note,by,decided_at\n"
+    await reviewed.apply(f"{head}mug,a,1,1,rejected,fine,ann,{ann['time']}\n", by="dan")
+    (dan,) = review_summary(await reviewed.choosing())["decisions"]
+    assert (dan["decision"], dan["note"], dan["by"]) == ("rejected", "fine", "dan")
+    assert dan["time"] > ann["time"]
 
 
 @pytest.mark.parametrize("twins", ["same job", "another job"])

@@ -82,7 +82,7 @@ async def review_edition(
     from adloom.core.decision import MOST_CHARACTERS  # noqa: PLC0415
     from adloom.gallery.choosing import read_choosing  # noqa: PLC0415
     from adloom.review.apply import with_added  # noqa: PLC0415
-    from adloom.review.summary import review_lines, review_summary  # noqa: PLC0415
+    from adloom.review.summary import overruled_lines, review_lines, review_summary  # noqa: PLC0415
     from adloom.review.table import read_review  # noqa: PLC0415
     from adloom.targets import RunRequest, new_ledger, open_target, settings_for  # noqa: PLC0415
     from adloom.wiring import decide  # noqa: PLC0415
@@ -100,6 +100,7 @@ async def review_edition(
         applied = await decide(store, choosing, read_review(file, now), by or person(), now)
         choosing, added = with_added(choosing, applied), len(applied.added)
         lines.append(f"{file}: {counted(added, 'decision')} added, {applied.known} known already")
+        lines += overruled_lines(applied.overruled)
     typer.echo("\n".join([*lines, *review_lines(choosing)]), err=as_json)
     if as_json:
         answer = review_summary(choosing) | ({"added": added} if file is not None else {})

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 KEY = ("job", "row", "variant", "take")
 OWN = (
-    "image", *KEY, "status", "decision", "stars", "note", "change", "by", "link", "credits", "usd", "reason", "prompt",
+    "image", *KEY, "status", "decision", "stars", "note", "change", "by", "decided_at", "link", "credits", "usd",
+    "reason", "prompt",
 )  # fmt: skip
 MOST_THUMBNAILS = 2000
 """A workbook with more is slow to open; further rows have only their links."""

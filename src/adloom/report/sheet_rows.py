@@ -30,6 +30,7 @@ async def sheet_rows(store: Store, choosing: Choosing) -> AsyncIterator[SheetRow
             "note": decision.note if decision else "",
             "change": decision.change if decision else "",
             "by": decision.by if decision else "",
+            "decided_at": decision.record()["time"] if decision else "",
             "credits": line["credits"],
             "usd": float(usd(Decimal(str(line["credits"])))),
             "reason": line["reason"] or "",

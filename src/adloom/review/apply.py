@@ -15,37 +15,48 @@ from adloom.review.table import ReviewFile, Said
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The result of a file: decisions that were added, and lines that repeat what is known."""
+    """The result of a file: decisions that were added, and lines that repeat what is known.
+
+    ``overruled`` are those of its lines that it added before, each with the decision that stands since.
+    """
 
     added: tuple[tuple[Candidate, Decision], ...]
     known: int
+    overruled: tuple[tuple[Candidate, Decision], ...] = ()
 
 
 async def apply(store: Store, choosing: Choosing, file: ReviewFile, by: str, now: datetime) -> Applied:
     """Store every decision of a file.
 
-    ``by`` is who decided, if a line does not say. A line that repeats the current decision, or that the same file has
-    already added, adds nothing. Raises CampaignInvalid with all problems of the file, images that are not known among
-    them; then nothing is written.
+    ``by`` is who decided, if a line does not say. A line that repeats the current decision, or one that it names by who
+    and when, or that the same file has already added, adds nothing. A line that names a decision so and says something
+    else was changed by whoever applies the file, who decides now. Raises CampaignInvalid with all problems of the file,
+    images that are not known among them; then nothing is written.
     """
     found = _resolved(choosing, file)
     file.refuse_problems()
     facts, standing = choosing.decisions.require_whole().facts, choosing.standing
-    applied = {(fact.variant, fact.writer) for fact in facts.values()}
-    known = {(fact.variant, fact.by, fact.time, fact.said) for fact in facts.values()}
-    added: list[tuple[Candidate, Decision]] = []
+    applied = {fact.variant for fact in facts.values() if fact.writer == file.writer}
+    known = {(fact.variant, fact.by, fact.time): fact for fact in facts.values()}
+    added: dict[str, tuple[Candidate, Decision]] = {}
+    overruled: list[tuple[Candidate, Decision]] = []
     for said, candidate in found:
         key = candidate.variant.key
         former = standing.get(key)
         decision = said.over(former, key, by, now, file.writer)
+        if named := known.get((key, decision.by, decision.time)):
+            if said.over(named, key, by, now, file.writer).said == named.said:
+                continue
+            decision = replace(decision, by=by, time=now)
         said_already = former is not None and (former.said, former.by) == (decision.said, decision.by)
-        exported = (key, decision.by, decision.time, decision.said) in known
-        if said_already or exported or (key, file.writer) in applied:
+        if said_already or key in added:
             continue
-        applied.add((key, file.writer))
-        after = former if said.time is None else None  # a time that the file names is kept: the latest counts
-        added.append((candidate, await write_decision(store, choosing.edition, decision, after)))
-    return Applied(tuple(added), len(found) - len(added))
+        if key in applied:
+            overruled += [(candidate, former)] if former is not None and former.said != decision.said else []
+            continue
+        after = None if decision.time == said.time else former  # a time that the file names is kept: the latest counts
+        added[key] = candidate, await write_decision(store, choosing.edition, decision, after)
+    return Applied(tuple(added.values()), len(found) - len(added), tuple(overruled))
 
 
 def with_added(choosing: Choosing, applied: Applied) -> Choosing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -55,6 +55,16 @@ def review_lines(choosing: Choosing) -> list[str]:
     lines += _more(len(disputed))
     lines += [f"damaged   {key} holds no decision and does not count" for key in choosing.decisions.damaged[:SHOWN]]
     return lines
+
+
+def overruled_lines(overruled: Sequence[tuple[Candidate, Decision]]) -> list[str]:
+    """Lines of a file that were applied before, and who has decided otherwise since."""
+    lines = [
+        f"  {candidate}: not applied again, {standing.by or 'unknown'} has {standing.verdict} it since: "
+        "change the line to decide again"
+        for candidate, standing in overruled[:SHOWN]
+    ]
+    return lines + _more(len(overruled))
 
 
 def review_summary(choosing: Choosing) -> dict[str, Any]:

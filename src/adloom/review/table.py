@@ -25,6 +25,8 @@ from adloom.gallery.choosing import Place
 
 NEEDED = ("job", "row", "variant", "take", "decision")
 OPTIONAL = ("stars", "note", "change", "by", "time", "focus")
+SHEETS_TIME = "decided_at"
+"""What an exported sheet calls the time: a team's own column may be named ``time``."""
 COLUMNS = (*NEEDED, *OPTIONAL)
 LARGEST_BYTES = 64 << 20
 CLOCKS_DIFFER = timedelta(minutes=10)
@@ -253,7 +255,7 @@ def _said(line: int, cells: Mapping[str, str], found: ReviewFile, now: datetime)
         if len(cells.get(name, "")) > MOST_CHARACTERS:
             wrong(f"the {name} has {len(cells[name])} characters", f"at most {MOST_CHARACTERS}")
     focus, bad_focus = _focus(cells.get("focus"))
-    time, bad_time = _time(cells.get("time", ""), now)
+    time, bad_time = _time(cells.get(SHEETS_TIME, cells.get("time", "")), now)
     read = ((bad_focus, "such as 0.5 0.3, from left and top"), (bad_time, "such as 2026-03-01T12:00:00Z"))
     problems += [Problem(found.name, line, 0, message, allowed) for message, allowed in read if message]
     found.problems += problems
