@@ -9,7 +9,9 @@ from adloom.core.outcomes import Status
 from adloom.run.progress import Progress
 from adloom.spend.held import Held
 
-HELD = Held("c-1", "hero", "mug", 2, 3660, Decimal("3.4"), "", "the answer was lost")
+HELD = Held(
+    "c-1", "hero", "mug", 2, 3660, Decimal("3.4"), "", "the answer was lost", 1_700_000_000, "seedream", "a red mug"
+)
 TOTALS = {
     **{status.value: 0 for status in Status}, "wanted": 3, "archived": 2, "held": 1, "credits_charged": 68.0,
     "credits_reserved": 0, "credits_at_risk": 3.4,
@@ -36,8 +38,11 @@ def test_a_status_names_what_there_is_and_all_three_kinds_of_money():
 
 def test_a_held_purchase_comes_with_its_age_its_reason_and_both_ways_out():
     line, ways = held_lines([HELD], UNKNOWN)
-    assert line == "c-1 hero/mug: 2 images, $0.05 (3.4 credits) at risk for 1 h 01 min; the answer was lost"
-    assert "--adopt" in ways
+    assert line == (
+        "c-1 hero/mug: 2 images, $0.05 (3.4 credits) at risk for 1 h 01 min; "
+        "sent 2023-11-14T22:13:20.000Z to seedream as 'a red mug'; the answer was lost"
+    )
+    assert "EvoLink's console: `adloom resolve TARGET CALL --adopt TASK`" in ways
     assert "--release" in ways
     assert held_lines([], UNKNOWN) == ["nothing is held"]
 
@@ -50,6 +55,12 @@ def test_a_purchase_whose_task_is_known_is_not_to_be_adopted_or_released():
     assert "--adopt" not in way
     assert "run the campaign again" in way
     assert len(held_lines([HELD, known], UNKNOWN)) == 4
+
+
+def test_of_a_long_prompt_the_beginning_is_shown_and_a_stand_in_has_a_log_for_a_console():
+    line, ways = held_lines([replace(HELD, prompt="mug " * 100)], Origin(SANDBOX, is_stand_in=True))
+    assert len(line) < 250
+    assert "/_sandbox/charges" in ways
 
 
 def test_sums_of_the_sandbox_are_called_that():

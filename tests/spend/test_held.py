@@ -1,5 +1,6 @@
 """Held purchases: what a person sees, and when adopting or releasing one is refused."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -12,7 +13,7 @@ from adloom.core.outcomes import Status, outcomes
 from adloom.core.planned import Variant
 from adloom.ledger.edition import to_json
 from adloom.ledger.ledger import Ledger
-from adloom.spend.held import RELEASE_AFTER_S, adopt, held_calls, release
+from adloom.spend.held import API_CLOCK_OFF_S, RELEASE_AFTER_S, adopt, held_calls, release
 
 
 @pytest.fixture
@@ -109,6 +110,33 @@ async def test_a_task_that_the_api_does_not_know_or_another_call_has_is_not_adop
     with pytest.raises(InputError, match="belongs to c-1"):
         await adopt(ledger, store, api, "c-2", "t-1", "me")
     assert ledger.facts("c-2").stage is Stage.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        ({"model": "doubao-seedream-4.5"}, "was made with doubao-seedream-4.5"),
+        ({"created_at": -API_CLOCK_OFF_S - 1}, "was made at"),
+    ],
+)
+async def test_a_task_that_cannot_be_the_calls_is_not_adopted(ledger, store, api, clock, made, says):
+    await _lose(ledger, "c-1")
+    if "created_at" in made:
+        made = {"created_at": int(clock.now()) + made["created_at"]}
+    api.states["t-1"] = replace(completed("t-1", "u1"), **made)
+    with pytest.raises(InputError, match=says):
+        await adopt(ledger, store, api, "c-1", "t-1", "me")
+    assert ledger.facts("c-1").stage is Stage.UNKNOWN
+    api.states["t-1"] = replace(completed("t-1", "u1"), model="internal-7", created_at=int(clock.now()) - 60)
+    await adopt(ledger, store, api, "c-1", "t-1", "me")
+
+
+async def test_a_held_purchase_shows_what_to_look_for(ledger, clock):
+    await ledger.decide("c-1", "a1-intent", {**bought([Variant("k1", 1, 1)]), "body": '{"prompt": "a red mug"}'})
+    await ledger.note("c-1", "a1-unknown-1", {"reason": "the answer was lost"})
+    clock.advance(60)
+    (held,) = held_calls(ledger, clock.now())
+    assert (held.model, held.prompt, held.sent_s) == ("doubao-seedream-4.0", "a red mug", clock.now() - 60)
 
 
 async def test_a_release_waits_a_quarter_of_an_hour_for_a_late_answer(ledger, clock):

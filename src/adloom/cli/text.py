@@ -12,11 +12,14 @@ from adloom.core.counting import counted
 from adloom.core.origin import Origin
 from adloom.core.outcomes import Status
 from adloom.core.pricing import usd
+from adloom.ledger.edition import utc
 from adloom.plan.text import dollars, duration, waiting_lines, waits_of
 from adloom.run.progress import Progress
 from adloom.run.run import Run
 from adloom.spend.held import Held
 
+SHOWN_CHARACTERS = 60
+"""Of a prompt: enough to tell it from others in a console."""
 LINE_EVERY_S = 10
 BAR_EVERY_S = 0.5
 
@@ -45,17 +48,26 @@ def held_lines(held: Sequence[Held], origin: Origin) -> list[str]:
     lines = [
         f"{one.call} {one.job}/{one.row}: {counted(one.images, 'image')}, "
         f"{dollars(one.credits_at_risk, origin)} at risk for {duration(one.age_s)}; "
-        + (f"bought as task {one.task}; {one.reason}" if one.task else one.reason)
+        + (f"bought as task {one.task}; {one.reason}" if one.task else f"{_to_look_for(one)}; {one.reason}")
         for one in held
     ]
     if any(not one.task for one in held):
-        lines.append("look for the task in EvoLink's console: use --adopt TASK if it is there, --release if it is not")
+        console = "the stand-in's log (GET /_sandbox/charges)" if origin.is_stand_in else "EvoLink's console"
+        lines.append(
+            f"look for a task of that model, time and prompt in {console}: `adloom resolve TARGET CALL --adopt TASK` "
+            "if it is there, `adloom resolve TARGET CALL --release --reason WHY` if it is not"
+        )
     if any(one.task for one in held):
         lines.append(
             "where a task is named, there is nothing to adopt or to release: run the campaign again within 24 h of the "
             "task's end, which reads it and fetches what it shows by then"
         )
     return lines
+
+
+def _to_look_for(held: Held) -> str:
+    prompt = held.prompt if len(held.prompt) <= SHOWN_CHARACTERS else f"{held.prompt[:SHOWN_CHARACTERS]}…"
+    return f"sent {utc(held.sent_s)} to {held.model} as {prompt!r}"
 
 
 def progress_line(progress: Progress, elapsed_s: float, archived_before: int) -> str:

@@ -248,6 +248,11 @@ _MODELS = (
 MODELS: Mapping[str, Model] = {model.name: model for model in _MODELS}
 
 
+def is_another_model(named: str, asked: str) -> bool:
+    """Whether a task names a model that can be asked for and is another one; an internal name says nothing."""
+    return named != asked and named in MODELS
+
+
 def images_per_call(model: str) -> int:
     """How many images one request to a model may ask for; a model that is not known takes ``n``."""
     known = MODELS.get(model)

@@ -10,26 +10,41 @@ A purchase that has a task and may have made another one is settled in the same 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TypedDict
 
 from adloom.core.callbacks import inbox
 from adloom.core.errors import InputError
 from adloom.core.facts import Attempt, CallFacts, Stage, money_of, task_name
+from adloom.core.limits import is_another_model
 from adloom.core.outcomes import DOUBT
-from adloom.core.records import Decided, RefusalKind
+from adloom.core.records import Decided, Intent, RefusalKind
+from adloom.core.task import Task
 from adloom.ledger.claims import claim_task, is_free_for
 from adloom.ledger.edition import utc
 from adloom.ledger.ledger import Ledger
 from adloom.ports import Clock, ImageApi, Store
 
 RELEASE_AFTER_S = 15 * 60
+API_CLOCK_OFF_S = 3600
+"""A person has compared the prompts, so the API's clock may differ by this much."""
+
+
+class _Marks(TypedDict):
+    sent_s: float
+    model: str
+    prompt: str
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One purchase that needs a person's decision. ``age_s`` counts from its last send."""
+    """One purchase that needs a person's decision. ``age_s`` counts from its last send.
+
+    ``sent_s`` (Unix time of that), ``model`` and ``prompt`` tell its task from others in EvoLink's console.
+    """
 
     call: str
     job: str
@@ -39,6 +54,9 @@ class Held:
     credits_at_risk: Decimal
     task: str
     reason: str
+    sent_s: float = 0
+    model: str = ""
+    prompt: str = ""
 
 
 def held_calls(ledger: Ledger, now: float) -> Sequence[Held]:
@@ -67,6 +85,7 @@ def _held(facts: CallFacts, now: float) -> Held | None:
         credits_at_risk=money.at_risk if facts.stage is Stage.UNSHOWN else money.reserved,
         task=attempt.tasks[0] if attempt.tasks else "",
         reason=reason,
+        **_to_look_for(attempt, intent),
     )
 
 
@@ -85,7 +104,20 @@ def _in_doubt(facts: CallFacts, now: float) -> Held | None:
         credits_at_risk=attempt.quoted * len(attempt.in_doubt),
         task="",
         reason=f"{DOUBT}: {first.reason}; a task besides {', '.join(attempt.tasks)} is looked for",
+        **_to_look_for(attempt, intent),
     )
+
+
+def _to_look_for(attempt: Attempt, intent: Intent) -> _Marks:
+    return {"sent_s": _last_sent(attempt), "model": intent.model, "prompt": _prompt(intent.body)}
+
+
+def _prompt(body: str) -> str:
+    """The prompt of a request; empty where the record holds no request."""
+    try:
+        return str(json.loads(body)["prompt"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _last_sent(attempt: Attempt) -> float:
@@ -95,7 +127,8 @@ def _last_sent(attempt: Attempt) -> float:
 async def adopt(ledger: Ledger, store: Store, api: ImageApi, call: str, task: str, by: str) -> None:
     """Record that a held purchase made this task.
 
-    Raises InputError when the call is not held, the API does not know the task, or another call has it.
+    Raises InputError when the call is not held, the API does not know the task, it is of another model or made before
+    the call was sent, or another call has it.
     """
     released = _released(ledger.facts(call))
     attempt, is_in_doubt = (released, False) if released else _to_settle(ledger, call)
@@ -103,15 +136,30 @@ async def adopt(ledger: Ledger, store: Store, api: ImageApi, call: str, task: st
         raise InputError(
             f"call {call} has the completed task {attempt.task}", remedy="Run the campaign to read it again."
         )
-    if not (await api.tasks([task])).get(task):
+    found = (await api.tasks([task])).get(task)
+    if found is None:
         raise InputError(
             f"the API does not know the task {task[:80]!r}", remedy="Copy the task's id from the API's console."
         )
+    _require_fit(found, call, attempt)
     owners = {task_id: other for other in ledger.calls() for a in ledger.facts(other).attempts for task_id in a.tasks}
     mine = (ledger.edition.prefix, call, attempt.number)
     if task in owners or not await claim_task(store, ledger, mine, task, by=by):
         raise InputError(f"task {task} belongs to {owners.get(task, 'another call')}", remedy="Adopt another task.")
     await ledger.accept(call, attempt.number, task, str(attempt.quoted), via=f"adopted by {by}")
+
+
+def _require_fit(task: Task, call: str, attempt: Attempt) -> None:
+    """Refuse a task that cannot be an attempt's: its image would be archived as what another prompt asks for."""
+    if (intent := attempt.intent) is None:
+        return
+    if is_another_model(task.model, intent.model):
+        told, asked = f"was made with {task.model}", f"asked for {intent.model}"
+    elif task.created_at is not None and task.created_at < intent.unix_s - API_CLOCK_OFF_S:
+        told, asked = f"was made at {utc(task.created_at)}", f"was sent at {utc(intent.unix_s)}"
+    else:
+        return
+    raise InputError(f"task {task.task_id} {told}, and call {call} {asked}", remedy="Adopt another task.")
 
 
 async def release(ledger: Ledger, clock: Clock, call: str, reason: str, by: str) -> None:
@@ -130,7 +178,8 @@ async def release(ledger: Ledger, clock: Clock, call: str, reason: str, by: str)
     waited_s = clock.now() - _last_sent(attempt)
     if waited_s < RELEASE_AFTER_S:
         allowed = utc(clock.now() + RELEASE_AFTER_S - waited_s)
-        raise InputError(f"call {call} was sent {waited_s:.0f} s ago", remedy=f"It can be released from {allowed} on.")
+        remedy = f"Its task may still appear. It can be released from {allowed} on."
+        raise InputError(f"call {call} was sent {waited_s:.0f} s ago", remedy=remedy)
     if told := await told_by_callbacks(ledger, call, attempt):
         raise InputError(
             f"a callback has named task {told[0]} for call {call}",

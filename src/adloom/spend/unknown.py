@@ -29,7 +29,7 @@ from adloom.core.callbacks import inbox
 from adloom.core.errors import AccountStopped, ReadFailed
 from adloom.core.exits import Stop, StopReason
 from adloom.core.facts import Attempt, CallFacts, Stage, fold, task_name
-from adloom.core.limits import MODELS
+from adloom.core.limits import is_another_model
 from adloom.core.order import Order
 from adloom.core.task import ListedTask, Task
 from adloom.guards.gate import Gate
@@ -352,7 +352,7 @@ class UnknownPurchases:
         return (
             sent.may_have_made(task.created_at)
             and task_name(task.task_id) not in claimed
-            and not _is_another_model(task.model, order.model)
+            and not is_another_model(task.model, order.model)
         )
 
     async def _open_editions(self) -> list[Edition]:
@@ -413,13 +413,8 @@ def _may_be_in_doubt(names: Collection[str]) -> bool:
 
 def _fits(task: Task, order: Order, facts: CallFacts) -> bool:
     """Whether nothing that the API says of a task speaks against its having been made for the latest attempt."""
-    if _is_another_model(task.model, order.model):
+    if is_another_model(task.model, order.model):
         return False
     if facts.latest.intent is None or task.created_at is None:
         return True
     return SendTimes.of(facts).may_have_made(task.created_at, skew_s=CALLBACK_SKEW_S)
-
-
-def _is_another_model(named: str, asked: str) -> bool:
-    """Whether a task names a model that can be asked for and is another one; an internal name says nothing."""
-    return named != asked and named in MODELS
