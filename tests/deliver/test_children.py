@@ -17,7 +17,8 @@ from adloom.deliver.children import CannotBeDone, Child, ChildDied
 from adloom.deliver.marks.credentials import Identity, read
 from adloom.deliver.marks.keys import CERTIFICATE, KEY, ROOT, made_keys
 
-MAKE = {"width_px": 108, "height_px": 192, "kind": "jpeg", "focus": [0.5, 0.4], "xmp": "", "most_bytes": None}
+MAKE = {"width_px": 108, "height_px": 192, "kind": "jpeg", "focus": [0.5, 0.4], "xmp": ""}
+MAKE |= {"most_bytes": None, "signature_bytes": 0}
 
 
 async def test_a_master_is_decoded_once_for_all_its_channels():

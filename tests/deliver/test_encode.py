@@ -43,6 +43,16 @@ def test_an_advising_gate_lets_a_poorer_file_pass_with_a_warning():
     assert "above the advised size" in larger.warning
 
 
+def test_room_is_left_for_the_signature_and_the_limit_is_named_as_it_is():
+    floor = len(encode(IMAGE, "jpeg", FLOOR_QUALITY, XMP))
+    limit = floor + 1000
+    assert fit(Encoder(IMAGE, "jpeg", XMP), limit, Gate.HARD, 1000).quality == FLOOR_QUALITY
+    said = f"quality 50 makes {floor:,} bytes, at most {limit:,} are allowed, of which the signature takes {limit:,}"
+    with pytest.raises(DoesNotFit, match=said):
+        fit(Encoder(IMAGE, "jpeg", XMP), limit, Gate.HARD, limit)
+    assert said in fit(Encoder(IMAGE, "jpeg", XMP), limit, Gate.ADVISE, limit).warning
+
+
 def test_a_png_fits_or_is_refused():
     size = len(encode(IMAGE, "png", None, XMP))
     assert fit(Encoder(IMAGE, "png", XMP), size, Gate.HARD).quality is None

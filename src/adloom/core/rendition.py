@@ -19,7 +19,7 @@ from adloom.core.spelling import nearest
 from adloom.core.template import BadTemplate
 
 SCHEMA = "adloom.delivery/1"
-RECIPE = 3
+RECIPE = 4
 """Increased when renditions are made differently, so that the next delivery makes them again."""
 
 DELIVERED = "delivered"

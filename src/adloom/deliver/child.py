@@ -86,7 +86,8 @@ class Bench:
         if name not in self._cuts:
             image = cut(self._master, part, wanted, opaque=request["kind"] == "jpeg")
             self._cuts[name] = Encoder(image, request["kind"], request["xmp"].encode())
-        made = fit(self._cuts[name], request["most_bytes"], Gate(request["gate"]))
+        gate, signature = Gate(request["gate"]), request["signature_bytes"]
+        made = fit(self._cuts[name], request["most_bytes"], gate, signature)
         told = {"quality": made.quality, "crop": list(part), "kept": kept(master, wanted), "warning": made.warning}
         return told, made.content
 

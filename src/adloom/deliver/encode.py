@@ -83,37 +83,44 @@ def _as_png_text(xmp: bytes) -> PngImagePlugin.PngInfo:
     return text
 
 
-def fit(encoder: Encoder, most_bytes: int | None, gate: Gate) -> Encoded:
-    """The best file of at most ``most_bytes``. Raises DoesNotFit behind a hard gate.
+def fit(encoder: Encoder, most_bytes: int | None, gate: Gate, signature_bytes: int = 0) -> Encoded:
+    """The best file of at most ``most_bytes``, with a signature of so many. Raises DoesNotFit behind a hard gate.
 
     An advising gate takes a lower quality than the floor, and where even that is too large the floor's file as it is,
     both with a warning.
     """
+    if most_bytes is None:
+        quality = None if encoder.kind == "png" else BEST_QUALITY
+        return Encoded(encoder.at(quality), quality)
+    room = most_bytes - signature_bytes
+    allowed = f"at most {most_bytes:,} are allowed"
+    if signature_bytes:
+        allowed += f", of which the signature takes {signature_bytes:,}"
     if encoder.kind == "png":
-        return _lossless(encoder.at(None), most_bytes, gate)
-    if (found := _highest(encoder, most_bytes, FLOOR_QUALITY, BEST_QUALITY)) is not None:
+        return _lossless(encoder.at(None), room, gate, allowed)
+    if (found := _highest(encoder, room, FLOOR_QUALITY, BEST_QUALITY)) is not None:
         return found
     floor = encoder.at(FLOOR_QUALITY)
-    problem = f"quality {FLOOR_QUALITY} makes {len(floor):,} bytes, at most {most_bytes:,} are allowed"
+    problem = f"quality {FLOOR_QUALITY} makes {len(floor):,} bytes, {allowed}"
     if gate is Gate.HARD:
         raise DoesNotFit(problem)
-    if (found := _highest(encoder, most_bytes, LEAST_QUALITY, FLOOR_QUALITY - 1)) is not None:
+    if (found := _highest(encoder, room, LEAST_QUALITY, FLOOR_QUALITY - 1)) is not None:
         return Encoded(found.content, found.quality, f"only quality {found.quality} is below the advised size")
     return Encoded(floor, FLOOR_QUALITY, f"above the advised size: {problem}")
 
 
-def _lossless(content: bytes, most_bytes: int | None, gate: Gate) -> Encoded:
-    if most_bytes is None or len(content) <= most_bytes:
+def _lossless(content: bytes, room: int, gate: Gate, allowed: str) -> Encoded:
+    if len(content) <= room:
         return Encoded(content, None)
-    problem = f"as PNG it has {len(content):,} bytes, at most {most_bytes:,} are allowed"
+    problem = f"as PNG it has {len(content):,} bytes, {allowed}"
     if gate is Gate.HARD:
         raise DoesNotFit(problem)
     return Encoded(content, None, f"above the advised size: {problem}")
 
 
-def _highest(encoder: Encoder, most_bytes: int | None, low: int, high: int) -> Encoded | None:
+def _highest(encoder: Encoder, most_bytes: int, low: int, high: int) -> Encoded | None:
     """The highest quality of a range that fits; None when the lowest does not. ``high`` ends one above it."""
-    if most_bytes is None or len(encoder.at(high)) <= most_bytes:
+    if len(encoder.at(high)) <= most_bytes:
         return Encoded(encoder.at(high), high)
     if len(encoder.at(low)) > most_bytes:
         return None

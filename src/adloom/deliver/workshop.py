@@ -114,13 +114,15 @@ class Workshop:
             "gate": channel.gate.value if channel else "",
         }
         ceiling = channel.max_bytes if channel else None
-        room = ceiling
+        signature = 0
         for _ in range(ROUNDS):
-            told, unsigned = await cutter.ask("make", **needed, most_bytes=room)
+            told, unsigned = await cutter.ask("make", **needed, most_bytes=ceiling, signature_bytes=signature)
             content = unsigned if self._signing is None else await self._signed(master, order, told, unsigned)
-            if ceiling is None or len(content) <= ceiling or told["warning"]:
+            if ceiling is None or len(content) <= ceiling:
                 break
-            room = ceiling - (len(content) - len(unsigned))
+            if len(unsigned) + signature > ceiling:
+                break  # no quality fits, and the gate only advises
+            signature = len(content) - len(unsigned)
         else:
             raise CannotBeDone(f"signed it has {len(content):,} bytes, at most {ceiling:,} are allowed")
         return Made(
