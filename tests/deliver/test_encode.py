@@ -3,6 +3,7 @@
 import itertools
 from io import BytesIO
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -136,6 +137,50 @@ def _swapped_profile() -> bytes:
             content[place : place + 4] = b"gXYZ"
         elif content[place : place + 4] == b"gXYZ":
             content[place : place + 4] = b"rXYZ"
+    return bytes(content)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "I;16"])
+def test_greys_of_another_profile_become_srgb(mode):
+    grey = Image.new("L", (60, 60), 128)
+    image = Image.fromarray(np.full((60, 60), 128 << 8, np.uint16)) if mode == "I;16" else grey.convert(mode)
+    assert image.mode == mode
+    master = open_master(saved(image, "PNG", icc_profile=_linear_greys()))
+    made = cut(master, Crop(0, 0, 60, 60), Pixels(30, 30), opaque=True)
+    assert made.mode == "RGB"
+    assert made.getpixel((15, 15)) == (188, 188, 188)  # half of the light
+
+
+def test_a_grey_master_with_a_profile_keeps_what_is_clear():
+    image = Image.new("LA", (40, 40), (0, 0))
+    master = open_master(saved(image, "PNG", icc_profile=_linear_greys()))
+    assert cut(master, Crop(0, 0, 40, 40), Pixels(20, 20), opaque=False).getpixel((10, 10))[3] == 0
+    assert cut(master, Crop(0, 0, 40, 40), Pixels(20, 20), opaque=True).getpixel((10, 10)) == (255, 255, 255)
+
+
+def test_a_grey_master_with_a_profile_of_colours_is_cut_as_one_of_colours():
+    image = Image.new("L", (60, 60), 128)
+    masters = [open_master(saved(each, "PNG", icc_profile=_darker_colours())) for each in (image, image.convert("RGB"))]
+    made = [cut(master, Crop(0, 0, 60, 60), Pixels(30, 30), opaque=True).getpixel((15, 15)) for master in masters]
+    assert made[0] == made[1] != (128, 128, 128)
+
+
+def _darker_colours() -> bytes:
+    """sRGB with an exponent of 3 in place of 2.4."""
+    return SRGB.replace((157286).to_bytes(4, "big"), (3 << 16).to_bytes(4, "big"))
+
+
+def _linear_greys() -> bytes:
+    """The profile of a screen without colours, whose light is proportional to the value."""
+    white = b"XYZ " + bytes(4) + SRGB[68:80]
+    curve = b"curv" + bytes(4) + (1).to_bytes(4, "big") + (256).to_bytes(2, "big") + bytes(2)  # an exponent of 1
+    tags = b"".join(
+        name + place.to_bytes(4, "big") + size.to_bytes(4, "big")
+        for name, place, size in ((b"wtpt", 156, 20), (b"kTRC", 176, 16))
+    )
+    content = bytearray(SRGB[:128] + (2).to_bytes(4, "big") + tags + white + curve)
+    content[:4] = len(content).to_bytes(4, "big")
+    content[16:20] = b"GRAY"
     return bytes(content)
 
 
