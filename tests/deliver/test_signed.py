@@ -10,6 +10,9 @@ import pytest
 from support.desk import CliRig, open_desk
 from support.masters import exiftool, needs_exiftool, picture, saved
 
+from adloom.deliver.encode import encode
+from adloom.deliver.marks.xmp import Marks, packet
+
 pytest.importorskip("c2pa", reason="needs the extra adloom[c2pa]")
 
 CAMPAIGN = """
@@ -139,3 +142,21 @@ def test_a_file_without_marks_says_nothing(desk: CliRig):
     done = desk.run("inspect", "plain.jpg")
     assert done.stdout.splitlines()[1:] == ["made by   it does not say", "xmp       none", "c2pa      none"]
     assert desk.run("inspect", "nothing.jpg").returncode == 2
+
+
+@pytest.mark.parametrize("kind", ["png", "webp"])
+def test_a_damaged_file_that_was_never_signed_is_not_said_to_be_changed_since(desk: CliRig, kind: str):
+    content = encode(picture(320, 200, grain=4), kind, 80, packet(Marks()))
+    (desk.folder / "part").write_bytes(content[: len(content) * 6 // 10])
+    done = desk.run("inspect", "part", "--json")
+    assert (done.returncode, json.loads(done.stdout)["valid"]) == (0, None)
+    assert "c2pa      none; the file is damaged (" in done.stderr
+    assert "signed" not in done.stderr
+
+
+def test_a_missing_anchor_is_asked_for_as_a_certificate(desk: CliRig):
+    (desk.folder / "plain.jpg").write_bytes(saved(picture(60, 40)))
+    done = desk.run("inspect", "plain.jpg", "--anchor", "nothing.pem")
+    assert done.returncode == 2
+    assert "nothing.pem is no file" in done.stderr
+    assert "Name a PEM file" in done.stderr

@@ -80,7 +80,8 @@ class Inspection:
             told = f"there is a manifest that is not examined here: pip install '{EXTRA}'" if self.c2pa else "none"
             return [f"c2pa      {told}"]
         if not self._state:
-            return ["c2pa      none"]
+            problems = ", ".join(self.manifest["problems"])
+            return [f"c2pa      none; the file is damaged ({problems})" if problems else "c2pa      none"]
         by = f"signed by {self.manifest['issuer']}" if self.manifest["issuer"] else "signed"
         lines = [f"c2pa      {by}: {', '.join(self.manifest['actions']) or 'no action'}"]
         lines += [f"parent    {parent}" for parent in self.manifest["parents"]]
@@ -96,12 +97,13 @@ class Inspection:
 
 async def inspect(path: Path, anchor: Path | None) -> Inspection:
     """Read a file in a process of its own. Raises InputError for what is not a file or not a certificate."""
-    content = _read(path)
+    content = _read(path, "Name an image file.")
     if len(content) > LARGEST_BYTES:
         raise InputError(f"{path} has more than {LARGEST_BYTES // 1024**2} MiB", remedy="Name an image.")
-    anchors = _read(anchor).decode("ascii", "replace") if anchor else ""
+    pem = "Name a PEM file, such as the root.pem of your keys."
+    anchors = _read(anchor, pem).decode("ascii", "replace") if anchor else ""
     if anchor and "-----BEGIN CERTIFICATE" not in anchors:
-        raise InputError(f"{anchor} holds no certificate", remedy="Name a PEM file, such as the root.pem of your keys.")
+        raise InputError(f"{anchor} holds no certificate", remedy=pem)
     media_type = _media_type(content)
     try:
         async with Child() as child:
@@ -121,10 +123,10 @@ async def inspect(path: Path, anchor: Path | None) -> Inspection:
     )
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, remedy: str) -> bytes:
     try:
         if not path.is_file():
-            raise InputError(f"{path} is no file", remedy="Name an image file.")
+            raise InputError(f"{path} is no file", remedy=remedy)
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}", remedy="Check its permissions.") from error

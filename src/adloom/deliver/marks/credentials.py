@@ -15,6 +15,7 @@ from io import BytesIO
 from typing import Any
 
 from adloom import __version__
+from adloom.core.carried import carried
 from adloom.deliver.marks.xmp import GENERATED
 
 ALGORITHM = "es256"
@@ -150,7 +151,10 @@ def _signer(identity: Identity) -> Any:  # noqa: ANN401 - of a library without t
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a file's manifest says. ``state`` is empty without one, else ``Valid``, ``Trusted`` or ``Invalid``."""
+    """What a file's manifest says. ``state`` is empty without one, else ``Valid``, ``Trusted`` or ``Invalid``.
+
+    ``problems`` without a state are those of a damaged file.
+    """
 
     state: str = ""
     title: str = ""
@@ -179,7 +183,7 @@ def read(content: bytes, media_type: str, anchors: str) -> Reading:
     except c2pa.C2paError.ManifestNotFound:
         return Reading()
     except c2pa.C2paError as error:
-        return Reading("Invalid", problems=(str(error)[:300],))
+        return Reading("Invalid" if carried(content).c2pa else "", problems=(str(error)[:300],))
 
 
 def _reading(store: Mapping[str, Any], state: str) -> Reading:
