@@ -61,9 +61,10 @@ def test_an_address_in_s3_is_an_edition_by_its_last_two_parts(settings: Settings
 
 def test_an_archive_of_another_kind_is_refused(tmp_path: Path):
     assert isinstance(open_store(str(tmp_path)), FolderStore)
-    with pytest.raises(SettingInvalid, match="not supported") as refused:
-        open_store("gs://bucket/prefix")
-    assert "s3://" in refused.value.remedy
+    for typed in ("gs://bucket/prefix", "s3:/bucket/prefix", "S3:/bucket"):
+        with pytest.raises(SettingInvalid, match="not supported") as refused:
+            open_store(typed)
+        assert "s3://" in refused.value.remedy
 
 
 def test_an_archive_that_was_asked_for_comes_before_the_environments(monkeypatch: pytest.MonkeyPatch):

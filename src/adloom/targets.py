@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -54,6 +55,10 @@ class WallClock:
         await asyncio.sleep(seconds)
 
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""``s3:/bucket`` is a typing error, not a folder; a single letter is a drive."""
+
+
 def settings_for(request: RunRequest) -> Settings:
     """The environment's settings with what the request says instead. Raises SettingInvalid."""
     settings = read_settings(os.environ)
@@ -61,18 +66,28 @@ def settings_for(request: RunRequest) -> Settings:
 
 
 def open_store(archive: str) -> Store:
-    """The archive at an address. Raises SettingInvalid for an unsupported kind of address."""
+    """The store at an address. Raises SettingInvalid for an unsupported kind of address."""
     if archive.startswith(S3):
         from adloom.edges.s3.protection import read_protection  # noqa: PLC0415
         from adloom.edges.s3.store import S3Store  # noqa: PLC0415 - boto3 takes half a second, which a folder need not wait
 
         return S3Store(archive, read_protection(os.environ))
-    if "://" in archive:
+    if "://" in archive or _SCHEME.match(archive):
         raise SettingInvalid(
-            f"{archive}: this kind of archive is not supported",
-            remedy="Give the path of a folder or s3://bucket/prefix with --archive.",
+            f"{archive}: this kind of place is not supported",
+            remedy="Give the path of a folder or s3://bucket/prefix.",
         )
     return FolderStore(Path(archive))
+
+
+def open_place(to: str) -> Store:
+    """The store that a delivery goes to, which messages do not call the archive. Raises as ``open_store`` does."""
+    store = open_store(to)
+    return (
+        FolderStore(Path(to), called="the delivery's folder", option="--to")
+        if isinstance(store, FolderStore)
+        else store
+    )
 
 
 def open_source(request: RunRequest, settings: Settings) -> FileCampaign:

@@ -58,8 +58,8 @@ from adloom.targets import (
     campaign_at,
     edition_of,
     new_ledger,
+    open_place,
     open_source,
-    open_store,
     open_target,
 )
 from adloom.world import ReferenceFiles, World
@@ -221,7 +221,7 @@ async def _delivered(world: World, assessment: Assessment) -> tuple[str, ...]:
         done = await deliver_edition(new_ledger(world.store, assessment.edition), assessment.source, DeliverRequest())
         await _lead_to_delivery(world.store, assessment.edition, done)
     except AdloomError as error:
-        return (f"not delivered: {error.message}; the command deliver tries again",)
+        return (f"not delivered: {error.message}; the command deliver tries again. {error.remedy}".strip(),)
     refused = f", {done.result.refused} refused" if done.result.refused else ""
     told = f"delivered {counted(done.result.made, 'file')}, {done.result.kept:,} were there{refused}: {done.address}"
     return (told, *done.notes)
@@ -414,7 +414,7 @@ async def deliver_target(
 ) -> Delivered:
     """Deliver the edition that a person points at: ``open_target`` says how. Raises as ``deliver_edition`` does."""
     store, found = open_target(target, settings, edition)
-    place = open_store(to) if to else None
+    place = open_place(to) if to else None
     try:
         if place is not None and _is_among_records(place, store, found):
             raise SettingInvalid(

@@ -103,3 +103,22 @@ def test_a_name_buys_nothing_again_and_a_variable_of_that_name_stays_one(tmp_pat
     assert [*map(row_digest, named)] == [*map(row_digest, without)]
     assert [row.name for row in named] == [row.name for row in without]
     assert {row.delivery.name for row in without} == {""}
+
+
+def test_equal_labels_are_a_warning_where_images_are_delivered(tmp_path: Path):
+    """The default name has the row's label, and what has no Latin letter has none of its own."""
+    job = "  - {{id: mug, prompt: '{{{{ c }}}} mug', size: '9:16', {}, matrix: {{c: [{}]}}}}\n"
+
+    def warnings(deliver: str, values: str) -> list[str]:
+        folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        (folder / "campaign.yaml").write_text(HEAD + job.format(deliver, values), encoding="utf-8")
+        campaign = open_campaign(folder / "campaign.yaml")
+        assert len(list(campaign.rows())) == 3
+        return [each for each in campaign.warnings if "would be delivered as" in each]
+
+    (warning,) = warnings("deliver: meta-story", "红色, 蓝色, 绿色")
+    assert "meta-story/mug-" in warning
+    assert "give their rows an id" in warning
+    assert warnings("variants: 1", "红色, 蓝色, 绿色") == []
+    assert warnings("deliver: meta-story", "red, blue, green") == []

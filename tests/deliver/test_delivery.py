@@ -17,6 +17,7 @@ from support.masters import exiftool, needs_exiftool, opened, picture, saved
 from support.s3_server import BUCKET, S3Server
 
 from adloom.channels.shipped import shipped_channels
+from adloom.core.file_name import safe
 from adloom.deliver.encode import MEDIA_TYPES
 
 CAMPAIGN = """
@@ -206,6 +207,27 @@ def test_nothing_is_delivered_among_an_editions_own_records(desk: CliRig, place:
     assert sorted(desk.edition.rglob("*")) == before
 
 
+def test_a_folder_holds_the_delivery_of_one_edition(desk: CliRig):
+    out = desk.folder / "out"
+    arguments = ("deliver", str(desk.edition), "--channel", "original", "--to", str(out))
+    assert desk.run(*arguments).returncode == 0
+    shutil.copytree(desk.edition, desk.edition.with_name("second"))
+    before = _stamps(out)
+    done = desk.run("deliver", str(desk.edition.with_name("second")), *arguments[2:])
+    assert done.returncode == 2
+    assert "holds the delivery of test, edition main" in done.stderr
+    assert _stamps(out) == before
+    assert desk.run(*arguments).returncode == 0
+
+
+def test_a_folder_that_cannot_be_delivered_to_is_not_called_the_archive(desk: CliRig):
+    (desk.folder / "out").write_text("a file")
+    done = desk.run("deliver", str(desk.edition), "--channel", "original", "--to", str(desk.folder / "out"))
+    assert done.returncode == 2
+    assert "the delivery's folder cannot be used" in done.stderr
+    assert "--archive" not in done.stderr
+
+
 def test_names_follow_a_template_and_two_of_one_name_are_refused_before_anything_is_written(desk: CliRig):
     arguments = ("deliver", str(desk.edition), "--channel", "meta-feed-square", "--to", str(desk.folder / "out"))
     done = desk.run(*arguments, "--name", "{{ job }}-{{ variant }}")
@@ -217,6 +239,11 @@ def test_names_follow_a_template_and_two_of_one_name_are_refused_before_anything
     assert desk.run(*arguments, "--name", "{{ creative }} für {{ channel }}").returncode == 3
     names = {path.name for path in (desk.folder / "out" / "meta-feed-square").iterdir()}
     assert "hero-red-v1-f-r-meta-feed-square.jpg" in names
+
+
+@pytest.mark.parametrize(("text", "name"), [("CON", "CON-"), ("nul.x", "nul-.x"), ("Com1", "Com1-"), ("cone", "cone")])
+def test_no_file_is_called_as_a_device_of_windows(text: str, name: str):
+    assert safe(text) == name
 
 
 def test_the_campaign_s_own_names_are_the_default_also_of_originals(desk: CliRig):

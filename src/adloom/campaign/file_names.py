@@ -24,6 +24,23 @@ class FileNames:
 
     _lines: FirstLineIndex = field(default_factory=FirstLineIndex)
     _files: dict[str, int] = field(default_factory=dict)
+    _has_warned: bool = False
+
+    def check_default(self, row: Row, source: SourceRow, report: Report) -> None:
+        """Warn, once, of names without a template that are another file's already: labels of rows may be equal."""
+        if self._has_warned:
+            return
+        for variant in range(row.shared + 1, row.variants + 1):
+            stem = Named(row.job, row.name, row.label, variant, 1, row.variables).stem("", "")
+            for channel in row.delivery.channels:
+                first = self._first(f"{channel}/{stem}".lower(), source.place)
+                if first is not None:
+                    self._has_warned = True
+                    report.warn(
+                        f"two images would be delivered as {channel}/{stem}: one is from {first}, one from "
+                        f"{source.place.file}:{source.place.line}; give their rows an id, or set `name`"
+                    )
+                    return
 
     def check(self, row: Row, source: SourceRow, job: Job, report: Report) -> None:
         """Report a name that cannot be made, is empty, or is another file's already."""

@@ -152,6 +152,8 @@ class FileCampaign:
                     cheapest.add(row)
                 if row.delivery.name:
                     names.check(row, source, job, report)
+                else:
+                    names.check_default(row, source, report)
                 if self.head.check_references and row.references:
                     self._note_places(row, source, job)
                 yield TracedRow(row, source, job)

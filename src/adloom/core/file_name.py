@@ -15,6 +15,8 @@ NAMES = ("job", "row", "label", "variant", "take", "creative", "channel")
 """What a template may use in addition to the row's own variables, which take precedence."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_DEVICE = re.compile(r"^(con|prn|aux|nul|com[0-9]|lpt[0-9])(?=\.|$)", re.IGNORECASE)
+"""What Windows takes for a device, whatever ending follows: no such file can be made or unpacked there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,4 +55,5 @@ class Named:
 
 def safe(text: str) -> str:
     """Text as a file name, with a dash in place of all that some system or address could stumble over."""
-    return _UNSAFE.sub("-", text).strip("-.")[:LONGEST_NAME].strip("-.")
+    name = _UNSAFE.sub("-", text).strip("-.")[:LONGEST_NAME].strip("-.")
+    return _DEVICE.sub(r"\1-", name, count=1)

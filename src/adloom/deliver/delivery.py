@@ -342,6 +342,19 @@ def _head(delivery: Delivery, result: Result, files: Mapping[str, Mapping[str, A
     }
 
 
+async def refuse_other_edition(place: Place, edition: Edition) -> None:
+    """Raises InputError if a place holds the delivery of another edition, whose files of equal names would be lost."""
+    content = await place.store.read(place.key("delivery.json"))
+    with suppress(*_DAMAGED):
+        head = from_json(content or b"{}", "delivery.json")
+        theirs = head.get("campaign", edition.campaign), head.get("edition", edition.edition)
+        if theirs != (edition.campaign, edition.edition):
+            raise InputError(
+                f"{place.address} holds the delivery of {theirs[0]}, edition {theirs[1]}",
+                remedy="Deliver to a folder of its own.",
+            )
+
+
 async def _former(place: Place, lines: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """The files of the delivery before this one that are not part of it any more, with their hashes.
 

@@ -14,7 +14,7 @@ from adloom.core.decision import Decision, Verdict
 from adloom.core.delivery import AUTO, DeliverySettings
 from adloom.core.errors import InputError
 from adloom.core.rendition import MasterOrders, orders_of
-from adloom.deliver.delivery import Delivery, Place, Result, deliver
+from adloom.deliver.delivery import Delivery, Place, Result, deliver, refuse_other_edition
 from adloom.deliver.marks.signing import CERTIFICATE, read_signing
 from adloom.deliver.masters import masters_of, settings_of
 from adloom.deliver.workshop import Workshop
@@ -76,6 +76,7 @@ async def deliver_edition(
     if not settings.marking.on:
         notes = (*notes, "marking is off: no file says that it was generated")
     place = Place(archive, edition.key(FOLDER)) if to is None else Place(to)
+    await refuse_other_edition(place, edition)
     delivery = Delivery(
         archive=archive,
         edition=edition,

@@ -48,10 +48,15 @@ _Result = TypeVar("_Result")
 
 
 class FolderStore:
-    """A store under one folder, which is created at the first write."""
+    """A store under one folder, which is created at the first write.
 
-    def __init__(self, root: Path) -> None:
+    ``called`` is what messages call it, ``option`` the option that names another one.
+    """
+
+    def __init__(self, root: Path, *, called: str = "the archive", option: str = "--archive") -> None:
         self._root = root.absolute()
+        self._called = called
+        self._option = option
         self._identity: tuple[int, int] | None = None
         """Device and inode of the root, once it exists."""
         self._landmark: Path | None = None
@@ -120,10 +125,11 @@ class FolderStore:
             reason = f"{error.strerror or error} ({self._root / key})"
             if error.errno in _PERMANENT:
                 raise StoreRefused(
-                    f"the archive cannot be used: {reason}", remedy="Choose a folder you may write to with --archive."
+                    f"{self._called} cannot be used: {reason}",
+                    remedy=f"Choose a folder you may write to with {self._option}.",
                 ) from error
             raise StoreUnavailable(
-                f"the archive failed: {reason}", remedy="Fix the disk, then run the same command again."
+                f"{self._called} failed: {reason}", remedy="Fix the disk, then run the same command again."
             ) from error
 
     def _check_root(self) -> None:
@@ -173,8 +179,8 @@ class FolderStore:
     def _write_temporary(self, path: Path, content: Content) -> Path:
         if link := self._link_above(path):
             raise StoreRefused(
-                f"the archive cannot be used: {link} is a link, and links below the archive's root are not followed",
-                remedy="Move the folder itself there, or name the link's target with --archive.",
+                f"{self._called} cannot be used: {link} is a link, and links below its root are not followed",
+                remedy=f"Move the folder itself there, or name the link's target with {self._option}.",
             )
         self._make_folder(path.parent)
         temporary = path.with_name(f".{secrets.token_hex(8)}")
