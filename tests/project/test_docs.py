@@ -100,7 +100,7 @@ def test_the_table_of_models_says_what_the_code_knows(model):
     assert pixels == f"{model.pixels[0]:,} to {model.pixels[1]:,}"
     prices = dict.fromkeys(model.credits_by_quality.values())
     assert told["Credits per image"].split(", ")[0].split(" / ") == [str(price) for price in prices]
-    assert told["Images per call"] == ("1 to 15" if model.takes_n else "1")
+    assert told["Images per call"] == ("1 to 15" if model.images_per_call > 1 else "1")
     assert told["References"] == str(model.references)
     options = told["Options"].replace("`", "").split(" ")
     assert options == (list(model.options) or ["none"])

@@ -133,11 +133,6 @@ class Model:
     credits_per_reference: Decimal = Decimal(0)
     credits_per_search: Decimal = Decimal(0)
 
-    @property
-    def takes_n(self) -> bool:
-        """Whether a request may name a number of images; without that it makes one."""
-        return self.images_per_call > 1
-
     def billed_quality(self, size: str, quality: str) -> str:
         """The quality whose price an image has; empty where a size in pixels costs what every size does."""
         if quality or self.dearer_above_px is None:

@@ -21,11 +21,6 @@ EXCLUDED_NAMES = 256
 """Our own: values of each row that the entries of one ``exclude`` may look at. It makes a minute of a million rows."""
 
 
-def combination_count(axes: Mapping[str, Sequence[Value]]) -> int:
-    """How many combinations the axes have, without making them."""
-    return math.prod(len(values) for values in axes.values())
-
-
 def combinations(axes: Mapping[str, Sequence[Value]]) -> Iterator[dict[str, Value]]:
     """Yield every combination; the last axis turns fastest."""
     for values in itertools.product(*axes.values()):

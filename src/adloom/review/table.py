@@ -128,15 +128,6 @@ def read_review(path: Path, now: datetime) -> ReviewFile:
     return found
 
 
-def write_review(said: Iterator[Mapping[str, object]]) -> str:
-    """A ``review.csv`` with these lines."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\r\n")
-    writer.writeheader()
-    writer.writerows(said)
-    return text.getvalue()
-
-
 def _csv_lines(text: str, found: ReviewFile) -> Iterator[tuple[int, Mapping[str, str]]]:
     header, *_ = text.partition("\n")
     separator = max(",;\t", key=header.count)

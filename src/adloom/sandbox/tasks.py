@@ -176,10 +176,6 @@ class TaskStore:
         price = settings.prices_by_quality.get(wanted.quality, settings.credits_per_image)
         return (price or list_price(wanted)) * factor
 
-    def next_end(self) -> float | None:
-        """When the next task ends, None when none will."""
-        return self._ends[0][0] if self._ends else None
-
     def settle_due(self, now: float) -> None:
         """Settle what has ended by now, in order of time."""
         while self._ends and self._ends[0][0] <= now:

@@ -44,7 +44,6 @@ LEAST_TRIES = 2
 """Whatever the clock says: a slow machine can spend the whole patience on its first request."""
 
 _LISTED_AT_ONCE = 1000
-_LONGEST_PART = 200
 _LONGEST_METADATA = 256
 _BULK = ("assets", "extras", "quarantine", "thumbs")
 """Folders of an edition that hold images: written once, large."""
