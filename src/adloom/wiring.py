@@ -240,7 +240,8 @@ async def _put_into_sheet(world: World, assessment: Assessment) -> tuple[str, ..
         written = await write_sheet(world.store, assessment.edition, assessment.ledger)
     except Exception as error:  # noqa: BLE001 - whatever is odd about a team's workbook, all images are archived
         return (f"no sheet was written: {_in_short(error)}; the command export-sheet writes one",)
-    return (f"sheet: {written.done.added} rows added, {written.done.updated} updated: {written.address}",)
+    told = f"sheet: {written.done.added} rows added, {written.done.updated} updated: {written.address}"
+    return (told, f"sheet: {written.done.unapplied}") if written.done.unapplied else (told,)
 
 
 MOST_IMAGES = 20_000

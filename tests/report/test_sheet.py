@@ -1,5 +1,8 @@
 """The workbook that a team works in: adloom's columns are filled, the team's own stay."""
 
+import csv
+import io
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from support.desk import CliRig
 from support.shop import campaign_text
 
 from adloom.core.errors import InputError
-from adloom.report.sheet import OWN, SheetRow, export_sheet
+from adloom.report.sheet import OWN, TYPED, SheetRow, export_sheet
 
 MUGS = campaign_text("  - {id: mug, prompt: 'a {{ colour }} mug', variants: 2, matrix: {colour: [red, teal]}}\n")
 
@@ -42,8 +45,6 @@ def test_an_edition_goes_into_a_new_workbook_with_pictures_links_and_decisions(d
 
 
 def load(desk: CliRig) -> dict[str, object]:
-    import json  # noqa: PLC0415
-
     return dict(json.loads((desk.edition / "assets.jsonl").read_text().splitlines()[0]))
 
 
@@ -71,6 +72,87 @@ def test_columns_rows_and_sheets_of_the_team_stay(tmp_path: Path):
     assert table[0]["colour"] == "crimson"
     assert table[2]["image"] == "total"
     assert workbook["plans"]["A1"].value == "ours"
+
+
+def write_in(book: Path, number: int, **cells: object) -> None:
+    """What a person types into a row of the sheet."""
+    workbook = load_workbook(book)
+    sheet = workbook["images"]
+    names = [cell.value for cell in sheet[1]]
+    for name, value in cells.items():
+        sheet.cell(number, names.index(name) + 1).value = value
+    workbook.save(book)
+
+
+def read_row(book: Path, number: int) -> dict[str, object]:
+    sheet = load_workbook(book)["images"]
+    return {str(name.value): cell.value for name, cell in zip(sheet[1], sheet[number], strict=True)}
+
+
+def decided(variant: int, **values: object) -> SheetRow:
+    nothing = {"decision": "", "stars": None, "note": "", "change": "", "by": ""}
+    one = row(variant)
+    return SheetRow(one.place, {**one.values, **nothing, **values}, {})
+
+
+def test_what_was_typed_stays_until_it_is_applied(tmp_path: Path):
+    book = tmp_path / "book.xlsx"
+    before = decided(2, decision="rejected", stars=0, by="ann")
+    assert export_sheet(book, "images", [decided(1), before, decided(3)]).unapplied == ""
+    write_in(book, 2, decision="approved", stars=4, note="bright", change="a lid", by="bob")
+    write_in(book, 3, decision="approved", note="dark")
+    done = export_sheet(book, "images", [decided(1), before, decided(3)])
+    assert done.typed == 2
+    assert done.unapplied == "2 typed decisions are not applied yet: save the sheet as CSV and use review --apply"
+    told = read_row(book, 2)
+    assert [told[name] for name in (*TYPED, "by")] == ["approved", 4, "bright", "a lid", "bob"]
+    told = read_row(book, 3)
+    assert [told[name] for name in (*TYPED, "by")] == ["rejected", 0, "dark", None, "ann"]
+    applied = decided(1, decision="approved", stars=4, note="bright", change="a lid", by="bob")
+    done = export_sheet(book, "images", [applied, decided(2, decision="rejected", note="dark"), decided(3)])
+    assert (done.typed, done.unapplied) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("stands", "value", "kept"),
+    [("2026-03-01", "rejected", True), ("2026-03-02", "rejected", False), ("2026-03-02", "", False)],
+)
+def test_the_time_of_a_decision_tells_a_typed_change_from_an_outdated_value(
+    tmp_path: Path, stands: str, value: str, *, kept: bool
+):
+    book = tmp_path / "book.xlsx"
+    export_sheet(book, "images", [decided(1, decision="rejected", decided_at="2026-03-01")])
+    write_in(book, 2, decision="approved")
+    done = export_sheet(book, "images", [decided(1, decision=value, decided_at=stands)])
+    assert (done.typed, read_row(book, 2)["decision"]) == ((1, "approved") if kept else (0, value or None))
+
+
+def test_a_typed_decision_is_reported_by_the_command_and_by_runs(desk: CliRig):
+    source = desk.write("after_run: [sheet]\n" + MUGS)
+    assert desk.run("run", source).returncode == 0
+    book = desk.edition / "images.xlsx"
+    write_in(book, 2, decision="approved")
+    told = "1 typed decision is not applied yet: save the sheet as CSV and use review --apply"
+    assert f"note (sandbox): sheet: {told}" in desk.run("run", source).stdout
+    assert read_row(book, 2)["decision"] == "approved"
+    done = desk.run("export-sheet", source, str(book), "--json")
+    assert told in done.stderr
+    assert json.loads(done.stdout)["typed"] == 1
+    review = desk.write(csv_of(book), "review.csv")
+    assert "1 decision added" in desk.run("review", source, "--apply", review).stdout
+    assert "not applied yet" not in desk.run("export-sheet", source, str(book)).stdout
+    write_in(book, 2, decision="rejected")  # changed after it was applied
+    assert told in desk.run("export-sheet", source, str(book)).stdout
+    review = desk.write(csv_of(book), "again.csv")
+    assert "1 decision added" in desk.run("review", source, "--apply", review).stdout
+    assert "not applied yet" not in desk.run("export-sheet", source, str(book)).stdout
+    assert read_row(book, 2)["decision"] == "rejected"
+
+
+def csv_of(book: Path) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(load_workbook(book)["images"].iter_rows(values_only=True))
+    return text.getvalue()
 
 
 @pytest.mark.parametrize("text", ["=cmd|' /C calc'!A0", "+1", "@x", "-2"])

@@ -53,7 +53,9 @@ async def export_edition(
         f"{book}, sheet {sheet}: {done.added} rows added, {done.updated} updated, {done.thumbnails} thumbnails",
         err=as_json,
     )
+    if done.unapplied:
+        typer.echo(done.unapplied, err=as_json)
     if as_json:
-        answer = {"added": done.added, "updated": done.updated, "thumbnails": done.thumbnails}
+        answer = {"added": done.added, "updated": done.updated, "thumbnails": done.thumbnails, "typed": done.typed}
         typer.echo(json.dumps({"book": str(book), "sheet": sheet, **answer}, ensure_ascii=False))
     return EXIT_OK

@@ -23,6 +23,7 @@ from openpyxl.styles import Alignment, Font
 from openpyxl.utils import get_column_letter
 from openpyxl.utils.exceptions import InvalidFileException
 
+from adloom.core.counting import counted
 from adloom.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ OWN = (
     "image", *KEY, "status", "decision", "stars", "note", "change", "by", "decided_at", "link", "credits", "usd",
     "reason", "prompt",
 )  # fmt: skip
+TYPED = ("decision", "stars", "note", "change")
+"""What a person may fill in: `review --apply` takes it from the sheet, saved as CSV."""
 MOST_THUMBNAILS = 2000
 """A workbook with more is slow to open; further rows have only their links."""
 MOST_CHARACTERS = 32_000
@@ -58,11 +61,23 @@ class SheetRow:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written: rows that were there, rows that were added, and how many have a thumbnail."""
+    """What was written: rows that were there, rows that were added, and how many have a thumbnail.
+
+    ``typed`` rows hold a decision that a person typed and adloom does not know yet.
+    """
 
     updated: int
     added: int
     thumbnails: int
+    typed: int = 0
+
+    @property
+    def unapplied(self) -> str:
+        """What to do about the typed decisions; empty without any."""
+        if not self.typed:
+            return ""
+        found = f"{counted(self.typed, 'typed decision')} {'is' if self.typed == 1 else 'are'} not applied yet"
+        return f"{found}: save the sheet as CSV and use review --apply"
 
 
 def export_sheet(path: Path, name: str, rows: Iterable[SheetRow]) -> Exported:
@@ -75,7 +90,7 @@ def export_sheet(path: Path, name: str, rows: Iterable[SheetRow]) -> Exported:
     columns = _columns(sheet, path)
     known = _known(sheet, columns)
     sheet._images = []  # noqa: SLF001 - openpyxl has no other way to take pictures away: they are set again below
-    updated = added = thumbnails = 0
+    updated = added = thumbnails = typed = 0
     for row in rows:
         number = known.get(row.place)
         if number is None:
@@ -83,12 +98,12 @@ def export_sheet(path: Path, name: str, rows: Iterable[SheetRow]) -> Exported:
             known[row.place] = number
         else:
             updated += 1
-        _fill(sheet, number, columns, row)
+        typed += _fill(sheet, number, columns, row)
         if row.thumbnail and thumbnails < MOST_THUMBNAILS:
             _show(sheet, number, columns["image"], row.thumbnail)
             thumbnails += 1
     _replace(workbook, path)
-    return Exported(updated, added, thumbnails)
+    return Exported(updated, added, thumbnails, typed)
 
 
 def _open(path: Path, name: str) -> tuple[Workbook, Worksheet]:
@@ -149,8 +164,12 @@ def _known(sheet: Worksheet, columns: Mapping[str, int]) -> dict[Place, int]:
     return found
 
 
-def _fill(sheet: Worksheet, number: int, columns: dict[str, int], row: SheetRow) -> None:
+def _fill(sheet: Worksheet, number: int, columns: dict[str, int], row: SheetRow) -> bool:
+    """Whether the row keeps something that a person typed."""
+    typed = _typed(sheet, number, columns, row.values)
     for name, value in row.values.items():
+        if name in typed or (typed and name in ("by", "decided_at") and not _text(value)):
+            continue  # who typed it and when belongs to it
         _set(sheet.cell(number, columns[name]), value)
     for name, value in row.variables.items():
         column = columns.get(name) if name not in OWN else None
@@ -161,6 +180,28 @@ def _fill(sheet: Worksheet, number: int, columns: dict[str, int], row: SheetRow)
     link = sheet.cell(number, columns["link"])
     link.value, link.hyperlink = ("open", row.link) if row.link else (None, None)
     sheet.cell(number, columns["prompt"]).alignment = Alignment(wrap_text=True, vertical="top")
+    return bool(typed)
+
+
+def _typed(sheet: Worksheet, number: int, columns: Mapping[str, int], values: Mapping[str, Any]) -> set[str]:
+    """The columns in which a person typed what adloom does not know yet.
+
+    If the row was written with the decision that still stands, by its time, then whatever differs was typed; with an
+    earlier one, it may be outdated. If the times do not tell, only what adloom has no value for was surely typed.
+    """
+    stands = _text(values.get("decided_at"))
+    written = _text(sheet.cell(number, columns["decided_at"]).value) if stands else ""
+    typed = set()
+    for name in TYPED:
+        there, own = _text(sheet.cell(number, columns[name]).value), _text(values.get(name))
+        if there and there != own and (written == stands if written else not own):
+            typed.add(name)
+    return typed
+
+
+def _text(value: object) -> str:
+    """A cell's value for comparing: no star is nothing, and programs change the ends of lines."""
+    return " ".join(ILLEGAL_CHARACTERS_RE.sub("", str(value or ""))[:MOST_CHARACTERS].split())
 
 
 def _set(cell: Any, value: object) -> None:  # noqa: ANN401 - a cell of openpyxl, which is untyped
