@@ -4,16 +4,22 @@ import csv
 import io
 import json
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from openpyxl import Workbook, load_workbook
+from openpyxl.cell.rich_text import CellRichText, TextBlock
+from openpyxl.cell.text import InlineFont
+from openpyxl.chart import BarChart, Reference
+from openpyxl.drawing.image import Image as Picture
+from openpyxl.utils import get_column_letter
 from openpyxl.utils.units import pixels_to_EMU
 from PIL import Image
 from support.desk import CliRig
 from support.shop import campaign_text
 
 from adloom.core.errors import InputError
-from adloom.report.sheet import OWN, TYPED, SheetRow, export_sheet
+from adloom.report.sheet import OWN, TYPED, SheetRow, check_sheet_name, export_sheet
 
 MUGS = campaign_text("  - {id: mug, prompt: 'a {{ colour }} mug', variants: 2, matrix: {colour: [red, teal]}}\n")
 
@@ -209,3 +215,128 @@ def test_a_run_fills_the_sheet_where_the_campaign_says_so_and_never_ends_by_it(d
     broken = desk.run("run", source)
     assert (broken.returncode, "note (sandbox): no sheet was written" in broken.stdout) == (0, True)
     assert book.read_bytes() == b"no workbook"
+
+
+@pytest.mark.parametrize("column", ["note", "link", "job", "colour"])
+def test_merged_cells_in_an_own_column_are_named(tmp_path: Path, column: str):
+    book = tmp_path / "book.xlsx"
+    rows = [SheetRow(one.place, one.values, {"colour": "red"}) for one in map(decided, range(1, 5))]
+    export_sheet(book, "images", rows)
+    workbook = load_workbook(book)
+    sheet = workbook["images"]
+    letter = get_column_letter([cell.value for cell in sheet[1]].index(column) + 1)
+    sheet.merge_cells(f"{letter}4:{letter}5")
+    workbook.save(book)
+    content = book.read_bytes()
+    with pytest.raises(InputError, match=f"sheet 'images', {letter}[45].*merged") as caught:
+        export_sheet(book, "images", rows)
+    assert "Unmerge" in caught.value.remedy
+    assert book.read_bytes() == content
+
+
+def test_a_merged_total_below_the_images_is_no_reason_to_refuse(tmp_path: Path):
+    book = tmp_path / "book.xlsx"
+    export_sheet(book, "images", [row(1)])
+    workbook = load_workbook(book)
+    workbook["images"]["A3"] = "total"
+    workbook["images"].merge_cells("A3:H3")
+    workbook.save(book)
+    assert export_sheet(book, "images", [row(1)]).updated == 1
+    assert "A3:H3" in load_workbook(book)["images"].merged_cells
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "[a]", "a:b", "what?", "a*", "a\\b", "x" * 32, "'a", "a\x07"])
+def test_a_name_that_excel_does_not_take_is_refused_before_anything_is_read(desk: CliRig, name: str):
+    done = desk.run("export-sheet", "missing.yaml", "book.xlsx", "--sheet", name)
+    assert done.returncode == 2
+    assert "cannot be the name of a sheet" in done.stderr
+    assert "1 to 31 characters, none of [ ] : * ? / \\" in done.stderr
+
+
+def test_the_longest_name_and_any_script_are_taken(tmp_path: Path):
+    for name in ("x" * 31, "Bilder – März", "画像"):
+        check_sheet_name(name)
+        export_sheet(tmp_path / "book.xlsx", name, [row(1)])
+    assert load_workbook(tmp_path / "book.xlsx").sheetnames == ["x" * 31, "Bilder – März", "画像"]
+
+
+@pytest.mark.parametrize("part", ["worksheets/sheet1.xml", "workbook.xml", "styles.xml"])
+def test_a_workbook_with_a_part_that_is_cut_is_refused_and_left_alone(tmp_path: Path, part: str):
+    book = tmp_path / "book.xlsx"
+    export_sheet(book, "images", [row(1)])
+    with ZipFile(book) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with ZipFile(book, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content[: len(content) // 2] if name == f"xl/{part}" else content)
+    content = book.read_bytes()
+    with pytest.raises(InputError, match="cannot be read as a workbook"):
+        export_sheet(book, "images", [row(1)])
+    assert book.read_bytes() == content
+
+
+def test_a_chart_sheet_of_that_name_is_refused(tmp_path: Path):
+    book = tmp_path / "book.xlsx"
+    workbook = Workbook()
+    chart = BarChart()
+    chart.add_data(Reference(workbook.active, min_col=1, min_row=1, max_row=2))
+    workbook.create_chartsheet("images").add_chart(chart)
+    workbook.save(book)
+    with pytest.raises(InputError, match="'images' is a chart sheet"):
+        export_sheet(book, "images", [row(1)])
+
+
+def test_upper_and_lower_case_name_the_same_sheet(tmp_path: Path):
+    book = tmp_path / "book.xlsx"
+    export_sheet(book, "images", [row(1)])
+    assert export_sheet(book, "Images", [row(1)]).updated == 1
+    assert load_workbook(book).sheetnames == ["images"]
+
+
+def test_pictures_of_the_team_stay(tmp_path: Path):
+    book, logo = tmp_path / "book.xlsx", tmp_path / "logo.png"
+    Image.new("RGB", (40, 20), "blue").save(logo)
+    one = SheetRow(row(1).place, row(1).values, {}, "", logo.read_bytes())
+    export_sheet(book, "images", [one])
+    workbook = load_workbook(book)
+    for place in ("A1", "D2", "Z9"):
+        workbook["images"].add_image(Picture(io.BytesIO(logo.read_bytes())), place)
+    workbook.save(book)
+    for _ in range(2):
+        export_sheet(book, "images", [one])
+        corners = [picture.anchor._from for picture in load_workbook(book)["images"]._images]
+        assert sorted((corner.col, corner.row) for corner in corners) == [(0, 0), (0, 1), (3, 1), (25, 8)]
+
+
+def test_bold_parts_of_a_cell_stay(tmp_path: Path):
+    book = tmp_path / "book.xlsx"
+    export_sheet(book, "images", [row(1)])
+    text = CellRichText("plain ", TextBlock(InlineFont(b=True), " bold"))
+    write_in(book, 2, note=text)
+    export_sheet(book, "images", [row(1)])
+    assert load_workbook(book, rich_text=True)["images"].cell(2, OWN.index("note") + 1).value == text
+
+
+def test_what_openpyxl_leaves_out_is_no_warning_on_the_terminal(tmp_path: Path):
+    book = tmp_path / "book.xlsx"
+    export_sheet(book, "images", [row(1)])
+    with ZipFile(book) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    extension = b'<extLst><ext uri="{CCE6A557-97BC-4B89-ADB6-D9C93CAAB3DF}"/></extLst></worksheet>'
+    with ZipFile(book, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content.replace(b"</worksheet>", extension))
+    with pytest.warns(UserWarning, match="Data Validation extension"):
+        load_workbook(book)
+    assert export_sheet(book, "images", [row(1)]).updated == 1
+
+
+def test_the_file_that_a_symbolic_link_leads_to_is_replaced(tmp_path: Path):
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    book, link = folder / "book.xlsx", tmp_path / "link.xlsx"
+    link.symlink_to(book)
+    for updated in (0, 1):
+        assert export_sheet(link, "images", [row(1)]).updated == updated
+        assert link.is_symlink()
+        assert load_workbook(book).sheetnames == ["images"]

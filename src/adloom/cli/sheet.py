@@ -38,12 +38,13 @@ async def export_edition(
 ) -> int:
     """Read the edition and fill the sheet; the exit code."""
     from adloom.gallery.choosing import read_choosing  # noqa: PLC0415
-    from adloom.report.sheet import export_sheet  # noqa: PLC0415
+    from adloom.report.sheet import check_sheet_name, export_sheet  # noqa: PLC0415
     from adloom.report.sheet_rows import sheet_rows  # noqa: PLC0415
     from adloom.targets import RunRequest, new_ledger, open_target, settings_for  # noqa: PLC0415
 
     if book.suffix.lower() != ".xlsx":
         raise SettingInvalid(f"{book} is not an .xlsx file", remedy="Name it like images.xlsx.")
+    check_sheet_name(sheet)
     store, found = open_target(target, settings_for(RunRequest(target, archive)), edition)
     ledger = new_ledger(store, found)
     await ledger.load()

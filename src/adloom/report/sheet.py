@@ -10,24 +10,21 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
+from typing import Any
 
 from openpyxl import Workbook, load_workbook
-from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE, MergedCell
 from openpyxl.drawing.image import Image
 from openpyxl.styles import Alignment, Font
 from openpyxl.utils import get_column_letter
-from openpyxl.utils.exceptions import InvalidFileException
+from openpyxl.worksheet.worksheet import Worksheet
 
 from adloom.core.counting import counted
-from adloom.core.errors import InputError
-
-if TYPE_CHECKING:
-    from openpyxl.worksheet.worksheet import Worksheet
+from adloom.core.errors import InputError, SettingInvalid
 
 KEY = ("job", "row", "variant", "take")
 OWN = (
@@ -41,6 +38,9 @@ MOST_THUMBNAILS = 2000
 MOST_CHARACTERS = 32_000
 """Excel's own limit of a cell is 32,767."""
 LARGEST_BYTES = 100 << 20
+LONGEST_NAME = 31
+"""Excel's own limit of a sheet's name, in which it takes none of the characters below."""
+NOT_IN_NAMES = "[]:*?/\\"
 _THUMB_PX = 96
 _ROW_POINTS = 76
 _WIDTHS = {"image": 15, "prompt": 60, "reason": 30, "note": 30, "change": 30, "row": 30, "link": 12}
@@ -80,6 +80,22 @@ class Exported:
         return f"{found}: save the sheet as CSV and use review --apply"
 
 
+def check_sheet_name(name: str) -> None:
+    """Raises SettingInvalid for a name that Excel does not take."""
+    if (
+        not name.strip()
+        or len(name) > LONGEST_NAME
+        or any(character in NOT_IN_NAMES for character in name)
+        or ILLEGAL_CHARACTERS_RE.search(name)
+        or name.startswith("'")
+        or name.endswith("'")
+    ):
+        raise SettingInvalid(
+            f"--sheet: {name!r} cannot be the name of a sheet",
+            remedy=f"Use 1 to {LONGEST_NAME} characters, none of {' '.join(NOT_IN_NAMES)}, and no ' at either end.",
+        )
+
+
 def export_sheet(path: Path, name: str, rows: Iterable[SheetRow]) -> Exported:
     """Write the rows into the sheet of that name, which is made where it is missing, as is the workbook.
 
@@ -89,7 +105,7 @@ def export_sheet(path: Path, name: str, rows: Iterable[SheetRow]) -> Exported:
     workbook, sheet = _open(path, name)
     columns = _columns(sheet, path)
     known = _known(sheet, columns)
-    sheet._images = []  # noqa: SLF001 - openpyxl has no other way to take pictures away: they are set again below
+    _take_pictures_away(sheet, columns["image"])
     updated = added = thumbnails = typed = 0
     for row in rows:
         number = known.get(row.place)
@@ -102,7 +118,7 @@ def export_sheet(path: Path, name: str, rows: Iterable[SheetRow]) -> Exported:
         if row.thumbnail and thumbnails < MOST_THUMBNAILS:
             _show(sheet, number, columns["image"], row.thumbnail)
             thumbnails += 1
-    _replace(workbook, path)
+    _replace(workbook, Path(os.path.realpath(path)))
     return Exported(updated, added, thumbnails, typed)
 
 
@@ -111,15 +127,27 @@ def _open(path: Path, name: str) -> tuple[Workbook, Worksheet]:
         workbook = Workbook()
         workbook.active.title = name
         return workbook, workbook.active
+    if path.stat().st_size > LARGEST_BYTES:
+        raise InputError(f"{path} is larger than {LARGEST_BYTES >> 20} MiB", remedy="Choose another workbook.")
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise InputError(f"{path} is larger than {LARGEST_BYTES >> 20} MiB", remedy="Choose another workbook.")
-        workbook = load_workbook(path)
-    except (OSError, BadZipFile, InvalidFileException, KeyError, ValueError) as error:
+        with path.open("rb") as file, warnings.catch_warnings():
+            # what openpyxl does not keep is in docs/review.md
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"openpyxl\.")
+            workbook = load_workbook(file, rich_text=True)
+    except Exception as error:  # a damaged file raises whatever the parsers inside openpyxl do
         raise InputError(f"{path} cannot be read as a workbook", remedy="Name a new .xlsx file.") from error
-    if name in workbook.sheetnames:
-        return workbook, workbook[name]
+    for there in workbook.sheetnames:
+        if there.casefold() == name.casefold():  # to Excel they are the same
+            return workbook, _worksheet(workbook[there], path)
     return workbook, workbook.create_sheet(name)
+
+
+def _worksheet(sheet: object, path: Path) -> Worksheet:
+    if isinstance(sheet, Worksheet):
+        return sheet
+    raise InputError(
+        f"{path}: {getattr(sheet, 'title', '')!r} is a chart sheet", remedy="Choose a new sheet with --sheet NAME."
+    )
 
 
 def _columns(sheet: Worksheet, path: Path) -> dict[str, int]:
@@ -153,6 +181,10 @@ def _head(sheet: Worksheet, columns: dict[str, int], name: str) -> int:
 
 def _known(sheet: Worksheet, columns: Mapping[str, int]) -> dict[Place, int]:
     """The rows that are images already. What is not an image, such as a total below, stays where it is."""
+    names = {columns[name] for name in KEY}
+    for merged in sheet.merged_cells.ranges:
+        if merged.max_row > merged.min_row and names & set(range(merged.min_col, merged.max_col + 1)):
+            raise _is_merged(sheet, merged.coord)  # only the first of its rows has a value
     found: dict[Place, int] = {}
     for number in range(2, sheet.max_row + 1):
         job, row, variant, take = (sheet.cell(number, columns[name]).value for name in KEY)
@@ -178,7 +210,8 @@ def _fill(sheet: Worksheet, number: int, columns: dict[str, int], row: SheetRow)
         if column is not None and sheet.cell(number, column).value is None:
             _set(sheet.cell(number, column), value)  # a team may have overwritten it: its version stays
     link = sheet.cell(number, columns["link"])
-    link.value, link.hyperlink = ("open", row.link) if row.link else (None, None)
+    _set(link, "open" if row.link else None)
+    link.hyperlink = row.link or None
     sheet.cell(number, columns["prompt"]).alignment = Alignment(wrap_text=True, vertical="top")
     return bool(typed)
 
@@ -205,12 +238,31 @@ def _text(value: object) -> str:
 
 
 def _set(cell: Any, value: object) -> None:  # noqa: ANN401 - a cell of openpyxl, which is untyped
-    """Text stays text, whatever it begins with."""
+    """Text stays text, whatever it begins with. Raises InputError for a cell that is merged into another one."""
+    if isinstance(cell, MergedCell):
+        raise _is_merged(cell.parent, cell.coordinate)
     if isinstance(value, str):
         cell.value = ILLEGAL_CHARACTERS_RE.sub("", value)[:MOST_CHARACTERS]
         cell.data_type = "s"
     else:
         cell.value = value
+
+
+def _is_merged(sheet: Worksheet, place: str) -> InputError:
+    return InputError(
+        f"sheet {sheet.title!r}, {place}: merged cells in a column of adloom's", remedy="Unmerge them, then try again."
+    )
+
+
+def _take_pictures_away(sheet: Worksheet, column: int) -> None:
+    """Those below the head of adloom's own column, which are set again: all others are the team's."""
+
+    def is_own(picture: Image) -> bool:
+        corner = getattr(picture.anchor, "_from", None)  # counts from 0; a picture at no cell has none
+        return corner is not None and corner.col == column - 1 and corner.row > 0
+
+    # openpyxl has no other way to take pictures away
+    sheet._images = [picture for picture in sheet._images if not is_own(picture)]  # noqa: SLF001
 
 
 def _show(sheet: Worksheet, number: int, column: int, thumbnail: bytes) -> None:
