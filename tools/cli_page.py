@@ -49,7 +49,7 @@ class Parameter:
         option = ", ".join(options) or "--" + self.name.replace("_", "-")
         if self.kind is bool:
             return option
-        return f"{option} {self.declared.metavar or ('N' if self.kind is int else 'TEXT')}"
+        return f"{option} {self.declared.metavar or ('N' if self.kind in (int, float) else 'TEXT')}"
 
     @property
     def text(self) -> str:

@@ -158,5 +158,5 @@ def test_a_missing_anchor_is_asked_for_as_a_certificate(desk: CliRig):
     (desk.folder / "plain.jpg").write_bytes(saved(picture(60, 40)))
     done = desk.run("inspect", "plain.jpg", "--anchor", "nothing.pem")
     assert done.returncode == 2
-    assert "nothing.pem is no file" in done.stderr
+    assert "there is no file nothing.pem" in done.stderr
     assert "Name a PEM file" in done.stderr

@@ -126,7 +126,7 @@ async def inspect(path: Path, anchor: Path | None) -> Inspection:
 def _read(path: Path, remedy: str) -> bytes:
     try:
         if not path.is_file():
-            raise InputError(f"{path} is no file", remedy=remedy)
+            raise InputError(f"there is no file {path}", remedy=remedy)
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}", remedy="Check its permissions.") from error

@@ -285,4 +285,5 @@ def _replace(workbook: Workbook, path: Path) -> None:
         finally:
             Path(name).unlink(missing_ok=True)
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}", remedy="Close it, or name another.") from error
+        remedy = "Create its folder first." if isinstance(error, FileNotFoundError) else "Close it, or name another."
+        raise InputError(f"{path} cannot be written: {error.strerror}", remedy=remedy) from error

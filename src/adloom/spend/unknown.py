@@ -45,9 +45,9 @@ log = logging.getLogger(__name__)
 
 RESEND_WITHIN_S = 12 * 3600
 RESEND_GAP_INTERVALS = 5
-"""A key that was sent again without an answer rests so long (15 s) before the next time, then twice as long each …"""
+"""A key that was sent again without an answer rests this long (15 s) before the next time, then twice as long each."""
 LONGEST_GAP_S = 3600
-"""… up to this: an outage of hours must not use up the hours for which the API knows the key."""
+"""It rests no longer than this. An outage of hours must not use up the hours for which the API knows the key."""
 WINDOW_S = 120
 """Clocks of the API and of this machine may differ by this much."""
 
@@ -197,7 +197,7 @@ class UnknownPurchases:
         self._seen_unknown = True
         self._open.append(order)
         if not self._sources.any_for(self._ledger.facts(order.call), self._api.account, self._clock.now()):
-            self._give_up(order)
+            self._count_unsettled(order)
 
     async def try_settle(self) -> None:
         """Try every step for every open purchase, once."""
@@ -207,7 +207,7 @@ class UnknownPurchases:
                 self._unsettled.discard(order.call)
                 self.settled.put_nowait(order)
             else:
-                self._give_up(order)
+                self._count_unsettled(order)
 
     async def keep_trying(self, interval_s: float) -> None:
         """Continue for a while after the run's other calls; what is still open is recorded as held.
@@ -240,7 +240,8 @@ class UnknownPurchases:
             if not self._sending:
                 self._quiet.set()
 
-    def _give_up(self, order: Order) -> None:
+    def _count_unsettled(self, order: Order) -> None:
+        """Count a purchase of this run that nothing settles now; too many stop the buying."""
         if order.call in self._inherited:
             return
         self._unsettled.add(order.call)
