@@ -102,6 +102,26 @@ def test_verify_says_what_is_damaged_and_repairs_what_it_can(desk: CliRig):
     assert desk.run("verify", str(desk.edition), "--sample", "lots").returncode == 2
 
 
+@pytest.mark.parametrize("command", ["status", "verify"])
+def test_an_edition_that_was_never_run_is_bad_input_and_those_that_were_are_named(desk: CliRig, command: str):
+    source = desk.write(one_row(1))
+    first = desk.run(command, source)
+    assert (first.returncode, "contains no plan yet" in first.stderr) == (2, True)
+    desk.run("run", source)
+    desk.run("run", source, "--edition", "autumn")
+    misspelled = desk.run(command, source, "--edition", "mian")
+    assert misspelled.returncode == 2
+    assert "/test/mian/ contains no plan yet" in misspelled.stderr
+    assert "Run the campaign first, or name one of its other editions: autumn, main." in misspelled.stderr
+
+
+def test_an_edition_that_was_deleted_is_damage(desk: CliRig):
+    source = desk.write(one_row(1))
+    desk.run("run", source)
+    shutil.rmtree(desk.edition)
+    assert desk.run("verify", source).returncode == 3
+
+
 def test_doctor_says_what_works_and_what_to_do(desk: CliRig):
     good = answer_of(desk.run("doctor", "--json"))
     assert all(check["works"] for check in good["checks"])

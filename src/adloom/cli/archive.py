@@ -47,7 +47,7 @@ async def status_of(target: str | None, archive: str | None, edition: str, *, as
         store, one = open_target(target, settings, edition)
         standing = await standing_of(store, one, WallClock())
         if standing is None:
-            raise InputError(f"{store.address}/{one.prefix} contains no plan yet", remedy="Run the campaign first.")
+            raise await _no_plan(store, one)
         found = [standing]
     lines = [line for each in found for line in status_lines(each.manifest, each.held, each.origin)]
     answers = [
@@ -64,6 +64,25 @@ async def status_of(target: str | None, archive: str | None, edition: str, *, as
     return EXIT_OK
 
 
+async def _was_begun(store: Any, edition: Any) -> bool:  # noqa: ANN401 - imported late
+    """Whether an edition holds anything, or did so once: the index knows an edition that was deleted."""
+    from adloom.ledger.index import entries_of  # noqa: PLC0415
+
+    async for _ in store.list(edition.prefix):
+        return True
+    return bool(await entries_of(store, "open", edition))
+
+
+async def _no_plan(store: Any, edition: Any) -> InputError:  # noqa: ANN401 - imported late
+    """An edition that was never run: perhaps its name is misspelled."""
+    from adloom.ledger.index import entries_of  # noqa: PLC0415
+
+    begun = {entry.edition for entry in await entries_of(store, "open")} - {edition}
+    names = ", ".join(sorted(one.edition for one in begun if one.campaign == edition.campaign))
+    remedy = "Run the campaign first" + (f", or name one of its other editions: {names}." if names else ".")
+    return InputError(f"{store.address}/{edition.prefix} contains no plan yet", remedy=remedy)
+
+
 async def verify_edition(  # noqa: D103 - the command's own help says it
     target: str, archive: str | None, edition: str, sample: str, *, mend: bool, lost: str | None, as_json: bool
 ) -> int:
@@ -78,6 +97,8 @@ async def verify_edition(  # noqa: D103 - the command's own help says it
     share = _share(sample)
     lost = None if lost is None else _given(lost)
     store, found = open_target(target, settings, edition)
+    if not await _was_begun(store, found):
+        raise await _no_plan(store, found)
     ledger = new_ledger(store, found)
     verdict = await verify(store, found, ledger, share=share)
     lines = [str(finding) for finding in verdict.findings]
