@@ -256,7 +256,7 @@ async def test_a_verification_says_of_each_object_what_is_wrong_with_it(whole: M
         ("review.html", b"other"): ["review.html: changed"],
         ("assets.csv", RUNNING): [f"assets.csv: {DIFFERS}", "assets.csv: changed"],
         ("manifest.json", b"{"): [f"manifest.json: {DIFFERS}", "manifest.json: changed"],
-        ("manifest.json", None): [f"manifest.json: {DIFFERS}", "manifest.json: missing"],
+        ("manifest.json", None): ["manifest.json: missing"],
         (intent, b"{"): [f"ledger/: unreadable ({EDITION.key(intent)} is damaged)", f"{intent}: changed"],
         ("plan-r1.json", None): [
             "plan-r1.json: missing",
@@ -280,6 +280,14 @@ async def test_without_checksums_the_ledger_vouches_for_its_images_and_for_what_
     asset = named(whole, "assets/")
     whole.objects |= {EDITION.key(asset): b"other", EDITION.key("manifest.json"): b"{"}
     assert (await told(whole))[1:] == [f"manifest.json: {DIFFERS}", f"{asset}: changed"]
+
+
+async def test_what_a_killed_run_never_wrote_is_missing_and_contradicts_nothing(whole: MemoryStore):
+    documents = ("assets.jsonl", "assets.csv", "manifest.json")
+    for name in (*documents, "checksums.txt"):
+        del whole.objects[EDITION.key(name)]
+    unfinished = [f"{name}: missing (the last run did not finish: run the campaign again)" for name in documents]
+    assert (await told(whole))[1:] == unfinished
 
 
 async def test_an_image_that_was_exchanged_together_with_its_checksum_contradicts_the_ledger(whole: MemoryStore):

@@ -28,7 +28,7 @@ from adloom.plan.revision import read_newest
 from adloom.plan.rollback import Lack, read_past
 from adloom.ports import Store
 from adloom.publish.document import Document
-from adloom.publish.manifest import derive
+from adloom.publish.manifest import Derived, derive
 from adloom.publish.sums import FormerSums, Sums
 
 NAME = "checksums.txt"
@@ -39,6 +39,7 @@ SHEET = "images.xlsx"
 """The workbook that runs maintain: a team edits it too, so its hash is not fixed."""
 PAID = ("assets/", "extras/", "quarantine/")
 DERIVED = ("manifest.json", "assets.jsonl", "assets.csv", "gallery", REVIEW_PAGE, NAME)
+NOT_FINISHED = "the last run did not finish: run the campaign again"
 READINGS = 3
 """Runs that end together overwrite each other's checksums, so each checks again; after this many times the others
 do."""
@@ -218,13 +219,21 @@ async def _against_the_ledger(store: Store, edition: Edition, ledger: Ledger, su
         return [Finding(LEDGER, Damage.UNREADABLE, cause)]
     findings = [Finding(key, Damage.CONTRADICTS, "its bytes are not those that were archived") for key in others]
     findings += _older(lack)
-    for name, document in derived.files.items():
-        if not document.is_equal(await read_plain(store, edition.key(name))):
+    for name in (*derived.files, "manifest.json"):
+        content = await read_plain(store, edition.key(name))
+        if content is None:
+            # what is in the checksums was written once: that it is gone is found with all that they name
+            findings += [] if name in sums else [Finding(name, Damage.MISSING, NOT_FINISHED)]
+        elif not _follows(name, content, derived):
             findings.append(Finding(name, Damage.CONTRADICTS, "differs from plan and ledger"))
-    manifest = await read_plain(store, edition.key("manifest.json"))
-    if manifest is None or not same_facts(manifest, derived.manifest):
-        findings.append(Finding("manifest.json", Damage.CONTRADICTS, "differs from plan and ledger"))
     return findings
+
+
+def _follows(name: str, content: bytes, derived: Derived) -> bool:
+    """Whether a document says what plan and ledger come to."""
+    if name in derived.files:
+        return derived.files[name].is_equal(content)
+    return same_facts(content, derived.manifest)
 
 
 def _older(lack: Lack) -> list[Finding]:
