@@ -1,6 +1,7 @@
 """status, verify, resolve and doctor, as a person uses them."""
 
 import json
+import re
 import shutil
 import signal
 import time
@@ -295,10 +296,50 @@ def test_a_ledger_that_was_deleted_is_rebuilt_without_a_purchase(desk: CliRig, o
     shutil.rmtree(desk.edition / "ledger")
     mended = desk.run("verify", str(desk.edition), *option)
     assert "declared lost:" not in mended.stdout
-    assert "rebuilt: 1 calls and tasks of the ledger" in mended.stdout
+    assert re.search(r"^rebuilt: [1-9]\d* records of the ledger$", mended.stdout, re.MULTILINE)
+    assert "everything is in order now" in mended.stdout
     assert mended.returncode == 0, mended.stdout
     assert desk.run("run", desk.write(one_row(2)), "--yes").returncode == 0
     assert len(desk.charges()) == 1
+
+
+def test_records_that_come_back_from_a_seal_are_counted(desk: CliRig):
+    desk.run("run", desk.write(one_row(2)), "--yes")
+    records = 0
+    for call in desk.edition.glob("ledger/c-*"):
+        records += len(list(call.iterdir()))
+        shutil.rmtree(call)
+    mended = desk.run("verify", str(desk.edition), "--repair")
+    assert f"rebuilt: {records} records of the ledger" in mended.stdout
+    assert "everything is in order now" in mended.stdout
+    assert mended.returncode == 0
+
+
+def test_what_is_damaged_comes_with_the_command_that_repairs_it(desk: CliRig):
+    source = desk.write(one_row(1))
+    desk.run("run", source, "--edition", "autumn")
+    edition = desk.edition.with_name("autumn")
+    next((edition / "assets").rglob("*.jpg")).unlink()
+    done = desk.run("verify", source, "--edition", "autumn")
+    command = f"adloom verify {source} --edition autumn --repair"
+    assert done.stdout.splitlines()[-1] == f"repair what can be repaired: `{command}`"
+    assert "repair what can be repaired" in desk.run("verify", str(edition), "--json").stderr
+    assert desk.run("verify", str(edition), "--repair").returncode == 0
+    (edition / "assets" / "mine.jpg").write_bytes(b"not of a run")
+    assert "repair what can be repaired" not in desk.run("verify", str(edition)).stdout
+
+
+@pytest.mark.parametrize(("images", "words"), [(1, "its link did not bring it"), (2, "their links did not bring them")])
+def test_an_image_that_no_repair_brings_back_comes_with_what_to_do(desk: CliRig, images: int, words: str):
+    desk.run("run", desk.write(one_row(images)))
+    for image in (desk.edition / "assets").rglob("*.jpg"):
+        image.unlink()
+    desk.post("clock", {"advance_s": 90_000})
+    done = desk.run("verify", str(desk.edition), "--repair")
+    assert done.returncode == 3
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith(f"{words}: try again within 24 h of")
+    assert last.endswith(f"(`adloom review {desk.edition}`, `adloom run SOURCE --only rejected`)")
 
 
 def test_status_says_what_the_manifest_says_while_that_is_current(desk: CliRig):

@@ -7,6 +7,7 @@ import getpass
 import json
 import os
 import secrets
+import shlex
 import sys
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,6 +17,7 @@ import typer
 
 from adloom.cli.asking import agrees
 from adloom.core.check import Check
+from adloom.core.counting import counted
 from adloom.core.errors import ApiError, InputError, NotSent, OutcomeUnknown, SettingInvalid
 from adloom.core.exits import EXIT_INCOMPLETE, EXIT_INPUT, EXIT_OK, Sent
 
@@ -91,7 +93,7 @@ async def verify_edition(  # noqa: D103 - the command's own help says it
     from adloom.publish.checksums import Damage, Verdict, verify  # noqa: PLC0415
     from adloom.publish.repair import repair  # noqa: PLC0415
     from adloom.targets import new_ledger, open_target  # noqa: PLC0415
-    from adloom.wiring import give_up, rebuild_ledger  # noqa: PLC0415
+    from adloom.wiring import give_up  # noqa: PLC0415
 
     settings = _settings(archive)
     share = _share(sample)
@@ -106,9 +108,7 @@ async def verify_edition(  # noqa: D103 - the command's own help says it
     rebuilt: list[str] = []
     is_older = any(finding.damage is Damage.OLDER for finding in verdict.findings)
     if is_older and (mend or lost is not None):  # what can be rebuilt is not lost, and would be bought again
-        came_back, lack = await rebuild_ledger(store, found)
-        still = f"; still missing: {lack}" if lack else ""
-        rebuilt.append(f"rebuilt: {came_back} calls and tasks of the ledger{still}")
+        rebuilt.append(await _rebuild(store, found))
         lines += rebuilt
         verdict = await verify(store, found, ledger, share=share)
     if verdict.findings and mend:
@@ -117,6 +117,11 @@ async def verify_edition(  # noqa: D103 - the command's own help says it
         verdict = await verify(store, found, new_ledger(store, found), share=share)
         lines += [f"repaired: {key}" for key in mended]
         lines += ["left:", *map(str, verdict.findings)] if verdict.findings else []
+    advice = ""
+    if mend:
+        advice = _lost_images(verdict.findings, target)
+    elif lost is None and any(finding.damage is not Damage.ADDED for finding in verdict.findings):
+        advice = f"repair what can be repaired: `{_verify_command(target, archive, edition)} --repair`"
     given_up = ""
     if lost is not None and is_older and not any(finding.damage is Damage.OLDER for finding in verdict.findings):
         lines.append("nothing is missing any more, so nothing was declared lost")
@@ -129,7 +134,7 @@ async def verify_edition(  # noqa: D103 - the command's own help says it
         lines += [str(finding) for finding in delivered.findings]
         findings = (*verdict.findings, *delivered.findings)
         verdict = Verdict(findings, verdict.objects + delivered.objects, verdict.hashed + delivered.hashed)
-    if mended and not verdict.findings:
+    if (mended or rebuilt) and not given_up and not verdict.findings:
         lines.append("everything is in order now")
     count = f"{verdict.objects} objects, {verdict.hashed} hashed, {len(verdict.findings)} damaged or unexpected"
     answer = {
@@ -139,8 +144,49 @@ async def verify_edition(  # noqa: D103 - the command's own help says it
         "repaired": list(mended),
         "given_up": given_up or None,
     }
-    _say([*lines, count], answer, as_json=as_json)
+    _say([*lines, count, *([advice] if advice else [])], answer, as_json=as_json)
     return EXIT_INCOMPLETE if verdict.findings else EXIT_OK
+
+
+async def _rebuild(store: Any, edition: Any) -> str:  # noqa: ANN401 - imported late
+    """Rebuild the ledger of an edition: what came back, and what is still missing."""
+    from adloom.wiring import rebuild_ledger  # noqa: PLC0415
+
+    before = await _records(store, edition)
+    _, lack = await rebuild_ledger(store, edition)
+    records = await _records(store, edition) - before
+    what = counted(records, "record") + " of the ledger"
+    if not records:
+        what = "nothing" if lack else "what is derived from the ledger"
+    return f"rebuilt: {what}" + (f"; still missing: {lack}" if lack else "")
+
+
+async def _records(store: Any, edition: Any) -> int:  # noqa: ANN401 - imported late
+    """How many records the ledger of an edition has."""
+    return len([listed async for listed in store.list(edition.key("ledger/"))])
+
+
+def _verify_command(target: str, archive: str | None, edition: str) -> str:
+    """The command that checks this edition, as it was typed."""
+    words = ["adloom", "verify", target]
+    words += [] if archive is None else ["--archive", archive]
+    words += [] if edition == "main" else ["--edition", edition]
+    return shlex.join(words)
+
+
+def _lost_images(findings: Any, target: str) -> str:  # noqa: ANN401 - imported late
+    """Why a repair has left images missing, and what can be done about them; empty if it has left none."""
+    if any(finding.damage == "unreadable" for finding in findings):  # of such a ledger no link is known
+        return ""
+    images = sum(finding.key.startswith("assets/") and finding.damage == "missing" for finding in findings)
+    buy = f"(`adloom review {shlex.quote(target)}`, `adloom run SOURCE --only rejected`)"
+    if images > 1:
+        return (
+            "their links did not bring them: try again within 24 h of their tasks' end; otherwise reject the images "
+            f"and buy them again {buy}"
+        )
+    once = "try again within 24 h of the task's end; otherwise reject the image and buy it again"
+    return f"its link did not bring it: {once} {buy}" if images else ""
 
 
 def _given(reason: str) -> str:
