@@ -40,6 +40,7 @@ def test_the_plan_says_which_and_at_what_worst_price_and_a_run_uses_it(desk: Cli
     desk.write(CAMPAIGN % 1)
     planned = desk.run("plan", str(desk.folder / "campaign.yaml"))
     assert "fallback  doubao-seedream-5.0-flash (the cheapest that takes every row): at most" in planned.stdout
+    assert "for the edition, whichever model makes the images\n" in planned.stdout
     desk.change(unavailable_models=["doubao-seedream-4.0"])
     done = desk.run("run", str(desk.folder / "campaign.yaml"))
     assert done.returncode == 0, done.stdout + done.stderr

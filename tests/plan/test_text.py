@@ -1,5 +1,6 @@
 """A plan as people and programs read it: the price, what it leaves out, and why a run would buy nothing."""
 
+import asyncio
 from dataclasses import replace
 from decimal import Decimal
 
@@ -72,6 +73,24 @@ async def test_what_is_bought_already_is_shown_and_costs_nothing_again(store: Me
     assert "to buy    0 images in 0 calls" in lines
     assert "already   1 archived" in lines
     assert (summary["images"], summary["already"]["archived"], summary["credits_committed"]) == (0, 1, 1.53)
+
+
+async def test_images_that_a_killed_run_left_uncollected_are_bought_and_their_money_is_reserved(store, clock):
+    world, source = a_world(store, clock, ScriptedApi(clock)), FakeSource([a_row("mug", variants=2)])
+    assessment = await look_at(world, source)
+    assert "spent" not in "\n".join(plan_lines(assessment))
+    running = asyncio.create_task(run_all(world, assessment))
+    while not any("a1-accepted" in key for key in store.objects):  # noqa: ASYNC110 - the store tells nobody
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    left = plan_lines(await look_at(world, source))
+    assert "already   2 bought, not collected yet" in left
+    assert "spent     $0.04 (3.06 credits), charged or reserved" in left
+    await run_all(world, await look_at(world, source))
+    collected = plan_lines(await look_at(world, source))
+    assert "already   2 archived" in collected
+    assert "spent     $0.04 (3.06 credits)" in collected
 
 
 async def test_a_budget_that_was_exceeded_is_not_called_enough(store: MemoryStore, clock: ManualClock):

@@ -166,7 +166,7 @@ class Assessment:
 
     @property
     def fallback(self) -> tuple[str, ...]:
-        """The fallback models that the cap has room for, should all that is left be bought from the dearest of them.
+        """The fallback models that the cap has room for, whichever model makes what is left.
 
         Which these are is part of the reservation, so that no number of runs together can pass the cap.
         """
@@ -177,7 +177,7 @@ class Assessment:
         return models
 
     def most_credits(self, fallback: Sequence[str]) -> Decimal:
-        """The most that the edition can cost if the rest is bought from the most expensive of these models."""
+        """The most that the edition can cost, whichever makes the rest: each image's own model or one of these."""
         images = self._left_to_pay
         return self.committed.charged + sum(
             count * max(self._price(kind, model) for model in (kind.model, *fallback)) for kind, count in images.items()

@@ -57,10 +57,10 @@ def plan_lines(assessment: Assessment) -> list[str]:
         *_delivery_lines(assessment),
         f"forecast  about {duration(forecast_s(assessment))} at {assessment.pace.in_flight} tasks at once",
     ]
-    found = ", ".join(f"{totals.found[status]} {status}" for status in Status if totals.found[status])
-    lines.append(f"already   {found or 'nothing in the archive yet'}")
+    lines.append(f"already   {_found(assessment) or 'nothing in the archive yet'}")
     if assessment.committed.committed:
-        lines.append(f"spent     {dollars(assessment.committed.committed, assessment.origin)}")
+        kinds = ", charged or reserved" if assessment.committed.reserved else ""
+        lines.append(f"spent     {dollars(assessment.committed.committed, assessment.origin)}{kinds}")
     lines.append(_budget_line(assessment))
     if assessment.most_in_flight:
         at_once = dollars(assessment.most_in_flight, assessment.origin)
@@ -77,6 +77,14 @@ def plan_lines(assessment: Assessment) -> list[str]:
     if len(warnings) > WARNINGS_SHOWN:
         lines.append(f"warning   … and {len(warnings) - WARNINGS_SHOWN} more warnings")
     return lines
+
+
+def _found(assessment: Assessment) -> str:
+    """What the archive says of the wanted images; those that are open here have a call already."""
+    found = assessment.surveyed.totals.found
+    owed = " or still owed" if assessment.owed else ""
+    words = {status: status.value for status in Status} | {Status.OPEN: f"bought, not collected yet{owed}"}
+    return ", ".join(f"{found[status]} {words[status]}" for status in Status if found[status])
 
 
 def waiting_lines(waiting: Mapping[tuple[str, str], int]) -> list[str]:
@@ -171,7 +179,7 @@ def _fallback_lines(assessment: Assessment) -> list[str]:
         most = dollars(assessment.most_credits(usable), assessment.origin)
         how = " (the cheapest that takes every row)" if assessment.source.campaign.falls_back_on_cheapest else ""
         lines.append(
-            f"fallback  {', '.join(usable)}{how}: at most {most} for the edition if everything is bought there"
+            f"fallback  {', '.join(usable)}{how}: at most {most} for the edition, whichever model makes the images"
         )
     if lacking := [model for model in wanted if model not in usable]:
         needed = dollars(assessment.most_credits(lacking), assessment.origin)
