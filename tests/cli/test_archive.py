@@ -25,7 +25,9 @@ def answer_of(done: object) -> dict[str, object]:
 def lose_one_answer(desk: CliRig) -> str:
     """A campaign whose only purchase is unknown: the call's id."""
     desk.post("script", {"route": "submit", "fault": "drop", "after": True})
-    assert desk.run("run", desk.write(one_row(2))).returncode == 6
+    done = desk.run("run", desk.write(one_row(2)))
+    assert done.returncode == 6
+    assert f"settle them with `adloom resolve {desk.edition}`" in done.stdout
     (call,) = answer_of(desk.run("resolve", str(desk.edition), "--json"))["held"]
     return str(call["call"])
 

@@ -95,7 +95,7 @@ async def test_three_references_that_cannot_be_used_are_named_and_the_rest_is_co
 
 async def test_what_a_budget_of_nothing_has_room_for_is_nothing(world: World):
     assessment = await look_at(world, FakeSource([MUG], budget=Budget(credits=Decimal(0))))
-    assert "the budget is 0.0000 USD" in over_budget(assessment).message
+    assert "the budget is $0.00 (0 credits)" in over_budget(assessment).message
     assert (await reserve(world, assessment)).revision.cap_credits == 0
 
 
@@ -110,7 +110,7 @@ async def test_why_nothing_is_bought_is_said_with_the_sum(world: World):
     assert not assessment.fits
     stop, unagreed = over_budget(assessment), unconfirmed(assessment)
     assert (stop.reason, unagreed.reason) == (StopReason.BUDGET, StopReason.UNCONFIRMED)
-    assert "0.0450 USD (3.06 credits) more" in stop.message
-    assert "0.0000 USD are spent or reserved, and the budget is 0.0200 USD" in stop.message
-    assert "at least 0.0450 USD" in stop.remedy
-    assert "spend 0.0450 USD" in unagreed.message
+    assert "the plan needs $0.04 (3.06 credits) more, $0.00 (0 credits) is spent or reserved" in stop.message
+    assert "and the budget is $0.02 (1.36 credits)" in stop.message
+    assert "at least $0.05," in stop.remedy  # $0.04 would be half a cent short
+    assert "spend $0.04 (3.06 credits)" in unagreed.message

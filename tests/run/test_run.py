@@ -254,7 +254,7 @@ async def test_a_plan_over_its_budget_sends_nothing(shop: SandboxRig):
     assert result.exit_code == 4
     assert shop.sandbox.state()["posts_received"] == 0
     assert result.published.manifest["totals"]["open"] == 10
-    assert "0.2250" in result.stops[0].message
+    assert "needs sandbox $0.22 (15.3 credits) more" in result.stops[0].message
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ async def test_a_run_without_a_yes_makes_no_new_plan_and_says_what_it_would_spen
     assert result.exit_code == 2
     (stop,) = result.stops
     assert stop.reason is StopReason.UNCONFIRMED
-    assert "0.0225 USD (1.53 credits)" in stop.message
+    assert "$0.02 (1.53 credits)" in stop.message
     assert "--yes" in stop.remedy
     assert len(api.posts) == 1
     assert {name for name in store.names("") if name.startswith("plan-r")} == {"plan-r1"}

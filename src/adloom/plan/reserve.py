@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 
 from adloom.core.errors import PlanRefused, SettingInvalid
 from adloom.core.exits import Stop, StopReason
-from adloom.core.pricing import usd
+from adloom.core.limits import CREDITS_PER_USD
 from adloom.ledger.create_once import prove_create_once
 from adloom.ledger.edition import utc
 from adloom.ledger.heartbeats import Heartbeat
@@ -17,6 +17,7 @@ from adloom.plan.chains import record
 from adloom.plan.freeze import PlanOutdated, freeze, take_up
 from adloom.plan.revision import Revision
 from adloom.plan.take_up import Wanted
+from adloom.plan.text import dollars
 from adloom.world import World
 
 PROBLEMS_SHOWN = 3
@@ -68,8 +69,8 @@ async def reserve(world: World, assessment: Assessment) -> Reservation:
 
 def unconfirmed(assessment: Assessment) -> Stop:
     """Why a run whose price nobody agreed to buys nothing."""
-    word, to_buy = assessment.origin.word, assessment.to_buy
-    would = f"spend {word}{usd(to_buy):f} USD ({to_buy:f} credits)" if to_buy else "request the missing images"
+    to_buy = assessment.to_buy
+    would = f"spend {dollars(to_buy, assessment.origin)}" if to_buy else "request the missing images"
     message = f"nothing was bought: this run would {would}, and nobody agreed to that"
     return Stop(StopReason.UNCONFIRMED, message, "Use --yes to buy: without a terminal a run cannot ask.")
 
@@ -103,16 +104,13 @@ def older(assessment: Assessment) -> Stop:
 def over_budget(assessment: Assessment) -> Stop:
     """Why nothing of a plan that does not fit its cap is bought."""
     committed, to_buy, cap = assessment.committed.committed, assessment.to_buy, assessment.cap or Decimal(0)
-    word = assessment.origin.word
-    needs = f"{word}{usd(to_buy):f} USD ({to_buy:f} credits)"
+    origin = assessment.origin
     message = (
-        f"the plan needs {needs} more, {word}{usd(committed):f} USD are spent or reserved, "
-        f"and the budget is {word}{usd(cap):f} USD"
+        f"the plan needs {dollars(to_buy, origin)} more, {dollars(committed, origin)} is spent or reserved, "
+        f"and the budget is {dollars(cap, origin)}"
     )
-    remedy = (
-        f"Raise the budget to at least {word}{usd(committed + to_buy):f} USD, or ask for fewer variants; "
-        "nothing was sent."
-    )
+    least = ((committed + to_buy) / CREDITS_PER_USD).quantize(Decimal("0.01"), ROUND_CEILING)  # less is not enough
+    remedy = f"Raise the budget to at least {origin.word}${least:f}, or ask for fewer variants; nothing was sent."
     return Stop(StopReason.BUDGET, message, remedy)
 
 

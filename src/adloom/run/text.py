@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
+from urllib.parse import unquote
 
 from adloom.core.counting import counted
 from adloom.core.exits import EXIT_HELD, EXIT_OK, EXIT_REASONS
 from adloom.core.outcomes import Status
-from adloom.plan.text import origin_data, waiting_lines
+from adloom.plan.text import dollars, origin_data, waiting_lines
 from adloom.run.run import Result
 
-_RESOLVE = "`adloom resolve` says of each whether its task is known"
+_FILE = "file://"
 
 
 def result_lines(result: Result) -> list[str]:
@@ -19,10 +22,12 @@ def result_lines(result: Result) -> list[str]:
     totals, word = result.published.manifest["totals"], result.origin.word
     at = f" ({word.strip()})" if word else ""
     lines = [f"{counted(totals['wanted'], 'image')} wanted: {_ends(totals)}", *_asked_lines(result)]
-    charged = f"{word}${totals['usd']:.2f} charged ({totals['credits_charged']} credits)"
-    lines.append(f"{counted(totals['posts'], 'purchase')} sent, {charged}")
-    if totals["credits_at_risk"]:
-        lines.append(f"{word}{totals['credits_at_risk']} credits at risk in purchases that are not settled; {_RESOLVE}")
+    charged, at_risk = (Decimal(str(totals[f"credits_{name}"])) for name in ("charged", "at_risk"))
+    sent = counted(totals["posts"], "purchase")
+    lines.append(f"the edition so far: {sent} sent, {dollars(charged, result.origin)} charged")
+    if at_risk:
+        risk = f"{dollars(at_risk, result.origin)} at risk in purchases that are not settled"
+        lines.append(f"{risk}: settle them with `{_resolve_command(result)}`")
     lines += [f"waits:   {line}" for line in waiting_lines(result.published.blocked)]
     lines += [f"note{at}: {note}" for note in result.notes]
     for stop in result.stops:
@@ -34,6 +39,13 @@ def result_lines(result: Result) -> list[str]:
     if result.review and result.published.waiting:
         lines.append(f"choose:  {result.review} ({_waiting(result.published.waiting)})")
     return lines
+
+
+def _resolve_command(result: Result) -> str:
+    target = result.published.address.removesuffix("/manifest.json")
+    if target.startswith(_FILE):  # the commands take a folder's path
+        target = unquote(target.removeprefix(_FILE))
+    return shlex.join(["adloom", "resolve", target])
 
 
 def _waiting(images: int) -> str:
