@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 import os
 import secrets
@@ -15,7 +14,7 @@ from typing import Any
 
 import typer
 
-from adloom.cli.asking import agrees
+from adloom.cli.asking import agrees, person
 from adloom.core.check import Check
 from adloom.core.counting import counted
 from adloom.core.errors import ApiError, InputError, NotSent, OutcomeUnknown, SettingInvalid
@@ -126,7 +125,7 @@ async def verify_edition(  # noqa: D103 - the command's own help says it
     if lost is not None and is_older and not any(finding.damage is Damage.OLDER for finding in verdict.findings):
         lines.append("nothing is missing any more, so nothing was declared lost")
     elif lost is not None:
-        given_up = await give_up(store, found, lost, _person())
+        given_up = await give_up(store, found, lost, person())
         verdict = await verify(store, found, new_ledger(store, found), share=share)
         told = f"declared lost: {given_up}; the money counts as spent"
         lines = [*rebuilt, told, *map(str, verdict.findings)]
@@ -252,12 +251,12 @@ async def resolve_calls(  # noqa: D103 - the command's own help says it
     origin = newest.origin if newest else UNKNOWN
     if call is not None and adopt_task:
         async with EvoLink(settings) as api:
-            await adopt(ledger, store, api, call, adopt_task, by=_person())
+            await adopt(ledger, store, api, call, adopt_task, by=person())
         lines = [f"{call} has the task {adopt_task} now; run the campaign to collect its images"]
     elif call is not None and reason:
         has_task = bool(call in ledger.calls() and ledger.facts(call).latest.tasks)
         after_release = "what it has stays as it is" if has_task else "the next run may buy it again"
-        await release(ledger, WallClock(), call, reason, by=_person())
+        await release(ledger, WallClock(), call, reason, by=person())
         lines = [f"{call} is released; {after_release}"]
     else:
         held = [one for one in held_calls(ledger, WallClock().now()) if call in (None, one.call)]
@@ -397,11 +396,3 @@ async def _repeat(settings: Any, ledger: Any, call: str, address: str, sent: lis
         own.left -= isinstance(error, NotSent)
         own.may_have_cost -= not isinstance(error, OutcomeUnknown)
         return error
-
-
-def _person() -> str:
-    """Who decides, for the record."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown user"

@@ -1,8 +1,9 @@
-"""Questions to a person on a terminal, where a signal ends the command at once."""
+"""Questions to a person on a terminal, where a signal ends the command at once, and who that person is."""
 
 from __future__ import annotations
 
 import asyncio
+import getpass
 import select
 import sys
 
@@ -33,3 +34,11 @@ async def _line() -> str:
     while not select.select([sys.stdin], [], [], 0)[0]:  # noqa: ASYNC110 - a tick also answers a signal
         await asyncio.sleep(LOOK_EVERY_S)
     return sys.stdin.readline()
+
+
+def person() -> str:
+    """Who decides, for the record."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown user"

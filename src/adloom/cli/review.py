@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 import signal
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from adloom.cli.asking import person
 from adloom.cli.ending import end
 from adloom.cli.listening import listening
 from adloom.cli.options import Archive, AsJson, EditionName, Target
@@ -106,11 +106,3 @@ async def review_edition(
         answer = review_summary(choosing) | ({"added": added} if file is not None else {})
         typer.echo(json.dumps(answer, ensure_ascii=False))
     return EXIT_OK
-
-
-def person() -> str:
-    """Who decides, for the record."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown user"
