@@ -33,7 +33,7 @@ def test_the_sandbox_which_has_its_own_tables_agrees(name):
     ours, theirs = MODELS[name], tables.MODELS[name]
     assert (ours.qualities, ours.priorities) == (theirs.qualities, theirs.priorities)
     assert ours.pixels == (theirs.least_pixels, theirs.most_pixels)
-    assert (ours.default_quality, ours.takes_n, ours.references) == (
+    assert (ours.default_quality, ours.images_per_call > 1, ours.references) == (
         theirs.default_quality, theirs.has_n, theirs.references,
     )  # fmt: skip
     assert ours.credits_per_reference == theirs.credits_per_reference

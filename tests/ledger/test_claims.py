@@ -10,6 +10,7 @@ from support.fakes import EDITION, MemoryStore
 from support.s3_server import BUCKET, S3Server, fetch_all
 from support.shop import SandboxRig, campaign_text
 
+from adloom.core.task import Task, TaskState
 from adloom.ledger.claims import SCHEMA, claims_of, is_claimed_for, is_free_for
 from adloom.ledger.edition import Edition
 from adloom.publish.checksums import verify
@@ -110,8 +111,8 @@ class OneAccount:
     def __init__(self, known: object) -> None:
         self._known = set(known)  # type: ignore[call-overload]
 
-    async def tasks(self, ids: list[str]) -> dict[str, str]:
-        return {task: "known" for task in ids if task in self._known}
+    async def tasks(self, ids: list[str]) -> dict[str, Task]:
+        return {task: Task(task, TaskState.COMPLETED) for task in ids if task in self._known}
 
 
 async def test_an_archive_without_claims_keeps_its_tasks_from_later_purchases(shop: SandboxRig):

@@ -21,6 +21,7 @@ AdloomError                      everything adloom raises on purpose and shows t
 │   ├── DownloadFailed           this try failed; another may succeed
 │   │   └── PictureUnjudged      the bytes came, but nobody can tell whether they are an image
 │   └── LinkExpired              403, 404 or 410: read the task for a fresh link; only its age says it is dead
+├── RunInterrupted               a person stopped a run whose archive was out of reach at its end (exit 130)
 ├── DecoderBroken                the image decoder does not start: nothing is known about any image
 └── StoreError                   the archive could not be read or written
     ├── StoreUnavailable         an outage: buying stops, resumable (exit 7)
