@@ -200,6 +200,7 @@ def test_a_probe_whose_second_answer_is_lost_is_held_with_its_money(desk: CliRig
     assert status["totals"]["archived"] == 1
     (held,) = answer_of(desk.run("resolve", edition, "--json"))["held"]
     assert held["credits_at_risk"] == 1.53
+    assert (held["model"], held["prompt"]) == (desk.charges()[1]["model"], desk.charges()[1]["prompt"])
     second = str(desk.charges()[1]["task_id"])
     done = desk.run("resolve", edition, held["call"], "--adopt", second, "--json")
     assert (done.returncode, answer_of(done)["held"]) == (0, [])

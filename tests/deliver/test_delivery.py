@@ -218,6 +218,10 @@ def test_a_folder_holds_the_delivery_of_one_edition(desk: CliRig):
     assert "holds the delivery of test, edition main" in done.stderr
     assert _stamps(out) == before
     assert desk.run(*arguments).returncode == 0
+    moved = desk.edition.rename(desk.edition.with_name("moved"))  # with the delivery in its own folder
+    assert desk.run("deliver", str(moved), "--channel", "original").returncode == 0
+    renamed = moved.rename(moved.with_name("renamed"))
+    assert desk.run("deliver", str(renamed), "--channel", "original").returncode == 0
 
 
 def test_a_folder_that_cannot_be_delivered_to_is_not_called_the_archive(desk: CliRig):

@@ -287,6 +287,8 @@ def _release_reason(call: str | None, adopt_task: str | None, reason: str | None
 
 
 def _held_answer(held: Any) -> dict[str, Any]:  # noqa: ANN401 - imported late
+    from adloom.ledger.edition import utc  # noqa: PLC0415
+
     return {
         "call": held.call,
         "job": held.job,
@@ -296,6 +298,9 @@ def _held_answer(held: Any) -> dict[str, Any]:  # noqa: ANN401 - imported late
         "credits_at_risk": float(held.credits_at_risk),
         "task": held.task or None,
         "reason": held.reason,
+        "sent": utc(held.sent_s),
+        "model": held.model,
+        "prompt": held.prompt,
     }
 
 

@@ -76,7 +76,8 @@ async def deliver_edition(
     if not settings.marking.on:
         notes = (*notes, "marking is off: no file says that it was generated")
     place = Place(archive, edition.key(FOLDER)) if to is None else Place(to)
-    await refuse_other_edition(place, edition)
+    if to is not None:
+        await refuse_other_edition(place, edition)
     delivery = Delivery(
         archive=archive,
         edition=edition,
